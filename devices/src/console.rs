@@ -1,0 +1,130 @@
+//! The console device (virtio 1.2, 5.3): one port, no multiport. What the guest
+//! types to us goes to `output`, what is to be its input comes from `input`;
+//! where these lead (the user's terminal, a pipe) is the launcher's business.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
+
+use crate::device::{Device, QueueSpec, Service};
+use crate::error::ServeError;
+use crate::request::Request;
+use crate::sys;
+
+/// VIRTIO_CONSOLE_F_SIZE: the configuration tells columns and rows (5.3.3).
+const F_SIZE: u64 = 1 << 0;
+
+/// The size of the console's window, which may change at any time.
+#[derive(Debug, Default)]
+pub struct WindowSize(AtomicU32);
+
+impl WindowSize {
+    /// What the guest is told from now on.
+    pub fn set(&self, columns: u16, rows: u16) {
+        self.0.store(u32::from(columns) | u32::from(rows) << 16, Ordering::Release);
+    }
+
+    /// `cols` and `rows` of struct virtio_console_config, little-endian.
+    fn to_config(&self) -> [u8; 4] {
+        self.0.load(Ordering::Acquire).to_le_bytes()
+    }
+}
+
+/// A console.
+pub struct Console<Output> {
+    /// Read when the guest has given room for input. It blocks while there is
+    /// none, and never ends.
+    pub input: File,
+    /// Makes the writer that the guest's output goes to.
+    pub output: Output,
+    /// The window's size.
+    pub size: Arc<WindowSize>,
+}
+
+impl<Output, Sink> Device for Console<Output>
+where
+    Output: Fn() -> Sink + Send,
+    Sink: Write + Send + 'static,
+{
+    fn id(&self) -> u32 {
+        VIRTIO_ID_CONSOLE
+    }
+
+    fn queues(&self) -> &'static [QueueSpec] {
+        &[QueueSpec { name: "rx", size: 64 }, QueueSpec { name: "tx", size: 64 }]
+    }
+
+    fn features(&self) -> u64 {
+        F_SIZE
+    }
+
+    fn config(&self) -> Vec<u8> {
+        let mut config = self.size.to_config().to_vec();
+        // max_nr_ports and emerg_wr belong to features that we do not offer.
+        config.resize(12, 0);
+        config
+    }
+
+    fn service(&self, queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
+        match queue {
+            0 => Ok(Box::new(Receive { input: self.input.try_clone()? })),
+            _ => Ok(Box::new(Transmit { output: (self.output)() })),
+        }
+    }
+}
+
+/// con0-rx: keys to the guest.
+struct Receive {
+    input: File,
+}
+
+impl Service for Receive {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        request.expect_nothing_from_guest()?;
+        if request.to_guest.is_empty() {
+            return Ok(());
+        }
+        if request.to_guest.read_from(self.input.as_fd())? == 0 {
+            sys::pause(); // Input has ended; the console has not.
+            return Err(ServeError::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn knocks(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.input.as_fd())
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
+}
+
+/// con0-tx: the guest's output.
+struct Transmit<Sink> {
+    output: Sink,
+}
+
+impl<Sink: Write + Send> Service for Transmit<Sink> {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        request.expect_nothing_to_guest()?;
+        let mut bytes = [0; 4096];
+        let count = request.from_guest.peek(&mut bytes);
+        if count == 0 {
+            return Ok(());
+        }
+        match self.output.write(bytes.get(..count).unwrap_or_default())? {
+            0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            written => request.from_guest.consume(written),
+        }
+        // The rest may be gigabytes: look in between whether we are to stop.
+        if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Interrupted) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

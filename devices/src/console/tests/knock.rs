@@ -1,0 +1,106 @@
+//! The empty buffer with which con0-rx finds out whether the guest listens.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::testing::ring::Part::ToGuest;
+use crate::testing::ring::Used;
+
+/// A console that has knocked at a driver with a full ring, which has not
+/// answered; with "hello" typed already.
+fn knocked(without: u64) -> (FakeGuest, PipeWriter, PipeReader) {
+    let (console, mut keyboard, screen) = console();
+    let mut guest = FakeGuest::found(console);
+    guest.without = without;
+    guest.start();
+    keyboard.write_all(b"hello").unwrap();
+    for _ in 0..64 {
+        guest.rings[RX].offer(&[ToGuest(10)]);
+    }
+    guest.notify(RX);
+    assert_eq!(guest.wait_used(RX), Used { id: 0, len: 0 });
+    (guest, keyboard, screen)
+}
+
+#[test]
+fn input_waits_until_the_empty_buffer_is_back() {
+    for without in [0, 1 << 29] {
+        let (mut guest, _keyboard, _screen) = knocked(without);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(guest.rings[RX].used_index(), 1);
+        assert!(!guest.machine.delivered(1) && !guest.machine.delivered(0));
+
+        guest.rings[RX].publish(0);
+        guest.notify(RX);
+
+        assert_eq!(guest.wait_used(RX), Used { id: 1, len: 5 });
+        assert_eq!(guest.bytes(RX, 1)[..5], *b"hello");
+        guest.wait_config_interrupt();
+    }
+}
+
+/// The driver answers without being asked for a notification before its time.
+#[test]
+fn only_the_answer_needs_a_notification() {
+    let (guest, _keyboard, _screen) = knocked(0);
+
+    until("the index of the answer", || guest.rings[RX].avail_event() == 64);
+}
+
+#[test]
+fn a_notification_that_is_no_answer_changes_nothing() {
+    let (guest, _keyboard, _screen) = knocked(0);
+
+    for _ in 0..20 {
+        guest.notify(RX);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    assert_eq!(guest.rings[RX].used_index(), 1);
+}
+
+/// One that waits to be called, and one that does not fill its ring.
+#[test]
+fn a_driver_that_does_not_answer_is_called_and_then_gets_its_input() {
+    let (mut guest, _keyboard, _screen) = knocked(0);
+
+    guest.wait_interrupt(0);
+
+    assert_eq!(guest.wait_used(RX), Used { id: 1, len: 5 });
+}
+
+/// While it is patient, and when it no longer is.
+#[test]
+fn a_reset_does_not_wait_for_an_answer() {
+    for patience in [0, 1100] {
+        let (console, _keyboard, _screen) = console();
+        let mut guest = FakeGuest::new(console);
+        guest.offer(RX, &[ToGuest(10)]);
+        guest.wait_used(RX);
+        std::thread::sleep(Duration::from_millis(patience));
+        let begin = Instant::now();
+        guest.set_status(0);
+        assert!(begin.elapsed() < Duration::from_millis(700));
+    }
+}
+
+#[test]
+fn a_hostile_index_is_found_while_knocking() {
+    let (mut guest, _keyboard, _screen) = knocked(0);
+
+    guest.rings[RX].set_avail_index(66);
+    guest.notify(RX);
+
+    until("NEEDS_RESET", || guest.status() == 15 | 64);
+}
+
+#[test]
+fn a_new_driver_is_knocked_at_anew() {
+    let (mut guest, _keyboard, _screen) = knocked(0);
+
+    guest.start();
+    let heads = open(&mut guest, &[&[ToGuest(10)]]);
+
+    assert_eq!(guest.wait_used(RX).len, 5);
+    assert_eq!(guest.bytes(RX, heads[0])[..5], *b"hello");
+}

@@ -1,0 +1,70 @@
+//! What the author of a device writes, and nothing else: a [`Device`] says what
+//! the driver finds, a [`Service`] serves the requests of one queue. How they
+//! come to run is in [`crate::queue_thread`]; how the driver reaches them, in
+//! [`crate::virtio_pci`].
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::error::ServeError;
+use crate::request::Request;
+
+/// One virtqueue of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// What the thread is called, after the device's name: "rx" makes "con0-rx".
+    pub name: &'static str,
+    /// The most entries the driver may use; a power of two.
+    pub size: u16,
+}
+
+/// A virtio device as its driver finds it, before any queue runs.
+pub trait Device: Send {
+    /// The device type of virtio 1.2, section 5.
+    fn id(&self) -> u32;
+
+    /// The queues, in the order of the specification.
+    fn queues(&self) -> &'static [QueueSpec];
+
+    /// Feature bits beyond those of the ring and the transport.
+    fn features(&self) -> u64 {
+        0
+    }
+
+    /// The device-specific configuration, as it is now; read-only to the driver.
+    fn config(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// A service for one queue, made afresh at every DRIVER_OK: a device that
+    /// was reset keeps nothing. `accepted` are the negotiated feature bits.
+    ///
+    /// # Errors
+    /// Of the host, if it lacks what the service needs: the machine ends.
+    fn service(&self, queue: usize, accepted: u64) -> io::Result<Box<dyn Service>>;
+}
+
+/// What one queue thread does, one request at a time.
+pub trait Service: Send {
+    /// Serve one request: take from [`Request::from_guest`], put into
+    /// [`Request::to_guest`]. It may block, in a system call that a signal
+    /// interrupts; after [`ServeError::Interrupted`] it is called again with
+    /// the rest of the request, unless the thread is to stop.
+    ///
+    /// # Errors
+    /// See [`ServeError`]: whoever is to blame.
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError>;
+
+    /// For a queue whose driver drops what comes too early: the descriptor its
+    /// input comes from. `serve` is first called when the guest is ready for
+    /// it, see [`crate::queue::Virtqueue::knock`].
+    fn knocks(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether `serve` waits for the world outside (a tap, a keyboard). The
+    /// guest then hears of every finished request before the next is begun.
+    fn waits(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,37 @@
+//! virtio devices as the guest sees them. This crate knows nothing of KVM, of
+//! the command line or of the terminal; the launcher gives it guest memory,
+//! open files and a [`interrupt::Machine`] to plug interrupts into.
+//!
+//! To follow a byte from the guest to the outside, read in this order:
+//!
+//! 1. [`pci`]: the bus; the driver finds the device and its registers.
+//! 2. [`virtio_pci`]: those registers; DRIVER_OK starts the threads, 0 stops them.
+//! 3. [`queue_thread`]: the life of a thread that serves one queue.
+//! 4. [`queue`]: the rings; the only place that sleeps for the guest.
+//! 5. [`request`]: one request as two streams of bytes.
+//! 6. [`console`]: a device, which is all that is left to write.
+//! 7. [`interrupt`]: the way back.
+
+#[expect(unsafe_code, reason = "all FFI lives here")]
+mod sys;
+
+mod config_space;
+pub mod console;
+pub mod device;
+pub mod error;
+pub mod interrupt;
+pub mod kick;
+mod msix;
+pub mod pci;
+pub mod queue;
+pub mod queue_thread;
+mod registers;
+pub mod request;
+pub mod status;
+pub mod virtio_pci;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+/// Guest memory: RAM only, in as many ranges as the machine has.
+pub type Memory = vm_memory::GuestMemoryMmap<()>;

@@ -1,0 +1,152 @@
+//! MSI-X (PCI 3.0, 6.8.2): the table through which the driver says where each
+//! vector's interrupt goes, and masks it. An unmasked vector is plugged into the
+//! [`Machine`]; a masked one is unplugged, and the counter of its eventfd is its
+//! pending bit, which the machine delivers when it is plugged in again.
+
+use std::sync::Arc;
+
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::interrupt::{Machine, MsiMessage};
+
+/// Bytes of a table entry: address (8), data (4), vector control (4).
+pub(crate) const ENTRY: u64 = 16;
+
+/// Message control: MSI-X is on.
+pub(crate) const ENABLE: u16 = 1 << 15;
+/// Message control: every vector is masked.
+pub(crate) const FUNCTION_MASK: u16 = 1 << 14;
+
+struct Vector {
+    event: Arc<EventFd>,
+    line: u32,
+    message: MsiMessage,
+    /// Vector control as written; bit 0 is the mask.
+    control: u32,
+    /// What the machine was told, while it is plugged in.
+    connected: Option<MsiMessage>,
+}
+
+/// The table and the pending bits of one function.
+pub(crate) struct Msix {
+    machine: Arc<dyn Machine>,
+    vectors: Vec<Vector>,
+    control: u16,
+    /// One line in the log about messages that cannot be sent is enough.
+    complained: bool,
+}
+
+impl Msix {
+    /// One vector for each eventfd.
+    pub(crate) fn new(events: &[Arc<EventFd>], machine: Arc<dyn Machine>) -> Self {
+        let fresh = |event: &Arc<EventFd>| Vector {
+            event: Arc::clone(event),
+            line: machine.new_line(),
+            message: MsiMessage::default(),
+            control: 1,
+            connected: None,
+        };
+        let vectors = events.iter().map(fresh).collect();
+        Self { machine, vectors, control: 0, complained: false }
+    }
+
+    /// The message control register of the capability.
+    pub(crate) fn set_control(&mut self, control: u16) {
+        self.control = control;
+        for index in 0..self.vectors.len() {
+            self.rewire(index);
+        }
+    }
+
+    /// Read 32 bits of the table.
+    pub(crate) fn read_table(&self, at: u64) -> u32 {
+        let index = usize::try_from(at / ENTRY).unwrap_or(usize::MAX);
+        let Some(vector) = self.vectors.get(index) else { return 0 };
+        let [low, high] = split(vector.message.address);
+        match at % ENTRY {
+            0 => low,
+            4 => high,
+            8 => vector.message.data,
+            12 => vector.control,
+            _ => 0,
+        }
+    }
+
+    /// Write 32 bits of the table; it takes no narrower accesses.
+    pub(crate) fn write_table(&mut self, at: u64, dword: &[u8]) {
+        let Ok(value) = dword.try_into().map(u32::from_le_bytes) else { return };
+        let index = usize::try_from(at / ENTRY).unwrap_or(usize::MAX);
+        let Some(vector) = self.vectors.get_mut(index) else { return };
+        let [low, high] = split(vector.message.address);
+        match at % ENTRY {
+            0 => vector.message.address = u64::from(high) << 32 | u64::from(value & !3),
+            4 => vector.message.address = u64::from(value) << 32 | u64::from(low),
+            8 => vector.message.data = value,
+            12 => vector.control = value & 1,
+            _ => return,
+        }
+        self.rewire(index);
+    }
+
+    /// Read 32 pending bits.
+    pub(crate) fn read_pending(&self, at: u64) -> u32 {
+        let first = usize::try_from(at).unwrap_or(usize::MAX).saturating_mul(8);
+        let bits = (0..32).filter(|bit| self.is_pending(first.saturating_add(*bit)));
+        bits.fold(0, |bits, bit| bits | 1 << bit)
+    }
+
+    /// Forget interrupts that have not been delivered.
+    pub(crate) fn clear_pending(&self) {
+        for vector in self.vectors.iter().filter(|vector| vector.connected.is_none()) {
+            let _ = vector.event.read(); // Non-blocking: none is fine.
+        }
+    }
+
+    fn is_pending(&self, index: usize) -> bool {
+        let Some(vector) = self.vectors.get(index) else { return false };
+        // Looking at the counter takes it; nobody else does while it is unplugged.
+        vector.connected.is_none()
+            && vector.event.read().is_ok_and(|count| {
+                let _ = vector.event.write(count);
+                true
+            })
+    }
+
+    /// Have the machine agree with the table.
+    fn rewire(&mut self, index: usize) {
+        let live = self.control & ENABLE != 0 && self.control & FUNCTION_MASK == 0;
+        let Some(vector) = self.vectors.get_mut(index) else { return };
+        let wanted = (live && vector.control & 1 == 0).then_some(vector.message);
+        if wanted == vector.connected {
+            return;
+        }
+        if vector.connected.take().is_some() {
+            self.machine.disconnect(vector.line, &vector.event);
+        }
+        let Some(message) = wanted else { return };
+        // KVM sends what is pending when it is plugged in, but leaves it in the
+        // counter, where it would be pending again: write it when KVM listens.
+        let pending = vector.event.read().is_ok();
+        match self.machine.connect(vector.line, &vector.event, message) {
+            Ok(()) => vector.connected = Some(message),
+            Err(error) if !self.complained => {
+                let MsiMessage { address, data } = message;
+                log::warn!("interrupt to {address:#x} with data {data:#x}: {error}; not delivered");
+                self.complained = true;
+            }
+            Err(_) => {}
+        }
+        if pending {
+            let _ = vector.event.write(1);
+        }
+    }
+}
+
+/// The low and the high half.
+fn split(value: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The PCI bus as vCPUs reach it: configuration through the ports 0xcf8 and
+//! 0xcfc ("configuration mechanism #1", PCI 3.0, 3.2.2.3.2), memory through the
+//! window in which every device has its BAR. Slot 0 is the host bridge, the
+//! devices follow in the order in which they were given. There is no ECAM: Linux
+//! uses it only above offset 0xff, where we have nothing.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::virtio_pci::{BAR_SIZE, VirtioPci};
+
+/// The ports of the configuration mechanism.
+pub const CONFIG_PORTS: Range<u16> = 0xcf8..0xd00;
+const CONFIG_ADDRESS: u16 = 0xcf8;
+const CONFIG_DATA: u16 = 0xcfc;
+
+/// Slots on a PCI bus; the host bridge has the first.
+pub const SLOTS: usize = 32;
+
+/// Vendor Intel, a host bridge (class 06 00) that no driver wants to configure.
+const HOST_BRIDGE: [u8; 16] = [
+    0x86, 0x80, 0x57, 0x0d, 0, 0, 0, 0, // vendor, device, command, status
+    0, 0, 0, 6, 0, 0, 0, 0, // revision, class, cache line, latency, header, BIST
+];
+
+/// The bus and everything on it.
+pub struct PciBus {
+    window: u32,
+    config_address: AtomicU32,
+    devices: Vec<Arc<Mutex<VirtioPci>>>,
+}
+
+impl PciBus {
+    /// A bus whose memory window begins at `window`.
+    #[must_use]
+    pub fn new(window: u32) -> Self {
+        Self { window, config_address: AtomicU32::new(0), devices: Vec::new() }
+    }
+
+    /// Where the BAR of the next device is to be; None when all slots are taken.
+    #[must_use]
+    pub fn next_base(&self) -> Option<u32> {
+        let free = self.devices.len() < SLOTS - 1;
+        let index = u32::try_from(self.devices.len()).ok()?;
+        free.then_some(self.window + index * BAR_SIZE)
+    }
+
+    /// Put a device, made with [`Self::next_base`], into the next slot.
+    pub fn add(&mut self, device: VirtioPci) {
+        self.devices.push(Arc::new(Mutex::new(device)));
+    }
+
+    /// Read one of [`CONFIG_PORTS`].
+    pub fn read_port(&self, port: u16, data: &mut [u8]) {
+        data.fill(0xff);
+        let address = self.config_address.load(Ordering::Acquire);
+        if port == CONFIG_ADDRESS && data.len() == 4 {
+            data.copy_from_slice(&address.to_le_bytes());
+        } else if let Some((slot, at)) = target(address, port) {
+            self.read_config(slot, at, data);
+        }
+    }
+
+    /// Write one of [`CONFIG_PORTS`].
+    pub fn write_port(&self, port: u16, data: &[u8]) {
+        if port == CONFIG_ADDRESS {
+            if let Ok(address) = data.try_into() {
+                self.config_address.store(u32::from_le_bytes(address), Ordering::Release);
+            }
+            return;
+        }
+        let address = self.config_address.load(Ordering::Acquire);
+        if let Some((slot, at)) = target(address, port)
+            && let Some(mut device) = self.slot(slot)
+        {
+            device.write_config(at, data);
+        }
+    }
+
+    fn read_config(&self, slot: usize, at: usize, data: &mut [u8]) {
+        if slot == 0 {
+            for (index, byte) in data.iter_mut().enumerate() {
+                *byte = HOST_BRIDGE.get(at + index).copied().unwrap_or(0);
+            }
+        } else if let Some(mut device) = self.slot(slot) {
+            device.read_config(at, data);
+        }
+    }
+
+    /// Read from the memory window; what no device has reads as ones.
+    pub fn read_memory(&self, address: u64, data: &mut [u8]) {
+        data.fill(0xff);
+        if let Some((mut device, at)) = self.at(address) {
+            device.read_memory(at, data);
+        }
+    }
+
+    /// Write to the memory window.
+    pub fn write_memory(&self, address: u64, data: &[u8]) {
+        if let Some((mut device, at)) = self.at(address) {
+            device.write_memory(at, data);
+        }
+    }
+
+    /// Stop every device, as a power-off does.
+    pub fn reset(&self) {
+        for device in &self.devices {
+            lock(device).reset();
+        }
+    }
+
+    fn slot(&self, slot: usize) -> Option<MutexGuard<'_, VirtioPci>> {
+        self.devices.get(slot.checked_sub(1)?).map(lock)
+    }
+
+    fn at(&self, address: u64) -> Option<(MutexGuard<'_, VirtioPci>, u64)> {
+        let offset = address.checked_sub(self.window.into())?;
+        let index = usize::try_from(offset / u64::from(BAR_SIZE)).ok()?;
+        Some((self.devices.get(index).map(lock)?, offset % u64::from(BAR_SIZE)))
+    }
+}
+
+/// A panic on another vCPU while it held the lock ends the machine anyway.
+fn lock(device: &Arc<Mutex<VirtioPci>>) -> MutexGuard<'_, VirtioPci> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Slot and offset that the address register selects; None unless it is
+/// enabled and means bus 0, function 0.
+fn target(address: u32, port: u16) -> Option<(usize, usize)> {
+    let enabled = address >> 31 == 1;
+    let (bus, function) = (address >> 16 & 0xff, address >> 8 & 7);
+    let slot = usize::try_from(address >> 11 & 0x1f).ok()?;
+    let register = usize::try_from(address & 0xfc).ok()?;
+    let byte = usize::from(port.checked_sub(CONFIG_DATA)?);
+    (enabled && bus == 0 && function == 0).then_some((slot, register + byte))
+}
+
+#[cfg(test)]
+mod tests;

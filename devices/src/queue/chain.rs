@@ -1,0 +1,151 @@
+//! From a descriptor number to a [`Request`]: the walk along a descriptor
+//! chain (virtio 1.2, 2.7.5). Each descriptor is copied from guest memory once,
+//! and only the copy is checked and used. Called by [`super::Virtqueue::pop`].
+
+use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+
+use super::QueueLayout;
+use crate::Memory;
+use crate::error::GuestError;
+use crate::request::Request;
+
+/// Collect the chain that starts at `head` into `request`.
+pub(super) fn walk<'m>(
+    memory: &'m Memory,
+    layout: &QueueLayout,
+    indirect: bool,
+    head: u16,
+    request: &mut Request<'m>,
+) -> Result<(), GuestError> {
+    request.clear(head);
+    let queue = Table { address: layout.descriptors, size: layout.size };
+    let mut last = walk_table(memory, &queue, head, request)?;
+    if last.has(VRING_DESC_F_INDIRECT) {
+        if !indirect {
+            return Err(GuestError::Indirect("without the feature"));
+        }
+        let table = indirect_table(memory, layout, last)?;
+        last = walk_table(memory, &table, 0, request)?;
+        if last.has(VRING_DESC_F_INDIRECT) {
+            return Err(GuestError::Indirect("inside an indirect table"));
+        }
+    }
+    Ok(())
+}
+
+/// Follow a chain inside one table up to its end, or up to and including an
+/// indirect descriptor; that last descriptor is returned.
+fn walk_table<'m>(
+    memory: &'m Memory,
+    table: &Table,
+    start: u16,
+    request: &mut Request<'m>,
+) -> Result<Descriptor, GuestError> {
+    let mut index = start;
+    // A chain with more descriptors than its table has must have a loop.
+    for _ in 0..table.size {
+        let descriptor = table.get(memory, index)?;
+        if descriptor.has(VRING_DESC_F_INDIRECT) {
+            return Ok(descriptor);
+        }
+        add_buffer(memory, descriptor, request)?;
+        if !descriptor.has(VRING_DESC_F_NEXT) {
+            return Ok(descriptor);
+        }
+        index = descriptor.next;
+    }
+    Err(GuestError::ChainTooLong { size: table.size })
+}
+
+fn add_buffer<'m>(
+    memory: &'m Memory,
+    descriptor: Descriptor,
+    request: &mut Request<'m>,
+) -> Result<(), GuestError> {
+    let Descriptor { address, length, .. } = descriptor;
+    let to_guest = descriptor.has(VRING_DESC_F_WRITE);
+    if !to_guest && request.to_guest.offered() {
+        return Err(GuestError::ReadableAfterWritable);
+    }
+    let buffers = if to_guest { &mut request.to_guest } else { &mut request.from_guest };
+    if length == 0 {
+        return Ok(()); // Wherever it points: nothing is read or written there.
+    }
+    let outside = |_| GuestError::BufferAddress { address, length };
+    let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
+    let slice = memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
+    buffers.push(&slice)?;
+    // 2.7.5.2 counts both directions.
+    let total = request.from_guest.len().checked_add(request.to_guest.len());
+    total.map(drop).ok_or(GuestError::ChainTooLarge)
+}
+
+/// 2.7.5.3: a table of descriptors elsewhere in memory, no longer than the queue.
+fn indirect_table(
+    memory: &Memory,
+    layout: &QueueLayout,
+    descriptor: Descriptor,
+) -> Result<Table, GuestError> {
+    let Descriptor { address, length, .. } = descriptor;
+    if descriptor.has(VRING_DESC_F_NEXT) {
+        return Err(GuestError::Indirect("that goes on with NEXT"));
+    }
+    if length == 0 || !length.is_multiple_of(Descriptor::BYTES) {
+        return Err(GuestError::Indirect("table with a length that is no multiple of 16"));
+    }
+    let size = u16::try_from(length / Descriptor::BYTES).unwrap_or(u16::MAX);
+    if size > layout.size {
+        return Err(GuestError::Indirect("table longer than the queue"));
+    }
+    let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
+    let outside = |_| GuestError::BufferAddress { address, length };
+    memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
+    Ok(Table { address, size })
+}
+
+/// A table of descriptors: the queue's own, or an indirect one. It lies in RAM.
+struct Table {
+    address: u64,
+    size: u16,
+}
+
+impl Table {
+    fn get(&self, memory: &Memory, index: u16) -> Result<Descriptor, GuestError> {
+        if index >= self.size {
+            return Err(GuestError::DescriptorIndex { index, size: self.size });
+        }
+        // No overflow: the whole table was checked to lie in RAM.
+        let address = self.address + u64::from(Descriptor::BYTES) * u64::from(index);
+        let outside = |_| GuestError::BufferAddress { address, length: Descriptor::BYTES };
+        memory.read_obj(GuestAddress(address)).map(Descriptor::new).map_err(outside)
+    }
+}
+
+/// A descriptor (struct virtq_desc, 2.7.5).
+#[derive(Debug, Clone, Copy)]
+struct Descriptor {
+    address: u64,
+    length: u32,
+    flags: u16,
+    next: u16,
+}
+
+impl Descriptor {
+    /// Its size in guest memory.
+    const BYTES: u32 = 16;
+
+    fn new([address, rest]: [u64; 2]) -> Self {
+        let [l0, l1, l2, l3, f0, f1, n0, n1] = rest.to_ne_bytes();
+        Self {
+            address: u64::from_le(address),
+            length: u32::from_le_bytes([l0, l1, l2, l3]),
+            flags: u16::from_le_bytes([f0, f1]),
+            next: u16::from_le_bytes([n0, n1]),
+        }
+    }
+
+    fn has(self, flag: u32) -> bool {
+        u32::from(self.flags) & flag != 0
+    }
+}

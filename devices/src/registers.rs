@@ -1,0 +1,263 @@
+//! The common configuration of virtio over PCI (virtio 1.2, 4.1.4.3) and the
+//! rules of its status byte (2.1, 3.1.1): what a driver may write, when, and
+//! what it reads back. Pure state; what a write sets in motion is told to
+//! [`crate::virtio_pci`] as an [`Action`]. A write that breaks a rule changes
+//! nothing, as with a real device; the driver sees it on reading back.
+
+use std::sync::Arc;
+
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+
+use crate::device::QueueSpec;
+use crate::queue::QueueLayout;
+use crate::status::{
+    ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR, Status,
+};
+
+/// What a write to the registers asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nothing beyond the register.
+    None,
+    /// DRIVER_OK: the queues are to be served.
+    Start,
+    /// FAILED: the driver has given up; nothing more is to be served.
+    Stop,
+    /// Status 0: back to the state after power-on.
+    Reset,
+}
+
+/// The registers of one queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueRegisters {
+    pub(crate) layout: QueueLayout,
+    pub(crate) enabled: bool,
+    pub(crate) vector: u16,
+}
+
+/// Offsets in struct virtio_pci_common_cfg.
+mod offset {
+    pub(super) const DEVICE_FEATURE_SELECT: u64 = 0x00;
+    pub(super) const DEVICE_FEATURE: u64 = 0x04;
+    pub(super) const DRIVER_FEATURE_SELECT: u64 = 0x08;
+    pub(super) const DRIVER_FEATURE: u64 = 0x0c;
+    pub(super) const CONFIG_MSIX_VECTOR: u64 = 0x10;
+    pub(super) const NUM_QUEUES: u64 = 0x12;
+    pub(super) const DEVICE_STATUS: u64 = 0x14;
+    pub(super) const CONFIG_GENERATION: u64 = 0x15;
+    pub(super) const QUEUE_SELECT: u64 = 0x16;
+    pub(super) const QUEUE_SIZE: u64 = 0x18;
+    pub(super) const QUEUE_MSIX_VECTOR: u64 = 0x1a;
+    pub(super) const QUEUE_ENABLE: u64 = 0x1c;
+    pub(super) const QUEUE_NOTIFY_OFF: u64 = 0x1e;
+    pub(super) const QUEUE_DESC: u64 = 0x20;
+    pub(super) const QUEUE_DRIVER: u64 = 0x28;
+    pub(super) const QUEUE_DEVICE: u64 = 0x30;
+}
+
+/// The registers of one device.
+pub(crate) struct Registers {
+    specs: &'static [QueueSpec],
+    offered: u64,
+    status: Arc<Status>,
+    accepted: u64,
+    device_feature_select: u32,
+    driver_feature_select: u32,
+    queue_select: u16,
+    queues: Vec<QueueRegisters>,
+}
+
+impl Registers {
+    pub(crate) fn new(specs: &'static [QueueSpec], offered: u64, status: Arc<Status>) -> Self {
+        let mut registers = Self {
+            specs,
+            offered,
+            status,
+            accepted: 0,
+            device_feature_select: 0,
+            driver_feature_select: 0,
+            queue_select: 0,
+            queues: Vec::new(),
+        };
+        registers.reset();
+        registers
+    }
+
+    /// The state after power-on, but for the status byte.
+    pub(crate) fn reset(&mut self) {
+        (self.accepted, self.queue_select) = (0, 0);
+        (self.device_feature_select, self.driver_feature_select) = (0, 0);
+        let fresh = |spec: &QueueSpec| QueueRegisters {
+            layout: QueueLayout { size: spec.size, ..QueueLayout::default() },
+            enabled: false,
+            vector: NO_VECTOR,
+        };
+        self.queues = self.specs.iter().map(fresh).collect();
+    }
+
+    /// The negotiated feature bits.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    pub(crate) fn queues(&self) -> &[QueueRegisters] {
+        &self.queues
+    }
+
+    /// Read a register of `size` bytes; anything that is none reads as 0.
+    pub(crate) fn read(&self, at: u64, size: usize) -> u32 {
+        let queue = self.queues.get(usize::from(self.queue_select));
+        let from_queue = |get: fn(&QueueRegisters) -> u32| queue.map_or(0, get);
+        match (at, size) {
+            (offset::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select,
+            (offset::DEVICE_FEATURE, 4) => half(self.offered, self.device_feature_select),
+            (offset::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select,
+            (offset::DRIVER_FEATURE, 4) => half(self.accepted, self.driver_feature_select),
+            (offset::CONFIG_MSIX_VECTOR, 2) => self.status.config_vector().into(),
+            (offset::NUM_QUEUES, 2) => u32::try_from(self.queues.len()).unwrap_or(0),
+            (offset::DEVICE_STATUS, 1) => self.status.bits().into(),
+            (offset::CONFIG_GENERATION, 1) => self.status.generation().into(),
+            (offset::QUEUE_SELECT, 2) => self.queue_select.into(),
+            (offset::QUEUE_SIZE, 2) => from_queue(|queue| queue.layout.size.into()),
+            (offset::QUEUE_MSIX_VECTOR, 2) => queue.map_or(NO_VECTOR, |q| q.vector).into(),
+            (offset::QUEUE_ENABLE, 2) => from_queue(|queue| queue.enabled.into()),
+            (offset::QUEUE_NOTIFY_OFF, 2) => queue.map_or(0, |_| self.queue_select.into()),
+            (at, 4) => queue.map_or(0, |queue| read_address(&queue.layout, at)),
+            _ => 0,
+        }
+    }
+
+    /// Write a register of `size` bytes.
+    pub(crate) fn write(&mut self, at: u64, size: usize, value: u32) -> Action {
+        let narrow = u16::try_from(value).unwrap_or(u16::MAX);
+        match (at, size) {
+            (offset::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select = value,
+            (offset::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select = value,
+            (offset::DRIVER_FEATURE, 4) => self.accept_features(value),
+            (offset::CONFIG_MSIX_VECTOR, 2) => self.status.set_config_vector(narrow),
+            (offset::DEVICE_STATUS, 1) => {
+                return self.write_status(u8::try_from(value).unwrap_or(FAILED));
+            }
+            (offset::QUEUE_SELECT, 2) => self.queue_select = narrow,
+            _ => self.write_queue(at, size, value),
+        }
+        Action::None
+    }
+
+    /// 3.1.1: features are chosen between DRIVER and FEATURES_OK.
+    fn accept_features(&mut self, value: u32) {
+        if self.status.bits() != ACKNOWLEDGE | DRIVER {
+            return;
+        }
+        let shift = match self.driver_feature_select {
+            0 => 0,
+            1 => 32,
+            _ => return,
+        };
+        self.accepted &= !(u64::from(u32::MAX) << shift);
+        self.accepted |= u64::from(value) << shift;
+    }
+
+    /// 2.1.1, 3.1.1: bits are only ever added, in this order, and 0 resets.
+    fn write_status(&mut self, value: u8) -> Action {
+        const STEPS: [u8; 4] = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK];
+        let before = self.status.bits();
+        if value == 0 {
+            return Action::Reset;
+        }
+        if before & FAILED != 0 {
+            return Action::None;
+        }
+        if value & FAILED != 0 {
+            self.status.set(FAILED);
+            return Action::Stop;
+        }
+        let value = value & !NEEDS_RESET;
+        let in_order = (1..=STEPS.len())
+            .filter_map(|count| STEPS.get(..count))
+            .any(|steps| steps.iter().fold(0, |bits, step| bits | step) == value);
+        if !in_order || value & before != before & !NEEDS_RESET {
+            return Action::None;
+        }
+        let features_settled = before & FEATURES_OK != 0 || self.features_are_acceptable();
+        if value & FEATURES_OK != 0 && !features_settled {
+            self.status.set(value & (ACKNOWLEDGE | DRIVER));
+            return Action::None;
+        }
+        self.status.set(value);
+        match (value & !before) & DRIVER_OK {
+            0 => Action::None,
+            _ => Action::Start,
+        }
+    }
+
+    /// 2.2.2: only what was offered; and VERSION_1, because we speak nothing older.
+    fn features_are_acceptable(&self) -> bool {
+        self.accepted & !self.offered == 0 && self.accepted & (1 << VIRTIO_F_VERSION_1) != 0
+    }
+
+    /// 4.1.4.3.2: a queue is set up between FEATURES_OK and DRIVER_OK, and
+    /// before it is enabled. From then on its registers are inert until the
+    /// reset: no thread ever sees them change.
+    fn write_queue(&mut self, at: u64, size: usize, value: u32) {
+        if self.status.bits() != ACKNOWLEDGE | DRIVER | FEATURES_OK {
+            return;
+        }
+        let select = usize::from(self.queue_select);
+        let Some(queue) = self.queues.get_mut(select).filter(|queue| !queue.enabled) else {
+            return;
+        };
+        let limit = self.specs.get(select).map_or(0, |spec| spec.size);
+        let narrow = u16::try_from(value).unwrap_or(0);
+        match (at, size) {
+            (offset::QUEUE_SIZE, 2) if narrow.is_power_of_two() && narrow <= limit => {
+                queue.layout.size = narrow;
+            }
+            (offset::QUEUE_MSIX_VECTOR, 2) => queue.vector = self.status.valid_vector(narrow),
+            (offset::QUEUE_ENABLE, 2) => queue.enabled = narrow == 1,
+            (at, 4) => write_address(&mut queue.layout, at, value),
+            _ => {}
+        }
+    }
+}
+
+/// 32 of 64 feature bits; selectors beyond read as 0 (4.1.4.3.1).
+fn half(bits: u64, select: u32) -> u32 {
+    let shift = match select {
+        0 => 0,
+        1 => 32,
+        _ => return 0,
+    };
+    u32::try_from(bits >> shift & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+/// The address register that `at` is a half of, and how far that half is shifted.
+fn address_register(layout: &mut QueueLayout, at: u64) -> Option<(&mut u64, u32)> {
+    let register = match at & !7 {
+        offset::QUEUE_DESC => &mut layout.descriptors,
+        offset::QUEUE_DRIVER => &mut layout.avail,
+        offset::QUEUE_DEVICE => &mut layout.used,
+        _ => return None,
+    };
+    match at & 7 {
+        0 => Some((register, 0)),
+        4 => Some((register, 32)),
+        _ => None,
+    }
+}
+
+fn read_address(layout: &QueueLayout, at: u64) -> u32 {
+    let mut copy = *layout;
+    let found = address_register(&mut copy, at);
+    found.map_or(0, |(address, shift)| half(*address >> shift, 0))
+}
+
+fn write_address(layout: &mut QueueLayout, at: u64, value: u32) {
+    if let Some((address, shift)) = address_register(layout, at) {
+        *address &= !(u64::from(u32::MAX) << shift);
+        *address |= u64::from(value) << shift;
+    }
+}
+
+#[cfg(test)]
+mod tests;

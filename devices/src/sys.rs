@@ -1,0 +1,106 @@
+//! Every unsafe block of this crate. What is exported is safe to call.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use vm_memory::VolatileSlice;
+use vmm_sys_util::eventfd::EventFd;
+
+/// A piece of a guest buffer, in the form that readv(2) and writev(2) take.
+/// It never becomes a Rust reference: the guest may change the bytes at any
+/// time, so they are only copied, or handed to the kernel by address.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Segment<'m> {
+    iovec: libc::iovec,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<'m> Segment<'m> {
+    pub(crate) fn new(slice: &VolatileSlice<'m, ()>) -> Self {
+        let iov_base = slice.ptr_guard_mut().as_ptr().cast();
+        Self { iovec: libc::iovec { iov_base, iov_len: slice.len() }, memory: PhantomData }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.iovec.iov_len
+    }
+
+    /// Leave out the first `count` bytes (at most all of them).
+    pub(crate) fn advance(&mut self, count: usize) {
+        let count = count.min(self.iovec.iov_len);
+        self.iovec.iov_base = self.iovec.iov_base.wrapping_byte_add(count);
+        self.iovec.iov_len -= count;
+    }
+
+    /// The guest memory that this segment covers, for volatile copies.
+    pub(crate) fn slice(&self) -> VolatileSlice<'m, ()> {
+        // SAFETY: base and length come from a VolatileSlice<'m> and have only
+        // been narrowed since, so the range is valid for 'm.
+        unsafe { VolatileSlice::new(self.iovec.iov_base.cast(), self.iovec.iov_len) }
+    }
+}
+
+/// The kernel takes no more segments in one call.
+const IOV_MAX: usize = libc::UIO_MAXIOV.unsigned_abs() as usize;
+
+fn iovec_count(segments: &[Segment<'_>]) -> libc::c_int {
+    libc::c_int::try_from(segments.len().min(IOV_MAX)).unwrap_or(libc::UIO_MAXIOV)
+}
+
+fn result(count: isize) -> io::Result<usize> {
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// One readv(2) straight into guest memory.
+pub(crate) fn readv(fd: BorrowedFd<'_>, segments: &mut [Segment<'_>]) -> io::Result<usize> {
+    let count = iovec_count(segments);
+    // SAFETY: `Segment` is a transparent iovec; each covers guest memory that
+    // outlives the borrow and that no Rust reference points into.
+    result(unsafe { libc::readv(fd.as_raw_fd(), segments.as_ptr().cast(), count) })
+}
+
+/// One writev(2) straight from guest memory.
+pub(crate) fn writev(fd: BorrowedFd<'_>, segments: &[Segment<'_>]) -> io::Result<usize> {
+    let count = iovec_count(segments);
+    // SAFETY: as for readv; the kernel copes with bytes that change meanwhile.
+    result(unsafe { libc::writev(fd.as_raw_fd(), segments.as_ptr().cast(), count) })
+}
+
+/// Wait for an eventfd, and take its count. `EventFd::read` would not do: it
+/// goes on when a signal interrupts it.
+pub(crate) fn wait(event: &EventFd) -> io::Result<u64> {
+    let mut count = 0_u64;
+    let to = (&raw mut count).cast();
+    // SAFETY: `count` has room for the 8 bytes and outlives the call.
+    result(unsafe { libc::read(event.as_raw_fd(), to, size_of::<u64>()) })?;
+    Ok(count)
+}
+
+/// Which of `fds` can be read; none after `milliseconds` (-1: no limit).
+pub(crate) fn poll<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    milliseconds: i32,
+) -> io::Result<[bool; N]> {
+    let mut polled =
+        fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    // SAFETY: the array outlives the call, and has as many entries as is said.
+    let count = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(polled.map(|fd| fd.revents != 0))
+}
+
+/// The descriptor of an eventfd.
+pub(crate) fn fd_of(event: &EventFd) -> BorrowedFd<'_> {
+    // SAFETY: an EventFd keeps its descriptor open, and the result borrows it.
+    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
+}
+
+/// Sleep until a signal comes.
+pub(crate) fn pause() {
+    // SAFETY: takes no arguments and touches no memory.
+    unsafe { libc::pause() };
+}

@@ -1,0 +1,31 @@
+//! The threads of this process, which also runs all other tests.
+
+use std::fs;
+
+use super::machine::until;
+
+/// The names of the threads that begin with `prefix`.
+pub fn threads(prefix: &str) -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let mut ours: Vec<_> = names.map(|name| name.trim_end().to_string()).collect();
+    ours.retain(|name| name.starts_with(prefix));
+    ours.sort();
+    ours
+}
+
+/// Wait for the end of those threads: they have been joined, and soon leave /proc.
+pub fn no_threads(prefix: &str) {
+    until("the end of the threads", || threads(prefix).is_empty());
+}
+
+/// Wait until the thread `name` sleeps in a system call.
+pub fn until_asleep(name: &str) {
+    let asleep = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap();
+        let mut stats =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        stats.any(|stat| stat.contains(&format!("({name}) S")))
+    };
+    until("the thread's sleep", asleep);
+}
