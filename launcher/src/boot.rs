@@ -1,0 +1,77 @@
+//! From the files that the user named to a vCPU that can start: the kernel,
+//! unpacked where it is packed ([`kernel`], [`elf`]), the [`initrd`]s, the
+//! command line ([`cmdline`]) and the zero page ([`params`]) in guest memory;
+//! then the boot CPU's registers ([`start`]). Called by the launch, and again
+//! at each reboot of the guest.
+
+mod bzimage;
+mod cmdline;
+mod elf;
+mod file;
+mod image;
+mod initrd;
+mod kernel;
+pub(crate) mod layout;
+mod lz4;
+mod params;
+pub(crate) mod save;
+pub(crate) mod start;
+mod unpack;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::memory::Memory;
+use kernel::Kernel;
+
+/// What to start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initrds: &'a [PathBuf],
+    /// Words of the kernel command line.
+    pub(crate) arguments: &'a [OsString],
+    /// The guest has a serial port, for early messages.
+    pub(crate) serial: bool,
+}
+
+impl<'a> From<&'a Config> for Request<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self {
+            kernel: &config.kernel,
+            initrds: &config.initrd,
+            arguments: &config.arguments,
+            serial: config.earlycon,
+        }
+    }
+}
+
+/// Where the boot CPU starts, in the state that [`start::set_up`] gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) rip: u64,
+}
+
+/// Put all that a kernel needs into guest memory, which must be empty.
+///
+/// # Errors
+/// When a file is not what it should be, or all of it does not fit. One line,
+/// which names the file and says what to do.
+pub(crate) fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
+    let name = || request.kernel.display().to_string();
+    let kernel = Kernel::open(request.kernel).with_context(name)?;
+    let header = params::header(kernel.setup());
+    let line = cmdline::build(request.arguments, request.serial, header.cmdline_size)?;
+    log::info!("kernel command line: {}", line.to_string_lossy());
+    let loaded = kernel.load(memory).with_context(name)?;
+    let highest = u64::from(header.initrd_addr_max);
+    let initrd = initrd::load(request.initrds, loaded.end, highest, memory)?;
+    params::write(header, &line, initrd, memory)?;
+    Ok(Entry { rip: loaded.entry })
+}

@@ -1,0 +1,113 @@
+//! The kernel command line: what the user said, and before it what a quiet, fast
+//! start wants, as far as the user did not speak of it. Built by [`super::load`].
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::{Context, Result, ensure};
+
+use super::layout::COMMAND_LINE;
+
+/// What lguest adds, unless the user decides otherwise.
+struct Default {
+    parameter: &'static str,
+    /// Left out if the user gave one of these.
+    unless: &'static [&'static str],
+    /// Left out when the guest has a serial port (--earlycon).
+    without_serial: bool,
+}
+
+/// Each with the reason why it is here. Not needed, and therefore not here:
+/// no_timer_check (Linux sets it on KVM), tsc=reliable (KVM tells through CPUID
+/// what is true), random.trust_cpu (the default of distribution kernels),
+/// rcupdate.rcu_expedited (Linux is in that mode while it boots), i8042.*
+/// (ACPI's FADT says that there is none), pci=lastbus (ACPI says that, too).
+const DEFAULTS: [Default; 4] = [
+    // The terminal that the user sits at.
+    Default { parameter: "console=hvc0", unless: &["console"], without_serial: false },
+    // Each line of the kernel's log costs time on every console, and hides what
+    // the user wants to see.
+    Default {
+        parameter: "quiet",
+        unless: &["quiet", "loglevel", "debug", "ignore_loglevel", "earlycon", "earlyprintk"],
+        without_serial: true,
+    },
+    // There is no serial port: probing for four of them is some 50 exits.
+    Default {
+        parameter: "8250.nr_uarts=0",
+        unless: &["8250.nr_uarts", "earlycon", "earlyprintk", "console=ttyS", "console=uart"],
+        without_serial: true,
+    },
+    // Testing the crypto code at every start is a developer's wish.
+    Default {
+        parameter: "cryptomgr.notests",
+        unless: &["cryptomgr.notests"],
+        without_serial: false,
+    },
+];
+
+/// COM1 as Linux can use it before it has drivers.
+const EARLYCON: &str = "earlycon=uart8250,io,0x3f8,115200";
+
+/// What the user said about the command line.
+pub(super) fn build(words: &[OsString], serial: bool, limit: u32) -> Result<CString> {
+    let given: Vec<String> = kernel_words(words).collect();
+    let mut line: Vec<Vec<u8>> = DEFAULTS
+        .iter()
+        .filter(|default| !(serial && default.without_serial))
+        .filter(|default| !default.unless.iter().any(|name| is_given(name, &given)))
+        .map(|default| default.parameter.into())
+        .collect();
+    if serial && !is_given("earlycon", &given) {
+        line.push(EARLYCON.into());
+    }
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        line.push(quote(word.as_bytes()).with_context(|| format!("kernel argument {word:?}"))?);
+    }
+    let line = line.join(&b' ');
+    // The header's number is the kernel's word, and the room is ours.
+    let room = COMMAND_LINE.end - COMMAND_LINE.start - 1;
+    let limit = usize::try_from(u64::from(limit).min(room))?;
+    ensure!(
+        line.len() <= limit,
+        "the kernel command line has {} bytes with what lguest adds, this kernel takes {limit}: \
+         shorten it",
+        line.len()
+    );
+    Ok(CString::new(line)?)
+}
+
+/// The words that are the kernel's: those after "--" are for init.
+fn kernel_words(words: &[OsString]) -> impl Iterator<Item = String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).take_while(|word| word != "--")
+}
+
+/// Did the user speak of a parameter? `name` is its name, or the beginning of
+/// name=value.
+fn is_given(name: &str, given: &[String]) -> bool {
+    given.iter().any(|word| {
+        let (parameter, _) = word.split_once('=').unwrap_or((word, ""));
+        // Linux takes - and _ for the same.
+        parameter.replace('-', "_") == name || (name.contains('=') && word.starts_with(name))
+    })
+}
+
+/// A word as Linux reads it: it takes blanks for part of it between quotes, and
+/// knows no way to write a quote (lib/cmdline.c, next_arg).
+fn quote(word: &[u8]) -> Result<Vec<u8>> {
+    ensure!(!word.contains(&0), "it contains a NUL");
+    let quotes = word.iter().filter(|&&byte| byte == b'"').count();
+    ensure!(quotes % 2 == 0, "it has a quote without its partner: Linux takes them in pairs");
+    if quotes > 0 || !word.iter().any(|&byte| is_blank(byte)) {
+        return Ok(word.into());
+    }
+    let value = word.iter().position(|&byte| byte == b'=').map_or(0, |equals| equals + 1);
+    let (name, value) = word.split_at(value);
+    Ok([name, b"\"", value, b"\""].concat())
+}
+
+/// As Linux's isspace(), for which 0xa0 is a blank as well: it is in Latin-1,
+/// and it is the second byte of "à" in UTF-8.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b || byte == 0xa0
+}

@@ -1,0 +1,76 @@
+//! Puts the initial file systems into guest memory, one after another, as high
+//! as the kernel accepts them. Called by [`super::load`] when the kernel is in.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::{elf, file};
+use crate::memory::{HOLE, Memory};
+
+/// Linux wants each archive to begin at a multiple of this; zeroes in between
+/// are skipped (Documentation/driver-api/early-userspace/buffer-format.rst).
+const ARCHIVE_ALIGNMENT: u64 = 4;
+
+const PAGE: u64 = 4096;
+
+/// Load all of `paths` between the kernel's end and the highest address that the
+/// kernel accepts. The answer is where they are, if there are any.
+pub(super) fn load(
+    paths: &[PathBuf],
+    free_from: u64,
+    highest: u64,
+    memory: &Memory,
+) -> Result<Option<Range<u64>>> {
+    let mut files = Vec::new();
+    let mut total = 0_u64;
+    for path in paths {
+        let (file, length) = open(path).with_context(|| name(path))?;
+        files.push((path, file, length));
+        let start = total.checked_next_multiple_of(ARCHIVE_ALIGNMENT);
+        let end = start.and_then(|start| start.checked_add(length));
+        total = end.with_context(|| format!("{}: larger than any memory", name(path)))?;
+    }
+    if total == 0 {
+        return Ok(None);
+    }
+    let start = place(total, free_from, highest, memory)?;
+    let mut address = start;
+    for (path, mut file, length) in files {
+        address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
+        let to = address..address + length;
+        elf::read_into(&mut file, to, memory).context("reading it").with_context(|| name(path))?;
+        address += length;
+    }
+    Ok(Some(start..start + total))
+}
+
+fn name(path: &Path) -> String {
+    format!("initrd {}", path.display())
+}
+
+fn open(path: &Path) -> Result<(File, u64)> {
+    let file = file::open(path)?;
+    let length = file.metadata().context("reading its size")?.len();
+    ensure!(length > 0, "it is empty: leave it out, or build it again");
+    Ok((file, length))
+}
+
+/// Where `total` bytes go.
+fn place(total: u64, free_from: u64, highest: u64, memory: &Memory) -> Result<u64> {
+    let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    let top = ram.min(HOLE.start).min(highest.saturating_add(1));
+    let start = top.checked_sub(total).map(|start| start - start % PAGE);
+    start.filter(|&start| start >= free_from.next_multiple_of(PAGE)).with_context(|| {
+        format!(
+            "the initrd does not fit: it has {} MiB, and {} of the guest's {} MiB are left \
+             beside the kernel: give the guest more memory",
+            total.div_ceil(1 << 20),
+            top.saturating_sub(free_from) >> 20,
+            ram >> 20,
+        )
+    })
+}

@@ -1,0 +1,229 @@
+//! Every form of kernel file starts the same kernel; everything else is refused
+//! in one line.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::boot::save;
+
+#[test]
+fn an_elf_file_starts() {
+    assert!(Start::of(&elf()).has_the_small_kernel());
+}
+
+#[test]
+fn a_bzimage_of_each_compressor_starts_its_elf() {
+    for codec in CODECS {
+        let start = Start::of(&bzimage(&payload(codec, &elf())));
+        assert!(start.has_the_small_kernel(), "{codec:?}: {:?}", start.result);
+    }
+}
+
+#[test]
+fn an_elf_file_packed_by_each_compressor_starts() {
+    for codec in CODECS {
+        let start = Start::of(&pack(codec, &elf()));
+        assert!(start.has_the_small_kernel(), "{codec:?}: {:?}", start.result);
+    }
+}
+
+#[test]
+fn a_bzimage_packed_by_each_compressor_starts() {
+    for codec in CODECS {
+        let start = Start::of(&pack(codec, &bzimage(&payload(Codec::Xz, &elf()))));
+        assert!(start.has_the_small_kernel(), "{codec:?}: {:?}", start.result);
+    }
+}
+
+#[test]
+fn members_of_a_parallel_compressor_are_joined() {
+    let elf = elf();
+    for codec in CODECS.into_iter().filter(|&codec| codec != Codec::Lzma) {
+        let (first, second) = elf.split_at(200_000);
+        let start = Start::of(&[pack(codec, first), pack(codec, second)].concat());
+        assert!(start.has_the_small_kernel(), "{codec:?}: {:?}", start.result);
+    }
+}
+
+#[test]
+fn an_unpacked_payload_starts() {
+    assert!(Start::of(&bzimage(&elf())).has_the_small_kernel());
+}
+
+#[test]
+fn an_unknown_compressor_is_left_to_the_guest() {
+    let image = bzimage(b"\x89LZO and so on");
+    let start = Start::of(&image);
+    assert_eq!(start.entry(), TEXT + 0x200);
+    assert_eq!(start.bytes(TEXT, image.len() - 1024), image[1024..]);
+}
+
+#[test]
+fn a_payload_that_is_no_kernel_is_left_to_the_guest() {
+    let start = Start::of(&bzimage(&payload(Codec::Zstd, &[7; 10_000])));
+    assert_eq!(start.entry(), TEXT + 0x200);
+}
+
+#[test]
+fn a_damaged_payload_is_told_here_and_not_by_the_guest() {
+    for codec in CODECS {
+        let mut packed = payload(codec, &elf());
+        let middle = packed.len() / 2;
+        packed.truncate(middle);
+        let start = Start::of(&bzimage(&packed));
+        assert!(start.result.is_err(), "{codec:?}");
+    }
+}
+
+#[test]
+fn a_changed_byte_is_noticed_by_compressors_with_a_checksum() {
+    for codec in [Codec::Gzip, Codec::Xz, Codec::Bzip2] {
+        let mut packed = pack(codec, &elf());
+        let middle = packed.len() / 2;
+        packed[middle] ^= 0x10;
+        let start = Start::of(&packed);
+        assert!(start.result.is_err(), "{codec:?}");
+    }
+}
+
+#[test]
+fn a_bomb_ends_at_the_size_of_the_guest() {
+    let bomb = pack(Codec::Zstd, &vec![0; 16 << 20]);
+    let mut packed_elf = elf();
+    // Its first segment claims to be far away.
+    packed_elf[64 + 8..64 + 16].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    let start = Start::of(&[pack(Codec::Zstd, &packed_elf[..4096]), bomb].concat());
+    assert!(start.error().contains("damaged"), "{}", start.error());
+}
+
+/// What is wrong with a file, and a part of what is said about it.
+fn refused(bytes: &[u8], message: &str) {
+    let start = Start::of(bytes);
+    assert!(start.error().contains(message), "{message:?} is not in {:?}", start.error());
+    assert!(!start.error().contains('\n'));
+}
+
+/// The small kernel with other bytes at an offset.
+fn elf_with(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut elf = elf();
+    elf[offset..offset + bytes.len()].copy_from_slice(bytes);
+    elf
+}
+
+fn bzimage_with(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut image = bzimage(&payload(Codec::Gzip, &elf()));
+    image[offset..offset + bytes.len()].copy_from_slice(bytes);
+    image
+}
+
+#[test]
+fn other_files_are_refused() {
+    refused(b"", "the file is empty");
+    refused(b"hello", "not a Linux kernel");
+    refused(&[0; 8192], "not a Linux kernel");
+    refused(b"070701 and so on", "--initrd");
+    refused(&pack(Codec::Gzip, b"070701 and so on"), "--initrd");
+    refused(&pack(Codec::Gzip, &pack(Codec::Xz, &elf())), "packed twice, xz in gzip");
+    let arm64 = [&[0; 0x38][..], b"ARM\x64"].concat();
+    refused(&arm64, "arm64");
+    refused(b"MZ and so on", "unified kernel image");
+}
+
+#[test]
+fn elf_files_for_other_machines_and_purposes_are_refused() {
+    refused(&elf_with(18, &183_u16.to_le_bytes()), "a kernel for arm64");
+    refused(&elf_with(18, &3_u16.to_le_bytes()), "32-bit x86");
+    refused(&elf_with(4, &[1]), "a 32-bit kernel");
+    refused(&elf_with(5, &[2]), "big-endian");
+    refused(&elf_with(16, &[1]), "kernel module");
+    refused(&elf_with(16, &[3]), "program or shared library");
+    refused(&elf_with(64 + 56, &[3]), "a program that runs on Linux");
+    refused(&elf_with(24, &[0xff; 8]), "entry point");
+    refused(&elf_with(56, &[0xff; 2]), "program headers");
+    refused(&elf()[..40], "truncated");
+    refused(&elf()[..100], "program headers");
+    refused(&elf()[..100_000], "truncated file");
+}
+
+#[test]
+fn bzimages_that_cannot_start_are_refused() {
+    refused(&bzimage_with(0x236, &[0, 0]), "a 32-bit kernel");
+    refused(&bzimage_with(0x206, &[7, 2]), "boot protocol 2.07");
+    let image = bzimage_with(0, &[0]);
+    refused(&image[..image.len() / 2], "truncated");
+    refused(&image[..0x210], "truncated");
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_named() {
+    let request = |kernel| Request { kernel, initrds: &[], arguments: &[], serial: false };
+    let ram = ram(32);
+    let missing = load(&request(Path::new("/nonexistent/vmlinuz")), ram.memory()).unwrap_err();
+    assert_eq!(format!("{missing:#}"), "/nonexistent/vmlinuz: no such file");
+    let directory = load(&request(Path::new("/tmp")), ram.memory()).unwrap_err();
+    assert!(format!("{directory:#}").starts_with("/tmp: it is a directory"));
+    let device = load(&request(Path::new("/dev/null")), ram.memory()).unwrap_err();
+    assert!(format!("{device:#}").contains("not a regular file"));
+}
+
+#[test]
+fn malformed_files_never_panic() {
+    let mut random = random();
+    let short = |mut bytes: Vec<u8>| {
+        bytes.truncate(20_000);
+        bytes
+    };
+    let seeds: Vec<Vec<u8>> = CODECS
+        .iter()
+        .flat_map(|&codec| [pack(codec, &elf()), bzimage(&payload(codec, &elf()))])
+        .chain([elf()])
+        .map(short)
+        .collect();
+    let ram = ram(32);
+    for round in 0..200 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        for _ in 0..1 + random() % 4 {
+            // Most of all in the headers.
+            let span = if random().is_multiple_of(4) { bytes.len() as u64 } else { 0x2a0 };
+            let at = usize::try_from(random() % span).unwrap();
+            bytes[at] = random().to_le_bytes()[0];
+        }
+        let kernel = file(&bytes);
+        let request = Request { kernel: &kernel, initrds: &[], arguments: &[], serial: false };
+        let _ = load(&request, ram.memory());
+    }
+}
+
+#[test]
+fn unpack_writes_the_elf() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("vmlinux");
+    for kernel in [
+        elf(),
+        pack(Codec::Zstd, &elf()),
+        bzimage(&payload(Codec::Lz4Legacy, &elf())),
+        pack(Codec::Gzip, &bzimage(&payload(Codec::Xz, &elf()))),
+    ] {
+        save::unpack(&file(&kernel), &output).unwrap();
+        assert!(fs::read(&output).unwrap() == elf());
+    }
+}
+
+#[test]
+fn unpack_leaves_nothing_half_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("vmlinux");
+    fs::write(&output, "as before").unwrap();
+    for kernel in [
+        b"hello".to_vec(),
+        elf()[..100_000].to_vec(),
+        bzimage(b"\x89LZO and so on"),
+        pack(Codec::Xz, &elf())[..50_000].to_vec(),
+        pack(Codec::Lz4, &elf())[..70_000].to_vec(),
+    ] {
+        save::unpack(&file(&kernel), &output).unwrap_err();
+        assert_eq!(fs::read(&output).unwrap(), b"as before");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! The kernel command line.
+
+use super::*;
+
+/// The line that these words give.
+fn line(words: &[&str]) -> String {
+    Start::with(&elf(), &[], words, 32).line()
+}
+
+/// The same with a serial port.
+fn line_with_serial(words: &[&str]) -> String {
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    crate::boot::cmdline::build(&words, true, 2047).unwrap().into_string().unwrap()
+}
+
+const DEFAULTS: &str = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests";
+
+#[test]
+fn the_defaults_come_before_the_words() {
+    assert_eq!(line(&["root=/dev/vda", "ro"]), format!("{DEFAULTS} root=/dev/vda ro"));
+}
+
+#[test]
+fn the_user_decides_about_a_subject() {
+    assert!(!line(&["console=ttyS0"]).contains("hvc0"));
+    assert!(!line(&["console=ttyS0"]).contains("nr_uarts"));
+    assert!(line(&["console=tty0"]).contains("nr_uarts"));
+    assert!(!line(&["debug"]).contains("quiet"));
+    assert!(!line(&["loglevel=7"]).contains("quiet"));
+    assert!(!line(&["ignore-loglevel"]).contains("quiet"));
+    assert!(line(&["debugger"]).contains("quiet"));
+}
+
+#[test]
+fn words_for_init_decide_nothing() {
+    assert_eq!(line(&["--", "debug"]), format!("{DEFAULTS} -- debug"));
+}
+
+#[test]
+fn a_serial_port_brings_early_messages() {
+    let expected = "console=hvc0 cryptomgr.notests earlycon=uart8250,io,0x3f8,115200 root=/dev/vda";
+    assert_eq!(line_with_serial(&["root=/dev/vda"]), expected);
+    assert!(line_with_serial(&["earlycon=ttyS0"]).ends_with("notests earlycon=ttyS0"));
+}
+
+#[test]
+fn blanks_are_quoted_as_linux_reads_them() {
+    assert!(line(&["init=/bin/a b"]).ends_with(r#" init="/bin/a b""#));
+    assert!(line(&["a b"]).ends_with(r#" "a b""#));
+    assert!(line(&[r#"x="a b""#]).ends_with(r#" x="a b""#));
+}
+
+#[test]
+fn letters_beyond_ascii_pass() {
+    assert!(line(&["name=Zoë"]).ends_with(" name=Zoë"));
+    // Its second byte is a blank for Linux.
+    assert!(line(&["name=à"]).ends_with(" name=\"à\""));
+}
+
+#[test]
+fn what_linux_cannot_read_is_refused() {
+    let start = Start::with(&elf(), &[], &[r#"x="a"#], 32);
+    assert!(start.error().contains("without its partner"));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_with_both_lengths() {
+    let word = "x".repeat(2100);
+    let start = Start::with(&elf(), &[], &[&word], 32);
+    let length = DEFAULTS.len() + 1 + 2100;
+    assert!(start.error().contains(&format!("has {length} bytes")), "{}", start.error());
+    assert!(start.error().contains("takes 2047"));
+}
+
+#[test]
+fn a_line_may_be_as_long_as_the_kernel_takes() {
+    let word = "x".repeat(2047 - DEFAULTS.len() - 1);
+    assert_eq!(line(&[&word]).len(), 2047);
+}

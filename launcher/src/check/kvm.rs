@@ -1,0 +1,67 @@
+//! What /dev/kvm offers. What the launch cannot do without is
+//! [`crate::vm::CAPABILITIES`], and so are the names.
+
+use kvm_bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH;
+use kvm_ioctls::{Cap, Kvm};
+
+use super::report::{Check, Status, reason};
+use crate::vm;
+
+const UPDATE: &str = "update the host's kernel";
+
+/// What makes guests better and none fail: KVM's number, what it is, and what
+/// is lost without.
+const WANTED: [(u32, &str, &str); 5] = [
+    (Cap::TscDeadlineTimer as u32, "TSC deadline timer", "guests take more exits to set a timer"),
+    (KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd without a length", "notifications are slower"),
+    (Cap::SignalMsi as u32, "MSI from the launcher", "interrupts are slower"),
+    (Cap::AdjustClock as u32, "clock adjustment", "a paused guest sees a jump in time"),
+    (Cap::X2ApicApi as u32, "x2APIC", "guests are limited to 255 CPUs"),
+];
+
+/// /dev/kvm, and each of its capabilities.
+pub(super) fn checks() -> (Option<Kvm>, Vec<Check>) {
+    match Kvm::new().map_err(|error| std::io::Error::from_raw_os_error(error.errno())) {
+        Err(error) => {
+            let check = Check::new("/dev/kvm", Status::Missing, &reason(&error));
+            (None, vec![check.advice(vm::advice(&error))])
+        }
+        Ok(kvm) => {
+            let checks = offered(&kvm);
+            (Some(kvm), checks)
+        }
+    }
+}
+
+fn offered(kvm: &Kvm) -> Vec<Check> {
+    let version = kvm.get_api_version();
+    let mut checks = vec![version_check(version)];
+    for (capability, name) in vm::CAPABILITIES {
+        checks.push(if kvm.check_extension(*capability) {
+            Check::new(name, Status::Good, "yes")
+        } else {
+            Check::new(name, Status::Missing, "no").advice(UPDATE)
+        });
+    }
+    for (number, name, without) in WANTED {
+        checks.push(if kvm.check_extension_raw(number.into()) > 0 {
+            Check::new(name, Status::Good, "yes")
+        } else {
+            let advice = format!("{without}; to have it, {UPDATE}");
+            Check::new(name, Status::Limited, "no").advice(&advice)
+        });
+    }
+    let count = |name: &str, count: usize| Check::new(name, Status::Good, &count.to_string());
+    checks.push(count("CPUs of a guest, at most", kvm.get_max_vcpus()));
+    checks.push(count("memory slots of a guest", kvm.get_nr_memslots()));
+    checks
+}
+
+fn version_check(version: i32) -> Check {
+    let found = format!("API version {version}");
+    if u32::try_from(version) == Ok(kvm_bindings::KVM_API_VERSION) {
+        Check::new("/dev/kvm", Status::Good, &found)
+    } else {
+        Check::new("/dev/kvm", Status::Missing, &found).advice(UPDATE)
+    }
+}

@@ -1,0 +1,202 @@
+//! Runs one of the [`super::programs`] in a virtual machine of its own, which
+//! lives no longer than that. Whatever the program does to its vCPU, it ends:
+//! exits are counted, and time is limited from outside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use devices::kick;
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress,
+};
+
+use super::programs::{AT_BREAKPOINT, BREAKPOINT, CODE, DONE, GATES, Program, SCRATCH, STACK};
+use crate::boot::{Entry, start};
+use crate::cpuid::Cpus;
+use crate::memory::{Memory, Ram};
+use crate::sys;
+
+/// A probe is through in milliseconds, even where KVM emulates it.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOST_EXITS: u32 = 16;
+
+/// Programs and tables need less than half of this.
+const MEMORY: u64 = 1 << 20;
+
+/// Intel SDM volume 3, 2.5; 6.14.1 for the gate.
+const CR4_OSFXSR: u64 = 1 << 9;
+const CR4_OSXSAVE: u64 = 1 << 18;
+const BREAKPOINT_VECTOR: u64 = 3;
+const INTERRUPT_GATE: u64 = 0x8e00;
+const CODE_SELECTOR: u64 = 0x10;
+
+/// CPUID leaf 1, ECX.
+const CPUID_XSAVE: u32 = 1 << 26;
+
+/// What became of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It came through; a timed one in this time.
+    Through(Duration),
+    /// The CPU has no such instruction, and says so: Linux does without.
+    NotOffered,
+}
+
+/// Run a program.
+///
+/// # Errors
+/// When it does not come through; says how it ended.
+pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<Outcome> {
+    let cpuid = Cpus::new(kvm, 1)?.cpuid(0)?;
+    let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
+    let has_xsave = features.is_some_and(|leaf| leaf.ecx & CPUID_XSAVE != 0);
+    if program.xsave && !has_xsave {
+        return Ok(Outcome::NotOffered);
+    }
+    let ram = Ram::new(MEMORY)?;
+    write(program, ram.memory())?;
+    let vm = machine(kvm, ram.memory())?;
+    let vcpu = vm.create_vcpu(0).context("creating a vCPU")?;
+    vcpu.set_cpuid2(&cpuid).context("setting CPUID")?;
+    set_registers(&vcpu, program)?;
+    watched(vm, vcpu, program.timed)
+}
+
+/// The program, the tables that the processor needs, and the breakpoint's gate.
+fn write(program: &Program, memory: &Memory) -> Result<()> {
+    start::write_tables(memory)?;
+    // Offset in three parts, selector, type; a gate is 16 bytes long.
+    let low = (BREAKPOINT & 0xffff) | CODE_SELECTOR << 16 | INTERRUPT_GATE << 32;
+    let gate = low | (BREAKPOINT >> 16 & 0xffff) << 48;
+    memory.write_obj(gate, GuestAddress(GATES + BREAKPOINT_VECTOR * 16))?;
+    memory.write_slice(AT_BREAKPOINT, GuestAddress(BREAKPOINT))?;
+    memory.write_slice(program.code, GuestAddress(CODE))?;
+    Ok(())
+}
+
+fn machine(kvm: &Kvm, memory: &Memory) -> Result<VmFd> {
+    let vm = kvm.create_vm().context("creating a virtual machine")?;
+    for region in memory.iter() {
+        let host = region.get_host_address(MemoryRegionAddress(0))?;
+        let region = kvm_userspace_memory_region {
+            slot: 0,
+            flags: 0,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: u64::try_from(host.addr())?,
+        };
+        sys::set_memory_region(&vm, region).context("giving it memory")?;
+    }
+    Ok(vm)
+}
+
+fn set_registers(vcpu: &VcpuFd, program: &Program) -> Result<()> {
+    let mut sregs = start::sregs(vcpu.get_sregs().context("reading system registers")?);
+    sregs.idt.base = GATES;
+    sregs.idt.limit = 0xfff;
+    sregs.cr4 |= CR4_OSFXSR | if program.xsave { CR4_OSXSAVE } else { 0 };
+    vcpu.set_sregs(&sregs).context("setting system registers")?;
+    let mut regs = start::regs(&Entry { rip: CODE });
+    regs.rsi = 0;
+    regs.rdi = SCRATCH;
+    regs.rsp = STACK;
+    vcpu.set_regs(&regs).context("setting registers")?;
+    vcpu.set_fpu(&start::fpu()).context("setting the FPU")
+}
+
+/// Run the vCPU in a thread, so that one that never comes back can be stopped.
+fn watched(vm: VmFd, mut vcpu: VcpuFd, timed: bool) -> Result<Outcome> {
+    kick::install();
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let (result, results) = mpsc::channel();
+    let body = move || {
+        // Nobody listens any more if it took too long.
+        let _ = result.send(through(&mut vcpu, timed, &told));
+        drop(vm);
+    };
+    let thread = Builder::new().name("probe".into()).spawn(body).context("starting a thread")?;
+    let outcome = results.recv_timeout(PATIENCE);
+    stop.store(true, Ordering::Release);
+    let _ = kick::join(thread); // Its panic shows as a result that is missing.
+    match outcome {
+        Ok(outcome) => outcome.map(Outcome::Through),
+        Err(RecvTimeoutError::Timeout) => Err(anyhow!("no answer for {} s", PATIENCE.as_secs())),
+        Err(RecvTimeoutError::Disconnected) => Err(anyhow!("the probe's thread failed")),
+    }
+}
+
+/// Run the vCPU until the program is through.
+fn through(vcpu: &mut VcpuFd, timed: bool, stop: &AtomicBool) -> Result<Duration> {
+    let mut first = None;
+    for _ in 0..MOST_EXITS {
+        if stop.load(Ordering::Acquire) {
+            bail!("stopped");
+        }
+        match vcpu.run() {
+            Ok(VcpuExit::IoOut(DONE, _)) => match (timed, first) {
+                (true, None) => first = Some(Instant::now()),
+                (_, first) => return Ok(first.map_or(Duration::ZERO, |first| first.elapsed())),
+            },
+            Ok(VcpuExit::Hlt) => bail!("wrong result"),
+            Ok(VcpuExit::Shutdown) => bail!("triple fault"),
+            Ok(VcpuExit::FailEntry(reason, _)) => bail!("entry refused, reason {reason:#x}"),
+            Ok(VcpuExit::InternalError) => {
+                bail!("KVM internal error {}", sys::internal_error(vcpu))
+            }
+            Ok(VcpuExit::Intr) => {}
+            Ok(other) => bail!("unexpected exit {other:?}"),
+            Err(error) if error.errno() == libc::EINTR => {}
+            Err(error) => return Err(error).context("KVM_RUN"),
+        }
+    }
+    bail!("{MOST_EXITS} exits and no end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static HANGS: Program = Program {
+        name: "hangs",
+        code: &[
+            0xeb, 0xfe, // 1: jmp 1b
+        ],
+        timed: false,
+        xsave: false,
+    };
+
+    static FAULTS: Program = Program {
+        name: "faults",
+        code: &[
+            0x0f, 0x0b, // ud2
+        ],
+        timed: false,
+        xsave: false,
+    };
+
+    /// What is said of a program, where there is a KVM to run it.
+    fn said_of(program: &'static Program) -> Option<String> {
+        let kvm = Kvm::new().ok()?;
+        Some(format!("{:#}", run(&kvm, program).unwrap_err()))
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_stopped() {
+        assert!(said_of(&HANGS).is_none_or(|said| said == "no answer for 2 s"));
+    }
+
+    #[test]
+    fn a_program_that_faults_is_reported() {
+        // A CPU has a triple fault; an emulator may give up before.
+        assert!(
+            said_of(&FAULTS).is_none_or(|said| said.contains("fault") || said.contains("error"))
+        );
+    }
+}

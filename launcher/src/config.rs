@@ -1,0 +1,122 @@
+//! The command line, read into a plain struct. No I/O: what the values name is
+//! looked at when the guest is built, in [`crate::launch`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Puts a Linux guest on your terminal.
+#[derive(Debug, Parser)]
+#[command(name = "lguest", version, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true, disable_help_subcommand = true)]
+#[command(after_help = "Three ^C within a second end the guest. Exit status: 0 powered off, \
+    N written to port 0x501, 1 failure, 2 usage, 101 guest panicked, 102 guest crashed, \
+    130 three ^C.")]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) launch: Option<Config>,
+}
+
+/// Everything that is not launching a guest.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell what this host offers to guests, and what to do where it lacks something
+    Check {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the kernel inside a bzImage or compressed file, unpacked, to a file
+    Unpack {
+        /// A kernel, in any form that lguest boots
+        kernel: PathBuf,
+        /// Where its ELF file goes
+        output: PathBuf,
+    },
+}
+
+/// One guest, as the user described it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Config {
+    /// Guest memory: MiB, or with a suffix (512M, 2G)
+    #[arg(value_name = "MEM", value_parser = parse_memory)]
+    pub(crate) memory: u64,
+
+    /// The kernel: bzImage, ELF vmlinux, or either one compressed
+    #[arg(value_name = "KERNEL")]
+    pub(crate) kernel: PathBuf,
+
+    /// Words of the kernel command line
+    #[arg(value_name = "KERNEL-ARGUMENT")]
+    pub(crate) arguments: Vec<OsString>,
+
+    /// Initial file system; several are concatenated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Vec<PathBuf>,
+
+    /// Number of virtual CPUs, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) cpus: u8,
+
+    /// End when the guest reboots instead of starting it again
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
+
+    /// Give the guest a serial port (COM1) for messages before its console driver runs
+    #[arg(long)]
+    pub(crate) earlycon: bool,
+
+    /// Tell on stderr what is done
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Bytes from "512" (MiB), "512M" or "2G".
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (text.trim_end_matches(['k', 'K']), 10),
+        Some(b'm' | b'M') => (text.trim_end_matches(['m', 'M']), 20),
+        Some(b'g' | b'G') => (text.trim_end_matches(['g', 'G']), 30),
+        _ => (text, 20),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "memory is a number of MiB, or like 512M or 2G".to_string())?;
+    let bytes = number.checked_mul(1 << shift).ok_or("that is more than any host has")?;
+    crate::memory::check_size(bytes).map_err(|e| e.to_string())?;
+    if bytes % (1 << 20) == 0 { Ok(bytes) } else { Err("memory comes in whole MiB".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(words: &[&str]) -> Config {
+        CommandLine::try_parse_from(words).unwrap().launch.unwrap()
+    }
+
+    #[test]
+    fn options_may_follow_the_kernel() {
+        let config = launch(&["lguest", "512", "vmlinuz", "--initrd", "i", "root=/dev/vda", "-v"]);
+        assert_eq!(config.memory, 512 << 20);
+        assert_eq!(config.arguments, ["root=/dev/vda"]);
+        assert!(config.verbose);
+    }
+
+    #[test]
+    fn a_kernel_argument_may_be_named_like_a_subcommand() {
+        assert_eq!(launch(&["lguest", "512", "vmlinuz", "check"]).arguments, ["check"]);
+    }
+
+    #[test]
+    fn memory_takes_suffixes() {
+        assert_eq!(parse_memory("512"), Ok(512 << 20));
+        assert_eq!(parse_memory("2G"), Ok(2 << 30));
+        assert!(parse_memory("lots").is_err());
+        assert!(parse_memory("1M").is_err());
+        assert!(parse_memory("99999999999G").is_err());
+    }
+}

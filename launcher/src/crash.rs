@@ -1,0 +1,131 @@
+//! A guest that cannot go on: what the user is told. A few lines with the
+//! reason, where it happened, the instruction there and the registers. Called
+//! by [`crate::vcpu`] when KVM gives up on a vCPU.
+
+use std::fmt::Write;
+use std::io;
+
+use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, kvm_regs, kvm_sregs};
+use kvm_ioctls::VcpuFd;
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::exit::Ending;
+use crate::memory::Memory;
+use crate::sys;
+
+/// What is told of a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// The reason and a few lines of detail.
+    pub(crate) text: String,
+    /// KVM could not go on; another host's might have.
+    pub(crate) by_kvm: bool,
+}
+
+/// Why KVM came back for good.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// KVM_EXIT_SHUTDOWN: a fault while handling a fault while handling a fault.
+    TripleFault,
+    /// KVM_EXIT_INTERNAL_ERROR.
+    InternalError,
+    /// KVM_EXIT_FAIL_ENTRY, with the hardware's reason.
+    FailedEntry(u64),
+    /// KVM_RUN itself failed.
+    Refused(io::Error),
+    /// An exit that this launcher does not know.
+    Unknown(String),
+}
+
+/// Longest instruction of the architecture.
+const INSTRUCTION: usize = 15;
+
+/// The guest's end by any cause.
+pub(crate) fn report(vcpu: &mut VcpuFd, memory: &Memory, cause: &Cause) -> Ending {
+    let reason = match cause {
+        Cause::TripleFault => "triple fault".to_string(),
+        Cause::InternalError => internal_error(vcpu),
+        Cause::FailedEntry(reason) => {
+            format!("the CPU refused to enter the guest, hardware reason {reason:#x}")
+        }
+        Cause::Refused(error) => format!("KVM_RUN: {error}"),
+        Cause::Unknown(exit) => format!("unexpected exit from KVM: {exit}"),
+    };
+    let mut text = reason;
+    match (vcpu.get_regs(), vcpu.get_sregs()) {
+        (Ok(regs), Ok(sregs)) => describe(&mut text, vcpu, memory, &regs, &sregs),
+        (Err(error), _) | (_, Err(error)) => {
+            let _ = write!(text, "\n  registers not to be had: {error}");
+        }
+    }
+    Ending::Crashed(Crash { text, by_kvm: !matches!(cause, Cause::TripleFault) })
+}
+
+/// A triple fault is how some guests reset the machine: Linux with reboot=t
+/// empties the interrupt descriptor table and causes an exception. Where KVM
+/// keeps the registers (Intel), the empty table tells it from a crash. AMD's
+/// CPUs leave nothing to look at (KVM resets the vCPU before we see it); there
+/// it is a reset if the kernel command line announced it.
+pub(crate) fn triple_fault(vcpu: &mut VcpuFd, memory: &Memory, announced: bool) -> Ending {
+    const RESET_VECTOR: u64 = 0xfff0;
+    let idt_limit = vcpu.get_sregs().map(|sregs| sregs.idt.limit);
+    let registers_lost = vcpu.get_regs().is_ok_and(|regs| regs.rip == RESET_VECTOR);
+    if idt_limit.is_ok_and(|limit| limit == 0) || registers_lost && announced {
+        return Ending::Reset("a triple fault");
+    }
+    if registers_lost {
+        let text = "triple fault\n  this host's KVM does not keep the registers (AMD)";
+        return Ending::Crashed(Crash { text: text.to_string(), by_kvm: false });
+    }
+    report(vcpu, memory, &Cause::TripleFault)
+}
+
+fn internal_error(vcpu: &mut VcpuFd) -> String {
+    match sys::internal_error(vcpu) {
+        KVM_INTERNAL_ERROR_EMULATION => {
+            "KVM internal error 1: it cannot emulate the instruction".to_string()
+        }
+        other => format!("KVM internal error {other}"),
+    }
+}
+
+fn describe(text: &mut String, vcpu: &VcpuFd, memory: &Memory, regs: &kvm_regs, sregs: &kvm_sregs) {
+    let instruction = match instruction(vcpu, memory, regs.rip.wrapping_add(sregs.cs.base)) {
+        Some(bytes) => bytes.iter().fold(String::new(), |all, byte| format!("{all} {byte:02x}")),
+        None => " (not mapped)".to_string(),
+    };
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "\n  rip {:#x} cs {:#x} rflags {:#x}; instruction:{instruction}\
+         \n  rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x} rbp {:#x} rsp {:#x}\
+         \n  cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x} idt {:#x}+{:#x}",
+        regs.rip,
+        sregs.cs.selector,
+        regs.rflags,
+        regs.rax,
+        regs.rbx,
+        regs.rcx,
+        regs.rdx,
+        regs.rsi,
+        regs.rdi,
+        regs.rbp,
+        regs.rsp,
+        sregs.cr0,
+        sregs.cr2,
+        sregs.cr3,
+        sregs.cr4,
+        sregs.efer,
+        sregs.idt.base,
+        sregs.idt.limit,
+    );
+}
+
+/// The bytes at a guest virtual address.
+fn instruction(vcpu: &VcpuFd, memory: &Memory, address: u64) -> Option<[u8; INSTRUCTION]> {
+    let translation = vcpu.translate_gva(address).ok().filter(|found| found.valid != 0)?;
+    let mut bytes = [0; INSTRUCTION];
+    // Near the end of RAM there are fewer: the rest stays 0.
+    memory.read(&mut bytes, GuestAddress(translation.physical_address)).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,115 @@
+//! The one way in which a guest ends: whoever notices says why, the first
+//! reason stands, and the main thread, which waits for nothing else, wakes up.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::crash::Crash;
+use crate::sys;
+
+/// Why a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The guest switched itself off.
+    PoweredOff,
+    /// The guest asked for a reset; says by which means.
+    Reset(&'static str),
+    /// The guest wrote this byte to port 0x501.
+    Status(u8),
+    /// The guest's kernel panicked (pvpanic).
+    Panicked,
+    /// The guest cannot go on: triple fault, KVM internal error.
+    Crashed(Crash),
+    /// The host or the launcher failed. The text says all.
+    Failed(String),
+    /// Three ^C on the terminal.
+    Interrupted,
+    /// This signal was sent to the launcher.
+    Signal(i32),
+}
+
+impl Ending {
+    /// The launcher's exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::PoweredOff | Self::Reset(_) => 0,
+            Self::Status(status) => *status,
+            Self::Failed(_) => 1,
+            Self::Panicked => 101,
+            Self::Crashed(_) => 102,
+            Self::Interrupted => 130,
+            Self::Signal(number) => 128 | u8::try_from(*number).unwrap_or(0),
+        }
+    }
+
+    /// What the user is told of it, if it needs words.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::PoweredOff | Self::Status(_) => None,
+            Self::Reset(how) => Some(format!("guest reset by {how}; not started again")),
+            Self::Panicked => Some("guest panicked".to_string()),
+            Self::Crashed(crash) => Some(format!("guest crashed: {}", crash.text)),
+            Self::Failed(why) => Some(why.clone()),
+            Self::Interrupted => Some("three ^C: guest stopped".to_string()),
+            Self::Signal(number) => Some(format!("signal {number}: guest stopped")),
+        }
+    }
+}
+
+/// Where endings are announced and waited for.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    event: EventFd,
+    ending: Mutex<Option<Ending>>,
+}
+
+impl Exit {
+    pub(crate) fn new() -> Result<Self> {
+        let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+            .context("creating the exit event")?;
+        Ok(Self { event, ending: Mutex::new(None) })
+    }
+
+    /// Announce an ending. Only the first counts.
+    pub(crate) fn end(&self, ending: Ending) {
+        let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(ending);
+            // Cannot fail: the counter is far from its limit.
+            let _ = self.event.write(1);
+        }
+    }
+
+    /// The ending, once there is one; the next guest starts with none.
+    pub(crate) fn take(&self) -> Option<Ending> {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if ending.is_some() {
+            let _ = self.event.read();
+        }
+        ending
+    }
+}
+
+impl AsFd for Exit {
+    /// Readable while an ending waits to be taken.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sys::borrow_fd(self, self.event.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_ending_stands() {
+        let exit = Exit::new().unwrap();
+        exit.end(Ending::PoweredOff);
+        exit.end(Ending::Interrupted);
+        assert_eq!(exit.take(), Some(Ending::PoweredOff));
+        assert_eq!(exit.take(), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! One guest, from set-up to its end: built complete by [`crate::launch`],
+//! started, and taken apart when it is dropped. A guest that reboots is a new
+//! one, in the same memory and on the same terminal.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use devices::console::{Console, WindowSize};
+use devices::pci::PciBus;
+use devices::status::Status;
+use devices::virtio_pci::VirtioPci;
+use kvm_ioctls::{Kvm, VcpuFd};
+use vm_memory::{Address, GuestMemoryBackend};
+
+use crate::acpi;
+use crate::boot;
+use crate::config::Config;
+use crate::cpuid::Cpus;
+use crate::exit::Exit;
+use crate::firmware;
+use crate::memory::{Memory, PCI_WINDOW, Ram};
+use crate::ports::{Com1, Ports};
+use crate::stdin::Stdin;
+use crate::stdout::Stdout;
+use crate::vcpu::{Board, Vcpu};
+use crate::vm::Vm;
+
+/// What outlives a guest's reboots.
+pub(crate) struct Host {
+    pub(crate) kvm: Kvm,
+    pub(crate) ram: Ram,
+    pub(crate) exit: Arc<Exit>,
+    pub(crate) stdin: Stdin,
+    pub(crate) stdout: Stdout,
+    /// Of the terminal that the first console is on.
+    pub(crate) window: Arc<WindowSize>,
+}
+
+/// A guest. Dropping it stops its threads, vCPUs first.
+pub(crate) struct Guest {
+    waiting: Vec<VcpuFd>,
+    running: Vec<Vcpu>,
+    board: Arc<Board>,
+    console: Arc<Status>,
+}
+
+impl Guest {
+    /// Everything but letting it run.
+    pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
+        let memory = host.ram.memory();
+        let vm = Arc::new(Vm::new(&host.kvm, memory, Arc::clone(&host.exit))?);
+        let cpus = Cpus::new(&host.kvm, config.cpus)?;
+        let end = memory.last_addr().raw_value();
+        ensure!(
+            end < cpus.address_limit(),
+            "{} MiB of memory: this host's CPUs address {} MiB, the hole below 4 GiB included",
+            config.memory >> 20,
+            cpus.address_limit() >> 20
+        );
+        let mut waiting = create_vcpus(config.cpus, &cpus, &vm)?;
+
+        let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
+        let console = add_console(&mut pci, &vm, host)?;
+
+        let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?;
+        acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
+        firmware::write(memory)?;
+        let entry = boot::load(&config.into(), memory)?;
+        if let Some(first) = waiting.first_mut() {
+            boot::start::set_up(first, &entry, memory)?;
+        }
+        let exit = Arc::clone(&host.exit);
+        let board = Board {
+            ports: Ports { pci, exit: Arc::clone(&exit), com1 },
+            memory: memory.clone(),
+            exit,
+            triple_fault_resets: announces_triple_fault(config),
+        };
+        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board), console })
+    }
+
+    /// Let it run.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        for (id, fd) in (0..).zip(self.waiting.drain(..)) {
+            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.board))?);
+        }
+        Ok(())
+    }
+
+    /// The window of its console has changed.
+    pub(crate) fn resized(&self) {
+        self.console.config_changed();
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for vcpu in &self.running {
+            vcpu.tell();
+        }
+        self.running.clear();
+        self.board.ports.pci.reset();
+    }
+}
+
+fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
+    let create = |id| {
+        let fd = vm.create_vcpu(id)?;
+        fd.set_cpuid2(&cpus.cpuid(id)?).with_context(|| format!("setting CPUID of vCPU {id}"))?;
+        boot::start::set_msrs(&fd)?;
+        Ok(fd)
+    };
+    (0..count).map(create).collect()
+}
+
+/// hvc0: the user's terminal.
+fn add_console(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Arc<Status>> {
+    let sink = host.stdout.sink();
+    let device = Console {
+        input: File::from(host.stdin.guest_end().context("duplicating the input pipe")?),
+        output: move || sink.clone(),
+        size: Arc::clone(&host.window),
+    };
+    add(pci, vm, host.ram.memory(), "con0", Box::new(device))
+}
+
+/// Put a device on the bus and wire its doorbells.
+fn add(
+    pci: &mut PciBus,
+    vm: &Arc<Vm>,
+    memory: &Memory,
+    name: &str,
+    device: Box<dyn devices::device::Device>,
+) -> Result<Arc<Status>> {
+    let base = pci.next_base().context("more devices than a PCI bus has slots")?;
+    let machine = Arc::clone(vm);
+    let device = VirtioPci::new(name, device, memory.clone(), machine, base)
+        .with_context(|| format!("making device {name}"))?;
+    vm.wire_doorbells(&device)?;
+    let status = device.status();
+    pci.add(device);
+    Ok(status)
+}
+
+fn com1(vm: &Vm, host: &Host) -> Result<Com1> {
+    Ok(Com1::new(vm.com1_line()?, host.stdout.sink()))
+}
+
+/// Whether the kernel was told to reset by a triple fault: reboot=t, alone or
+/// after other settings (Documentation/admin-guide/kernel-parameters.txt).
+fn announces_triple_fault(config: &Config) -> bool {
+    let words = config.arguments.iter().filter_map(|word| word.to_str());
+    let settings = words.flat_map(str::split_whitespace).filter_map(|w| w.strip_prefix("reboot="));
+    settings.flat_map(|list| list.split(',')).any(|setting| setting.starts_with('t'))
+}

@@ -1,0 +1,98 @@
+//! The launch, as a story: look at what the host has, build the guest, give it
+//! the terminal, wait for its one end, take everything apart in the reverse
+//! order. Called by `main`; a guest that reboots goes round once more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use devices::console::WindowSize;
+
+use crate::check::{self, KernelMode};
+use crate::config::Config;
+use crate::crash::Crash;
+use crate::exit::{Ending, Exit};
+use crate::guest::{Guest, Host};
+use crate::memory::Ram;
+use crate::signals::Signals;
+use crate::stdin::Stdin;
+use crate::stdout::Stdout;
+use crate::terminal::{self, Terminal};
+use crate::vm;
+
+/// What a console says of a window whose size nobody knows.
+const UNKNOWN_SIZE: (u16, u16) = (80, 24);
+
+/// How long the terminal may take to show what the guest said last.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Launch the guest, and see it through its reboots.
+///
+/// # Errors
+/// When it cannot be set up; the terminal has not been touched then.
+pub(crate) fn launch(config: &Config) -> Result<Ending> {
+    // Before any thread: signals are blocked in all of them, and the terminal's
+    // guard is forked.
+    let signals = Signals::block()?;
+    let terminal = Terminal::on_stdin()?;
+    let host = prepare(config, terminal.as_ref())?;
+    loop {
+        let mut guest = Guest::build(config, &host)?;
+        // Raw as late as can be: nothing that comes now fails for the user's sake.
+        if let Some(terminal) = &terminal {
+            terminal.enter()?;
+        }
+        guest.start()?;
+        let ending = signals.wait(&host.exit, terminal.as_ref(), |(columns, rows)| {
+            host.window.set(columns, rows);
+            guest.resized();
+        });
+        drop(guest);
+        match ending {
+            Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
+            ending => return Ok(finish(&host, &signals, terminal.as_ref(), explain(ending))),
+        }
+        host.ram.empty()?;
+    }
+}
+
+/// When KVM gave up on an instruction it may be the host's fault, and the user
+/// wants to know before looking for one in the guest.
+fn explain(ending: Ending) -> Ending {
+    let Ending::Crashed(Crash { text, by_kvm: true }) = ending else { return ending };
+    let hint = match check::kernel_mode() {
+        KernelMode::Native => return Ending::Crashed(Crash { text, by_kvm: true }),
+        KernelMode::Emulated => "runs kernel-mode code in an emulator that lacks instructions",
+        KernelMode::Fails(_) => "cannot run kernel-mode code",
+    };
+    let text = format!("{text}\n  this host's KVM {hint}: see `lguest check`");
+    Ending::Crashed(Crash { text, by_kvm: true })
+}
+
+/// The guest has ended; its last words are still to be written. They belong on
+/// the terminal as it was when they were said, but a reader that takes its time
+/// must not keep the user from it; and whoever wants us gone does not wait.
+fn finish(host: &Host, signals: &Signals, terminal: Option<&Terminal>, ending: Ending) -> Ending {
+    let interrupted = host.stdout.finish(signals, Some(LAST_WORDS));
+    if let Some(terminal) = terminal {
+        terminal.leave();
+    }
+    match ending {
+        Ending::Signal(_) | Ending::Interrupted => ending,
+        ending => interrupted.or_else(|| host.stdout.finish(signals, None)).unwrap_or(ending),
+    }
+}
+
+/// What all the guests of this launch share.
+fn prepare(config: &Config, terminal: Option<&Terminal>) -> Result<Host> {
+    let kvm = vm::open_kvm()?;
+    vm::check_cpus(&kvm, config.cpus)?;
+    let ram = Ram::new(config.memory)?;
+    let exit = Arc::new(Exit::new()?);
+    let window = Arc::new(WindowSize::default());
+    let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
+    window.set(columns, rows);
+    let stdin = Stdin::start(&exit, terminal)?;
+    let stdout = Stdout::start()?;
+    Ok(Host { kvm, ram, exit, stdin, stdout, window })
+}

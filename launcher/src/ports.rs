@@ -1,0 +1,176 @@
+//! The I/O ports of the machine: where a guest ends itself, and the serial port
+//! for messages before its console driver runs. Everything here is called on
+//! vCPU threads and never waits. PCI configuration is passed on to
+//! [`devices::pci`].
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use devices::pci::{CONFIG_PORTS, PciBus};
+use vm_superio::serial::NoEvents;
+use vm_superio::{Serial, Trigger};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::acpi::SLEEP_TYPE_OFF;
+use crate::exit::{Ending, Exit};
+use crate::stdout::Sink;
+
+/// A byte written here ends the guest and is the launcher's exit status.
+pub(crate) const EXIT_STATUS: u16 = 0x501;
+/// The guest's kernel says here that it has panicked (pvpanic).
+pub(crate) const PVPANIC: u16 = 0x505;
+/// ACPI sleep control register (4.8.3.7): sleep type in bits 2 to 4, enable in 5.
+pub(crate) const SLEEP_CONTROL: u16 = 0x600;
+/// ACPI sleep status register: we never wake up, so it stays 0.
+pub(crate) const SLEEP_STATUS: u16 = 0x601;
+/// ACPI reset register (4.8.3.6) and what the tables say to write into it.
+pub(crate) const ACPI_RESET: u16 = 0x602;
+pub(crate) const RESET_VALUE: u8 = 1;
+/// The serial port.
+pub(crate) const COM1: Range<u16> = 0x3f8..0x400;
+
+/// The keyboard controller, of which only the reset line exists.
+const KEYBOARD: u16 = 0x64;
+const KEYBOARD_RESET: u8 = 0xfe;
+/// The reset control register of PC chipsets, amid the PCI ports.
+const RESET_CONTROL: u16 = 0xcf9;
+const RESET_CPU: u8 = 1 << 2;
+
+/// What pvpanic can be told: that the kernel panicked.
+const PVPANIC_PANICKED: u8 = 1;
+
+/// What answers to port I/O.
+pub(crate) struct Ports {
+    pub(crate) pci: PciBus,
+    pub(crate) exit: Arc<Exit>,
+    pub(crate) com1: Option<Com1>,
+}
+
+impl Ports {
+    /// `in`.
+    pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
+        data.fill(0xff);
+        match port {
+            RESET_CONTROL if data.len() == 1 => data.fill(0),
+            port if CONFIG_PORTS.contains(&port) => self.pci.read_port(port, data),
+            // Input buffer empty: ready to be told to reset.
+            KEYBOARD | SLEEP_CONTROL | SLEEP_STATUS => data.fill(0),
+            PVPANIC => data.fill(PVPANIC_PANICKED),
+            port if COM1.contains(&port) => {
+                if let (Some(com1), Some(byte)) = (&self.com1, data.first_mut()) {
+                    *byte = com1.read(port);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `out`, also of several bytes to one port (`rep outs`).
+    pub(crate) fn write(&self, port: u16, data: &[u8]) {
+        let byte = data.first().copied().unwrap_or(0);
+        match port {
+            RESET_CONTROL if data.len() == 1 && byte & RESET_CPU != 0 => {
+                self.exit.end(Ending::Reset("port 0xcf9"));
+            }
+            port if CONFIG_PORTS.contains(&port) => self.pci.write_port(port, data),
+            EXIT_STATUS => self.exit.end(Ending::Status(byte)),
+            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked),
+            SLEEP_CONTROL if byte == SLEEP_TYPE_OFF << 2 | 1 << 5 => {
+                self.exit.end(Ending::PoweredOff);
+            }
+            ACPI_RESET if byte == RESET_VALUE => {
+                self.exit.end(Ending::Reset("the ACPI reset register"));
+            }
+            KEYBOARD if byte == KEYBOARD_RESET => {
+                self.exit.end(Ending::Reset("the keyboard controller, port 0x64"));
+            }
+            port if COM1.contains(&port) => {
+                if let Some(com1) = &self.com1 {
+                    data.iter().for_each(|byte| com1.write(port, *byte));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The serial port's interrupt: KVM's irqfd for its line.
+pub(crate) struct Line(pub(crate) EventFd);
+
+impl Trigger for Line {
+    type E = io::Error;
+
+    fn trigger(&self) -> io::Result<()> {
+        self.0.write(1)
+    }
+}
+
+/// Output on a vCPU thread waits for nobody: it rather loses the oldest.
+pub(crate) struct Hasty(Sink);
+
+impl Write for Hasty {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_lossy(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// COM1, output only.
+pub(crate) struct Com1(Mutex<Serial<Line, NoEvents, Hasty>>);
+
+impl Com1 {
+    /// With its interrupt, and where its output goes.
+    pub(crate) fn new(line: EventFd, output: Sink) -> Self {
+        Self(Mutex::new(Serial::new(Line(line), Hasty(output))))
+    }
+
+    fn read(&self, port: u16) -> u8 {
+        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        serial.read(register(port))
+    }
+
+    fn write(&self, port: u16, byte: u8) {
+        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its errors are of the output and of the interrupt: neither is the guest's.
+        let _ = serial.write(register(port), byte);
+    }
+}
+
+fn register(port: u16) -> u8 {
+    u8::try_from(port.wrapping_sub(COM1.start)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(port: u16, byte: u8) -> Option<Ending> {
+        let exit = Arc::new(Exit::new().unwrap());
+        let ports = Ports { pci: PciBus::new(0xc000_0000), exit: Arc::clone(&exit), com1: None };
+        ports.write(port, &[byte]);
+        exit.take()
+    }
+
+    #[test]
+    fn each_register_ends_the_guest_in_its_way() {
+        assert_eq!(end_of(EXIT_STATUS, 42), Some(Ending::Status(42)));
+        assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked));
+        assert_eq!(end_of(SLEEP_CONTROL, 0x34), Some(Ending::PoweredOff));
+        assert!(matches!(end_of(ACPI_RESET, 1), Some(Ending::Reset(_))));
+        assert!(matches!(end_of(KEYBOARD, 0xfe), Some(Ending::Reset(_))));
+        assert!(matches!(end_of(RESET_CONTROL, 0x06), Some(Ending::Reset(_))));
+    }
+
+    #[test]
+    fn other_values_do_not() {
+        assert_eq!(end_of(SLEEP_CONTROL, 0x24), None);
+        assert_eq!(end_of(RESET_CONTROL, 0x02), None);
+        assert_eq!(end_of(KEYBOARD, 0xd1), None);
+        assert_eq!(end_of(0x80, 0xff), None);
+    }
+}

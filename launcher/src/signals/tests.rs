@@ -1,0 +1,49 @@
+//! Signals as other programs send them.
+
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::*;
+use crate::testing::{Running, fake, until};
+
+/// A launcher that reads nothing, started by a shell that ignores `signals`.
+fn ignoring(signals: &str) -> Running {
+    let mut command = Command::new("sh");
+    let launcher = fake();
+    command.arg("-c").arg(format!("trap '' {signals}; exec \"$0\"")).arg(launcher.get_program());
+    command.envs(launcher.get_envs().map(|(key, value)| (key, value.unwrap())));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let running = Running::start(&mut command);
+    until("it sleeps", || running.threads().contains(&"stdout".to_string()));
+    running
+}
+
+#[test]
+fn a_launcher_under_nohup_ignores_the_hang_up() {
+    let mut launcher = ignoring("HUP INT");
+    launcher.signal(Signal::SIGHUP);
+    launcher.signal(Signal::SIGINT);
+    thread::sleep(Duration::from_millis(200));
+    assert!(launcher.is_running());
+    launcher.signal(Signal::SIGQUIT);
+    assert_eq!(launcher.status(), 128 + 3);
+}
+
+#[test]
+fn a_request_to_terminate_is_obeyed_even_then() {
+    let mut launcher = ignoring("TERM PIPE");
+    launcher.signal(Signal::SIGTERM);
+    assert_eq!(launcher.status(), 128 + 15);
+}
+
+#[test]
+fn a_sleep_ends_in_time() {
+    let signals = Signals::block().unwrap();
+    let exit = Exit::new().unwrap();
+    let until = Instant::now() + Duration::from_millis(20);
+    assert_eq!(signals.sleep(exit.as_fd(), Some(until)).unwrap(), Wake::TimedOut);
+    assert!(Instant::now() >= until);
+    exit.end(Ending::PoweredOff);
+    assert_eq!(signals.sleep(exit.as_fd(), None).unwrap(), Wake::Ready);
+    assert_eq!(signals.wait(&exit, None, |_| {}), Ending::PoweredOff);
+}

@@ -1,0 +1,188 @@
+//! Input from a terminal: passed on to the guest key by key, while three ^C
+//! end it. Runs in the thread that [`super::Stdin`] starts; whether the terminal
+//! may be read at all is for [`crate::terminal::Tty`] to say.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::exit::{Ending, Exit};
+use crate::terminal::Tty;
+
+/// A guest that takes nothing for this long, with its pipe full, is not
+/// reading: what is typed then is lost, except for what three ^C mean.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Read the terminal until it is gone or given back for good.
+pub(super) fn pass_on(mut input: File, guest: File, tty: &Tty, exit: &Exit) {
+    let Ok(mut guest) = Guest::new(guest) else { return };
+    let mut presses = Presses::default();
+    let mut buffer = vec![0; 1 << 12];
+    while tty.wait_until_ours() {
+        wait_for_key(&input, tty);
+        if !tty.is_ours() {
+            continue;
+        }
+        match input.read(&mut buffer) {
+            Ok(0) if tty.is_hung_up() => return,
+            Err(_) if tty.is_hung_up() => return,
+            Ok(length @ 1..) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                guest.take(bytes);
+                if presses.are_three(bytes, Instant::now()) {
+                    exit.end(Ending::Interrupted);
+                }
+            }
+            // In the background by now, or nothing there after all.
+            Ok(_) | Err(_) => tty.look_again(),
+        }
+    }
+}
+
+/// Sleep until a key arrives or the terminal is given back for good: its keys
+/// are not for us then, and a read would take them.
+fn wait_for_key(input: &File, tty: &Tty) {
+    let mut fds =
+        [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.over(), PollFlags::POLLIN)];
+    let _ = poll(&mut fds, PollTimeout::NONE);
+}
+
+/// When the last ^C were pressed, each one alone in its read: a paste that
+/// contains some is no keypress.
+#[derive(Debug, Default)]
+struct Presses([Option<Instant>; 2]);
+
+impl Presses {
+    /// Are these bytes the third ^C within a second, with nothing between?
+    fn are_three(&mut self, bytes: &[u8], now: Instant) -> bool {
+        if bytes != [0x03] {
+            self.0 = [None, None];
+            return false;
+        }
+        let [first, second] = self.0;
+        self.0 = [second, Some(now)];
+        first.is_some_and(|first| now.duration_since(first) <= Duration::from_secs(1))
+    }
+}
+
+/// The guest's pipe, as somebody sees it who must not be held up.
+struct Guest {
+    pipe: File,
+    reads: bool,
+}
+
+impl Guest {
+    /// The description of the pipe's writing end is ours alone, so that it may
+    /// be non-blocking.
+    fn new(pipe: File) -> io::Result<Self> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self { pipe, reads: true })
+    }
+
+    /// Give it these bytes; what a guest that does not read has no room for is lost.
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.pipe.write(bytes) {
+                Ok(written) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    self.reads = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.gets_room() => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Wait for room, the first time: a large paste waits for a busy guest.
+    fn gets_room(&mut self) -> bool {
+        let patience = if self.reads { PATIENCE } else { Duration::ZERO };
+        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        let room = matches!(poll(&mut fds, timeout), Ok(1));
+        if self.reads && !room {
+            log::warn!("the guest does not read its console: what is typed is lost");
+        }
+        self.reads = room;
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{Builder, sleep};
+
+    use nix::unistd::pipe2;
+
+    use super::*;
+    use crate::testing::in_time;
+
+    fn guest() -> (Guest, File) {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        (Guest::new(File::from(ours)).unwrap(), File::from(theirs))
+    }
+
+    #[test]
+    fn a_paste_waits_for_a_slow_guest() {
+        let (mut guest, mut theirs) = guest();
+        let typing = Builder::new().spawn(move || guest.take(&[b'x'; 1 << 20])).unwrap();
+        let read = in_time("all of it is read", move || {
+            let mut read = vec![0; 1 << 20];
+            for part in read.chunks_mut(50_000) {
+                sleep(Duration::from_millis(2));
+                theirs.read_exact(part).unwrap();
+            }
+            read
+        });
+        assert!(read == [b'x'; 1 << 20]);
+        typing.join().unwrap();
+    }
+
+    #[test]
+    fn a_guest_that_does_not_read_is_waited_for_once() {
+        let (mut guest, _theirs) = guest();
+        let start = Instant::now();
+        let guest = in_time("it gives up", move || {
+            (0..100).for_each(|_| guest.take(&[b'x'; 1 << 16]));
+            guest
+        });
+        assert!(!guest.reads);
+        assert!(start.elapsed() < Duration::from_secs(30), "it waited each time");
+    }
+
+    /// Press ^C at these times, in tenths of a second; which of them was the third?
+    fn third(times: &[u64]) -> Option<usize> {
+        let (mut presses, start) = (Presses::default(), Instant::now());
+        let at = |time: &u64| start + Duration::from_millis(100 * time);
+        times.iter().position(|time| presses.are_three(&[3], at(time)))
+    }
+
+    #[test]
+    fn three_within_a_second_are_three() {
+        assert_eq!(third(&[0, 5, 10]), Some(2));
+        assert_eq!(third(&[0, 7, 14]), None);
+    }
+
+    #[test]
+    fn the_second_slides() {
+        assert_eq!(third(&[0, 15, 20, 24]), Some(3));
+        assert_eq!(third(&[0, 7, 14, 16]), Some(3));
+    }
+
+    #[test]
+    fn anything_else_starts_afresh() {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        for other in [&b"x"[..], b"\x03\x03", b"\x03x", b""] {
+            assert!(!presses.are_three(&[3], now));
+            assert!(!presses.are_three(&[3], now));
+            assert!(!presses.are_three(other, now));
+        }
+        assert!(!presses.are_three(&[3], now));
+        assert!(!presses.are_three(&[3], now));
+        assert!(presses.are_three(&[3], now));
+    }
+}

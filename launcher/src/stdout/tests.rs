@@ -1,0 +1,235 @@
+//! Readers of all kinds, and none.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::process::Stdio;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use super::*;
+use crate::testing::{Running, fake, in_time, until};
+
+/// A ring, and the end of the pipe that it is written to.
+fn ring() -> (Stdout, File) {
+    let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    (Stdout::writing(output).unwrap(), File::from(reader))
+}
+
+fn pattern(length: u32) -> Vec<u8> {
+    (0..length).map(|n| n.to_le_bytes()[n as usize % 3]).collect()
+}
+
+/// As [`ring`], but with the pipe full, the writer stuck and the ring full.
+fn full_ring() -> (Stdout, File) {
+    let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while nix::unistd::write(&output, &[b'.'; 4096]).is_ok() {}
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    let stdout = Stdout::writing(output).unwrap();
+    stdout.sink().write_all(b".").unwrap();
+    until("the writer is stuck", || stdout.0.lock().ring.is_empty());
+    stdout.sink().write_all(&[b'.'; CAPACITY]).unwrap();
+    (stdout, File::from(reader))
+}
+
+#[test]
+fn a_slow_reader_loses_nothing() {
+    let (stdout, mut reader) = ring();
+    let output = pattern(4 << 20);
+    let (mut sink, written) = (stdout.sink(), output.clone());
+    let writing = thread::Builder::new().spawn(move || sink.write_all(&written).unwrap()).unwrap();
+    let read = in_time("all is read", move || read_slowly(&mut reader, 4 << 20));
+    assert!(read == output);
+    writing.join().unwrap();
+}
+
+fn read_slowly(reader: &mut File, length: usize) -> Vec<u8> {
+    let mut read = vec![0; length];
+    for part in read.chunks_mut(60_000) {
+        thread::sleep(Duration::from_millis(2));
+        reader.read_exact(part).unwrap();
+    }
+    read
+}
+
+#[test]
+fn room_is_noticed_at_once() {
+    let (stdout, mut reader) = full_ring();
+    let mut sink = stdout.sink();
+    let (rounds, start) = (40, Instant::now());
+    let output = vec![b'.'; rounds << 16];
+    let writing = thread::Builder::new().spawn(move || sink.write_all(&output).unwrap()).unwrap();
+    for _ in 0..rounds {
+        until("the ring is full again", || {
+            let state = stdout.0.lock();
+            writing.is_finished() || (state.room() == 0 && state.sinks_waiting == 1)
+        });
+        reader.read_exact(&mut vec![0; 1 << 16]).unwrap();
+    }
+    until("all is written", || writing.is_finished());
+    assert!(start.elapsed() < Duration::from_secs(10), "it looked only now and then");
+}
+
+#[test]
+fn a_non_blocking_stdout_stays_so_and_loses_nothing() {
+    let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut reader = File::from(reader);
+    let shared = output.try_clone().unwrap();
+    let stdout = Stdout::writing(output).unwrap();
+    let expected = pattern(1 << 20);
+    stdout.sink().write_all(&expected).unwrap();
+    let read = in_time("all is read", move || read_slowly(&mut reader, 1 << 20));
+    assert!(read == expected);
+    let flags = OFlag::from_bits_retain(fcntl(&shared, FcntlArg::F_GETFL).unwrap());
+    assert!(flags.contains(OFlag::O_NONBLOCK));
+}
+
+#[test]
+fn an_absent_reader_holds_nobody_up_and_gets_the_newest() {
+    let (stdout, mut reader) = full_ring();
+    let mut sink = stdout.sink();
+    let writing = thread::Builder::new().spawn(move || sink.write_all(&pattern(2 << 20)).unwrap());
+    let writing = writing.unwrap();
+    until("after some patience, it is written", || writing.is_finished());
+    assert_eq!(stdout.0.lock().dropped, 2 << 20);
+    stdout.sink().write_all(b"the newest").unwrap();
+    // One that reads again is waited for again.
+    in_time("the newest is read", move || {
+        let mut read = Vec::new();
+        while !read.ends_with(b"the newest") {
+            let mut part = [0; 4096];
+            let length = reader.read(&mut part).unwrap();
+            read.extend_from_slice(&part[..length]);
+        }
+    });
+    assert!(stdout.0.lock().waited < Duration::from_secs(5));
+    assert_eq!(stdout.0.lock().dropped, 0);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_reader() {
+    extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+    register_signal_handler(SIGRTMIN(), nothing).unwrap();
+    let (stdout, _reader) = full_ring();
+    let mut sink = stdout.sink();
+    let queue = thread::Builder::new().spawn(move || sink.write(b"more").unwrap_err()).unwrap();
+    let start = Instant::now();
+    until("the wait has ended", || {
+        queue.kill(SIGRTMIN()).unwrap();
+        queue.is_finished()
+    });
+    assert_eq!(queue.join().unwrap().kind(), ErrorKind::Interrupted);
+    assert!(start.elapsed() < Duration::from_secs(4), "the signal was not what ended it");
+}
+
+#[test]
+fn a_lossy_sink_never_waits() {
+    let (stdout, _reader) = full_ring();
+    let start = Instant::now();
+    stdout.sink().write_lossy(&pattern(3 << 20));
+    stdout.sink().write_lossy(b"early message");
+    assert!(start.elapsed() < Duration::from_secs(4));
+    assert_eq!(stdout.0.lock().dropped, (3 << 20) + 13);
+    let ring: Vec<u8> = stdout.0.lock().ring.iter().copied().collect();
+    assert_eq!(ring.len(), CAPACITY);
+    assert!(ring.ends_with(b"early message"));
+}
+
+#[test]
+fn a_reader_that_went_away_holds_nobody_up() {
+    let (stdout, reader) = full_ring();
+    let mut sink = stdout.sink();
+    let writing = thread::Builder::new().spawn(move || sink.write_all(&pattern(4 << 20)).unwrap());
+    thread::sleep(Duration::from_millis(50));
+    drop(reader);
+    let writing = writing.unwrap();
+    until("all is written", || writing.is_finished());
+    assert!(stdout.0.lock().is_flushed());
+}
+
+#[test]
+fn the_end_waits_for_the_reader_as_long_as_it_may() {
+    let signals = Signals::block().unwrap();
+    let (stdout, mut reader) = ring();
+    stdout.sink().write_all(&pattern(1 << 20)).unwrap();
+    let (stdout, signals) = in_time("a bound ends it", move || {
+        assert_eq!(stdout.finish(&signals, Some(Duration::from_millis(50))), None);
+        (stdout, signals)
+    });
+    assert!(!stdout.0.lock().is_flushed());
+    let reading = thread::Builder::new().spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    });
+    in_time("all is read", move || {
+        assert_eq!(stdout.finish(&signals, None), None);
+        assert!(stdout.0.lock().is_flushed());
+    });
+    reading.unwrap().join().unwrap();
+}
+
+/// A launcher whose guest prints much, and is then switched off.
+fn flooding(stdout: impl Into<Stdio>) -> (Running, File) {
+    let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (mut command, mut input) = (fake(), File::from(ours));
+    command.stdin(theirs).stdout(stdout).stderr(Stdio::piped());
+    let launcher = Running::start(&mut command);
+    input.write_all(b"<flood>").unwrap();
+    (launcher, input)
+}
+
+fn said(launcher: &mut Running) -> String {
+    let mut said = String::new();
+    launcher.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn the_first_line_of_much_can_be_had() {
+    let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (mut launcher, mut input) = flooding(ours);
+    File::from(theirs).read_exact(&mut [0; 10]).unwrap();
+    input.write_all(b"<off>").unwrap();
+    assert_eq!(launcher.status(), 0);
+    assert_eq!(said(&mut launcher).matches("Broken pipe").count(), 1);
+}
+
+#[test]
+fn a_full_disk_is_reported_once_and_held_against_nobody() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (mut launcher, mut input) = flooding(full);
+    input.write_all(b"<off>").unwrap();
+    assert_eq!(launcher.status(), 0);
+    assert_eq!(said(&mut launcher).matches("No space left").count(), 1);
+}
+
+#[test]
+fn a_signal_ends_an_end_that_nobody_reads() {
+    let (reader, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (mut launcher, mut input) = flooding(theirs);
+    thread::sleep(Duration::from_millis(300));
+    input.write_all(b"<off>").unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert!(launcher.is_running());
+    launcher.signal(Signal::SIGINT);
+    assert_eq!(launcher.status(), 128 + 2);
+    drop(reader);
+}
+
+#[test]
+fn all_of_much_can_be_had() {
+    let (reader, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (mut launcher, mut input) = flooding(theirs);
+    input.write_all(b"<off>").unwrap();
+    let mut printed = String::new();
+    let printed = in_time("all is printed", move || {
+        File::from(reader).read_to_string(&mut printed).unwrap();
+        printed
+    });
+    assert_eq!(launcher.status(), 0);
+    let (_, flood) = printed.split_once("<flood>").unwrap();
+    let lines = flood.lines().filter_map(|line| line.parse::<u32>().ok());
+    assert!(lines.eq(0..1 << 18), "{} bytes", printed.len());
+}

@@ -1,0 +1,110 @@
+//! Every unsafe block of terminals and signals. What is exported is safe to
+//! call. Called by [`super`], its `tty` and `guard`, and [`crate::signals`].
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{fs, ptr};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, Pid, fork};
+
+/// What the kernel keeps per terminal, whole: nix's `Termios` drops the flags
+/// that it has no name for, and a terminal is given back to the last bit.
+pub(crate) type Modes = libc::termios;
+
+/// The terminal's modes.
+pub(crate) fn modes(tty: BorrowedFd<'_>) -> io::Result<Modes> {
+    let mut modes = MaybeUninit::<Modes>::zeroed();
+    // SAFETY: `tty` is open, and `modes` is writable memory of the right type.
+    let done = unsafe { libc::tcgetattr(tty.as_raw_fd(), modes.as_mut_ptr()) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes would already be a valid value of this plain struct.
+    Ok(unsafe { modes.assume_init() })
+}
+
+/// Set them now: what was typed and printed so far stays, and a terminal whose
+/// output is stopped cannot hold us up.
+pub(crate) fn set_modes(tty: BorrowedFd<'_>, modes: &Modes) -> io::Result<()> {
+    // SAFETY: `tty` is open, and `modes` points to an initialised struct.
+    let done = unsafe { libc::tcsetattr(tty.as_raw_fd(), libc::TCSANOW, modes) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What `modes` become when every byte passes unchanged, both ways.
+pub(crate) fn raw(modes: &Modes) -> Modes {
+    let mut raw = *modes;
+    // SAFETY: `raw` is an initialised struct; the call changes fields of it.
+    unsafe { libc::cfmakeraw(&raw mut raw) };
+    raw
+}
+
+/// Columns and rows of a terminal; neither is 0.
+pub(crate) fn window_size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills in a `winsize`, which `size` is.
+    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Run `body` in a child process, which ends with it.
+///
+/// # Errors
+/// Also when this process has a second thread: the child would inherit the
+/// locks which that thread holds, and nobody to release them.
+pub(crate) fn fork_child(body: impl FnOnce()) -> io::Result<Pid> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("another thread is already running"));
+    }
+    // SAFETY: this is the only thread, as just checked, so that the child finds
+    // every lock free and all memory consistent.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            // A panic must not unwind into the parent's code.
+            let _ = catch_unwind(AssertUnwindSafe(body));
+            // SAFETY: ends the child at once, running none of the parent's
+            // exit functions.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+/// Close every descriptor of this process but two. Only for a child that was
+/// just forked: what its parent's values own is closed under them.
+pub(super) fn close_all_but(keep: [BorrowedFd<'_>; 2]) {
+    let (a, b) = (keep[0].as_raw_fd(), keep[1].as_raw_fd());
+    let (low, high) = (a.min(b), a.max(b));
+    close_range(0, low.saturating_sub(1));
+    close_range(low.saturating_add(1), high.saturating_sub(1));
+    close_range(high.saturating_add(1), RawFd::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first <= last {
+        // SAFETY: the child of a fork uses none of these descriptors again.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+/// Have the kernel throw this signal away.
+pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed, so nothing can run at a bad time.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// Did whoever started us (nohup, a shell without job control) have this
+/// signal thrown away?
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action given, the call only fills in the present one.
+    let done = unsafe { libc::sigaction(signal as i32, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeroes would already be a valid value of this plain struct.
+    let action = unsafe { action.assume_init() };
+    done == 0 && action.sa_sigaction == libc::SIG_IGN
+}

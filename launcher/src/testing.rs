@@ -1,0 +1,153 @@
+//! What tests need to look at a launcher from outside: a launcher without a
+//! guest, terminals to start it on, and patience with slow machines.
+
+use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[expect(unsafe_code, reason = "starts before the test harness has threads")]
+mod fake_launcher;
+mod pty;
+
+pub(crate) use pty::Pty;
+
+/// Nothing that a test waits for takes this long.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Wait for something to become true, and fail when it never does.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < LONG, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Do something that never returns when what is tested is broken.
+#[track_caller]
+pub(crate) fn in_time<T: Send + 'static>(
+    what: &str,
+    action: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let doing = thread::Builder::new().spawn(action).unwrap();
+    until(what, || doing.is_finished());
+    doing.join().unwrap()
+}
+
+/// The command for a fake launcher: this test binary, started again.
+pub(crate) fn fake() -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env(fake_launcher::SWITCH, "1");
+    command
+}
+
+/// As [`fake`], in a session of its own whose controlling terminal is stdin.
+pub(crate) fn fake_in_session() -> Command {
+    let mut command = in_session(env::current_exe().unwrap());
+    command.env(fake_launcher::SWITCH, "1");
+    command
+}
+
+/// A command whose stdin becomes the controlling terminal of a new session.
+pub(crate) fn in_session(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg("-c").arg(program);
+    command
+}
+
+/// A child that does not outlive its test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        pid_of(self.0.id())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// The exit status, as a shell tells it.
+    #[track_caller]
+    pub(crate) fn status(&mut self) -> i32 {
+        until("the process ends", || !self.is_running());
+        let status = self.0.wait().unwrap();
+        status.code().or(status.signal().map(|signal| 128 + signal)).unwrap()
+    }
+
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let names = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("comm")));
+        names.map(|name| name.trim().to_string()).collect()
+    }
+
+    /// How often its threads have woken up so far.
+    pub(crate) fn wake_ups(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let states = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+        states.map(|state| field(&state, "voluntary_ctxt_switches:").unwrap_or(0)).sum()
+    }
+
+    /// The guard of its terminal.
+    #[track_caller]
+    pub(crate) fn guard(&self) -> Pid {
+        let mut guards = Vec::new();
+        until("it has a guard", || {
+            guards = children(self.0.id(), "tty-guard");
+            guards.len() == 1
+        });
+        guards[0]
+    }
+
+    pub(crate) fn has_children(&self) -> bool {
+        !children(self.0.id(), "").is_empty()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An orphan that has ended counts as gone, even if nobody has reaped it yet.
+pub(crate) fn exists(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+fn pid_of(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap())
+}
+
+/// The children of a process whose name begins so.
+fn children(parent: u32, name: &str) -> Vec<Pid> {
+    let numbers = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_meant = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.starts_with(&format!("Name:\t{name}"))
+            && field(&status, "PPid:") == Some(parent.into())
+    };
+    numbers.filter(is_meant).map(pid_of).collect()
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}

@@ -1,0 +1,106 @@
+//! A launcher whose guest is a thread that prints what it reads and obeys a few
+//! words. It is this test binary, started again with [`SWITCH`] in its
+//! environment, and takes over before the test harness has started a thread:
+//! to the terminal and to signals, it is the real launcher.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, panic, thread};
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
+
+use crate::exit::{Ending, Exit};
+use crate::messages;
+use crate::signals::Signals;
+use crate::stdin::Stdin;
+use crate::stdout::{Sink, Stdout};
+use crate::terminal::{self, Terminal};
+
+/// Set in the environment of a fake launcher.
+pub(super) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+#[expect(clippy::exit, reason = "this process has no main to return to")]
+extern "C" fn before_main() {
+    if env::var_os(SWITCH).is_some() {
+        process::exit(panic::catch_unwind(launch).unwrap_or(99));
+    }
+}
+
+fn launch() -> i32 {
+    // Some tests crash it on purpose.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap();
+    messages::start(true);
+    terminal::install_panic_hook();
+    let signals = Signals::block().unwrap();
+    let terminal = Terminal::on_stdin().unwrap();
+    let exit = Arc::new(Exit::new().unwrap());
+    let stdin = Stdin::start(&exit, terminal.as_ref()).unwrap();
+    let stdout = Stdout::start().unwrap();
+    let mut sink = stdout.sink();
+    let ours = terminal.as_ref().is_some_and(|terminal| terminal.enter().unwrap());
+    sink.write_all(if ours { b"ready, raw\r\n" } else { b"ready\r\n" }).unwrap();
+
+    let input = File::from(stdin.guest_end().unwrap());
+    let (to_guest, theirs) = (stdout.sink(), Arc::clone(&exit));
+    let guest = thread::Builder::new().name("guest".into());
+    guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();
+    let resized = |(columns, rows)| write!(sink, "size {columns}x{rows}\r\n").unwrap();
+    let ending = signals.wait(&exit, terminal.as_ref(), resized);
+
+    stdout.finish(&signals, Some(Duration::from_secs(1)));
+    drop(terminal);
+    let bound = (ending != Ending::PoweredOff).then_some(Duration::from_secs(1));
+    let cut_short = stdout.finish(&signals, bound);
+    messages::say(&format!("the end: {ending:?}"));
+    match cut_short.unwrap_or(ending) {
+        Ending::PoweredOff => 0,
+        Ending::Interrupted => 130,
+        Ending::Signal(signal) => 128 + signal,
+        _ => 1,
+    }
+}
+
+fn run_guest(mut input: File, mut output: Sink, exit: &Exit) {
+    let mut buffer = [0; 1 << 12];
+    loop {
+        let length = input.read(&mut buffer).unwrap();
+        if length == 0 {
+            return exit.end(Ending::Failed("the guest's input has ended".into()));
+        }
+        let bytes = &buffer[..length];
+        let said = |word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+        output.write_all(bytes).unwrap();
+        if said("<flood>") {
+            flood(&mut output).unwrap();
+        }
+        if said("<off>") {
+            exit.end(Ending::PoweredOff);
+        } else if said("<panic>") {
+            let caught = panic::catch_unwind(|| panic!("as told"));
+            exit.end(Ending::Failed(format!("{:?}", caught.is_err())));
+        } else if said("<abort>") {
+            process::abort();
+        } else if said("<segv>") {
+            kill(getpid(), Signal::SIGSEGV).unwrap();
+        } else if said("<log>") {
+            log::warn!("in one line");
+        } else if said("<hang>") {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+}
+
+/// Four MiB of numbered lines.
+fn flood(output: &mut Sink) -> io::Result<()> {
+    output.write_all(b"\n")?;
+    (0..1 << 18).try_for_each(|line| writeln!(output, "{line:015}"))
+}

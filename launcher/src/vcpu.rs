@@ -1,0 +1,112 @@
+//! A vCPU: the thread that sits in KVM_RUN. It comes back for configuration
+//! accesses only (PCI, ports); notifications and interrupts go past it. Started
+//! by [`crate::guest`]; ends when told to, or with the guest.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context, Result};
+use devices::kick;
+use devices::queue_thread::panic_message;
+use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use crate::crash::{self, Cause};
+use crate::exit::{Ending, Exit};
+use crate::memory::Memory;
+use crate::ports::Ports;
+
+const STACK: usize = 256 << 10;
+
+/// What all vCPUs of a machine share.
+pub(crate) struct Board {
+    pub(crate) ports: Ports,
+    pub(crate) memory: Memory,
+    pub(crate) exit: Arc<Exit>,
+    /// What a triple fault means to this guest, see [`crash::triple_fault`].
+    pub(crate) triple_fault_resets: bool,
+}
+
+/// A running vCPU. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Vcpu {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Vcpu {
+    /// Let it run.
+    pub(crate) fn start(id: u8, fd: VcpuFd, board: Arc<Board>) -> Result<Self> {
+        kick::install();
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let body = move || {
+            kick::accept();
+            let mut fd = fd;
+            let ran = panic::catch_unwind(AssertUnwindSafe(|| run(&mut fd, &board, &told)));
+            if let Err(panic) = ran {
+                let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
+                board.exit.end(Ending::Failed(why));
+            }
+        };
+        let thread = Builder::new().name(format!("vcpu{id}")).stack_size(STACK).spawn(body);
+        Ok(Self { stop, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
+    }
+
+    /// Tell it to stop, which it does once it is dropped.
+    pub(crate) fn tell(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Vcpu {
+    fn drop(&mut self) {
+        self.tell();
+        if let Some(thread) = self.thread.take() {
+            let _ = kick::join(thread); // Its panic has been reported.
+        }
+    }
+}
+
+fn run(fd: &mut VcpuFd, board: &Board, stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        let cause = match fd.run() {
+            Ok(exit) => serve(exit, board),
+            // A kick, or a CPU that waits to be started.
+            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Ok(()),
+            Err(error) => Err(Cause::Refused(error.into())),
+        };
+        if let Err(cause) = cause {
+            let ending = match cause {
+                Cause::TripleFault => {
+                    crash::triple_fault(fd, &board.memory, board.triple_fault_resets)
+                }
+                cause => crash::report(fd, &board.memory, &cause),
+            };
+            return board.exit.end(ending);
+        }
+    }
+}
+
+/// One exit. Most are an access to a register that somebody has to answer.
+fn serve(exit: VcpuExit<'_>, board: &Board) -> Result<(), Cause> {
+    let ports = &board.ports;
+    match exit {
+        VcpuExit::IoIn(port, data) => ports.read(port, data),
+        VcpuExit::IoOut(port, data) => ports.write(port, data),
+        VcpuExit::MmioRead(address, data) => ports.pci.read_memory(address, data),
+        VcpuExit::MmioWrite(address, data) => ports.pci.write_memory(address, data),
+        VcpuExit::Shutdown => return Err(Cause::TripleFault),
+        VcpuExit::InternalError => return Err(Cause::InternalError),
+        VcpuExit::FailEntry(reason, _cpu) => return Err(Cause::FailedEntry(reason)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => board.exit.end(Ending::PoweredOff),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
+            board.exit.end(Ending::Reset("a KVM system event"));
+        }
+        VcpuExit::Intr | VcpuExit::Hlt => {}
+        other => return Err(Cause::Unknown(format!("{other:?}"))),
+    }
+    Ok(())
+}

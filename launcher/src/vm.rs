@@ -1,0 +1,215 @@
+//! The virtual machine as KVM has it: guest memory, interrupt controllers,
+//! vCPUs, and the two short cuts that make the launcher quick: doorbells
+//! (ioeventfd) wake a queue thread without an exit, and MSI-X vectors (irqfd)
+//! interrupt the guest without a vCPU thread. Made by [`crate::launch`], anew at
+//! every guest reboot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use devices::interrupt::MsiMessage;
+use devices::virtio_pci::VirtioPci;
+use kvm_bindings::{
+    KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC,
+    KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
+    kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::acpi::COM1_GSI;
+use crate::exit::{Ending, Exit};
+use crate::memory::Memory;
+use crate::sys;
+
+/// Pages that KVM needs on Intel CPUs without unrestricted guest mode, and
+/// where no guest has RAM or devices: above the I/O APIC, below the reset vector.
+const IDENTITY_MAP: u64 = 0xfffb_c000;
+const TSS: usize = 0xfffb_d000;
+
+/// Inputs of the I/O APIC; the lines of MSI-X vectors are numbered after them.
+const IO_APIC_PINS: u32 = 24;
+
+/// What a machine is made of, with the name that `lguest check` gives it.
+pub(crate) const CAPABILITIES: &[(Cap, &str)] = &[
+    (Cap::Irqchip, "in-kernel interrupt controllers"),
+    (Cap::UserMemory, "user memory regions"),
+    (Cap::SetTssAddr, "TSS address"),
+    (Cap::ExtCpuid, "extended CPUID"),
+    (Cap::Ioeventfd, "ioeventfd (doorbells)"),
+    (Cap::Irqfd, "irqfd (interrupts)"),
+    (Cap::IrqRouting, "interrupt routing"),
+    (Cap::ImmediateExit, "immediate exit"),
+];
+
+/// Open /dev/kvm and see that it has what the launcher needs.
+pub(crate) fn open_kvm() -> Result<Kvm> {
+    let kvm = Kvm::new().map_err(|error| {
+        let error = io::Error::from_raw_os_error(error.errno());
+        anyhow!("/dev/kvm: {error}: {}", advice(&error))
+    })?;
+    let version = kvm.get_api_version();
+    ensure!(
+        u32::try_from(version) == Ok(KVM_API_VERSION),
+        "/dev/kvm speaks API version {version}, not {KVM_API_VERSION}: update the host's kernel"
+    );
+    for (capability, name) in CAPABILITIES {
+        ensure!(
+            kvm.check_extension(*capability),
+            "/dev/kvm lacks {name} ({capability:?}): update the host's kernel"
+        );
+    }
+    Ok(kvm)
+}
+
+/// What to do when /dev/kvm does not open.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => {
+            "load the module kvm_intel or kvm_amd; if that fails, switch virtualization on in \
+             the firmware, or (inside a virtual machine) nested virtualization on outside"
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            "add yourself to group kvm (sudo usermod -aG kvm $USER) and log in again"
+        }
+        Some(libc::ENODEV | libc::ENXIO) => {
+            "the CPU has no virtualization, or the firmware has switched it off"
+        }
+        Some(libc::EBUSY) => "another hypervisor is using the CPU's virtualization: stop it",
+        _ => "see `lguest check`",
+    }
+}
+
+/// One virtual machine.
+pub(crate) struct Vm {
+    fd: Arc<VmFd>,
+    exit: Arc<Exit>,
+    routes: Mutex<BTreeMap<u32, MsiMessage>>,
+    lines: AtomicU32,
+}
+
+impl Vm {
+    /// A machine with `memory`, no CPUs yet and no devices.
+    pub(crate) fn new(kvm: &Kvm, memory: &Memory, exit: Arc<Exit>) -> Result<Self> {
+        let fd = kvm.create_vm().context("creating a virtual machine")?;
+        for (slot, region) in memory.iter().enumerate() {
+            let start = region.start_addr();
+            let host = region.get_host_address(vm_memory::MemoryRegionAddress(0))?;
+            let region = kvm_userspace_memory_region {
+                slot: u32::try_from(slot)?,
+                flags: 0,
+                guest_phys_addr: start.raw_value(),
+                memory_size: region.len(),
+                userspace_addr: u64::try_from(host.addr())?,
+            };
+            sys::set_memory_region(&fd, region).with_context(|| {
+                format!("giving the guest {} MiB of memory", region.memory_size >> 20)
+            })?;
+        }
+        fd.set_identity_map_address(IDENTITY_MAP).context("setting KVM's identity map")?;
+        fd.set_tss_address(TSS).context("setting KVM's TSS")?;
+        fd.create_irq_chip().context("creating the interrupt controllers")?;
+        let vm = Self {
+            fd: Arc::new(fd),
+            exit,
+            routes: Mutex::new(BTreeMap::new()),
+            lines: AtomicU32::new(IO_APIC_PINS),
+        };
+        Ok(vm)
+    }
+
+    /// The next vCPU.
+    pub(crate) fn create_vcpu(&self, id: u8) -> Result<VcpuFd> {
+        self.fd.create_vcpu(id.into()).with_context(|| format!("creating vCPU {id}"))
+    }
+
+    /// Have KVM ring the device's doorbells by itself.
+    pub(crate) fn wire_doorbells(&self, device: &VirtioPci) -> Result<()> {
+        for (address, doorbell) in device.doorbells() {
+            self.fd
+                .register_ioevent(&doorbell, &IoEventAddress::Mmio(address), NoDatamatch)
+                .context("registering a doorbell (ioeventfd)")?;
+        }
+        Ok(())
+    }
+
+    /// COM1's interrupt line.
+    pub(crate) fn com1_line(&self) -> Result<EventFd> {
+        let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
+        self.fd.register_irqfd(&event, COM1_GSI).context("registering COM1's interrupt")?;
+        Ok(event)
+    }
+
+    /// Have KVM know where every line leads. It takes only the whole table.
+    fn set_routes(&self, routes: &BTreeMap<u32, MsiMessage>) -> Result<()> {
+        let pins = (0..IO_APIC_PINS).map(io_apic_pin);
+        let entries: Vec<_> =
+            pins.chain(routes.iter().map(|(line, message)| msi(*line, *message))).collect();
+        let table = KvmIrqRouting::from_entries(&entries);
+        let table = table.map_err(|_| anyhow!("more interrupts than KVM can route"))?;
+        Ok(self.fd.set_gsi_routing(&table)?)
+    }
+}
+
+impl devices::interrupt::Machine for Vm {
+    fn new_line(&self) -> u32 {
+        self.lines.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn connect(&self, line: u32, event: &EventFd, message: MsiMessage) -> io::Result<()> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = routes.insert(line, message);
+        if before != Some(message) {
+            let done = self.set_routes(&routes);
+            if let Err(error) = done {
+                routes.remove(&line);
+                return Err(io::Error::other(error));
+            }
+        }
+        Ok(self.fd.register_irqfd(event, line)?)
+    }
+
+    fn disconnect(&self, line: u32, event: &EventFd) {
+        // Fails only for one that is not connected.
+        let _ = self.fd.unregister_irqfd(event, line);
+    }
+
+    fn failed(&self, thread: &str, why: &str) {
+        self.exit.end(Ending::Failed(format!("{thread}: {why}")));
+    }
+}
+
+fn io_apic_pin(pin: u32) -> kvm_irq_routing_entry {
+    let irqchip = kvm_irq_routing_irqchip { irqchip: KVM_IRQCHIP_IOAPIC, pin };
+    let mut entry =
+        kvm_irq_routing_entry { gsi: pin, type_: KVM_IRQ_ROUTING_IRQCHIP, ..Default::default() };
+    entry.u.irqchip = irqchip;
+    entry
+}
+
+fn msi(line: u32, message: MsiMessage) -> kvm_irq_routing_entry {
+    let [low, high] = [message.address & 0xffff_ffff, message.address >> 32];
+    let msi = kvm_irq_routing_msi {
+        address_lo: u32::try_from(low).unwrap_or(0),
+        address_hi: u32::try_from(high).unwrap_or(0),
+        data: message.data,
+        ..Default::default()
+    };
+    let mut entry =
+        kvm_irq_routing_entry { gsi: line, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
+    entry.u.msi = msi;
+    entry
+}
+
+/// How many vCPUs this host's KVM can give to one machine.
+pub(crate) fn check_cpus(kvm: &Kvm, cpus: u8) -> Result<()> {
+    let most = kvm.get_max_vcpus();
+    if usize::from(cpus) > most {
+        bail!("{cpus} CPUs: this host's KVM gives a guest at most {most}");
+    }
+    Ok(())
+}
