@@ -1,0 +1,16 @@
+//! Links the guest like a kernel: no C runtime, no dynamic loader, every
+//! address as `link.ld` says. Given here and not in a configuration file of
+//! cargo's, which is only read by whoever stands in this directory.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=link.ld");
+    println!("cargo:rerun-if-changed=src/start.s");
+    let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".to_string());
+    let script = format!("-Wl,-T,{directory}/link.ld");
+    let arguments =
+        ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", &script];
+    for argument in arguments {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+}

@@ -1,0 +1,156 @@
+//! A driver for the virtio console (virtio 1.2, 5.3), one port: what a kernel's
+//! driver does, in the order in which it does it.
+
+use core::fmt;
+
+use crate::boot_params::Arguments;
+use crate::interrupts::{self, Wait};
+use crate::queue::Queue;
+use crate::ring::WRITE;
+use crate::virtio::{F_EVENT_IDX, F_VERSION_1, Virtio};
+
+/// The type of the device, and VIRTIO_CONSOLE_F_SIZE.
+const CONSOLE: u16 = 3;
+const F_SIZE: u64 = 1 << 0;
+
+/// Its queues.
+const RECEIVE: u16 = 0;
+const TRANSMIT: u16 = 1;
+
+/// Which entry of the MSI-X table is for what.
+const CONFIG_ENTRY: u16 = 0;
+const RECEIVE_ENTRY: u16 = 1;
+const TRANSMIT_ENTRY: u16 = 2;
+
+/// Bytes of a buffer, of either queue.
+pub(crate) const BUFFER: usize = 4096;
+
+/// The console.
+#[derive(Debug)]
+pub(crate) struct Console {
+    /// The device below, for whoever wants to break it.
+    pub(crate) device: Virtio,
+    pub(crate) receive: Queue,
+    pub(crate) transmit: Queue,
+    wanted: u64,
+    accepted: u64,
+    wait: Wait,
+}
+
+impl Console {
+    /// Find the first console, with the options of the command line: `event_idx`
+    /// negotiates VIRTIO_F_EVENT_IDX, `wait=halt` waits asleep.
+    pub(crate) fn find(arguments: &Arguments<'_>) -> Self {
+        let Some(device) = Virtio::find(CONSOLE) else { fail!("probe: no virtio console") };
+        let event_idx = if arguments.has("event_idx") { F_EVENT_IDX } else { 0 };
+        interrupts::enable();
+        device.reset();
+        let size = u32::try_from(BUFFER).unwrap_or(0);
+        Self {
+            receive: Queue::new(RECEIVE, device.queue_size(RECEIVE), size),
+            transmit: Queue::new(TRANSMIT, device.queue_size(TRANSMIT), size),
+            device,
+            wanted: F_VERSION_1 | F_SIZE | event_idx,
+            accepted: 0,
+            wait: Wait::chosen(arguments),
+        }
+    }
+
+    /// Reset the device, and bring it to life. Works at any time.
+    pub(crate) fn start(&mut self) {
+        let device = self.device;
+        self.accepted = device.negotiate(self.wanted);
+        if self.accepted != self.wanted {
+            fail!("probe: of the features {:#x}, {:#x} are offered", self.wanted, self.accepted);
+        }
+        for (entry, vector) in [
+            (CONFIG_ENTRY, interrupts::CONFIG),
+            (RECEIVE_ENTRY, interrupts::RECEIVE),
+            (TRANSMIT_ENTRY, interrupts::TRANSMIT),
+        ] {
+            device.msix.set(entry, interrupts::message(vector));
+        }
+        device.msix.enable(true);
+        device.set_config_vector(CONFIG_ENTRY);
+        let event_idx = self.accepted & F_EVENT_IDX != 0;
+        for (queue, entry) in
+            [(&mut self.receive, RECEIVE_ENTRY), (&mut self.transmit, TRANSMIT_ENTRY)]
+        {
+            queue.clear(event_idx);
+            let doorbell = device.enable_queue(queue.index(), &queue.ring, entry);
+            queue.set_doorbell(doorbell);
+        }
+        device.driver_ok();
+        while let Some(head) = self.receive.free() {
+            self.receive.offer_all(head, WRITE);
+        }
+        self.receive.notify();
+    }
+
+    /// Columns and rows (5.3.4).
+    pub(crate) fn size(&self) -> (u16, u16) {
+        self.device.read_config(|config| (config.read(0), config.read(2)))
+    }
+
+    /// Wait for input. It is never empty.
+    pub(crate) fn read<'b>(&mut self, buffer: &'b mut [u8; BUFFER]) -> &'b [u8] {
+        loop {
+            let mut used = None;
+            let (receive, wait) = (&mut self.receive, self.wait);
+            wait.until(|| {
+                used = receive.take_used();
+                used.is_some()
+            });
+            let Some(used) = used else { continue };
+            let length = usize::try_from(used.length).unwrap_or(0);
+            let filled = buffer.get_mut(..length).unwrap_or_default();
+            receive.buffer(used.head).read_bytes(0, filled);
+            receive.offer_all(used.head, WRITE);
+            receive.notify();
+            if length > 0 {
+                return buffer.get(..length).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Output. It is on its way when this returns, not there yet.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(BUFFER) {
+            let head = self.free_buffer();
+            self.transmit.buffer(head).write_bytes(0, chunk);
+            self.transmit.offer(head, u32::try_from(chunk.len()).unwrap_or(0), 0);
+            self.transmit.notify();
+        }
+    }
+
+    /// Wait until all output has been taken.
+    pub(crate) fn flush(&mut self) {
+        let transmit = &mut self.transmit;
+        self.wait.until(|| {
+            while transmit.take_used().is_some() {}
+            transmit.is_idle()
+        });
+    }
+
+    /// Wait for interrupts (or for something else that `done` looks at).
+    pub(crate) fn wait_until(&self, done: impl FnMut() -> bool) {
+        self.wait.until(done);
+    }
+
+    fn free_buffer(&mut self) -> u16 {
+        loop {
+            let transmit = &mut self.transmit;
+            if let Some(head) = transmit.free() {
+                return head;
+            }
+            self.wait.until(|| transmit.take_used().is_some());
+        }
+    }
+}
+
+impl fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}

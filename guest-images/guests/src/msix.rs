@@ -1,0 +1,69 @@
+//! MSI-X (PCI 3.0, 6.8.2): where a function's messages go.
+
+use crate::memory::Region;
+use crate::pci::{Capability, Function};
+
+/// The capability's id.
+pub(crate) const CAPABILITY: u8 = 0x11;
+
+/// Message control, in the upper half of the capability's first 32 bits: on,
+/// all masked, and the number of the last vector.
+const ENABLE: u32 = 1 << 31;
+const FUNCTION_MASK: u32 = 1 << 30;
+const LAST: u32 = 0x7ff << 16;
+
+/// Offsets in a table entry, and its size.
+const ADDRESS_LOW: u64 = 0;
+const ADDRESS_HIGH: u64 = 4;
+const DATA: u64 = 8;
+const CONTROL: u64 = 12;
+const ENTRY: u64 = 16;
+
+/// The table of a function, and the switch for all of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Msix {
+    function: Function,
+    at: u8,
+    /// Raw entries.
+    pub(crate) table: Region,
+}
+
+impl Msix {
+    /// A function's; its table lies in the first BAR.
+    pub(crate) fn new(function: Function, capability: Capability, bar: &Region) -> Self {
+        let at = capability.at;
+        let entries = u64::from((function.read(at) & LAST) >> 16) + 1;
+        let table = function.read(at + 4);
+        if table & 7 != 0 {
+            fail!("probe: the MSI-X table is not in BAR 0");
+        }
+        let table = bar.part(u64::from(table & !7), entries * ENTRY);
+        Self { function, at, table }
+    }
+
+    /// Switch it on, or off.
+    pub(crate) fn enable(&self, on: bool) {
+        let control = self.function.read(self.at) & !(ENABLE | FUNCTION_MASK);
+        self.function.write(self.at, if on { control | ENABLE } else { control });
+    }
+
+    /// Where the message of a vector goes; it is not masked from then on.
+    pub(crate) fn set(&self, vector: u16, (address, data): (u64, u32)) {
+        let entry = self.entry(vector);
+        self.mask(vector, true);
+        let [low, high] = [address & 0xffff_ffff, address >> 32];
+        entry.write(ADDRESS_LOW, u32::try_from(low).unwrap_or(0));
+        entry.write(ADDRESS_HIGH, u32::try_from(high).unwrap_or(0));
+        entry.write(DATA, data);
+        self.mask(vector, false);
+    }
+
+    /// Mask a vector, or unmask it.
+    pub(crate) fn mask(&self, vector: u16, masked: bool) {
+        self.entry(vector).write(CONTROL, u32::from(masked));
+    }
+
+    fn entry(&self, vector: u16) -> Region {
+        self.table.part(u64::from(vector) * ENTRY, ENTRY)
+    }
+}

@@ -1,0 +1,85 @@
+//! The PCI bus, through the ports of configuration mechanism #1 (PCI 3.0,
+//! 3.2.2.3.2): finding a function, its memory and its capabilities.
+
+use crate::memory::Region;
+use crate::ports;
+
+const CONFIG_ADDRESS: u16 = 0xcf8;
+const CONFIG_DATA: u16 = 0xcfc;
+const ENABLE: u32 = 1 << 31;
+
+/// Offsets in the header of a function (6.1).
+const ID: u8 = 0x00;
+const COMMAND: u8 = 0x04;
+const BAR0: u8 = 0x10;
+const CAPABILITIES: u8 = 0x34;
+
+/// Command: answer to memory accesses, and make some.
+const MEMORY_AND_MASTER: u32 = 1 << 1 | 1 << 2;
+
+/// A function on bus 0: all that this machine has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Function {
+    slot: u8,
+}
+
+/// A capability: its id and where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capability {
+    pub(crate) id: u8,
+    pub(crate) at: u8,
+}
+
+impl Function {
+    /// The first function with this vendor and device number.
+    pub(crate) fn find(vendor: u16, device: u16) -> Option<Self> {
+        let id = u32::from(device) << 16 | u32::from(vendor);
+        (0..32).map(|slot| Self { slot }).find(|function| function.read(ID) == id)
+    }
+
+    /// Read 32 bits of the configuration space.
+    pub(crate) fn read(&self, at: u8) -> u32 {
+        self.select(at);
+        ports::read(CONFIG_DATA)
+    }
+
+    /// Write 32 bits of the configuration space.
+    pub(crate) fn write(&self, at: u8, value: u32) {
+        self.select(at);
+        ports::write(CONFIG_DATA, value);
+    }
+
+    fn select(&self, at: u8) {
+        let slot = u32::from(self.slot) << 11;
+        ports::write(CONFIG_ADDRESS, ENABLE | slot | u32::from(at & !3));
+    }
+
+    /// Switch the function on, and find the memory of its first BAR, by the
+    /// procedure of 6.2.5.1: what stays 0 when all ones are written is its size.
+    pub(crate) fn first_bar(&self) -> Region {
+        self.write(COMMAND, 0);
+        let base = self.read(BAR0) & !0xf;
+        self.write(BAR0, u32::MAX);
+        let size = (!(self.read(BAR0) & !0xf)).wrapping_add(1);
+        self.write(BAR0, base);
+        self.write(COMMAND, MEMORY_AND_MASTER);
+        match Region::outside(base.into(), size.into()) {
+            Some(region) if base != 0 && size != 0 => region,
+            _ => fail!("probe: BAR 0 of slot {} at {base:#x}, size {size:#x}", self.slot),
+        }
+    }
+
+    /// The list of capabilities (6.7).
+    pub(crate) fn capabilities(&self) -> impl Iterator<Item = Capability> {
+        let function = *self;
+        let [first, ..] = self.read(CAPABILITIES).to_le_bytes();
+        let mut next = first & !3;
+        // A list that bites its tail is longer than the space it is in.
+        (0..48).map_while(move |_| {
+            let at = next;
+            let [id, link, ..] = function.read(at).to_le_bytes();
+            next = link & !3;
+            (at != 0).then_some(Capability { id, at })
+        })
+    }
+}

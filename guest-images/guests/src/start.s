@@ -1,0 +1,315 @@
+// The part in kernel mode: as short as can be, because some hosts emulate it
+// instruction by instruction (host without hardware virtualization: about 2 us
+// each, and only the common ones). All tables are ready-made; the guest enters
+// user mode at once and stays there but for interrupts, faults, and the few
+// functions that `kernel_call` is given.
+
+    .set KERNEL_CODE, 0x10
+    .set KERNEL_DATA, 0x18
+    .set USER_DATA, 0x20 | 3
+    .set USER_CODE, 0x28 | 3
+    .set TASK, 0x30
+
+    .set FLAGS_USER, 0x202          // interrupts on
+    .set FLAGS_FAULT, 0x002         // interrupts off
+    .set FLAG_INTERRUPT, 0x200
+
+// --- The entry: 64-bit mode, CPL 0, interrupts off, rsi = zero page ---------
+// (Documentation/arch/x86/boot.rst, "64-bit boot protocol")
+
+    .text
+    .globl start
+start:
+    lea rsp, [rip + kernel_stack_end]
+    lgdt [rip + gdt_register]
+    lidt [rip + idt_register]
+    lea rax, [rip + pml4]
+    mov cr3, rax
+    mov eax, KERNEL_DATA
+    mov ss, eax
+    mov eax, TASK
+    ltr ax
+
+    mov rax, cr0
+    and rax, ~(1 << 2)              // no emulation of the FPU:
+    or rax, 1 << 1                  // the compiler uses SSE freely
+    mov cr0, rax
+    mov rax, cr4
+    or rax, (1 << 9) | (1 << 10)    // OSFXSR, OSXMMEXCPT
+    mov cr4, rax
+
+    mov rdi, rsi
+    push USER_DATA
+    lea rax, [rip + user_stack_end - 8] // as after a call: 8 off a multiple of 16
+    push rax
+    push FLAGS_USER
+    push USER_CODE
+    lea rax, [rip + {main}]
+    push rax
+    iretq
+
+// --- Interrupts and exceptions: 16 bytes each, at an address that the --------
+// --- descriptors below can be computed from --------------------------------
+
+    .section .vectors, "ax"
+    .globl vectors
+vectors:
+    // Without an error code of their own: 0 stands in for it.
+    .irp number, 0, 1, 2, 3, 4, 5
+    .balign 16
+    push 0
+    push \number
+    jmp fault
+    .endr
+
+    .balign 16
+    jmp invalid_opcode              // 6
+
+    .balign 16
+    push 0
+    push 7
+    jmp fault
+
+    .balign 16
+    push 8                          // double fault: error code
+    jmp fault
+
+    .balign 16
+    push 0
+    push 9
+    jmp fault
+
+    // Invalid TSS, segment not present, stack, general protection, page.
+    .irp number, 10, 11, 12, 13, 14
+    .balign 16
+    push \number
+    jmp fault
+    .endr
+
+    .irp number, 15, 16
+    .balign 16
+    push 0
+    push \number
+    jmp fault
+    .endr
+
+    .balign 16
+    push 17                         // alignment check: error code
+    jmp fault
+
+    // Up to 31: what else Intel and AMD may think of. The error codes of some
+    // would be reported shifted by one place; that is loud enough. Up to 47:
+    // interrupts that nobody asked for.
+    .irp number, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+    .balign 16
+    push 0
+    push \number
+    jmp fault
+    .endr
+    .irp number, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47
+    .balign 16
+    push 0
+    push \number
+    jmp fault
+    .endr
+
+    // Those that drivers use (interrupts.rs).
+    .irp number, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63
+    .balign 16
+    inc qword ptr [{counts} + 8 * \number]
+    jmp end_of_interrupt
+    .endr
+
+    .text
+end_of_interrupt:
+    inc qword ptr [{total}]
+    push rax
+    mov eax, 0xfee000b0             // the local APIC's EOI register (SDM 3A, 11.8.5)
+    mov dword ptr [rax], 0
+    pop rax
+    iretq
+
+// --- From user mode into kernel mode and back --------------------------------
+
+// kernel_call(function, argument): `ud2` is the one way in that every host has.
+    .globl kernel_call
+kernel_call:
+    mov rax, rdi
+    mov rdi, rsi
+kernel_call_instruction:
+    ud2
+    ret
+
+invalid_opcode:
+    cmp qword ptr [rsp], offset kernel_call_instruction
+    jne 2f
+    add qword ptr [rsp], 2          // behind the ud2
+    call rax
+    iretq
+2:  push 0
+    push 6
+    jmp fault
+
+// What kernel_call is given. In assembly, because a compiler would use
+// instructions that hosts do not emulate.
+
+// halt_unless_new(total): sleep until an interrupt, unless one has come since
+// the caller read the total. Interrupts are off on entry, and sti holds them
+// off until the hlt has begun: none gets lost in between.
+    .globl halt_unless_new
+halt_unless_new:
+    cmp qword ptr [{total}], rdi
+    jne 2f
+    sti
+    hlt
+    cli
+2:  ret
+
+    .globl halt_forever
+halt_forever:
+    cli
+2:  hlt
+    jmp 2b
+
+// interrupts_off(): in the flags that the caller gets back. On the stack: our
+// return address, then rip, cs, rflags.
+    .globl interrupts_off
+interrupts_off:
+    and qword ptr [rsp + 24], ~FLAG_INTERRUPT
+    ret
+
+// load_idt_and_fault(address of limit and base): what the processor makes of a
+// fault that it cannot deliver is a triple fault.
+    .globl load_idt_and_fault
+load_idt_and_fault:
+    lidt [rdi]
+    ud2
+
+// cannot_be_emulated(address without memory behind it): an instruction that
+// emulators do not have. Processors do; they are sent where there are no
+// instructions, so that KVM tries to emulate those.
+    .globl cannot_be_emulated
+cannot_be_emulated:
+    cmpxchg16b [rip + scratch]
+    jmp rdi
+
+// --- Faults -------------------------------------------------------------------
+
+// On the stack: vector, error code, rip, cs, rflags, rsp, ss. Note them down
+// and go back to user mode, to the function that reports them.
+fault:
+    cmp qword ptr [{fault_count}], 0
+    jne fault_in_fault
+    inc qword ptr [{fault_count}]
+    pop qword ptr [{fault}]
+    pop qword ptr [{fault} + 8]
+    pop qword ptr [{fault} + 16]
+    pop qword ptr [{fault} + 24]
+    pop qword ptr [{fault} + 32]
+    pop qword ptr [{fault} + 40]
+    mov rax, cr2
+    mov qword ptr [{fault} + 48], rax
+    push USER_DATA
+    lea rax, [rip + fault_stack_end - 8]
+    push rax
+    push FLAGS_FAULT
+    push USER_CODE
+    lea rax, [rip + {report_fault}]
+    push rax
+    iretq
+
+// A fault while one is reported: there is nothing left but to end.
+fault_in_fault:
+    mov dx, {exit_port}
+    mov al, {exit_faulted}
+    out dx, al
+    jmp halt_forever
+
+// --- Tables ------------------------------------------------------------------
+
+    .section .tss, "aw"
+    .globl task_state
+task_state:                         // SDM 3A, 8.7
+    .long 0
+    .quad kernel_stack_end
+    .zero 90
+    .word permissions - task_state
+// User mode may use every port (SDM 1, 19.5.2). Not by IOPL: where the host has
+// no hardware virtualization, user mode runs without it.
+permissions:
+    .zero 65536 / 8
+    .byte 0xff
+task_state_end:
+    .set TASK_LIMIT, 104 + 8192     // of its last byte
+
+    .data
+    .balign 16
+gdt:
+    .quad 0, 0
+    .quad 0x00af9b000000ffff        // 0x10: kernel code, the selector of Linux's boot protocol
+    .quad 0x00cf93000000ffff        // 0x18: kernel data
+    .quad 0x00cff3000000ffff        // 0x20: user data
+    .quad 0x00affb000000ffff        // 0x28: user code
+    .quad 0x0000892000000000 + TASK_LIMIT, 0    // 0x30: task state at 0x200000
+gdt_end:
+
+    .balign 16
+idt:
+    .set vector_low, 0              // the vectors begin at 0x100000
+    .rept 64
+    .word vector_low, KERNEL_CODE
+    .byte 0, 0x8e                   // interrupt gate, DPL 0
+    .word 0x0010
+    .long 0, 0
+    .set vector_low, vector_low + 16
+    .endr
+idt_end:
+
+    .balign 8
+gdt_register:
+    .word gdt_end - gdt - 1
+    .quad gdt
+    .balign 8
+idt_register:
+    .word idt_end - idt - 1
+    .quad idt
+
+// Page tables: the first 4 GiB mapped to themselves with pages of 2 MiB, all
+// present, writable, and open to user mode. The upper part of memory is mapped
+// by paging.rs when somebody wants it.
+    .set TABLE, 0x7
+    .set PAGE, 0x87
+    .set DEVICE_PAGE, 0x9f          // not cached
+
+    .balign 4096
+    .globl pml4
+pml4:
+    .quad page_pointers + TABLE
+    .zero 4096 - 8
+page_pointers:
+    .quad page_directories + TABLE
+    .quad page_directories + 0x1000 + TABLE
+    .quad page_directories + 0x2000 + TABLE
+    .quad page_directories + 0x3000 + TABLE
+    .zero 4096 - 32
+page_directories:
+    .set address, 0
+    .rept 3 * 512
+    .quad address + PAGE
+    .set address, address + 0x200000
+    .endr
+    .rept 512
+    .quad address + DEVICE_PAGE
+    .set address, address + 0x200000
+    .endr
+
+    .bss
+    .balign 16
+scratch:
+    .zero 16
+    .zero 4096
+kernel_stack_end:
+    .zero 8192
+fault_stack_end:
+    .zero 65536
+user_stack_end:

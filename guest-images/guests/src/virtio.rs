@@ -1,0 +1,197 @@
+//! A virtio device on PCI, modern (virtio 1.2, 4.1): where its registers are, and
+//! the steps that bring it to life (3.1.1). The registers are raw [`Region`]s, so
+//! that a test can do anything to them.
+
+use crate::memory::Region;
+use crate::msix::{self, Msix};
+use crate::pci::{Capability, Function};
+use crate::ring::Ring;
+
+/// The vendor of all virtio devices, and what is added to their type (4.1.2.1).
+const VENDOR: u16 = 0x1af4;
+const DEVICE_BASE: u16 = 0x1040;
+
+/// The capability's id, and the types of structures that it tells of (4.1.4).
+const CAPABILITY: u8 = 0x09;
+const COMMON_CFG: u8 = 1;
+const NOTIFY_CFG: u8 = 2;
+const DEVICE_CFG: u8 = 4;
+
+/// Offsets in struct virtio_pci_common_cfg (4.1.4.3).
+pub(crate) mod offset {
+    pub(crate) const DEVICE_FEATURE_SELECT: u64 = 0x00;
+    pub(crate) const DEVICE_FEATURE: u64 = 0x04;
+    pub(crate) const DRIVER_FEATURE_SELECT: u64 = 0x08;
+    pub(crate) const DRIVER_FEATURE: u64 = 0x0c;
+    pub(crate) const CONFIG_MSIX_VECTOR: u64 = 0x10;
+    pub(crate) const DEVICE_STATUS: u64 = 0x14;
+    pub(crate) const CONFIG_GENERATION: u64 = 0x15;
+    pub(crate) const QUEUE_SELECT: u64 = 0x16;
+    pub(crate) const QUEUE_SIZE: u64 = 0x18;
+    pub(crate) const QUEUE_MSIX_VECTOR: u64 = 0x1a;
+    pub(crate) const QUEUE_ENABLE: u64 = 0x1c;
+    pub(crate) const QUEUE_NOTIFY_OFF: u64 = 0x1e;
+    pub(crate) const QUEUE_DESC: u64 = 0x20;
+    pub(crate) const QUEUE_DRIVER: u64 = 0x28;
+    pub(crate) const QUEUE_DEVICE: u64 = 0x30;
+}
+
+/// Bits of the status byte (2.1).
+pub(crate) mod status {
+    pub(crate) const ACKNOWLEDGE: u8 = 1;
+    pub(crate) const DRIVER: u8 = 2;
+    pub(crate) const DRIVER_OK: u8 = 4;
+    pub(crate) const FEATURES_OK: u8 = 8;
+}
+
+/// Feature bits of all devices (6).
+pub(crate) const F_EVENT_IDX: u64 = 1 << 29;
+pub(crate) const F_VERSION_1: u64 = 1 << 32;
+
+/// A device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Virtio {
+    /// struct virtio_pci_common_cfg.
+    pub(crate) common: Region,
+    /// The device's own configuration.
+    pub(crate) config: Region,
+    /// The doorbells, and how far they are apart.
+    pub(crate) notify: Region,
+    notify_step: u64,
+    pub(crate) msix: Msix,
+}
+
+impl Virtio {
+    /// The first device of a type.
+    pub(crate) fn find(kind: u16) -> Option<Self> {
+        let function = Function::find(VENDOR, DEVICE_BASE + kind)?;
+        let bar = function.first_bar();
+        let structure = |kind| {
+            let mut all = function.capabilities().filter(|found| found.id == CAPABILITY);
+            let found = all.find(|found| function.read(found.at).to_le_bytes()[3] == kind)?;
+            Some((found.at, structure(function, found, &bar)))
+        };
+        let msix = function.capabilities().find(|found| found.id == msix::CAPABILITY)?;
+        let (notify_at, notify) = structure(NOTIFY_CFG)?;
+        Some(Self {
+            common: structure(COMMON_CFG)?.1,
+            config: structure(DEVICE_CFG)?.1,
+            notify,
+            notify_step: function.read(notify_at + 16).into(),
+            msix: Msix::new(function, msix, &bar),
+        })
+    }
+
+    /// The status byte.
+    pub(crate) fn status(&self) -> u8 {
+        self.common.read(offset::DEVICE_STATUS)
+    }
+
+    /// Write the status byte.
+    pub(crate) fn set_status(&self, bits: u8) {
+        self.common.write(offset::DEVICE_STATUS, bits);
+    }
+
+    /// 4.1.4.3.2: a reset is done when the status reads 0.
+    pub(crate) fn reset(&self) {
+        self.set_status(0);
+        while self.status() != 0 {}
+    }
+
+    /// What the device offers.
+    pub(crate) fn offered(&self) -> u64 {
+        let half = |select: u32| {
+            self.common.write(offset::DEVICE_FEATURE_SELECT, select);
+            u64::from(self.common.read::<u32>(offset::DEVICE_FEATURE))
+        };
+        half(0) | half(1) << 32
+    }
+
+    /// Steps 1 to 6 of 3.1.1: reset, and agree on features. What was agreed on is
+    /// what was wanted, as far as it is offered.
+    pub(crate) fn negotiate(&self, wanted: u64) -> u64 {
+        use status::{ACKNOWLEDGE, DRIVER, FEATURES_OK};
+        self.reset();
+        self.set_status(ACKNOWLEDGE);
+        self.set_status(ACKNOWLEDGE | DRIVER);
+        let accepted = self.offered() & wanted;
+        for (select, shift) in [(0_u32, 0), (1, 32)] {
+            let half = u32::try_from(accepted >> shift & 0xffff_ffff).unwrap_or(0);
+            self.common.write(offset::DRIVER_FEATURE_SELECT, select);
+            self.common.write(offset::DRIVER_FEATURE, half);
+        }
+        self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+        if self.status() & FEATURES_OK == 0 {
+            fail!("probe: the device does not accept the features {accepted:#x}");
+        }
+        accepted
+    }
+
+    /// Step 8: the device is live.
+    pub(crate) fn driver_ok(&self) {
+        use status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
+        self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    }
+
+    /// Have the configuration's changes announced by a vector of the table.
+    pub(crate) fn set_config_vector(&self, vector: u16) {
+        self.common.write(offset::CONFIG_MSIX_VECTOR, vector);
+        if self.common.read::<u16>(offset::CONFIG_MSIX_VECTOR) != vector {
+            fail!("probe: the device does not take MSI-X vector {vector}");
+        }
+    }
+
+    /// How large a queue can be; 0 if it does not exist.
+    pub(crate) fn queue_size(&self, queue: u16) -> u16 {
+        self.common.write(offset::QUEUE_SELECT, queue);
+        self.common.read(offset::QUEUE_SIZE)
+    }
+
+    /// Tell where a queue's rings are (4.1.5.1.3), and enable it. The answer is
+    /// its doorbell.
+    pub(crate) fn enable_queue(&self, queue: u16, ring: &Ring, vector: u16) -> Region {
+        let common = &self.common;
+        common.write(offset::QUEUE_SELECT, queue);
+        common.write(offset::QUEUE_SIZE, ring.size());
+        common.write(offset::QUEUE_MSIX_VECTOR, vector);
+        if common.read::<u16>(offset::QUEUE_MSIX_VECTOR) != vector {
+            fail!("probe: queue {queue} does not take MSI-X vector {vector}");
+        }
+        self.set_address(offset::QUEUE_DESC, ring.descriptors.address());
+        self.set_address(offset::QUEUE_DRIVER, ring.avail.address());
+        self.set_address(offset::QUEUE_DEVICE, ring.used.address());
+        common.write(offset::QUEUE_ENABLE, 1_u16);
+        let place = common.read::<u16>(offset::QUEUE_NOTIFY_OFF);
+        self.notify.part(u64::from(place) * self.notify_step, 2)
+    }
+
+    /// 64-bit registers are written as two of 32 bits (4.1.3.1).
+    pub(crate) fn set_address(&self, at: u64, address: u64) {
+        let [low, high] = [address & 0xffff_ffff, address >> 32];
+        self.common.write(at, u32::try_from(low).unwrap_or(0));
+        self.common.write(at + 4, u32::try_from(high).unwrap_or(0));
+    }
+
+    /// Read something of the configuration that is larger than one access:
+    /// again, if it has changed meanwhile (2.5.1).
+    pub(crate) fn read_config<T>(&self, read: impl Fn(&Region) -> T) -> T {
+        loop {
+            let before: u8 = self.common.read(offset::CONFIG_GENERATION);
+            let value = read(&self.config);
+            if self.common.read::<u8>(offset::CONFIG_GENERATION) == before {
+                return value;
+            }
+        }
+    }
+}
+
+/// What a capability points to (struct virtio_pci_cap).
+fn structure(function: Function, capability: Capability, bar: &Region) -> Region {
+    let at = capability.at;
+    let [index, ..] = function.read(at + 4).to_le_bytes();
+    let (start, length) = (function.read(at + 8), function.read(at + 12));
+    if index != 0 {
+        fail!("probe: a virtio structure is in BAR {index}, not 0");
+    }
+    bar.part(start.into(), length.into())
+}
