@@ -1,0 +1,79 @@
+# The only list of commands. `make help` prints it.
+
+CARGO ?= cargo
+# Parts of a path of their own, so that everything runs from a checkout.
+export LGUEST := $(CURDIR)/target/release/lguest
+export PROBE := $(CURDIR)/guest-images/guests/target/release/probe
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: run
+run: setup build guest ## a shell in a Linux guest on this terminal
+	@guest-images/run
+
+.PHONY: build
+build: ## the launcher, target/release/lguest
+	$(CARGO) build --release --locked -p lguest
+
+.PHONY: guest
+guest: ## the guest image: Debian's cloud kernel and a small initramfs
+	@guest-images/build
+
+.PHONY: guests
+guests: ## the small guests of our own that tests run on any /dev/kvm
+	$(CARGO) build --release --locked --manifest-path guest-images/guests/Cargo.toml
+
+.PHONY: nested
+nested: setup build guest ## a shell in the nested host, where KVM is complete on any machine
+	@guest-images/nested-host shell
+
+.PHONY: test
+test: setup test-unit test-kvm test-linux ## every test
+
+.PHONY: test-unit
+test-unit: ## without KVM, without root
+	$(CARGO) test --locked --workspace --exclude tests
+
+.PHONY: test-kvm
+test-kvm: build guests ## the launcher with our own guests, on this machine's /dev/kvm
+	$(CARGO) test --release --locked -p tests --test e2e -- kvm::
+
+.PHONY: test-linux
+test-linux: build guest ## the launcher with Linux; in the nested host if need be
+	@tests/linux
+
+.PHONY: check
+check: setup-check ## formatting, clippy and docs, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml --check
+	$(CARGO) clippy --locked --manifest-path guest-images/guests/Cargo.toml -- -D warnings
+
+.PHONY: bench
+bench: setup build guest ## the figures in docs/benchmarks.md
+	@tests/bench
+
+.PHONY: book
+book: ## the code's own documentation, private items too
+	$(CARGO) doc --locked --workspace --no-deps --document-private-items --open
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml
+
+.PHONY: setup setup-check
+setup: ## install what is missing on a Debian machine
+	@guest-images/setup packages
+setup-check:
+	@guest-images/setup check
+
+.PHONY: clean
+clean: ## remove what was built here (not the cache)
+	$(CARGO) clean
+	$(CARGO) clean --manifest-path guest-images/guests/Cargo.toml

@@ -1,0 +1,16 @@
+//! Tests that run on any KVM, with the probe of `guest-images/guests`: a guest
+//! of our own that does what its command line says.
+
+mod check;
+mod console;
+mod endings;
+mod machine;
+mod matrix;
+mod resets;
+
+use tests::{Launch, environment};
+
+/// The probe, to do this.
+fn probe(mode: &str) -> Launch {
+    Launch::kernel(environment::probe()).memory("64").argument(&format!("mode={mode}"))
+}

@@ -1,0 +1,90 @@
+//! The console, with a driver that makes no assumptions: interrupts, threads,
+//! sizes, all 256 bytes.
+
+use tests::{End, Running};
+
+use super::probe;
+
+/// Commands to the probe begin with this byte.
+const COMMAND: u8 = 0x1e;
+
+fn command(running: &mut Running, letter: u8) {
+    running.send([COMMAND, letter]);
+}
+
+fn on_terminal() -> Running {
+    let mut running = probe("console").argument("event_idx").on_terminal();
+    running.expect("hello 100x30");
+    running
+}
+
+#[test]
+fn one_thread_for_every_queue_and_no_other() {
+    let mut running = on_terminal();
+    let mut threads = running.process().threads();
+    threads.retain(|name| !name.starts_with("kvm-")); // the host kernel's own
+    threads.sort();
+    assert_eq!(threads, ["con0-rx", "con0-tx", "lguest", "stdin", "stdout", "vcpu0"]);
+    command(&mut running, b'p');
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn all_bytes_pass_both_ways() {
+    let bytes: Vec<u8> = (0..=255).filter(|byte| *byte != COMMAND).cycle().take(1 << 20).collect();
+    let mut running = probe("console").piped();
+    running.expect("hello 80x24\n");
+    let before = running.output().len();
+    running.send_beside(bytes.clone());
+    tests::until("all bytes come back", || {
+        (running.output().len() >= before + bytes.len()).then_some(())
+    });
+    assert!(running.output().bytes()[before..] == bytes, "other bytes came back");
+    running.send([COMMAND, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_change_of_the_window_interrupts_the_guest() {
+    let mut running = on_terminal();
+    command(&mut running, b'w');
+    running.pty().resize(41, 133);
+    running.expect("133x41");
+    command(&mut running, b'p');
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_device_that_is_reset_serves_again() {
+    let mut running = on_terminal();
+    for round in 0..10 {
+        command(&mut running, b'z');
+        // What lies in the guest's buffers at a reset is the guest's to lose.
+        running.expect("reset done");
+        let text = format!("again {round};");
+        running.send(&text);
+        running.expect(&text);
+    }
+    command(&mut running, b'p');
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_flood_arrives_whole() {
+    let mut running = probe("console").piped();
+    running.expect("hello 80x24\n");
+    running.send([&[COMMAND][..], b"f 1024\n"].concat());
+    running.send([COMMAND, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.output().len() > 1 << 20, "{} bytes", running.output().len());
+}
+
+#[test]
+fn what_the_guest_set_on_the_screen_is_taken_back() {
+    let mut running = on_terminal();
+    running.send("\x1b[?1049h\x1b[?25l");
+    running.expect("\x1b[?25l");
+    command(&mut running, b'p');
+    assert_eq!(running.wait(), End::Status(0));
+    running.expect("\x1b[?25h\x1b[?1049l");
+}

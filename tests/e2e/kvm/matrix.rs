@@ -1,0 +1,114 @@
+//! Every way out, as one table: the status is right, the terminal is as it was
+//! (modes and file flags), and no process is left behind.
+
+use nix::sys::signal::Signal;
+use tests::{End, Running, until};
+
+use super::probe;
+
+/// A way out.
+struct Way {
+    name: &'static str,
+    /// What the guest is told to do.
+    mode: &'static str,
+    /// What the user does.
+    act: fn(&mut Running),
+    end: End,
+}
+
+fn nothing(_: &mut Running) {}
+
+fn signal(running: &mut Running, signal: Signal) {
+    in_raw_mode(running);
+    running.process().signal(signal);
+}
+
+fn in_raw_mode(running: &mut Running) {
+    until("the terminal is raw", || running.pty().snapshot().is_raw().then_some(()));
+}
+
+fn three_ctrl_c(running: &mut Running) {
+    in_raw_mode(running);
+    running.press_three_ctrl_c();
+}
+
+const WAYS: &[Way] = &[
+    Way { name: "power-off", mode: "poweroff", act: nothing, end: End::Status(0) },
+    Way { name: "port 0x501", mode: "status=7", act: nothing, end: End::Status(7) },
+    Way { name: "panic", mode: "panic", act: nothing, end: End::Status(101) },
+    Way { name: "triple fault", mode: "crash=triple", act: nothing, end: End::Status(102) },
+    Way { name: "^C, idle", mode: "console", act: three_ctrl_c, end: End::Status(130) },
+    Way { name: "^C, no driver", mode: "noconsole", act: three_ctrl_c, end: End::Status(130) },
+    Way { name: "^C, halted", mode: "hang=halt", act: three_ctrl_c, end: End::Status(130) },
+    Way { name: "^C, spinning", mode: "hang=spin", act: three_ctrl_c, end: End::Status(130) },
+    Way {
+        name: "SIGTERM",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGTERM),
+        end: End::Status(143),
+    },
+    Way {
+        name: "SIGINT",
+        mode: "hang=spin",
+        act: |running| signal(running, Signal::SIGINT),
+        end: End::Status(130),
+    },
+    Way {
+        name: "SIGHUP",
+        mode: "noconsole",
+        act: |running| signal(running, Signal::SIGHUP),
+        end: End::Status(129),
+    },
+    Way {
+        name: "SIGQUIT",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGQUIT),
+        end: End::Status(131),
+    },
+    Way {
+        name: "SIGKILL",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGKILL),
+        end: End::Killed(9),
+    },
+    Way {
+        name: "SIGSYS",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGSYS),
+        end: End::Killed(31),
+    },
+    Way {
+        name: "SIGABRT",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGABRT),
+        end: End::Killed(6),
+    },
+    Way {
+        name: "SIGALRM",
+        mode: "console",
+        act: |running| signal(running, Signal::SIGALRM),
+        end: End::Killed(14),
+    },
+];
+
+#[test]
+fn every_way_out_gives_the_terminal_back() {
+    for way in WAYS {
+        eprintln!("{}", way.name);
+        let mut running = probe(way.mode).on_terminal();
+        (way.act)(&mut running);
+        assert_eq!(running.wait(), way.end, "{}", way.name);
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_terminal_that_was_raw_stays_raw() {
+    let pty = tests::Pty::new(30, 100);
+    pty.make_raw();
+    let mut running = probe("poweroff").on(pty);
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.pty().snapshot().is_raw());
+    running.assert_terminal_restored();
+}

@@ -1,0 +1,14 @@
+//! Tests that boot Linux.
+
+mod bytes;
+mod cpus;
+mod initrd;
+mod kernels;
+mod memory;
+mod queues;
+mod refusals;
+mod shell;
+mod stdin;
+mod stdout;
+mod three_ctrl_c;
+mod window;

@@ -1,0 +1,63 @@
+//! A thread and an interrupt of its own for each queue, and no work without need.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use tests::Guest;
+use tests::files::Scratch;
+
+/// The system calls of each thread of a process within this time, as strace
+/// counts them: those that it saw begin.
+fn system_calls(process: i32, seconds: u32, scratch: &Scratch) -> BTreeMap<i32, Vec<String>> {
+    let trace = scratch.path().join("trace");
+    let status = Command::new("timeout")
+        .args(["--signal=INT", &seconds.to_string(), "strace", "-f", "-qq", "-o"])
+        .arg(&trace)
+        .args(["-p", &process.to_string()])
+        .status();
+    // strace was interrupted, as it was meant to be.
+    assert!(status.unwrap().code().is_some());
+    let mut calls: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for line in fs::read_to_string(trace).unwrap().lines() {
+        let (thread, call) = line.split_once(' ').unwrap();
+        calls.entry(thread.parse().unwrap()).or_default().push(call.trim_start().to_string());
+    }
+    calls
+}
+
+#[test]
+fn each_queue_has_an_interrupt_and_a_thread_that_sleeps() {
+    let mut guest = Guest::boot();
+    let interrupts = guest.run("cat /proc/interrupts");
+    for name in ["virtio0-config", "virtio0-input", "virtio0-output"] {
+        let line = interrupts.lines().find(|line| line.ends_with(name)).unwrap();
+        assert!(line.contains("PCI-MSI"), "{line}");
+    }
+    assert_eq!(interrupts.matches("virtio").count(), 3);
+
+    let process = guest.process();
+    for name in ["con0-rx", "con0-tx", "vcpu0", "stdin", "stdout"] {
+        assert!(process.thread(name).is_some(), "{name} is not in {:?}", process.threads());
+    }
+    assert_eq!(process.threads().len(), 6, "{:?}", process.threads());
+
+    let queues = ["con0-rx", "con0-tx"].map(|name| process.thread(name).unwrap());
+    let ticks = queues.map(|queue| queue.ticks());
+    let scratch = Scratch::new();
+    let calls = system_calls(process.0, 10, &scratch);
+    // Whatever the vCPU does there, strace has seen something.
+    let vcpu = process.thread("vcpu0").unwrap();
+    assert!(calls.contains_key(&vcpu.id), "{calls:?}");
+    for queue in queues {
+        // The call that it slept in when strace came, and still sleeps in.
+        let calls = calls.get(&queue.id).cloned().unwrap_or_default();
+        assert!(calls.len() <= 1, "{calls:?}");
+        assert!(
+            calls.iter().all(|call| call.contains("<unfinished") || call.contains("detached")),
+            "{calls:?}"
+        );
+    }
+    assert_eq!(queues.map(|queue| queue.ticks()), ticks);
+    assert_eq!(guest.run("echo alive"), "alive");
+}

@@ -1,0 +1,60 @@
+//! What cannot be started is refused in one line, which names it, and the
+//! terminal is not touched.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::environment::{bzimage, initramfs, vmlinux};
+use tests::files::Scratch;
+use tests::{End, Launch};
+
+/// It ends by itself, at once, with one line on stderr that contains `words`.
+fn refuses(launch: &Launch, words: &str) {
+    let mut running = launch.on_terminal();
+    assert!(matches!(running.wait(), End::Status(1 | 2)));
+    let said = running.stderr();
+    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains(words), "{said:?} does not contain {words:?}");
+    assert_eq!(running.text(), "");
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+/// The first bytes of a file, in a file.
+fn head(scratch: &Scratch, file: PathBuf, length: usize) -> PathBuf {
+    scratch.file("head", &fs::read(file).unwrap()[..length])
+}
+
+#[test]
+fn files_that_are_not_there() {
+    refuses(&Launch::kernel("/nonexistent/vmlinuz"), "/nonexistent/vmlinuz: no such file");
+    refuses(&Launch::linux().initrd("/nonexistent/initrd"), "/nonexistent/initrd: no such file");
+    refuses(&Launch::kernel("/"), "directory");
+}
+
+#[test]
+fn truncated_kernels() {
+    let scratch = Scratch::new();
+    for (file, length) in [(bzimage(), 4096), (bzimage(), 5 << 20), (vmlinux(), 20 << 20)] {
+        refuses(&Launch::kernel(head(&scratch, file, length)), "truncated");
+    }
+}
+
+#[test]
+fn what_is_no_kernel() {
+    let scratch = Scratch::new();
+    refuses(&Launch::kernel(scratch.file("empty", "")), "empty");
+    refuses(&Launch::kernel(scratch.file("text", "#!/bin/sh\n")), "text");
+    let mut arm = fs::read(vmlinux()).unwrap();
+    arm[18] = 183;
+    refuses(&Launch::kernel(scratch.file("arm", arm)), "arm64");
+}
+
+#[test]
+fn what_does_not_fit() {
+    let scratch = Scratch::new();
+    let large = scratch.file("large", vec![0; 600 << 20]);
+    refuses(&Launch::linux().initrd(large), "initrd does not fit");
+    refuses(&Launch::kernel(vmlinux()).initrd(initramfs()).memory("32"), "kernel does not fit");
+    refuses(&Launch::linux().argument(&"x".repeat(5000)), "command line");
+}

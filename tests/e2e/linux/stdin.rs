@@ -1,0 +1,78 @@
+//! Whatever stdin is, the guest gets all of it, and its end is not the guest's.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use tests::files::Scratch;
+use tests::{End, Launch, Running};
+
+/// A guest that needs no input does its job beside a stdin that has none.
+fn does_its_job(mut running: Running) {
+    running.expect("STARTED");
+    // It lives on for a while with its stdin at its end.
+    running.expect("DONE");
+    let ticks = running.process().thread("stdin").map_or(0, |thread| thread.ticks());
+    assert!(ticks <= 2, "the stdin thread used {ticks} ticks for nothing");
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.stderr(), "");
+}
+
+fn job(scratch: &Scratch) -> Launch {
+    Launch::job("echo STARTED; sleep 3; echo DONE; sleep 1", scratch)
+}
+
+#[test]
+fn nothing() {
+    let scratch = Scratch::new();
+    does_its_job(job(&scratch).wired(Stdio::null(), Stdio::piped()));
+}
+
+#[test]
+fn closed() {
+    let scratch = Scratch::new();
+    does_its_job(job(&scratch).closed(0).wired(Stdio::null(), Stdio::piped()));
+}
+
+#[test]
+fn a_pipe_into_which_nobody_writes() {
+    let scratch = Scratch::new();
+    does_its_job(job(&scratch).piped());
+}
+
+#[test]
+fn a_file() {
+    let scratch = Scratch::new();
+    let script = scratch.file("script", "echo OK-$((6*7))\npoweroff -f\n");
+    let mut running = Launch::linux().wired(File::open(script).unwrap(), Stdio::piped());
+    running.expect("OK-42\r\n");
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+/// In a pipe ^C is a byte like any other, however often it comes; and it comes
+/// while the guest boots.
+#[test]
+fn ctrl_c_in_a_pipe_is_input() {
+    let mut running = Launch::linux().piped();
+    for _ in 0..3 {
+        running.send([3]);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    running.send("\necho OK-$((6*7)); poweroff -f\n");
+    running.expect("OK-42\r\n");
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+/// 100 KiB of commands, all there from the start.
+#[test]
+fn a_long_script() {
+    let count = 5000;
+    let lines = "sum=$((sum+1)); : one more\n".repeat(count);
+    let bytes = lines.len();
+    assert!(bytes > 100 << 10);
+    // The shell would echo each key, and edit each line.
+    let first = format!("stty raw -echo; head -c {bytes} > /tmp/script; stty sane\n");
+    let last = ". /tmp/script; echo SUM-$sum; poweroff -f\n";
+    let mut running = Launch::linux().fed([&first, &*lines, last].concat());
+    running.expect(&format!("SUM-{count}\r\n"));
+    assert_eq!(running.wait(), End::Status(0));
+}

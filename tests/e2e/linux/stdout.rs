@@ -1,0 +1,86 @@
+//! Whatever becomes of stdout, the guest does its job and decides the status.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::unistd::pipe;
+use tests::files::{self, Scratch};
+use tests::{End, Launch, until};
+
+/// More than any buffer holds.
+const LENGTH: usize = 3 << 20;
+
+/// A guest that prints much, and then switches itself off.
+fn printing(scratch: &Scratch) -> Launch {
+    let text = format!("yes 0123456789abcde | head -c {LENGTH} > /tmp/text");
+    Launch::job(&format!("{text}; stty raw; cat /tmp/text"), scratch)
+}
+
+fn pipe_of_two() -> (File, OwnedFd) {
+    let (read, write) = pipe().unwrap();
+    (read.into(), write)
+}
+
+#[test]
+fn a_reader_that_leaves_is_not_missed() {
+    let scratch = Scratch::new();
+    let (mut reader, stdout) = pipe_of_two();
+    let mut running = printing(&scratch).wired(Stdio::null(), stdout);
+    // As `| head -1` does.
+    reader.read_exact(&mut [0; 16]).unwrap();
+    drop(reader);
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.stderr(), "");
+}
+
+#[test]
+fn a_reader_that_sleeps_does_not_hold_up_the_guest() {
+    let scratch = Scratch::new();
+    let (reader, stdout) = pipe_of_two();
+    let mut running = printing(&scratch).wired(Stdio::null(), stdout);
+    let process = running.process();
+    until("the guest runs", || process.thread("con0-tx"));
+    until("the guest ends", || process.thread("vcpu0").is_none().then_some(()));
+    drop(reader);
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.stderr().contains("lost"), "{}", running.stderr());
+}
+
+#[test]
+fn a_slow_reader_gets_all() {
+    let scratch = Scratch::new();
+    let (mut reader, stdout) = pipe_of_two();
+    let mut running = printing(&scratch).wired(Stdio::null(), stdout);
+    let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
+    loop {
+        let length = reader.read(&mut buffer).unwrap();
+        if length == 0 {
+            break;
+        }
+        all.extend_from_slice(&buffer[..length]);
+        // Never for so long that it looks as if nobody was there.
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(running.wait(), End::Status(0));
+    let wanted = b"0123456789abcde\n".repeat(LENGTH / 16);
+    let start = all.len() - LENGTH;
+    assert!(all[start..] == wanted, "{} bytes came, not as they were printed", all.len());
+}
+
+#[test]
+fn a_full_disk_is_not_the_guests_problem() {
+    let scratch = Scratch::new();
+    let mut running = printing(&scratch).wired(Stdio::null(), files::full());
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_closed_stdout_is_not_the_guests_problem() {
+    let scratch = Scratch::new();
+    let mut running = printing(&scratch).closed(1).wired(Stdio::null(), Stdio::null());
+    assert_eq!(running.wait(), End::Status(0));
+}

@@ -1,0 +1,99 @@
+//! Three ^C within a second end the guest, whatever state it is in; nothing
+//! else does, and each of them is the guest's too.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use tests::files::Scratch;
+use tests::{End, Guest, Launch, Running, kernel};
+
+const CTRL_C: u8 = 3;
+
+fn tenths(number: u64) -> Duration {
+    Duration::from_millis(100 * number)
+}
+
+/// It ends by three ^C, as it should.
+fn ends(running: &mut Running) {
+    running.press_three_ctrl_c();
+    assert_eq!(running.wait(), End::Status(130));
+    assert!(running.stderr().contains("three ^C"), "{}", running.stderr());
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn only_three_ctrl_c_in_a_second_end_the_guest() {
+    let mut guest = Guest::boot();
+
+    // One is for the guest's program.
+    guest.type_line("echo SLEEP''ING; sleep 1000");
+    guest.expect("SLEEPING");
+    guest.press(CTRL_C);
+    guest.expect("guest# ");
+
+    // A paste of three is no keypress; the guest gets all of it.
+    guest.type_line("stty raw -echo; echo RA''W; head -c 3 | od -An -tx1; stty sane");
+    guest.expect("RAW\n");
+    guest.send([CTRL_C; 3]);
+    guest.expect(" 03 03 03\n");
+    guest.expect("guest# ");
+
+    // Another key between.
+    for key in [CTRL_C, CTRL_C, b'x', CTRL_C] {
+        guest.press(key);
+    }
+    sleep(tenths(12));
+    assert_eq!(guest.run("echo alive"), "alive");
+
+    // Slow ones: three within 1.4 s are too slow.
+    for _ in 0..2 {
+        guest.press(CTRL_C);
+        sleep(tenths(7));
+    }
+    guest.press(CTRL_C);
+    sleep(tenths(2));
+    assert_eq!(guest.poll_end(), None);
+    // With the last of them, and at most two more, it is three within a second.
+    guest.send([CTRL_C]);
+    sleep(tenths(2));
+    guest.send([CTRL_C]);
+    assert_eq!(guest.wait(), End::Status(130));
+    guest.assert_terminal_restored();
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn each_of_the_three_is_the_guests_too() {
+    let mut guest = Guest::boot();
+    guest.type_line("stty raw -echo; echo RA''W; head -c 2 | od -An -tx1");
+    guest.expect("RAW\n");
+    guest.press(CTRL_C);
+    guest.press(CTRL_C);
+    guest.expect(" 03 03\n");
+}
+
+#[test]
+fn a_shell_at_its_prompt_ends() {
+    ends(&mut Guest::boot());
+}
+
+#[test]
+fn a_kernel_that_panicked_before_it_had_a_console_ends() {
+    // No root file system and no init: the console's driver is a module that nobody loads.
+    let launch = Launch::kernel(tests::environment::vmlinux()).option("--earlycon");
+    let mut running = launch.on_terminal();
+    running.expect("end Kernel panic");
+    ends(&mut running);
+}
+
+#[test]
+fn a_kernel_that_spins_with_interrupts_off_ends() {
+    let scratch = Scratch::new();
+    for hung in [kernel::spinning(), kernel::halted()] {
+        let mut running = Launch::kernel(scratch.file("kernel", hung)).on_terminal();
+        tests::until("the guest runs", || running.process().thread("vcpu0"));
+        tests::until("keys are taken", || running.pty().snapshot().is_raw().then_some(()));
+        ends(&mut running);
+    }
+}

@@ -1,0 +1,8 @@
+//! The launcher as its users meet it: [`linux`] boots Linux (and runs in the
+//! nested host where this machine's KVM cannot), [`kvm`] runs guests of our own
+//! on whatever KVM there is. One file per promise.
+
+#[cfg(test)]
+mod kvm;
+#[cfg(test)]
+mod linux;

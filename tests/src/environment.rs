@@ -1,0 +1,76 @@
+//! What the tests run with, from the environment that the Makefile and
+//! `tests/linux` set.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::wait::OrFail;
+
+/// The launcher.
+#[must_use]
+#[track_caller]
+pub fn launcher() -> PathBuf {
+    path("LGUEST")
+}
+
+/// The stock kernel, a bzImage.
+#[must_use]
+#[track_caller]
+pub fn bzimage() -> PathBuf {
+    path("KERNEL")
+}
+
+/// The ELF kernel inside the stock kernel.
+#[must_use]
+#[track_caller]
+pub fn vmlinux() -> PathBuf {
+    path("VMLINUX")
+}
+
+/// The initramfs with a shell.
+#[must_use]
+#[track_caller]
+pub fn initramfs() -> PathBuf {
+    path("INITRAMFS")
+}
+
+/// The kernel inside the stock kernel, packed with each compressor: vmlinux.gz and so on.
+#[must_use]
+#[track_caller]
+pub fn packed() -> PathBuf {
+    path("PACKED")
+}
+
+/// The bare-metal guest for tests on any KVM.
+#[must_use]
+#[track_caller]
+pub fn probe() -> PathBuf {
+    path("PROBE")
+}
+
+/// By how much waits are longer here than on a quick machine.
+#[must_use]
+pub fn patience() -> f64 {
+    number("LGUEST_TEST_PATIENCE").unwrap_or(1.0)
+}
+
+/// How often a guest reboots in the test that looks for leaks.
+#[must_use]
+pub fn reboots() -> u32 {
+    number("LGUEST_TEST_REBOOTS").unwrap_or(5)
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let value = env::var(name).ok()?;
+    Some(value.parse().ok().or_fail(&format!("reading {name}={value} as a number")))
+}
+
+#[track_caller]
+fn path(name: &str) -> PathBuf {
+    match env::var_os(name) {
+        Some(path) => path.into(),
+        None => {
+            panic!("{name} is not set: run the tests with `make test-kvm` or `make test-linux`")
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Files that a test makes: a directory that goes away with it, and initial
+//! file systems.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::wait::OrFail;
+
+/// A directory that is gone when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(TempDir);
+
+impl Scratch {
+    /// An empty directory.
+    #[must_use]
+    #[track_caller]
+    pub fn new() -> Self {
+        Self(TempDir::with_prefix("lguest-test-").or_fail("making a directory"))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A file in it, with these contents.
+    #[must_use]
+    #[track_caller]
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, contents).or_fail("writing a file");
+        path
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An initial file system with these programs and nothing else: a cpio archive
+/// (Documentation/driver-api/early-userspace/buffer-format.rst).
+#[must_use]
+#[track_caller]
+pub fn initrd(programs: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (number, (name, contents)) in (1..).zip(programs) {
+        let mode = 0o100_755;
+        entry(&mut archive, number, mode, name, contents).or_fail("writing an archive");
+    }
+    entry(&mut archive, 0, 0, "TRAILER!!!", &[]).or_fail("writing an archive");
+    archive
+}
+
+fn entry(
+    archive: &mut Vec<u8>,
+    inode: u32,
+    mode: u32,
+    name: &str,
+    contents: &[u8],
+) -> io::Result<()> {
+    write!(archive, "070701")?;
+    let (size, name_size) = (contents.len(), name.len() + 1);
+    for field in [inode as usize, mode as usize, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0] {
+        write!(archive, "{field:08x}")?;
+    }
+    archive.write_all(name.as_bytes())?;
+    archive.push(0);
+    archive.resize(archive.len().next_multiple_of(4), 0);
+    archive.write_all(contents)?;
+    archive.resize(archive.len().next_multiple_of(4), 0);
+    Ok(())
+}
+
+/// An initial file system whose program /job, to be named by rdinit=, does `job`
+/// on the console instead of starting a shell, and then switches the guest off.
+#[must_use]
+#[track_caller]
+pub fn job(job: &str) -> Vec<u8> {
+    let script = format!(
+        "#!/bin/busybox sh
+        export PATH=/bin
+        mount -t proc proc /proc
+        mount -t sysfs sysfs /sys
+        mount -t devtmpfs dev /dev
+        mount -t tmpfs tmpfs /tmp
+        modprobe -a virtio_pci virtio_console
+        until [ -e /sys/bus/virtio/drivers/virtio_console/virtio0 ]; do sleep 0.1; done
+        exec <> /dev/hvc0 >&0 2>&1
+        {job}
+        poweroff -f\n"
+    );
+    initrd(&[("job", script.as_bytes())])
+}
+
+/// A file that takes nothing.
+#[must_use]
+#[track_caller]
+pub fn full() -> File {
+    File::options().write(true).open("/dev/full").or_fail("opening /dev/full")
+}

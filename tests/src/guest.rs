@@ -1,0 +1,92 @@
+//! A guest with a shell on its console.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use crate::launch::Launch;
+use crate::running::{End, Running};
+use crate::wait::patience;
+
+/// What the shell of the initramfs says when it waits for a command.
+pub const PROMPT: &str = "guest# ";
+
+/// A launcher whose guest runs a shell.
+#[derive(Debug)]
+pub struct Guest {
+    running: Running,
+    commands: u32,
+}
+
+impl Guest {
+    /// Linux on a terminal, with its shell ready.
+    #[must_use]
+    #[track_caller]
+    pub fn boot() -> Self {
+        Self::of(Launch::linux().on_terminal())
+    }
+
+    /// The guest of this launcher, once its shell is ready.
+    #[must_use]
+    #[track_caller]
+    pub fn of(mut running: Running) -> Self {
+        running.expect(PROMPT);
+        Self { running, commands: 0 }
+    }
+
+    /// What a command prints. It must succeed.
+    #[track_caller]
+    pub fn run(&mut self, command: &str) -> String {
+        self.run_within(command, patience())
+    }
+
+    /// As [`Self::run`], for what takes its time.
+    #[track_caller]
+    pub fn run_within(&mut self, command: &str, time: Duration) -> String {
+        let (output, status) = self.outcome(command, time);
+        assert_eq!(status, "0", "`{command}` failed in the guest: {output}");
+        output
+    }
+
+    /// What a command prints, and its exit status.
+    #[track_caller]
+    fn outcome(&mut self, command: &str, time: Duration) -> (String, String) {
+        // The shell echoes the line as well; there the quotes keep the marks apart.
+        self.commands += 1;
+        let mark = self.commands;
+        let end = if command.ends_with('&') { "" } else { ";" };
+        self.running.send(format!("echo '<'{mark}; {command}{end} echo $?'>'{mark}\r"));
+        self.running.expect(&format!("<{mark}\r\n"));
+        let said = self.running.expect_within(&format!(">{mark}\r\n"), time);
+        self.running.expect(PROMPT);
+        let said = said.replace("\r\n", "\n");
+        let (output, status) = said.rsplit_once('\n').unwrap_or(("", &said));
+        (output.to_string(), status.to_string())
+    }
+
+    /// Type a line, and wait for nothing.
+    #[track_caller]
+    pub fn type_line(&mut self, line: &str) {
+        self.running.send(format!("{line}\r"));
+    }
+
+    /// Switch it off; how the launcher ended.
+    #[track_caller]
+    pub fn power_off(&mut self) -> End {
+        self.type_line("poweroff -f");
+        self.wait()
+    }
+}
+
+impl Deref for Guest {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Guest {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}

@@ -1,0 +1,35 @@
+//! The harness of the end-to-end tests: starts the launcher as its users do and
+//! watches it from outside. A test reads
+//!
+//! ```no_run
+//! # use tests::{End, Guest};
+//! let mut guest = Guest::boot();
+//! assert_eq!(guest.run("echo $((6*7))"), "42");
+//! assert_eq!(guest.power_off(), End::Status(0));
+//! ```
+//!
+//! [`Launch`] says what to start and on what; [`Running`] is the launcher,
+//! running; [`Guest`] adds a shell in Linux. A harness that cannot go on fails
+//! the test that uses it, and a test that fails prints what the guest said.
+
+pub mod bzimage;
+pub mod environment;
+pub mod files;
+mod guest;
+pub mod kernel;
+mod launch;
+mod process;
+mod running;
+#[expect(unsafe_code, reason = "all FFI lives here")]
+mod sys;
+mod terminal;
+mod transcript;
+mod wait;
+
+pub use guest::{Guest, PROMPT};
+pub use launch::{Launch, program};
+pub use process::{Process, marked};
+pub use running::{End, Running};
+pub use terminal::{Pty, Snapshot};
+pub use transcript::Transcript;
+pub use wait::{OrFail, patience, until, within};

@@ -1,0 +1,162 @@
+//! A process, as /proc shows it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::OrFail;
+
+/// A process, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(pub i32);
+
+impl Process {
+    /// Does it run? A process that ended and was not waited for does not.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        self.stat(2).is_some_and(|state| state != "Z" && state != "X")
+    }
+
+    /// Is it stopped, by a signal?
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        self.stat(2).is_some_and(|state| state == "T")
+    }
+
+    /// When it was started: tells it from another process of the same number.
+    #[must_use]
+    #[track_caller]
+    pub fn start_time(self) -> String {
+        self.stat(21).or_fail("reading a start time")
+    }
+
+    /// Send it a signal.
+    #[track_caller]
+    pub fn signal(self, signal: Signal) {
+        kill(Pid::from_raw(self.0), signal).or_fail("sending a signal");
+    }
+
+    /// Send a signal to the process group that it leads.
+    #[track_caller]
+    pub fn signal_group(self, signal: Signal) {
+        kill(Pid::from_raw(-self.0), signal).or_fail("sending a signal to a group");
+    }
+
+    /// The names of its threads, in order.
+    #[must_use]
+    pub fn threads(self) -> Vec<String> {
+        let mut names: Vec<String> = self.tasks().into_iter().map(|(_, name)| name).collect();
+        names.sort();
+        names
+    }
+
+    /// The number of the thread of this name.
+    #[must_use]
+    pub fn thread(self, name: &str) -> Option<Thread> {
+        let (id, _) = self.tasks().into_iter().find(|(_, task)| task == name)?;
+        Some(Thread { process: self, id })
+    }
+
+    fn tasks(self) -> Vec<(i32, String)> {
+        let tasks = fs::read_dir(self.file("task")).into_iter().flatten().flatten();
+        tasks
+            .filter_map(|task| {
+                let name = fs::read_to_string(task.path().join("comm")).ok()?;
+                let id = task.file_name().to_string_lossy().parse().ok()?;
+                Some((id, name.trim_end().to_string()))
+            })
+            .collect()
+    }
+
+    /// What its open descriptors are, in order.
+    #[must_use]
+    #[track_caller]
+    pub fn descriptors(self) -> Vec<String> {
+        let entries = fs::read_dir(self.file("fd")).or_fail("reading descriptors");
+        let mut files: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .map(|file| without_number(&file.to_string_lossy()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// The file status flags of one of its descriptors.
+    #[must_use]
+    #[track_caller]
+    pub fn file_flags(self, descriptor: i32) -> String {
+        let info = fs::read_to_string(self.file(&format!("fdinfo/{descriptor}")));
+        let info = info.or_fail("reading a descriptor's flags");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags.or_fail("finding a descriptor's flags").trim().to_string()
+    }
+
+    /// Its share of memory (PSS), in KiB.
+    #[must_use]
+    #[track_caller]
+    pub fn memory(self) -> u64 {
+        let rollup = fs::read_to_string(self.file("smaps_rollup")).or_fail("reading memory use");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse().ok()).or_fail("finding Pss")
+    }
+
+    /// Field `index` of /proc/PID/stat, counted from 0, from the third on.
+    fn stat(self, index: usize) -> Option<String> {
+        stat_field(&fs::read_to_string(self.file("stat")).ok()?, index)
+    }
+
+    /// A file below /proc/PID.
+    #[must_use]
+    pub fn file(self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.0))
+    }
+}
+
+/// A thread of a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Thread {
+    process: Process,
+    /// As strace shows it.
+    pub id: i32,
+}
+
+impl Thread {
+    /// The CPU time that it has used, in clock ticks.
+    #[must_use]
+    #[track_caller]
+    pub fn ticks(self) -> u64 {
+        let stat = fs::read_to_string(self.process.file(&format!("task/{}/stat", self.id)));
+        let stat = stat.or_fail("reading a thread's CPU time");
+        let field = |index| stat_field(&stat, index).and_then(|ticks| ticks.parse::<u64>().ok());
+        field(13).or_fail("finding utime") + field(14).or_fail("finding stime")
+    }
+}
+
+/// The second field is a name, and may contain anything.
+fn stat_field(stat: &str, index: usize) -> Option<String> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split_whitespace().nth(index.checked_sub(2)?).map(str::to_string)
+}
+
+/// "pipe:\[1234\]" without the number, which differs each time.
+fn without_number(file: &str) -> String {
+    file.split_once(":[").map_or(file, |(kind, _)| kind).to_string()
+}
+
+/// The processes that have this word in their environment: a launcher, and what
+/// it left behind.
+#[must_use]
+pub fn marked(mark: &str) -> Vec<Process> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok().map(Process))
+        .filter(|process| {
+            let environment = fs::read(process.file("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+        })
+        .collect()
+}

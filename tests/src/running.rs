@@ -1,0 +1,258 @@
+//! A launcher that runs: what the user says to it, what it says, how it ends,
+//! and what it leaves behind.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::launch::new_mark;
+use crate::process::{Process, marked};
+use crate::terminal::{Pty, Snapshot};
+use crate::transcript::Transcript;
+use crate::wait::{OrFail, patience, until, within};
+
+/// The key ^C.
+const CTRL_C: u8 = 0x03;
+
+/// The variable that marks a launcher and its children.
+const MARK: &str = "LGUEST_TEST_MARK";
+
+/// How a launcher ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With this exit status.
+    Status(i32),
+    /// Killed by this signal.
+    Killed(i32),
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Status(code),
+            None => Self::Killed(status.signal().unwrap_or(0)),
+        }
+    }
+}
+
+/// What the launcher's stdin and stdout are.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Terminal(Pty),
+    Pipes,
+}
+
+/// A launcher, or the program that starts it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    mark: String,
+    input: Option<File>,
+    output: Option<Transcript>,
+    stderr: Option<Transcript>,
+    terminal: Option<(Pty, Snapshot)>,
+    end: Option<End>,
+}
+
+impl Running {
+    #[track_caller]
+    pub(crate) fn start(mut command: Command, connection: Connection) -> Self {
+        let mark = new_mark();
+        command.env(MARK, &mark);
+        let terminal = match connection {
+            Connection::Terminal(pty) => {
+                let before = pty.snapshot();
+                Some((pty, before))
+            }
+            Connection::Pipes => None,
+        };
+        let mut child = command.spawn().or_fail("starting the launcher");
+        // The command keeps its copies of the pipes that it was given.
+        drop(command);
+        let (input, output) = match &terminal {
+            Some((pty, _)) => (Some(pty.master()), Some(Transcript::of(pty.master()))),
+            None => {
+                let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+                (input, child.stdout.take().map(Transcript::of))
+            }
+        };
+        let stderr = child.stderr.take().map(Transcript::of);
+        Self { child, mark: format!("{MARK}={mark}"), input, output, stderr, terminal, end: None }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process(i32::try_from(self.child.id()).unwrap_or(0))
+    }
+
+    /// The terminal that it is on.
+    #[must_use]
+    #[track_caller]
+    pub fn pty(&self) -> &Pty {
+        let (pty, _) = self.terminal.as_ref().or_fail("looking for the launcher's terminal");
+        pty
+    }
+
+    /// What it has printed.
+    #[must_use]
+    #[track_caller]
+    pub fn output(&mut self) -> &mut Transcript {
+        self.output.as_mut().or_fail("looking for the launcher's output")
+    }
+
+    /// All that it has printed so far.
+    #[must_use]
+    #[track_caller]
+    pub fn text(&self) -> String {
+        self.output.as_ref().or_fail("looking for the launcher's output").text()
+    }
+
+    /// What it has said on stderr: all of it, once it has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn stderr(&self) -> String {
+        let stderr = self.stderr.as_ref().or_fail("looking for the launcher's stderr");
+        if self.end.is_some() {
+            until("stderr is closed", || stderr.has_ended().then_some(()));
+        }
+        stderr.text()
+    }
+
+    /// Wait until it says this on stderr.
+    #[track_caller]
+    pub fn expect_stderr(&mut self, text: &str) {
+        let stderr = self.stderr.as_mut().or_fail("looking for the launcher's stderr");
+        let found = stderr.find(text, patience());
+        assert!(found.is_some(), "did not say {text:?} on stderr");
+    }
+
+    /// Wait until it prints this; the answer is what it printed before.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        self.expect_within(text, patience())
+    }
+
+    /// As [`Self::expect`], for what takes its time.
+    #[track_caller]
+    pub fn expect_within(&mut self, text: &str, time: Duration) -> String {
+        let slice = Duration::from_millis(200);
+        let found = within(time, || {
+            // Asked first: what an ended launcher has printed is there to be found.
+            let ended = self.poll_end().is_some();
+            let time = if ended { slice * 5 } else { slice };
+            let output = self.output.as_mut()?;
+            let found = output.find(text, time);
+            (found.is_some() || ended || output.has_ended()).then_some(found)
+        });
+        match (found, self.end) {
+            (Some(Some(before)), _) => before,
+            (_, Some(end)) => panic!("ended with {end:?}, and did not print {text:?}"),
+            _ => panic!("did not print {text:?} within {} s", time.as_secs()),
+        }
+    }
+
+    /// Type or pipe this in.
+    #[track_caller]
+    pub fn send(&mut self, keys: impl AsRef<[u8]>) {
+        let input = self.input.as_mut().or_fail("looking for the launcher's input");
+        input.write_all(keys.as_ref()).or_fail("writing input");
+    }
+
+    /// As [`Self::send`], from a thread: for more than a terminal or pipe holds.
+    #[track_caller]
+    pub fn send_beside(&mut self, bytes: Vec<u8>) {
+        let input = self.input.as_ref().or_fail("looking for the launcher's input");
+        let mut input = input.try_clone().or_fail("duplicating input");
+        thread::Builder::new()
+            .name("sender".into())
+            .spawn(move || drop(input.write_all(&bytes)))
+            .or_fail("starting a thread");
+    }
+
+    /// Press a key, and wait until the launcher has taken it: the next one will
+    /// be apart from it, however slow the machine is.
+    #[track_caller]
+    pub fn press(&mut self, key: u8) {
+        self.send([key]);
+        until("the key is taken", || (self.pty().unread() == 0).then_some(()));
+    }
+
+    /// Press ^C three times, as somebody does who means it.
+    #[track_caller]
+    pub fn press_three_ctrl_c(&mut self) {
+        for _ in 0..3 {
+            self.press(CTRL_C);
+            // Part of what is tested: fingers are not instruments.
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The end of input, if it is a pipe.
+    #[track_caller]
+    pub fn take_input(&mut self) -> File {
+        self.input.take().or_fail("looking for the launcher's input")
+    }
+
+    /// Wait until it ends.
+    #[track_caller]
+    pub fn wait(&mut self) -> End {
+        until("the launcher ends", || self.poll_end())
+    }
+
+    /// How it ended, if it has.
+    pub fn poll_end(&mut self) -> Option<End> {
+        if self.end.is_none() {
+            self.end = self.child.try_wait().or_fail("waiting for the launcher").map(End::from);
+        }
+        self.end
+    }
+
+    /// The terminal is as it was before the start, once what restores it had its moment.
+    #[track_caller]
+    pub fn assert_terminal_restored(&self) {
+        let (pty, before) = self.terminal.as_ref().or_fail("looking for the launcher's terminal");
+        let _ = within(patience(), || (pty.snapshot() == *before).then_some(()));
+        assert_eq!(pty.snapshot(), *before, "the terminal was not restored");
+    }
+
+    /// No process is left of it.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let left = || Some(marked(&self.mark)).filter(|left| !left.is_empty());
+        let gone = within(patience(), || left().is_none().then_some(()));
+        assert!(gone.is_some(), "left behind: {:?}", left().map(describe));
+    }
+
+    /// The processes that belong to it: itself, its children, their orphans.
+    #[must_use]
+    pub fn family(&self) -> Vec<Process> {
+        marked(&self.mark)
+    }
+}
+
+fn describe(processes: Vec<Process>) -> Vec<(Process, Vec<String>)> {
+    processes.into_iter().map(|process| (process, process.threads())).collect()
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in marked(&self.mark) {
+            process.signal(Signal::SIGKILL);
+        }
+        if thread::panicking() {
+            for (name, transcript) in [("said", &self.output), ("said on stderr", &self.stderr)] {
+                let tail = transcript.as_ref().map(Transcript::tail).unwrap_or_default();
+                eprintln!("--- {name}:\n{tail}\n---");
+            }
+        }
+    }
+}
