@@ -54,8 +54,8 @@ where
         VIRTIO_ID_CONSOLE
     }
 
-    fn queues(&self) -> &'static [QueueSpec] {
-        &[QueueSpec { name: "rx", size: 64 }, QueueSpec { name: "tx", size: 64 }]
+    fn queues(&self) -> Vec<QueueSpec> {
+        vec![QueueSpec::new("rx", 64), QueueSpec::new("tx", 64)]
     }
 
     fn features(&self) -> u64 {

@@ -10,12 +10,20 @@ use crate::error::ServeError;
 use crate::request::Request;
 
 /// One virtqueue of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSpec {
     /// What the thread is called, after the device's name: "rx" makes "con0-rx".
-    pub name: &'static str,
+    pub name: String,
     /// The most entries the driver may use; a power of two.
     pub size: u16,
+}
+
+impl QueueSpec {
+    /// A queue called `name` of at most `size` entries.
+    #[must_use]
+    pub fn new(name: impl Into<String>, size: u16) -> Self {
+        Self { name: name.into(), size }
+    }
 }
 
 /// A virtio device as its driver finds it, before any queue runs.
@@ -23,8 +31,8 @@ pub trait Device: Send {
     /// The device type of virtio 1.2, section 5.
     fn id(&self) -> u32;
 
-    /// The queues, in the order of the specification.
-    fn queues(&self) -> &'static [QueueSpec];
+    /// The queues, in the order of the specification; asked for once.
+    fn queues(&self) -> Vec<QueueSpec>;
 
     /// Feature bits beyond those of the ring and the transport.
     fn features(&self) -> u64 {

@@ -57,7 +57,8 @@ mod offset {
 
 /// The registers of one device.
 pub(crate) struct Registers {
-    specs: &'static [QueueSpec],
+    /// The most entries of each queue.
+    sizes: Vec<u16>,
     offered: u64,
     status: Arc<Status>,
     accepted: u64,
@@ -68,9 +69,9 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    pub(crate) fn new(specs: &'static [QueueSpec], offered: u64, status: Arc<Status>) -> Self {
+    pub(crate) fn new(specs: &[QueueSpec], offered: u64, status: Arc<Status>) -> Self {
         let mut registers = Self {
-            specs,
+            sizes: specs.iter().map(|spec| spec.size).collect(),
             offered,
             status,
             accepted: 0,
@@ -87,12 +88,12 @@ impl Registers {
     pub(crate) fn reset(&mut self) {
         (self.accepted, self.queue_select) = (0, 0);
         (self.device_feature_select, self.driver_feature_select) = (0, 0);
-        let fresh = |spec: &QueueSpec| QueueRegisters {
-            layout: QueueLayout { size: spec.size, ..QueueLayout::default() },
+        let fresh = |size: &u16| QueueRegisters {
+            layout: QueueLayout { size: *size, ..QueueLayout::default() },
             enabled: false,
             vector: NO_VECTOR,
         };
-        self.queues = self.specs.iter().map(fresh).collect();
+        self.queues = self.sizes.iter().map(fresh).collect();
     }
 
     /// The negotiated feature bits.
@@ -207,7 +208,7 @@ impl Registers {
         let Some(queue) = self.queues.get_mut(select).filter(|queue| !queue.enabled) else {
             return;
         };
-        let limit = self.specs.get(select).map_or(0, |spec| spec.size);
+        let limit = self.sizes.get(select).copied().unwrap_or(0);
         let narrow = u16::try_from(value).unwrap_or(0);
         match (at, size) {
             (offset::QUEUE_SIZE, 2) if narrow.is_power_of_two() && narrow <= limit => {

@@ -12,7 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::Memory;
 use crate::config_space::{ConfigSpace, bar};
-use crate::device::Device;
+use crate::device::{Device, QueueSpec};
 use crate::interrupt::Machine;
 use crate::msix::Msix;
 use crate::queue::{RING_FEATURES, Virtqueue};
@@ -32,6 +32,7 @@ pub struct VirtioPci {
     registers: Registers,
     config_space: ConfigSpace,
     msix: Msix,
+    queues: Vec<QueueSpec>,
     doorbells: Vec<Arc<EventFd>>,
     threads: Vec<QueueThread>,
 }
@@ -59,13 +60,14 @@ impl VirtioPci {
         let status = Arc::new(Status::new(name, vectors, Arc::clone(&machine)));
         let offered = device.features() | RING_FEATURES;
         Ok(Self {
-            registers: Registers::new(queues, offered, Arc::clone(&status)),
+            registers: Registers::new(&queues, offered, Arc::clone(&status)),
             config_space: ConfigSpace::new(device.id(), base, count),
             device,
             memory,
             machine,
             status,
             msix,
+            queues,
             doorbells,
             threads: Vec::new(),
         })
@@ -211,7 +213,7 @@ impl VirtioPci {
 
     fn start_queue(&mut self, index: usize, accepted: u64) -> std::io::Result<()> {
         let registers = self.registers.queues().get(index).filter(|queue| queue.enabled);
-        let parts = (registers, self.doorbells.get(index), self.device.queues().get(index));
+        let parts = (registers, self.doorbells.get(index), self.queues.get(index));
         let (Some(registers), Some(doorbell), Some(spec)) = parts else {
             return Ok(());
         };

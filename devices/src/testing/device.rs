@@ -55,8 +55,8 @@ where
         0x2a
     }
 
-    fn queues(&self) -> &'static [QueueSpec] {
-        &[QueueSpec { name: "one", size: 128 }, QueueSpec { name: "two", size: 64 }]
+    fn queues(&self) -> Vec<QueueSpec> {
+        vec![QueueSpec::new("one", 128), QueueSpec::new("two", 64)]
     }
 
     fn features(&self) -> u64 {

@@ -240,8 +240,8 @@ fn a_host_without_threads_or_files_is_reported() {
         fn id(&self) -> u32 {
             0
         }
-        fn queues(&self) -> &'static [crate::device::QueueSpec] {
-            &[crate::device::QueueSpec { name: "q", size: 2 }]
+        fn queues(&self) -> Vec<crate::device::QueueSpec> {
+            vec![crate::device::QueueSpec::new("q", 2)]
         }
         fn service(&self, _: usize, _: u64) -> io::Result<Box<dyn Service>> {
             Err(io::Error::other("no more files"))
