@@ -7,6 +7,7 @@ mod endings;
 mod machine;
 mod matrix;
 mod resets;
+mod shells;
 
 use tests::{Launch, environment};
 

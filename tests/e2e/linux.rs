@@ -2,8 +2,10 @@
 
 mod bytes;
 mod cpus;
+mod ends;
 mod initrd;
 mod kernels;
+mod leaks;
 mod memory;
 mod queues;
 mod refusals;

@@ -20,24 +20,6 @@ pub fn halted() -> Vec<u8> {
     elf(KERNEL_ADDRESS, &[0xfa, 0xf4, 0xeb, 0xfd])
 }
 
-/// A kernel that writes a byte to a port, and halts if that does not end it.
-#[must_use]
-pub fn writing_port(port: u16, byte: u8) -> Vec<u8> {
-    let mut code = write_port(port, byte);
-    code.extend([0xfa, 0xf4, 0xeb, 0xfd]);
-    elf(KERNEL_ADDRESS, &code)
-}
-
-/// A kernel that faults until the machine gives up: `xor eax, eax; push rax;
-/// push rax; lidt [rsp]; ud2`
-#[must_use]
-pub fn triple_fault() -> Vec<u8> {
-    let code = [0x31, 0xc0, 0x50, 0x50, 0x0f, 0x01, 0x1c, 0x24, 0x0f, 0x0b];
-    // A stack, whatever the boot protocol gave us: lea rsp, [rip + 0x1000]
-    let stack = [0x48, 0x8d, 0x25, 0x00, 0x10, 0x00, 0x00];
-    elf(KERNEL_ADDRESS, &[&stack[..], &code].concat())
-}
-
 /// A program for Linux that writes a byte to a port.
 #[must_use]
 pub fn port_program(port: u16, byte: u8) -> Vec<u8> {

@@ -94,14 +94,23 @@ impl Process {
         flags.or_fail("finding a descriptor's flags").trim().to_string()
     }
 
-    /// Its share of memory (PSS), in KiB.
+    /// Its share of memory (PSS) beyond its largest mapping, which is the guest's
+    /// memory; in KiB.
     #[must_use]
     #[track_caller]
-    pub fn memory(self) -> u64 {
-        let rollup = fs::read_to_string(self.file("smaps_rollup")).or_fail("reading memory use");
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.parse().ok()).or_fail("finding Pss")
+    pub fn memory_beyond_guest(self) -> u64 {
+        let maps = fs::read_to_string(self.file("smaps")).or_fail("reading memory use");
+        // A mapping begins with its addresses; "Size" and "Pss" are among the lines that follow.
+        let field = |line: &str, name| {
+            let kib = line.strip_prefix(name)?.trim().strip_suffix(" kB")?;
+            kib.parse::<u64>().ok()
+        };
+        let sizes = maps.lines().filter_map(|line| field(line, "Size:"));
+        let shares = maps.lines().filter_map(|line| field(line, "Pss:"));
+        let mut mappings: Vec<_> = sizes.zip(shares).collect();
+        mappings.sort_unstable();
+        mappings.pop().or_fail("finding the guest's memory");
+        mappings.into_iter().map(|(_, share)| share).sum()
     }
 
     /// Field `index` of /proc/PID/stat, counted from 0, from the third on.
@@ -129,10 +138,22 @@ impl Thread {
     #[must_use]
     #[track_caller]
     pub fn ticks(self) -> u64 {
-        let stat = fs::read_to_string(self.process.file(&format!("task/{}/stat", self.id)));
-        let stat = stat.or_fail("reading a thread's CPU time");
+        let stat = self.stat();
         let field = |index| stat_field(&stat, index).and_then(|ticks| ticks.parse::<u64>().ok());
         field(13).or_fail("finding utime") + field(14).or_fail("finding stime")
+    }
+
+    /// Does it wait for something?
+    #[must_use]
+    #[track_caller]
+    pub fn sleeps(self) -> bool {
+        stat_field(&self.stat(), 2).is_some_and(|state| state == "S")
+    }
+
+    #[track_caller]
+    fn stat(self) -> String {
+        let stat = fs::read_to_string(self.process.file(&format!("task/{}/stat", self.id)));
+        stat.or_fail("reading a thread's state")
     }
 }
 

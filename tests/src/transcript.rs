@@ -2,14 +2,13 @@
 //! not, so that nothing is ever held up by a test.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::pipe;
 
 use crate::wait::OrFail;
 
@@ -20,7 +19,7 @@ pub struct Transcript {
     /// Up to where the test has looked.
     seen: usize,
     /// Closed to end the reader.
-    _stop: OwnedFd,
+    _stop: PipeWriter,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +46,7 @@ impl Transcript {
     #[track_caller]
     pub fn of(file: impl Into<OwnedFd>) -> Self {
         let file = File::from(file.into());
-        let (stopped, stop) = pipe().or_fail("creating a pipe");
+        let (stopped, stop) = io::pipe().or_fail("creating a pipe");
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         thread::Builder::new()
@@ -137,7 +136,7 @@ impl Transcript {
 }
 
 /// To the end, or until the test is over.
-fn read(mut file: File, stopped: &OwnedFd, shared: &Shared) {
+fn read(mut file: File, stopped: &PipeReader, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let mut fds = [

@@ -47,7 +47,7 @@ fn a_terminal_changes_no_byte() {
     guest.send(b"\r\x13\x11\x1a\x03");
     guest.expect(" 0d 13 11 1a 03\n");
     guest.expect("guest# ");
-    guest.type_line("echo 'SLEEP''ING'; sleep 1000");
+    guest.type_line("sh -c 'echo SLEEP\"\"ING; exec sleep 1000'");
     guest.expect("SLEEPING");
     guest.press(3);
     guest.expect("guest# ");

@@ -62,17 +62,19 @@ fn ctrl_c_in_a_pipe_is_input() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// 100 KiB of commands, all there from the start.
+/// 100 KiB of commands, all there from the start, for a program that reads the
+/// console as it is. (A shell that edits its lines has the guest's terminal drop
+/// what goes beyond a line buffer's 4095 bytes, as on any terminal of Linux.)
 #[test]
 fn a_long_script() {
     let count = 5000;
     let lines = "sum=$((sum+1)); : one more\n".repeat(count);
     let bytes = lines.len();
     assert!(bytes > 100 << 10);
-    // The shell would echo each key, and edit each line.
-    let first = format!("stty raw -echo; head -c {bytes} > /tmp/script; stty sane\n");
-    let last = ". /tmp/script; echo SUM-$sum; poweroff -f\n";
-    let mut running = Launch::linux().fed([&first, &*lines, last].concat());
+    let scratch = Scratch::new();
+    let read = format!("stty raw -echo; head -c {bytes} > /tmp/script; stty sane");
+    let job = format!("{read}; . /tmp/script; echo SUM-$sum");
+    let mut running = Launch::job(&job, &scratch).fed(lines);
     running.expect(&format!("SUM-{count}\r\n"));
     assert_eq!(running.wait(), End::Status(0));
 }

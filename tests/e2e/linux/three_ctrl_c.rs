@@ -27,7 +27,7 @@ fn only_three_ctrl_c_in_a_second_end_the_guest() {
     let mut guest = Guest::boot();
 
     // One is for the guest's program.
-    guest.type_line("echo SLEEP''ING; sleep 1000");
+    guest.type_line("sh -c 'echo SLEEP\"\"ING; exec sleep 1000'");
     guest.expect("SLEEPING");
     guest.press(CTRL_C);
     guest.expect("guest# ");

@@ -1,0 +1,210 @@
+//! Under what people start it from: an interactive shell with its jobs, script
+//! and tmux. The shell is the user here; it must find its terminal as it was.
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Launch, Process, Pty, Running, program, until};
+
+use super::probe;
+
+/// Commands to the probe begin with this byte.
+const COMMAND: char = '\x1e';
+
+const PROMPT: &str = "user$ ";
+
+/// An interactive shell on a terminal of its own, ready for a command.
+fn shell(scratch: &Scratch) -> Running {
+    let settings = scratch
+        .file("settings", format!("PS1='{PROMPT}'\nbind 'set enable-bracketed-paste off'\n"));
+    let words = ["bash", "--rcfile", settings.to_str().unwrap(), "-i"];
+    // An interactive bash prompts on stderr; it is to be seen with the rest.
+    let together = ["sh", "-c", "exec \"$@\" 2>&1", "sh"];
+    let words: Vec<_> = together.iter().chain(&words).copied().collect();
+    let mut shell = program(&words, scratch.path(), Pty::new(30, 100));
+    shell.expect(PROMPT);
+    shell
+}
+
+fn run(shell: &mut Running, command: &str) -> String {
+    shell.send(format!("{command}\r"));
+    shell.expect("\n");
+    shell.expect(PROMPT)
+}
+
+/// What stty says of the terminal while a command runs, which is when a
+/// launcher would be running.
+fn modes(shell: &mut Running) -> String {
+    run(shell, "stty -g")
+}
+
+fn console() -> Launch {
+    probe("console")
+}
+
+/// The launcher that this shell has started.
+fn launcher(shell: &Running) -> Process {
+    until("the launcher runs", || {
+        shell.family().into_iter().find(|process| process.thread("vcpu0").is_some())
+    })
+}
+
+fn power_off(shell: &mut Running) {
+    shell.send(format!("{COMMAND}p"));
+    shell.expect(PROMPT);
+}
+
+#[test]
+fn in_the_background_it_leaves_the_terminal_alone() {
+    let scratch = Scratch::new();
+    let mut shell = shell(&scratch);
+    let before = modes(&mut shell);
+    run(&mut shell, &format!("{} &", console().shell_line()));
+    shell.expect("hello 100x30");
+    // It was neither stopped, nor did it take the terminal.
+    assert!(run(&mut shell, "jobs").contains("Running"));
+    assert_eq!(modes(&mut shell), before);
+    assert_eq!(run(&mut shell, "echo alive").trim_end(), "alive");
+
+    shell.send("fg\r");
+    until("the guest has the terminal", || shell.pty().snapshot().is_raw().then_some(()));
+    shell.send("to the guest;");
+    shell.expect("to the guest;");
+    power_off(&mut shell);
+    assert_eq!(run(&mut shell, "echo $?").trim_end(), "0");
+    assert_eq!(modes(&mut shell), before);
+}
+
+#[test]
+fn a_stopped_job_gives_the_terminal_back_and_takes_it_again() {
+    let scratch = Scratch::new();
+    let mut shell = shell(&scratch);
+    let before = modes(&mut shell);
+    shell.send(format!("{}\r", console().shell_line()));
+    shell.expect("hello 100x30");
+    for signal in [Signal::SIGTSTP, Signal::SIGSTOP] {
+        until("the guest has the terminal", || shell.pty().snapshot().is_raw().then_some(()));
+        launcher(&shell).signal(signal);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        assert_eq!(modes(&mut shell), before, "{signal}");
+
+        shell.send("fg\r");
+        until("the guest has the terminal", || shell.pty().snapshot().is_raw().then_some(()));
+        shell.send("again;");
+        shell.expect("again;");
+    }
+    power_off(&mut shell);
+    assert_eq!(modes(&mut shell), before);
+}
+
+#[test]
+fn the_shell_finds_the_terminal_as_it_was_after_each_way_out() {
+    let scratch = Scratch::new();
+    let mut shell = shell(&scratch);
+    let before = modes(&mut shell);
+    let ways = [("poweroff", None, 0), ("crash=triple", None, 102), ("panic", None, 101)]
+        .into_iter()
+        .chain(
+            [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGKILL, 137)]
+                .map(|(signal, status)| ("console", Some(signal), status)),
+        );
+    for (mode, signal, status) in ways {
+        shell.send(format!("{}\r", probe(mode).shell_line()));
+        if let Some(signal) = signal {
+            shell.expect("hello 100x30");
+            launcher(&shell).signal(signal);
+        }
+        shell.expect(PROMPT);
+        assert_eq!(run(&mut shell, "echo $?").trim_end(), status.to_string(), "{mode}");
+        assert_eq!(modes(&mut shell), before, "{mode} {signal:?}");
+        // The shell edits its lines as before: two keys, one of them taken back.
+        assert!(run(&mut shell, "echo edix\x7fted").contains("edited"));
+    }
+}
+
+#[test]
+fn script_sees_the_status_and_gets_its_terminal_back() {
+    let scratch = Scratch::new();
+    for (mode, keys, status) in [
+        ("poweroff", "", 0),
+        ("status=7", "", 7),
+        ("console", "\x1ep", 0),
+        ("crash=triple", "", 102),
+    ] {
+        let line = format!("{} 2>&1", probe(mode).shell_line());
+        let words = ["script", "-qec", &line, "typescript"];
+        let mut script = program(&words, scratch.path(), Pty::new(30, 100));
+        if !keys.is_empty() {
+            script.expect("hello 100x30");
+            script.send(keys);
+        }
+        assert_eq!(script.wait(), End::Status(status), "{mode}: {}", script.text());
+        script.assert_terminal_restored();
+        script.assert_nothing_left();
+    }
+}
+
+/// A tmux server of this test's own.
+struct Tmux {
+    socket: String,
+}
+
+impl Tmux {
+    fn new(scratch: &Scratch, command: &str) -> Self {
+        let tmux = Self { socket: scratch.path().join("tmux").to_str().unwrap().into() };
+        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command]);
+        tmux
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let output = Command::new("tmux").args(["-S", &self.socket]).args(words).output().unwrap();
+        assert!(output.status.success(), "tmux {words:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Wait until the screen shows this.
+    fn expect(&self, text: &str) {
+        let mut screen = String::new();
+        let shown = tests::within(tests::patience(), || {
+            screen = self.run(&["capture-pane", "-p"]);
+            screen.contains(text).then_some(())
+        });
+        assert!(shown.is_some(), "{text:?} is not on the screen:\n{screen}");
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.run(&[&["send-keys"], keys].concat());
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-S", &self.socket, "kill-server"]).output();
+    }
+}
+
+#[test]
+fn a_window_of_tmux_is_followed_and_given_back() {
+    let scratch = Scratch::new();
+    let tmux = Tmux::new(&scratch, "env PS1='user$ ' sh");
+    tmux.expect("user$");
+    tmux.keys(&["stty -g > before", "Enter"]);
+    tmux.run(&["send-keys", "-l", &console().shell_line()]);
+    tmux.keys(&["Enter"]);
+    tmux.expect("hello 100x30");
+    tmux.keys(&["-l", "\x1ew"]);
+    tmux.run(&["resize-window", "-x", "133", "-y", "40"]);
+    tmux.expect("133x40");
+    tmux.keys(&["C-c", "to the guest"]);
+    tmux.expect("to the guest");
+    tmux.keys(&["-l", "\x1ep"]);
+    until("the shell is back", || {
+        let command = tmux.run(&["display-message", "-p", "#{pane_current_command}"]);
+        (command.trim_end() == "sh").then_some(())
+    });
+    tmux.keys(&["clear; echo status $?; stty -g | cmp - before && echo 'as ''before'", "Enter"]);
+    tmux.expect("as before");
+    tmux.expect("status 0");
+}

@@ -1,0 +1,57 @@
+//! What Linux takes and gives back again and again leaves nothing behind.
+
+use tests::files::Scratch;
+use tests::{End, Guest, Launch, Process, environment, until};
+
+/// Descriptors by kind, and threads.
+fn held(process: Process) -> (Vec<String>, Vec<String>) {
+    (process.descriptors(), process.threads())
+}
+
+/// LGUEST_TEST_REBOOTS tells how often; once by hand with 200 is what counts.
+#[test]
+fn reboots_in_one_process() {
+    let mut guest = Guest::boot();
+    let mut reboot = || {
+        guest.type_line("reboot -f");
+        guest.expect("guest# ");
+        guest.process()
+    };
+    let process = reboot();
+    let (before, memory) = (held(process), process.memory_beyond_guest());
+    for _ in 0..environment::reboots() {
+        reboot();
+    }
+    until("descriptors and threads are as before", || (held(process) == before).then_some(()));
+    let grown = process.memory_beyond_guest().saturating_sub(memory);
+    assert!(grown < 1024, "{grown} KiB more than before");
+    assert_eq!(guest.power_off(), End::Status(0));
+}
+
+/// The driver lets go of the console, and takes it again.
+#[test]
+fn the_driver_is_unbound_and_bound() {
+    // Linux may number the console anew each time; those that are none do not open.
+    let rounds = 20;
+    let job = format!(
+        "exec < /dev/null > /dev/null 2>&1
+        cd /sys/bus/virtio/drivers/virtio_console
+        for round in $(seq {rounds}); do echo virtio0 > unbind; echo virtio0 > bind; done
+        number=0
+        until (: <> /dev/hvc$number); do number=$(((number + 1) % 8)); sleep 0.1; done
+        exec <> /dev/hvc$number >&0 2>&1
+        echo BOUND AGAIN
+        read -r line
+        echo \"HEARD $line\""
+    );
+    let scratch = Scratch::new();
+    let mut running = Launch::job(&job, &scratch).piped();
+    running.expect("BOUND AGAIN");
+    let threads = running.process().threads();
+    for name in ["con0-rx", "con0-tx"] {
+        assert_eq!(threads.iter().filter(|thread| *thread == name).count(), 1, "{threads:?}");
+    }
+    running.send("something\n");
+    running.expect("HEARD something");
+    assert_eq!(running.wait(), End::Status(0));
+}
