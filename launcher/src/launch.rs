@@ -3,7 +3,7 @@
 //! order. Called by `main`; a guest that reboots goes round once more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use devices::console::WindowSize;
@@ -22,6 +22,9 @@ use crate::vm;
 
 /// What a console says of a window whose size nobody knows.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
+
+/// A guest that has printed nothing for so long may be printing elsewhere.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long the terminal may take to show what the guest said last.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -43,16 +46,36 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
             terminal.enter()?;
         }
         guest.start()?;
-        let ending = signals.wait(&host.exit, terminal.as_ref(), |(columns, rows)| {
-            host.window.set(columns, rows);
-            guest.resized();
-        });
+        let ending = wait(&signals, &host, terminal.as_ref(), &guest);
         drop(guest);
         match ending {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => return Ok(finish(&host, &signals, terminal.as_ref(), explain(ending))),
         }
         host.ram.empty()?;
+    }
+}
+
+/// The guest runs; nothing is done here but what the user's side asks for.
+fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Guest) -> Ending {
+    // Only somebody who asked for words is told of silence.
+    let verbose = log::log_enabled!(log::Level::Info);
+    let mut silence = verbose.then(|| Instant::now() + SILENCE);
+    loop {
+        let ending = signals.wait(&host.exit, terminal, silence, |(columns, rows)| {
+            host.window.set(columns, rows);
+            guest.resized();
+        });
+        if let Some(ending) = ending {
+            return ending;
+        }
+        silence = None;
+        if !host.stdout.is_used() {
+            log::info!(
+                "the guest has printed nothing yet: it prints where the command line's console= \
+                 says; --earlycon shows what it says before it has that console"
+            );
+        }
     }
 }
 

@@ -68,22 +68,24 @@ impl Signals {
         Ok(Self { fd })
     }
 
-    /// Sleep until the guest ends or a signal ends us. Stops and continues the
-    /// launcher as the user's shell asks, with the terminal given back between.
+    /// Sleep until the guest ends or a signal ends us; none if it is late before
+    /// that. Stops and continues the launcher as the user's shell asks, with the
+    /// terminal given back between.
     pub(crate) fn wait(
         &self,
         exit: &Exit,
         terminal: Option<&Terminal>,
+        until: Option<Instant>,
         mut on_resize: impl FnMut((u16, u16)),
-    ) -> Ending {
+    ) -> Option<Ending> {
         loop {
-            let ending = match self.sleep(exit.as_fd(), None) {
+            let ending = match self.sleep(exit.as_fd(), until) {
                 Ok(Wake::Ready) => exit.take(),
                 Ok(Wake::Signal(signal)) => self.obey(signal, terminal),
-                Ok(Wake::TimedOut) => None,
+                Ok(Wake::TimedOut) => return None,
                 Err(e) => Some(Ending::Failed(format!("waiting for the guest's end: {e}"))),
             };
-            if let Some(ending) = ending {
+            if ending.is_some() {
                 return ending;
             }
             // Looked at also after a stop: the background is not told about sizes.

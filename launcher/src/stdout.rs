@@ -62,6 +62,8 @@ struct State {
     /// Nobody will ever read stdout again.
     closed: bool,
     finishing: bool,
+    /// The guest has printed something.
+    used: bool,
     /// What has been set on the terminal, if stdout is one.
     screen: Option<Screen>,
 }
@@ -73,6 +75,11 @@ impl Stdout {
     /// When the host has no descriptor or thread to spare.
     pub(crate) fn start() -> Result<Self> {
         Self::writing(io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?)
+    }
+
+    /// Whether the guest has printed anything at all.
+    pub(crate) fn is_used(&self) -> bool {
+        self.0.lock().used
     }
 
     fn writing(output: OwnedFd) -> Result<Self> {
@@ -87,6 +94,7 @@ impl Stdout {
             dropped: 0,
             closed: false,
             finishing: false,
+            used: false,
             screen: output.is_terminal().then(Screen::default),
         };
         let shared = Arc::new(Shared {

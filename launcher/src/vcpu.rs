@@ -74,8 +74,14 @@ fn run(fd: &mut VcpuFd, board: &Board, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let cause = match fd.run() {
             Ok(exit) => serve(exit, board),
-            // A kick, or a CPU that waits to be started.
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Ok(()),
+            Err(error) if error.errno() == libc::EINTR => {
+                // A kick; or the launcher was stopped and goes on. The guest's watchdogs
+                // are not to take that for a CPU that hung: fails if it has no such clock.
+                let _ = fd.kvmclock_ctrl();
+                Ok(())
+            }
+            // A CPU that waits to be started.
+            Err(error) if error.errno() == libc::EAGAIN => Ok(()),
             Err(error) => Err(Cause::Refused(error.into())),
         };
         if let Err(cause) = cause {

@@ -40,6 +40,7 @@ impl Sink {
     }
 
     fn fill(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) {
+        state.used = true;
         if state.closed {
             return;
         }

@@ -54,7 +54,7 @@ fn launch() -> i32 {
     let guest = thread::Builder::new().name("guest".into());
     guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();
     let resized = |(columns, rows)| write!(sink, "size {columns}x{rows}\r\n").unwrap();
-    let ending = signals.wait(&exit, terminal.as_ref(), resized);
+    let ending = signals.wait(&exit, terminal.as_ref(), None, resized).unwrap();
 
     stdout.finish(&signals, Some(Duration::from_secs(1)));
     drop(terminal);

@@ -79,3 +79,11 @@ fn early_messages_come_out_before_any_driver() {
     assert_eq!(end, End::Status(0));
     assert!(running.text().contains("early-words"), "{}", running.text());
 }
+
+#[test]
+fn somebody_who_asked_for_words_is_told_of_silence() {
+    let mut running = probe("hang=halt").option("--verbose").piped();
+    running.expect_stderr("printed nothing");
+    running.process().signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(running.wait(), End::Status(143));
+}
