@@ -37,7 +37,7 @@ pub(super) fn load(
     if total == 0 {
         return Ok(None);
     }
-    let start = place(total, free_from, highest, memory)?;
+    let start = place(total, free_from, highest, memory).with_context(|| names(paths))?;
     let mut address = start;
     for (path, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
@@ -50,6 +50,12 @@ pub(super) fn load(
 
 fn name(path: &Path) -> String {
     format!("initrd {}", path.display())
+}
+
+/// Several are one to the guest.
+fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    format!("initrd {}", names.join(" + "))
 }
 
 fn open(path: &Path) -> Result<(File, u64)> {
@@ -66,7 +72,7 @@ fn place(total: u64, free_from: u64, highest: u64, memory: &Memory) -> Result<u6
     let start = top.checked_sub(total).map(|start| start - start % PAGE);
     start.filter(|&start| start >= free_from.next_multiple_of(PAGE)).with_context(|| {
         format!(
-            "the initrd does not fit: it has {} MiB, and {} of the guest's {} MiB are left \
+            "it does not fit: it has {} MiB, and {} of the guest's {} MiB are left \
              beside the kernel: give the guest more memory",
             total.div_ceil(1 << 20),
             top.saturating_sub(free_from) >> 20,

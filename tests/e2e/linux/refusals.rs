@@ -54,7 +54,7 @@ fn what_is_no_kernel() {
 fn what_does_not_fit() {
     let scratch = Scratch::new();
     let large = scratch.file("large", vec![0; 600 << 20]);
-    refuses(&Launch::linux().initrd(large), "initrd does not fit");
+    refuses(&Launch::linux().initrd(large), "large: it does not fit");
     refuses(&Launch::kernel(vmlinux()).initrd(initramfs()).memory("32"), "kernel does not fit");
     refuses(&Launch::linux().argument(&"x".repeat(5000)), "command line");
 }
