@@ -9,7 +9,7 @@
 //! 3. [`queue_thread`]: the life of a thread that serves one queue.
 //! 4. [`queue`]: the rings; the only place that sleeps for the guest.
 //! 5. [`request`]: one request as two streams of bytes.
-//! 6. [`console`]: a device, which is all that is left to write.
+//! 6. [`console`], [`rng`]: the devices, which is all that is left to write.
 //! 7. [`interrupt`]: the way back.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
@@ -27,6 +27,7 @@ pub mod queue;
 pub mod queue_thread;
 mod registers;
 pub mod request;
+pub mod rng;
 pub mod status;
 pub mod virtio_pci;
 

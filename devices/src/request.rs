@@ -148,6 +148,16 @@ impl<'m> Buffers<'m> {
         taken
     }
 
+    /// Leave out all but the next `length` bytes.
+    pub fn truncate(&mut self, length: u32) {
+        let mut room = usize::try_from(length).unwrap_or(usize::MAX);
+        for segment in self.segments.get_mut(self.first..).unwrap_or_default() {
+            segment.truncate(room);
+            room -= segment.len();
+        }
+        self.offered = self.offered.min(self.done.saturating_add(length));
+    }
+
     /// Leave out the next `count` bytes.
     pub fn consume(&mut self, count: usize) {
         let mut count = count;

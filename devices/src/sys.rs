@@ -34,6 +34,11 @@ impl<'m> Segment<'m> {
         self.iovec.iov_len -= count;
     }
 
+    /// Keep the first `length` bytes only (at most all of them).
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.iovec.iov_len = self.iovec.iov_len.min(length);
+    }
+
     /// The guest memory that this segment covers, for volatile copies.
     pub(crate) fn slice(&self) -> VolatileSlice<'m, ()> {
         // SAFETY: base and length come from a VolatileSlice<'m> and have only

@@ -66,6 +66,21 @@ fn consuming_more_than_there_is_consumes_all() {
     assert_eq!((buffers.len(), buffers.done()), (0, 7));
 }
 
+#[test]
+fn what_is_cut_off_is_not_touched() {
+    let memory = memory();
+    let mut buffers = buffers(&memory, &[3, 4, 5]);
+
+    buffers.consume(1);
+    buffers.truncate(5);
+    buffers.truncate(100);
+
+    assert_eq!((buffers.len(), buffers.done()), (5, 1));
+    assert_eq!(buffers.put(b"abcdefgh"), 5);
+    assert!(buffers.is_empty());
+    assert_eq!(contents(&memory, 8), b"\0abcde\0\0");
+}
+
 /// R17: the kernel takes 1024 in one call; the rest is left for the next.
 #[test]
 fn more_segments_than_the_kernel_takes_go_in_two_calls() {

@@ -1,0 +1,79 @@
+//! The entropy device (virtio 1.2, 5.4). Its source is a file that the launcher
+//! opened: /dev/urandom, from which the kernel fills guest memory in one call
+//! as getrandom(2) would, or what the user named. Served by
+//! [`crate::queue_thread`] as every device is.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
+
+use crate::device::{Device, QueueSpec, Service};
+use crate::error::ServeError;
+use crate::request::Request;
+use crate::sys;
+
+/// The device may give less than there is room for (5.4.6.2). Overlapping
+/// buffers make a request of up to 4 GiB; this much is served at once.
+const LIMIT: u32 = 64 << 10;
+
+/// An entropy device.
+pub struct Rng {
+    /// Where the bytes come from. Every life of the device goes on reading
+    /// where the one before it ended.
+    pub source: File,
+}
+
+impl Device for Rng {
+    fn id(&self) -> u32 {
+        VIRTIO_ID_RNG
+    }
+
+    fn queues(&self) -> Vec<QueueSpec> {
+        vec![QueueSpec::new("req", 64)]
+    }
+
+    fn service(&self, _queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
+        Ok(Box::new(Requests { source: self.source.try_clone()?, dry: false }))
+    }
+}
+
+/// rng0-req.
+struct Requests {
+    source: File,
+    /// The source has ended or failed, and the user has been told.
+    dry: bool,
+}
+
+impl Service for Requests {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        request.expect_nothing_from_guest()?;
+        request.to_guest.truncate(LIMIT);
+        if request.to_guest.is_empty() {
+            return Ok(());
+        }
+        if self.dry {
+            // An answer has at least one byte (5.4.6.2), and an empty one would
+            // have some drivers ask again at once. So this one stays out.
+            sys::pause();
+            return Err(ServeError::Interrupted);
+        }
+        let why = match request.to_guest.read_from(self.source.as_fd()) {
+            Ok(0) => "it has ended".to_string(),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
+            Err(error) => error.to_string(),
+        };
+        log::warn!("source of random numbers: {why}: the guest gets no more of them");
+        self.dry = true;
+        Err(ServeError::Interrupted)
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

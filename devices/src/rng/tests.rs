@@ -1,0 +1,133 @@
+//! Tests of the entropy device over real files and pipes.
+
+use std::fs::File;
+use std::io::{PipeWriter, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::{LIMIT, Rng};
+use crate::testing::ring::Part::{FromGuest, ToGuest};
+use crate::testing::ring::{Desc, Used, WRITE};
+use crate::testing::threads::until_asleep;
+use crate::testing::{FakeGuest, RAM_END, log, machine};
+
+fn urandom() -> Rng {
+    Rng { source: File::open("/dev/urandom").unwrap() }
+}
+
+/// A slow source, in the hands of the test.
+fn slow() -> (Rng, PipeWriter) {
+    let (source, writer) = pipe().unwrap();
+    (Rng { source: File::from(OwnedFd::from(source)) }, writer)
+}
+
+#[test]
+fn it_has_one_queue_and_no_features() {
+    let mut guest = FakeGuest::new(urandom());
+
+    assert_eq!(guest.rings.len(), 1);
+    assert_eq!(guest.offered() & 0xff_ffff, 0);
+}
+
+#[test]
+fn requests_are_filled_whole_and_each_anew() {
+    let mut guest = FakeGuest::new(urandom());
+
+    let first = guest.offer(0, &[ToGuest(32), ToGuest(32)]);
+    assert_eq!(guest.wait_used(0), Used { id: first.into(), len: 64 });
+    let second = guest.offer(0, &[ToGuest(64)]);
+    assert_eq!(guest.wait_used(0), Used { id: second.into(), len: 64 });
+
+    let (first, second) = (guest.bytes(0, first), guest.bytes(0, second));
+    assert!(first != second && first[..32] != first[32..]);
+    assert!(second[..32] != [0; 32] && second[32..] != [0; 32]);
+}
+
+/// RNG0004, top 40 number 29: 64 times all of RAM.
+#[test]
+fn no_request_is_served_for_longer_than_its_limit() {
+    let mut guest = FakeGuest::new(urandom());
+    let all =
+        Desc { len: u32::try_from(RAM_END).unwrap() - 0x40_0000, flags: WRITE, ..Desc::default() };
+    let all = Desc { addr: 0x40_0000, ..all };
+
+    let begin = Instant::now();
+    guest.rings[0].offer_chain(&[all; 64]);
+    guest.notify(0);
+
+    assert_eq!(guest.wait_used(0).len, LIMIT);
+    assert!(begin.elapsed() < machine::PATIENCE / 10);
+    let mut past = [0; 64];
+    guest.rings[0].read(0x40_0000 + u64::from(LIMIT), &mut past);
+    assert_eq!(past, [0; 64]);
+}
+
+#[test]
+fn a_request_without_room_is_answered() {
+    let mut guest = FakeGuest::new(urandom());
+
+    let head = guest.offer(0, &[ToGuest(0)]);
+
+    assert_eq!(guest.wait_used(0), Used { id: head.into(), len: 0 });
+}
+
+#[test]
+fn bytes_from_the_guest_break_the_device() {
+    let mut guest = FakeGuest::new(urandom());
+
+    guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
+
+    guest.wait_config_interrupt();
+    assert_eq!(guest.status(), 15 | 64);
+}
+
+#[test]
+fn what_a_slow_source_has_is_given_at_once() {
+    let (rng, mut writer) = slow();
+    let mut guest = FakeGuest::new(rng);
+
+    let first = guest.offer(0, &[ToGuest(64)]);
+    guest.offer(0, &[ToGuest(64)]);
+    writer.write_all(b"dice").unwrap();
+
+    // The second waits for more, and the first is not held back for it.
+    assert_eq!(guest.wait_used(0), Used { id: first.into(), len: 4 });
+    guest.wait_interrupt(0);
+    assert_eq!(&guest.bytes(0, first)[..6], b"dice\0\0");
+}
+
+#[test]
+fn a_silent_source_does_not_hold_up_a_reset() {
+    let (rng, mut writer) = slow();
+    let mut guest = FakeGuest::named("rng1", rng);
+    guest.offer(0, &[ToGuest(64)]);
+    until_asleep("rng1-req");
+
+    let begin = Instant::now();
+    guest.set_status(0);
+    assert!(begin.elapsed() < Duration::from_millis(700));
+
+    guest.start();
+    let head = guest.offer(0, &[ToGuest(64)]);
+    writer.write_all(b"after").unwrap();
+    assert_eq!(guest.wait_used(0), Used { id: head.into(), len: 5 });
+}
+
+/// An empty answer is none (5.4.6.2), and a driver would ask again at once.
+#[test]
+fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
+    let (ended, _) = slow();
+    let failing = Rng { source: File::open("/").unwrap() };
+    for (name, source, why) in [("rng2", ended, "ended"), ("rng3", failing, "directory")] {
+        let mut guest = FakeGuest::named(name, source);
+        guest.offer(0, &[ToGuest(64)]);
+        machine::until("a word of it", || log::lines(why).len() == 1);
+        until_asleep(&format!("{name}-req"));
+
+        assert!(guest.rings[0].take_used().is_none());
+        assert!(guest.machine.failures().is_empty());
+        guest.set_status(0);
+        assert_eq!(guest.status(), 0);
+        assert_eq!(log::lines(why).len(), 1);
+    }
+}
