@@ -99,7 +99,7 @@ impl Service for Receive {
         Some(self.input.as_fd())
     }
 
-    fn waits(&self) -> bool {
+    fn waits(&self, _request: &Request<'_>) -> bool {
         true
     }
 }

@@ -70,9 +70,10 @@ pub trait Service: Send {
         None
     }
 
-    /// Whether `serve` waits for the world outside (a tap, a keyboard). The
-    /// guest then hears of every finished request before the next is begun.
-    fn waits(&self) -> bool {
+    /// Whether serving this request may take its time: it waits for the world
+    /// outside (a tap, a keyboard), or for a slow disk. The guest then hears of
+    /// every request finished so far before this one is begun.
+    fn waits(&self, _request: &Request<'_>) -> bool {
         false
     }
 }

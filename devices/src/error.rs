@@ -64,6 +64,9 @@ pub enum GuestError {
     /// The request has a part that this queue has no use for.
     #[error("{0}")]
     Direction(&'static str),
+    /// The request has no room for the least of answers.
+    #[error("{0}")]
+    NoRoom(&'static str),
 }
 
 /// Why a service could not serve a request.

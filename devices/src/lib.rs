@@ -9,12 +9,13 @@
 //! 3. [`queue_thread`]: the life of a thread that serves one queue.
 //! 4. [`queue`]: the rings; the only place that sleeps for the guest.
 //! 5. [`request`]: one request as two streams of bytes.
-//! 6. [`console`], [`rng`]: the devices, which is all that is left to write.
+//! 6. [`console`], [`block`], [`rng`]: the devices, which is all that is left to write.
 //! 7. [`interrupt`]: the way back.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
 
+pub mod block;
 mod config_space;
 pub mod console;
 pub mod device;

@@ -119,9 +119,11 @@ fn serve_queue(
     stop: &AtomicBool,
 ) -> Result<(), ServeError> {
     let mut request = Request::default();
-    let waits = service.waits();
     while !stop.load(Ordering::Acquire) {
         queue.wait_for_request(memory, &mut request, stop)?;
+        if service.waits(&request) {
+            queue.signal(memory)?;
+        }
         while let Err(error) = service.serve(&mut request) {
             match error {
                 ServeError::Interrupted if stop.load(Ordering::Acquire) => {
@@ -133,9 +135,6 @@ fn serve_queue(
             }
         }
         queue.add_used(memory, &request)?;
-        if waits {
-            queue.signal(memory)?;
-        }
     }
     Ok(())
 }

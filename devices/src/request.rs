@@ -60,11 +60,14 @@ pub struct Buffers<'m> {
     /// Bytes in all when the driver made them available.
     offered: u32,
     done: u32,
+    /// The very last byte, if it has been set aside.
+    last: Option<Segment<'m>>,
 }
 
 impl<'m> Buffers<'m> {
     fn clear(&mut self) {
         self.segments.clear();
+        self.last = None;
         (self.first, self.offered, self.done) = (0, 0, 0);
     }
 
@@ -118,6 +121,84 @@ impl<'m> Buffers<'m> {
         let count = sys::readv(fd, self.segments.get_mut(first..).unwrap_or_default())?;
         self.consume(count);
         Ok(count)
+    }
+
+    /// One preadv(2) into the room left, of at most `limit` bytes from byte `at`
+    /// of a file; what was filled is consumed.
+    ///
+    /// # Errors
+    /// Those of preadv(2); nothing is consumed then.
+    pub fn read_from_at(&mut self, fd: BorrowedFd<'_>, at: u64, limit: usize) -> io::Result<usize> {
+        self.piece(limit, |segments| sys::preadv(fd, segments, at))
+    }
+
+    /// One pwritev(2) of at most `limit` bytes of what is left to byte `at` of a
+    /// file; what was written is consumed.
+    ///
+    /// # Errors
+    /// Those of pwritev(2); nothing is consumed then.
+    pub fn write_to_at(&mut self, fd: BorrowedFd<'_>, at: u64, limit: usize) -> io::Result<usize> {
+        self.piece(limit, |segments| sys::pwritev(fd, segments, at))
+    }
+
+    /// Give the next `limit` bytes to `transfer`, and consume what it moved.
+    fn piece(
+        &mut self,
+        limit: usize,
+        transfer: impl FnOnce(&mut [Segment<'m>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let left = self.segments.get_mut(self.first..).unwrap_or_default();
+        let mut room = limit;
+        let fits = |segment: &&Segment<'m>| {
+            let rest = room.checked_sub(segment.len());
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        let whole = left.iter().take_while(fits).count();
+        // One that does not fit is cut for the call, and is whole again after it.
+        let cut = left.get_mut(whole).map(|segment| {
+            let head = segment.head(room);
+            std::mem::replace(segment, head)
+        });
+        let moved =
+            transfer(left.get_mut(..whole + usize::from(cut.is_some())).unwrap_or_default());
+        if let (Some(segment), Some(uncut)) = (left.get_mut(whole), cut) {
+            *segment = uncut;
+        }
+        let moved = moved?;
+        self.consume(moved);
+        Ok(moved)
+    }
+
+    /// Whether what is left lies in memory at multiples of `alignment`, as
+    /// direct I/O wants it.
+    #[must_use]
+    pub fn is_aligned(&self, alignment: usize) -> bool {
+        self.left().iter().all(|segment| segment.is_aligned(alignment))
+    }
+
+    /// Take the very last byte out of the stream, for [`Self::put_last`]; a byte
+    /// that has been set aside stays so. False if there is none.
+    pub fn set_aside_last(&mut self) -> bool {
+        while let (None, Some(segment)) = (&self.last, self.segments.last_mut()) {
+            match segment.split_last() {
+                Some(last) => {
+                    self.last = Some(last);
+                    self.offered -= 1;
+                }
+                None => drop(self.segments.pop()),
+            }
+        }
+        self.last.is_some()
+    }
+
+    /// Write the byte that was set aside. It counts as written if all before it was.
+    pub fn put_last(&mut self, byte: u8) {
+        let Some(last) = self.last.take() else { return };
+        if last.slice().write_slice(&[byte], 0).is_ok() && self.is_empty() {
+            self.offered += 1;
+            self.done += 1;
+        }
     }
 
     /// Copy what comes next into `bytes` without consuming it; how many there were.

@@ -70,7 +70,7 @@ impl Service for Requests {
         Err(ServeError::Interrupted)
     }
 
-    fn waits(&self) -> bool {
+    fn waits(&self, _request: &Request<'_>) -> bool {
         true
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use vm_memory::VolatileSlice;
@@ -32,6 +33,28 @@ impl<'m> Segment<'m> {
         let count = count.min(self.iovec.iov_len);
         self.iovec.iov_base = self.iovec.iov_base.wrapping_byte_add(count);
         self.iovec.iov_len -= count;
+    }
+
+    /// Whether address and length are multiples of `alignment`.
+    pub(crate) fn is_aligned(&self, alignment: usize) -> bool {
+        self.iovec.iov_base.addr().is_multiple_of(alignment)
+            && self.iovec.iov_len.is_multiple_of(alignment)
+    }
+
+    /// Its first `length` bytes (at most all of them), as a segment of their own.
+    pub(crate) fn head(&self, length: usize) -> Self {
+        let mut head = Self { iovec: self.iovec, memory: PhantomData };
+        head.truncate(length);
+        head
+    }
+
+    /// Take the last byte off. None if there is none.
+    pub(crate) fn split_last(&mut self) -> Option<Self> {
+        let rest = self.iovec.iov_len.checked_sub(1)?;
+        let mut last = Self { iovec: self.iovec, memory: PhantomData };
+        last.advance(rest);
+        self.truncate(rest);
+        Some(last)
     }
 
     /// Keep the first `length` bytes only (at most all of them).
@@ -71,6 +94,54 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, segments: &[Segment<'_>]) -> io::Result
     let count = iovec_count(segments);
     // SAFETY: as for readv; the kernel copes with bytes that change meanwhile.
     result(unsafe { libc::writev(fd.as_raw_fd(), segments.as_ptr().cast(), count) })
+}
+
+fn file_offset(at: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// One preadv(2) at byte `at`, straight into guest memory.
+pub(crate) fn preadv(
+    fd: BorrowedFd<'_>,
+    segments: &mut [Segment<'_>],
+    at: u64,
+) -> io::Result<usize> {
+    let (count, at) = (iovec_count(segments), file_offset(at)?);
+    // SAFETY: as for readv.
+    result(unsafe { libc::preadv(fd.as_raw_fd(), segments.as_ptr().cast(), count, at) })
+}
+
+/// One pwritev(2) at byte `at`, straight from guest memory.
+pub(crate) fn pwritev(fd: BorrowedFd<'_>, segments: &[Segment<'_>], at: u64) -> io::Result<usize> {
+    let (count, at) = (iovec_count(segments), file_offset(at)?);
+    // SAFETY: as for writev.
+    result(unsafe { libc::pwritev(fd.as_raw_fd(), segments.as_ptr().cast(), count, at) })
+}
+
+/// One fdatasync(2), which a signal may interrupt: `File::sync_data` would go on.
+pub(crate) fn fdatasync(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no memory.
+    succeeded(unsafe { libc::fdatasync(fd.as_raw_fd()) })
+}
+
+/// fallocate(2) on part of a file.
+pub(crate) fn fallocate(fd: BorrowedFd<'_>, mode: i32, range: &Range<u64>) -> io::Result<()> {
+    let (at, length) = (file_offset(range.start)?, file_offset(range.end - range.start)?);
+    // SAFETY: takes no memory.
+    succeeded(unsafe { libc::fallocate(fd.as_raw_fd(), mode, at, length) })
+}
+
+/// Tell a block device that it need not keep a part.
+pub(crate) fn discard(device: BorrowedFd<'_>, range: &Range<u64>) -> io::Result<()> {
+    /// `_IO(0x12, 119)` of linux/fs.h.
+    const BLKDISCARD: libc::Ioctl = 0x1277;
+    let part = [range.start, range.end - range.start];
+    // SAFETY: the request reads two numbers of 64 bits, and `part` outlives the call.
+    succeeded(unsafe { libc::ioctl(device.as_raw_fd(), BLKDISCARD, &raw const part) })
+}
+
+fn succeeded(done: libc::c_int) -> io::Result<()> {
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Wait for an eventfd, and take its count. `EventFd::read` would not do: it

@@ -118,7 +118,9 @@ fn a_silent_source_does_not_hold_up_a_reset() {
 fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
     let (ended, _) = slow();
     let failing = Rng { source: File::open("/").unwrap() };
-    for (name, source, why) in [("rng2", ended, "ended"), ("rng3", failing, "directory")] {
+    for (name, source, why) in
+        [("rng2", ended, "numbers: it has ended"), ("rng3", failing, "numbers: Is a directory")]
+    {
         let mut guest = FakeGuest::named(name, source);
         guest.offer(0, &[ToGuest(64)]);
         machine::until("a word of it", || log::lines(why).len() == 1);

@@ -87,7 +87,7 @@ where
         (self.serve)(self.queue, request)
     }
 
-    fn waits(&self) -> bool {
+    fn waits(&self, _request: &Request<'_>) -> bool {
         self.waits
     }
 }

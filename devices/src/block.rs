@@ -1,0 +1,222 @@
+//! The block device (virtio 1.2, 5.2): a disk whose contents are an [`Image`].
+//! Each of its queues has a thread, and each thread does what a request says
+//! with one call of the host where it can, straight in guest memory. What a
+//! request says is read in [`command`], what becomes of the file in [`image`].
+
+mod command;
+mod image;
+
+use std::io;
+use std::sync::Arc;
+
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ,
+    VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
+    VIRTIO_BLK_ID_BYTES,
+};
+use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
+
+pub use image::Image;
+
+use crate::device::{Device, QueueSpec, Service};
+use crate::error::{GuestError, ServeError};
+use crate::request::Request;
+use command::{Command, Extent, Status};
+
+/// The unit of the protocol, whatever blocks the disk has (5.2.4).
+pub const SECTOR: u64 = 512;
+
+/// The longest serial number (5.2.6).
+pub const SERIAL_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
+
+/// Entries of each queue.
+const QUEUE_SIZE: u16 = 256;
+
+/// Blocks of this size are best, since most file systems of hosts have them.
+const PHYSICAL_BLOCK: u32 = 4096;
+
+/// A disk.
+pub struct Block {
+    /// What is on it. It stays open when the guest reboots.
+    pub image: Arc<Image>,
+    /// What the guest reads as the serial number; at most [`SERIAL_BYTES`] of it.
+    pub serial: String,
+    /// How many queues, each with its thread.
+    pub queues: u16,
+}
+
+impl Device for Block {
+    fn id(&self) -> u32 {
+        VIRTIO_ID_BLOCK
+    }
+
+    fn queues(&self) -> Vec<QueueSpec> {
+        (0..self.queues).map(|queue| QueueSpec::new(format!("q{queue}"), QUEUE_SIZE)).collect()
+    }
+
+    fn features(&self) -> u64 {
+        let always = 1 << VIRTIO_BLK_F_SEG_MAX
+            | 1 << VIRTIO_BLK_F_BLK_SIZE
+            | 1 << VIRTIO_BLK_F_TOPOLOGY
+            | 1 << VIRTIO_BLK_F_FLUSH;
+        let access = if self.image.is_read_only() {
+            1 << VIRTIO_BLK_F_RO
+        } else {
+            1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES
+        };
+        let several = u64::from(self.queues > 1) << VIRTIO_BLK_F_MQ;
+        always | access | several
+    }
+
+    /// struct virtio_blk_config (5.2.4).
+    fn config(&self) -> Vec<u8> {
+        let block = self.image.block_size();
+        let exponent = (PHYSICAL_BLOCK / block).checked_ilog2().unwrap_or(0);
+        let alignment = PHYSICAL_BLOCK.max(block) / 512;
+        let mut config = Vec::with_capacity(60);
+        config.extend((self.image.length() / SECTOR).to_le_bytes()); // capacity
+        config.extend([0; 4]); // size_max: not offered
+        config.extend(u32::from(QUEUE_SIZE - 2).to_le_bytes()); // seg_max: beside header and status
+        config.extend([0; 4]); // geometry: not offered
+        config.extend(block.to_le_bytes()); // blk_size
+        config.push(u8::try_from(exponent).unwrap_or(0)); // physical_block_exp
+        config.extend([0; 7]); // alignment_offset, min_io_size, opt_io_size
+        config.extend([0; 2]); // writeback: CONFIG_WCE is not offered
+        config.extend(self.queues.to_le_bytes()); // num_queues
+        // Twice: discard, write zeroes.
+        for last in [alignment.to_le_bytes(), [1, 0, 0, 0]] {
+            config.extend(command::MAX_EXTENT_SECTORS.to_le_bytes());
+            config.extend(command::MAX_EXTENTS.to_le_bytes());
+            config.extend(last); // discard_sector_alignment; write_zeroes_may_unmap
+        }
+        config
+    }
+
+    fn service(&self, _queue: usize, accepted: u64) -> io::Result<Box<dyn Service>> {
+        let mut id = [0; SERIAL_BYTES];
+        for (to, from) in id.iter_mut().zip(self.serial.bytes()) {
+            *to = from;
+        }
+        let write_through = accepted & (1 << VIRTIO_BLK_F_FLUSH) == 0;
+        let image = Arc::clone(&self.image);
+        Ok(Box::new(Requests { image, id, write_through, begun: None }))
+    }
+}
+
+/// blk0-q0.
+struct Requests {
+    image: Arc<Image>,
+    id: [u8; SERIAL_BYTES],
+    /// A driver that cannot ask for a flush takes each write that is answered
+    /// for a stable one (5.2.6.2).
+    write_through: bool,
+    /// What the request at hand says, as far as it has not been done yet.
+    begun: Option<Command>,
+}
+
+impl Service for Requests {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        if !request.to_guest.set_aside_last() {
+            return Err(GuestError::NoRoom("block request without a status byte").into());
+        }
+        let status = match self.go_on(request) {
+            Ok(()) => Status::OK,
+            Err(Stop::Refused(status)) => status,
+            Err(Stop::Unfinished) => return Err(ServeError::Interrupted),
+        };
+        self.begun = None;
+        request.to_guest.put_last(status.byte());
+        Ok(())
+    }
+
+    /// Reads and writes of the host's page cache are quick, and share an
+    /// interrupt if they came together.
+    fn waits(&self, request: &Request<'_>) -> bool {
+        self.image.is_direct() || self.write_through || !command::is_transfer(request)
+    }
+}
+
+/// Why a request has not been done.
+enum Stop {
+    /// And will not be.
+    Refused(Status),
+    /// A signal came, or there is more to do: look whether the thread is to stop.
+    Unfinished,
+}
+
+impl From<Status> for Stop {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl From<io::Error> for Stop {
+    /// The image has told the user of it.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Self::Unfinished,
+            _ => Self::Refused(Status::IO_ERROR),
+        }
+    }
+}
+
+impl Requests {
+    /// Do what the request says, or the next part of it.
+    fn go_on(&mut self, request: &mut Request<'_>) -> Result<(), Stop> {
+        let command = match self.begun.take() {
+            Some(command) => command,
+            None => command::parse(request, &self.image)?,
+        };
+        match self.begun.insert(command) {
+            Command::Read { at } => {
+                if !request.to_guest.is_empty() {
+                    *at += self.image.read(&mut request.to_guest, *at)?;
+                }
+                finished(request.to_guest.is_empty())
+            }
+            Command::Write { at } => {
+                if !request.from_guest.is_empty() {
+                    *at += self.image.write(&mut request.from_guest, *at)?;
+                }
+                finished(request.from_guest.is_empty())?;
+                make_stable(&self.image, self.write_through)
+            }
+            Command::Flush => Ok(self.image.flush()?),
+            Command::GetId => {
+                request.to_guest.put(&self.id);
+                Ok(())
+            }
+            Command::Extents(extents) => {
+                clear_some(extents, &self.image)?;
+                finished(extents.is_empty())?;
+                make_stable(&self.image, self.write_through)
+            }
+        }
+    }
+}
+
+/// Discard or clear as much of the extents as one call does.
+fn clear_some(extents: &mut Vec<Extent>, image: &Image) -> io::Result<()> {
+    let Some(extent) = extents.last_mut() else { return Ok(()) };
+    let range = extent.start..extent.end;
+    extent.start += match (range.is_empty(), extent.zero) {
+        (true, _) => 0,
+        (_, true) => image.zero(&range, extent.unmap)?,
+        (_, false) => image.discard(&range)?,
+    };
+    if extent.start == extent.end {
+        extents.pop();
+    }
+    Ok(())
+}
+
+fn make_stable(image: &Image, write_through: bool) -> Result<(), Stop> {
+    if write_through { Ok(image.flush()?) } else { Ok(()) }
+}
+
+fn finished(all: bool) -> Result<(), Stop> {
+    if all { Ok(()) } else { Err(Stop::Unfinished) }
+}
+
+#[cfg(test)]
+mod tests;

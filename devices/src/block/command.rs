@@ -1,0 +1,150 @@
+//! What a block request says (virtio 1.2, 5.2.6), copied from guest memory once
+//! and checked against the disk. The framing is the driver's affair: the header
+//! is the first 16 bytes however they are cut, the status is the very last byte.
+
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD,
+    VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
+};
+
+use super::{Image, SECTOR};
+use crate::request::{Buffers, Request};
+
+/// How many extents one discard or write-zeroes request may name.
+pub(super) const MAX_EXTENTS: u32 = 16;
+/// How long each may be: 2 GiB.
+pub(super) const MAX_EXTENT_SECTORS: u32 = 1 << 22;
+
+/// The status byte, as virtio-bindings has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Status(u32);
+
+impl Status {
+    pub(super) const OK: Self = Self(VIRTIO_BLK_S_OK);
+    pub(super) const IO_ERROR: Self = Self(VIRTIO_BLK_S_IOERR);
+    pub(super) const UNSUPPORTED: Self = Self(VIRTIO_BLK_S_UNSUPP);
+
+    pub(super) fn byte(self) -> u8 {
+        let [byte, ..] = self.0.to_le_bytes();
+        byte
+    }
+}
+
+/// What is to be done. Positions are bytes of the disk, and lie on it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Fill the room there is.
+    Read {
+        at: u64,
+    },
+    /// Write what is left.
+    Write {
+        at: u64,
+    },
+    Flush,
+    GetId,
+    /// Discard or clear these, the last first.
+    Extents(Vec<Extent>),
+}
+
+/// struct virtio_blk_discard_write_zeroes, as far as it has not been done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// It must read as zeroes afterwards.
+    pub(super) zero: bool,
+    /// Its room on the host may be given back.
+    pub(super) unmap: bool,
+}
+
+/// Whether it moves data and nothing more.
+pub(super) fn is_transfer(request: &Request<'_>) -> bool {
+    let mut kind = [0; 4];
+    request.from_guest.peek(&mut kind);
+    matches!(u32::from_le_bytes(kind), VIRTIO_BLK_T_IN | VIRTIO_BLK_T_OUT | VIRTIO_BLK_T_GET_ID)
+}
+
+/// Take the header off the request, and for a command on extents all of it.
+pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command, Status> {
+    let mut header = [0; 16];
+    let from_guest = &mut request.from_guest;
+    if take(from_guest, &mut header) < header.len() {
+        return Err(Status::IO_ERROR);
+    }
+    let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
+    let sector = u64::from_le_bytes(sector);
+    match u32::from_le_bytes([k0, k1, k2, k3]) {
+        VIRTIO_BLK_T_IN => {
+            let at = place(image, sector, request.to_guest.len().into())?;
+            Ok(Command::Read { at })
+        }
+        VIRTIO_BLK_T_OUT => {
+            let at = place(image, sector, from_guest.len().into())?;
+            writable(image).map(|()| Command::Write { at })
+        }
+        VIRTIO_BLK_T_FLUSH => Ok(Command::Flush),
+        VIRTIO_BLK_T_GET_ID => Ok(Command::GetId),
+        VIRTIO_BLK_T_DISCARD => extents(from_guest, image, false),
+        VIRTIO_BLK_T_WRITE_ZEROES => extents(from_guest, image, true),
+        _ => Err(Status::UNSUPPORTED),
+    }
+}
+
+/// The extents of a discard or, if they are to be `zero`, a write-zeroes command.
+fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command, Status> {
+    writable(image)?;
+    if from.is_empty() || !from.len().is_multiple_of(16) {
+        return Err(Status::IO_ERROR);
+    }
+    let count = from.len() / 16;
+    if count > MAX_EXTENTS {
+        return Err(Status::UNSUPPORTED);
+    }
+    let mut all = (0..count).map(|_| extent(from, image, zero)).collect::<Result<Vec<_>, _>>()?;
+    all.reverse();
+    Ok(Command::Extents(all))
+}
+
+fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, Status> {
+    let mut bytes = [0; 16];
+    take(from, &mut bytes);
+    let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, flags @ ..] = bytes;
+    let sector = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+    let sectors = u32::from_le_bytes([n0, n1, n2, n3]);
+    // A discard has no flags (5.2.6.2).
+    let unmap = match u32::from_le_bytes(flags) {
+        0 => false,
+        VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP if zero => true,
+        _ => return Err(Status::UNSUPPORTED),
+    };
+    if sectors > MAX_EXTENT_SECTORS {
+        return Err(Status::IO_ERROR);
+    }
+    let length = u64::from(sectors) * SECTOR;
+    let start = place(image, sector, length)?;
+    Ok(Extent { start, end: start + length, zero, unmap })
+}
+
+/// Where on the disk `length` bytes from `sector` on lie, which they must
+/// entirely, in whole blocks.
+fn place(image: &Image, sector: u64, length: u64) -> Result<u64, Status> {
+    let start = sector.checked_mul(SECTOR).ok_or(Status::IO_ERROR)?;
+    let end = start.checked_add(length).ok_or(Status::IO_ERROR)?;
+    let block = u64::from(image.block_size());
+    let fits = end <= image.length() && start.is_multiple_of(block) && length.is_multiple_of(block);
+    if fits { Ok(start) } else { Err(Status::IO_ERROR) }
+}
+
+/// Whatever the driver has accepted, a read-only disk stays as it is (5.2.6.2).
+fn writable(image: &Image) -> Result<(), Status> {
+    if image.is_read_only() { Err(Status::IO_ERROR) } else { Ok(()) }
+}
+
+/// Copy what comes next, and consume it; how much there was.
+fn take(from: &mut Buffers<'_>, bytes: &mut [u8]) -> usize {
+    let count = from.peek(bytes);
+    from.consume(count);
+    count
+}
