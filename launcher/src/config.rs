@@ -1,10 +1,15 @@
 //! The command line, read into a plain struct. No I/O: what the values name is
 //! looked at when the guest is built, in [`crate::launch`].
 
+mod block;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use block::BlockConfig;
 
 /// Puts a Linux guest on your terminal.
 #[derive(Debug, Parser)]
@@ -62,6 +67,17 @@ pub(crate) struct Config {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) cpus: u8,
 
+    /// A disk: a file or block device, the first is vda. OPTION: ro, direct, serial=S, queues=N,
+    /// sync=off
+    #[arg(long, value_name = "FILE[,OPTION]...")]
+    #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]
+    pub(crate) block: Vec<BlockConfig>,
+
+    /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "/dev/urandom")]
+    pub(crate) rng: Option<PathBuf>,
+
     /// End when the guest reboots instead of starting it again
     #[arg(long)]
     pub(crate) no_reboot: bool,
@@ -109,6 +125,23 @@ mod tests {
     #[test]
     fn a_kernel_argument_may_be_named_like_a_subcommand() {
         assert_eq!(launch(&["lguest", "512", "vmlinuz", "check"]).arguments, ["check"]);
+    }
+
+    #[test]
+    fn disks_keep_their_order() {
+        let config = launch(&["lguest", "512", "--block=a", "vmlinuz", "--block", "b,ro"]);
+        let disks: Vec<_> = config.block.iter().map(|disk| (&disk.path, disk.read_only)).collect();
+        assert_eq!(disks, [(&"a".into(), false), (&"b".into(), true)]);
+    }
+
+    #[test]
+    fn random_numbers_come_from_the_host_or_a_file() {
+        assert_eq!(launch(&["lguest", "512", "vmlinuz"]).rng, None);
+        // What follows is no file: that needs an equals sign.
+        let config = launch(&["lguest", "512", "--rng", "vmlinuz"]);
+        assert_eq!((config.rng, config.kernel), (Some("/dev/urandom".into()), "vmlinuz".into()));
+        let config = launch(&["lguest", "512", "vmlinuz", "--rng=/dev/hwrng"]);
+        assert_eq!(config.rng, Some("/dev/hwrng".into()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use devices::console::{Console, WindowSize};
 use devices::pci::PciBus;
+use devices::rng::Rng;
 use devices::status::Status;
 use devices::virtio_pci::VirtioPci;
 use kvm_ioctls::{Kvm, VcpuFd};
@@ -17,6 +18,7 @@ use crate::acpi;
 use crate::boot;
 use crate::config::Config;
 use crate::cpuid::Cpus;
+use crate::disk::Disk;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
@@ -35,6 +37,9 @@ pub(crate) struct Host {
     pub(crate) stdout: Stdout,
     /// Of the terminal that the first console is on.
     pub(crate) window: Arc<WindowSize>,
+    pub(crate) disks: Vec<Disk>,
+    /// The source of random numbers, if the guest is to have one.
+    pub(crate) random: Option<File>,
 }
 
 /// A guest. Dropping it stops its threads, vCPUs first.
@@ -62,6 +67,8 @@ impl Guest {
 
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
         let console = add_console(&mut pci, &vm, host)?;
+        add_disks(&mut pci, &vm, host)?;
+        add_rng(&mut pci, &vm, host)?;
 
         let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?;
         acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
@@ -123,6 +130,22 @@ fn add_console(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Arc<Status
         size: Arc::clone(&host.window),
     };
     add(pci, vm, host.ram.memory(), "con0", Box::new(device))
+}
+
+/// vda and so on, in the order of the command line.
+fn add_disks(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
+    for (number, disk) in host.disks.iter().enumerate() {
+        add(pci, vm, host.ram.memory(), &format!("blk{number}"), Box::new(disk.device()))?;
+    }
+    Ok(())
+}
+
+fn add_rng(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
+    if let Some(random) = &host.random {
+        let source = random.try_clone().context("duplicating the source of random numbers")?;
+        add(pci, vm, host.ram.memory(), "rng0", Box::new(Rng { source }))?;
+    }
+    Ok(())
 }
 
 /// Put a device on the bus and wire its doorbells.

@@ -11,6 +11,7 @@ use devices::console::WindowSize;
 use crate::check::{self, KernelMode};
 use crate::config::Config;
 use crate::crash::Crash;
+use crate::disk;
 use crate::exit::{Ending, Exit};
 use crate::guest::{Guest, Host};
 use crate::memory::Ram;
@@ -108,6 +109,8 @@ fn finish(host: &Host, signals: &Signals, terminal: Option<&Terminal>, ending: E
 
 /// What all the guests of this launch share.
 fn prepare(config: &Config, terminal: Option<&Terminal>) -> Result<Host> {
+    let disks = disk::open_all(&config.block, config.cpus)?;
+    let random = config.rng.as_deref().map(disk::open_random).transpose()?;
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
@@ -117,5 +120,5 @@ fn prepare(config: &Config, terminal: Option<&Terminal>) -> Result<Host> {
     window.set(columns, rows);
     let stdin = Stdin::start(&exit, terminal)?;
     let stdout = Stdout::start()?;
-    Ok(Host { kvm, ram, exit, stdin, stdout, window })
+    Ok(Host { kvm, ram, exit, stdin, stdout, window, disks, random })
 }

@@ -11,6 +11,7 @@ mod check;
 mod config;
 mod cpuid;
 mod crash;
+mod disk;
 mod exit;
 mod firmware;
 mod guest;

@@ -1,7 +1,8 @@
 //! Every unsafe block of this crate. What is exported is safe to call.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::{self, NonNull};
 
 use kvm_bindings::kvm_userspace_memory_region;
@@ -94,6 +95,34 @@ pub(crate) fn set_memory_region(
     // SAFETY: the caller's region is part of a `Mapping`, which is never
     // unmapped, so KVM's use of it cannot outlive it.
     unsafe { vm.set_user_memory_region(region) }
+}
+
+/// What direct I/O on a file wants addresses, offsets and lengths to be multiples
+/// of; 0 if there is none. None if the kernel does not tell.
+pub(crate) fn direct_alignment(file: &File) -> io::Result<Option<u32>> {
+    // SAFETY: plain numbers, for which all zeroes are a valid value.
+    let mut status: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, wanted) = (libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN);
+    // SAFETY: the path is an empty string, `status` has the type that is written.
+    let done =
+        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, wanted, &raw mut status) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let told = status.stx_mask & libc::STATX_DIOALIGN != 0;
+    let (memory, offset) = (status.stx_dio_mem_align, status.stx_dio_offset_align);
+    Ok(told.then_some(if offset == 0 { 0 } else { memory.max(offset) }))
+}
+
+/// The least that a block device reads or writes.
+pub(crate) fn logical_block_size(device: &File) -> io::Result<u32> {
+    let mut size: libc::c_int = 0;
+    // SAFETY: the request writes an int, and `size` outlives the call.
+    let done = unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKSSZGET, &raw mut size) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    u32::try_from(size).map_err(io::Error::other)
 }
 
 /// The number of the error after KVM_EXIT_INTERNAL_ERROR.

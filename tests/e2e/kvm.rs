@@ -3,6 +3,7 @@
 
 mod check;
 mod console;
+mod disks;
 mod endings;
 mod machine;
 mod matrix;

@@ -44,7 +44,7 @@ pub(super) enum Command {
     },
     Flush,
     GetId,
-    /// Discard or clear these, the last first.
+    /// Discard or clear these, in any order.
     Extents(Vec<Extent>),
 }
 
@@ -102,9 +102,8 @@ fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command,
     if count > MAX_EXTENTS {
         return Err(Status::UNSUPPORTED);
     }
-    let mut all = (0..count).map(|_| extent(from, image, zero)).collect::<Result<Vec<_>, _>>()?;
-    all.reverse();
-    Ok(Command::Extents(all))
+    // All are looked at before any is done.
+    (0..count).map(|_| extent(from, image, zero)).collect::<Result<_, _>>().map(Command::Extents)
 }
 
 fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, Status> {

@@ -184,6 +184,7 @@ fn several_queues_serve_the_same_disk() {
 fn what_is_no_whole_sector_is_not_part_of_the_disk() {
     let mut file = file(3);
     file.write_all(b"and more").unwrap();
+    assert_eq!(image(&file).length(), 3 * 512);
     let mut guest = guest(image(&file));
 
     assert_eq!(config(&mut guest)[..8], 3_u64.to_le_bytes());

@@ -81,6 +81,58 @@ fn what_is_cut_off_is_not_touched() {
     assert_eq!(contents(&memory, 8), b"\0abcde\0\0");
 }
 
+#[test]
+fn the_last_byte_is_set_aside_once_whatever_comes_after_it() {
+    let memory = memory();
+    let mut buffers = buffers(&memory, &[3, 1, 0, 0]);
+
+    assert!(buffers.set_aside_last());
+    assert!(buffers.set_aside_last());
+    assert_eq!(buffers.len(), 3);
+    assert_eq!(buffers.put(b"abcd"), 3);
+    buffers.put_last(b'!');
+
+    assert_eq!((buffers.len(), buffers.done()), (0, 4));
+    assert_eq!(contents(&memory, 5), b"abc!\0");
+}
+
+#[test]
+fn the_last_byte_counts_only_after_all_others() {
+    let memory = memory();
+    let mut buffers = buffers(&memory, &[4]);
+
+    buffers.set_aside_last();
+    buffers.put(b"a");
+    buffers.put_last(b'!');
+
+    assert_eq!(buffers.done(), 1);
+    assert_eq!(contents(&memory, 5), b"a\0\0!\0");
+}
+
+#[test]
+fn where_there_is_no_byte_none_is_set_aside() {
+    let memory = memory();
+
+    assert!(!buffers(&memory, &[]).set_aside_last());
+    assert!(!buffers(&memory, &[0, 0]).set_aside_last());
+}
+
+#[test]
+fn a_limit_cuts_a_transfer_and_nothing_else() {
+    let memory = memory();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"0123456789abcdef").unwrap();
+    let mut buffers = buffers(&memory, &[3, 5, 4]);
+
+    assert_eq!(buffers.read_from_at(file.as_fd(), 2, 5).unwrap(), 5);
+    assert_eq!((buffers.len(), buffers.done()), (7, 5));
+    assert_eq!(contents(&memory, 6), b"23456\0");
+    assert_eq!(buffers.read_from_at(file.as_fd(), 7, 3).unwrap(), 3);
+    assert_eq!(buffers.read_from_at(file.as_fd(), 10, 100).unwrap(), 4);
+    assert!(buffers.is_empty());
+    assert_eq!(contents(&memory, 13), b"23456789abcd\0");
+}
+
 /// R17: the kernel takes 1024 in one call; the rest is left for the next.
 #[test]
 fn more_segments_than_the_kernel_takes_go_in_two_calls() {

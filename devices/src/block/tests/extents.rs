@@ -107,6 +107,16 @@ fn what_is_refused_does_nothing_at_all() {
     assert_cleared(&file, 0..8);
 }
 
+#[test]
+fn an_extent_has_two_gigabytes_at_most() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(3 << 30).unwrap();
+    let mut guest = guest(image(&file));
+
+    assert_eq!(give(&mut guest, DISCARD, 0, &extent(0, 1 << 22, 0)), OK);
+    assert_eq!(give(&mut guest, DISCARD, 0, &extent(0, (1 << 22) + 1, 0)), IO_ERROR);
+}
+
 /// tmpfs makes holes, and has no other way to clear.
 #[test]
 fn where_the_host_cannot_clear_zeroes_are_written() {

@@ -1,7 +1,10 @@
 //! FLUSH, and what a driver without it may expect. That fdatasync comes before
 //! the answer is seen with strace, in tests/e2e/linux/block.
 
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+
 use super::*;
+use crate::device::Device;
 
 /// A file that takes everything and that fdatasync(2) fails on.
 fn unsyncable() -> Image {
@@ -81,20 +84,23 @@ fn after_a_failed_flush_none_succeeds() {
     assert_eq!(flush(&mut guest), IO_ERROR);
 }
 
-/// A flush may take its time; what was finished before is not held back.
+/// Whether the guest hears of all that is finished before a request of this kind.
+fn is_waited_for(image: Image, accepted: u64, kind: u32) -> bool {
+    let memory = crate::testing::memory();
+    let mut request = crate::request::Request::default();
+    memory.write_slice(&header(kind, 0), GuestAddress(0x1000)).unwrap();
+    let slice = memory.get_slice(GuestAddress(0x1000), 16).unwrap();
+    request.from_guest.push(&slice).unwrap();
+    disk(image).service(0, accepted).unwrap().waits(&request)
+}
+
 #[test]
-fn what_came_before_a_flush_is_told_before_it() {
+fn only_what_is_slow_is_told_of_before_it() {
     let file = file(8);
-    let mut guest = guest(image(&file));
-    let (read, flush) = (header(IN, 0), header(FLUSH, 0));
-    guest.rings[0].offer(&[FromGuest(&read), ToGuest(512), ToGuest(1)]);
-    guest.rings[0].offer(&[FromGuest(&flush), ToGuest(1)]);
-
-    // The driver wants to hear of the first only, and never asks again.
-    guest.rings[0].set_used_event(0);
-    guest.notify(0);
-
-    guest.wait_used(0);
-    guest.wait_used(0);
-    guest.wait_interrupt(0);
+    for (kind, slow) in [(IN, false), (OUT, false), (GET_ID, false), (FLUSH, true), (DISCARD, true)]
+    {
+        assert_eq!(is_waited_for(image(&file), FLUSH_FEATURE, kind), slow, "{kind}");
+        assert!(is_waited_for(image(&file).direct(512), FLUSH_FEATURE, kind));
+        assert!(is_waited_for(image(&file), 0, kind));
+    }
 }

@@ -1,0 +1,148 @@
+//! `--block FILE[,OPTION]...`, read into a plain struct. What FILE is, is looked
+//! at in [`crate::disk`].
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use devices::block::SERIAL_BYTES;
+
+/// Threads that nobody could have a use for.
+const MOST_QUEUES: u16 = 64;
+
+/// One disk, as the user described it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BlockConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) read_only: bool,
+    pub(crate) direct: bool,
+    pub(crate) serial: String,
+    /// None: as many as suit the guest's CPUs.
+    pub(crate) queues: Option<u16>,
+    /// sync=off: flushes are answered without being done.
+    pub(crate) no_sync: bool,
+}
+
+/// From the value of the option. A comma of FILE itself is written twice.
+pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
+    let mut words = split(value.as_bytes()).into_iter();
+    let path = words.next().unwrap_or_default();
+    if path.is_empty() {
+        return Err("there is no file name".into());
+    }
+    let path = PathBuf::from(OsString::from_vec(path));
+    let mut config = BlockConfig { path, ..BlockConfig::default() };
+    for word in words {
+        let word = OsStr::from_bytes(&word).to_string_lossy().into_owned();
+        match word.split_once('=') {
+            None if word == "ro" => config.read_only = true,
+            None if word == "direct" => config.direct = true,
+            Some(("serial", serial)) => config.serial = parse_serial(serial)?,
+            Some(("queues", number)) => config.queues = Some(parse_queues(number)?),
+            Some(("sync", "full")) => config.no_sync = false,
+            Some(("sync", "off")) => config.no_sync = true,
+            Some(("sync", _)) => return Err("sync is full or off".into()),
+            _ => {
+                return Err(format!(
+                    "no option {word:?}: there are ro, direct, serial=S, queues=N, sync=full and \
+                     sync=off; a comma of the file name is written twice"
+                ));
+            }
+        }
+    }
+    Ok(config)
+}
+
+/// At single commas.
+fn split(value: &[u8]) -> Vec<Vec<u8>> {
+    let (mut words, mut word) = (Vec::new(), Vec::new());
+    let mut bytes = value.iter().peekable();
+    while let Some(&byte) = bytes.next() {
+        if byte != b',' || bytes.next_if_eq(&&b',').is_some() {
+            word.push(byte);
+        } else {
+            words.push(std::mem::take(&mut word));
+        }
+    }
+    words.push(word);
+    words
+}
+
+fn parse_serial(serial: &str) -> Result<String, String> {
+    let printable = serial.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if serial.is_empty() || serial.len() > SERIAL_BYTES || !printable {
+        return Err(format!("a serial number is 1 to {SERIAL_BYTES} printable ASCII characters"));
+    }
+    Ok(serial.into())
+}
+
+fn parse_queues(number: &str) -> Result<u16, String> {
+    let number = number.parse().ok().filter(|number| (1..=MOST_QUEUES).contains(number));
+    number.ok_or_else(|| format!("queues is a number from 1 to {MOST_QUEUES}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(value: &str) -> BlockConfig {
+        parse(value.as_ref()).unwrap()
+    }
+
+    #[test]
+    fn a_file_alone_is_a_disk() {
+        let wanted = BlockConfig { path: "disk.img".into(), ..BlockConfig::default() };
+        assert_eq!(parsed("disk.img"), wanted);
+        assert_eq!(parsed("disk.img,sync=full"), wanted);
+    }
+
+    #[test]
+    fn every_option_is_taken() {
+        let wanted = BlockConfig {
+            path: "/dev/sdb".into(),
+            read_only: true,
+            direct: true,
+            serial: "my disk".into(),
+            queues: Some(3),
+            no_sync: true,
+        };
+        assert_eq!(parsed("/dev/sdb,ro,direct,serial=my disk,queues=3,sync=off"), wanted);
+    }
+
+    #[test]
+    fn a_comma_written_twice_is_part_of_the_name() {
+        assert_eq!(parsed("a,,b.img").path, PathBuf::from("a,b.img"));
+        assert_eq!(parsed(",,,,ro,ro").path, PathBuf::from(",,ro"));
+        assert!(parsed(",,,,ro,ro").read_only);
+    }
+
+    #[test]
+    fn names_need_not_be_utf_8() {
+        let path = OsString::from_vec(vec![b'a', 0xff]);
+        assert_eq!(parse(&path).unwrap().path, PathBuf::from(path));
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_what_is_wrong() {
+        let long = format!("a,serial={}", "x".repeat(21));
+        let rows = [
+            ("", "no file name"),
+            (",ro", "no file name"),
+            ("a,rw", "\"rw\""),
+            ("a,", "\"\""),
+            ("a,ro=1", "\"ro=1\""),
+            ("a,queues", "\"queues\""),
+            ("a,queues=0", "1 to 64"),
+            ("a,queues=65", "1 to 64"),
+            ("a,queues=two", "1 to 64"),
+            ("a,sync=maybe", "full or off"),
+            ("a,serial=", "1 to 20"),
+            (&long, "1 to 20"),
+            ("a,serial=\t", "1 to 20"),
+        ];
+        for (value, words) in rows {
+            let error = parse(value.as_ref()).unwrap_err();
+            assert!(error.contains(words), "{value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Who uses a file: the process that holds a lock on it or, if none does, one
+//! that has it open, as far as /proc shows it to us. (/proc/locks would not do:
+//! it has no process for locks that go with an open file.)
+
+use std::fs::{self, Metadata};
+use std::path::Path;
+
+use super::identity;
+
+/// "pid 1234 (name)".
+pub(super) fn of(metadata: &Metadata) -> Option<String> {
+    let wanted = identity(metadata);
+    let own = std::process::id().to_string();
+    let mut user = None;
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let pid = process.file_name().to_string_lossy().into_owned();
+        if pid == own || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let directory = process.path();
+        for descriptor in fs::read_dir(directory.join("fd")).into_iter().flatten().flatten() {
+            let open = fs::metadata(descriptor.path());
+            if !open.is_ok_and(|open| identity(&open) == wanted) {
+                continue;
+            }
+            if is_locked(&directory, &descriptor.file_name().to_string_lossy()) {
+                return Some(describe(&directory, &pid));
+            }
+            user.get_or_insert_with(|| describe(&directory, &pid));
+        }
+    }
+    user
+}
+
+/// Whether there is a lock on this descriptor of the process.
+fn is_locked(process: &Path, descriptor: &str) -> bool {
+    let info = fs::read_to_string(process.join("fdinfo").join(descriptor));
+    info.is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:")))
+}
+
+fn describe(process: &Path, pid: &str) -> String {
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    format!("pid {pid} ({})", name.trim_end())
+}

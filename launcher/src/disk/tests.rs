@@ -1,0 +1,132 @@
+//! Tests of opening disks, over real files. That another launcher is named as
+//! the one that holds the lock is seen in tests/e2e/kvm/disks.rs.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use devices::device::Device;
+use tempfile::TempDir;
+
+use super::*;
+
+fn config(path: impl Into<PathBuf>) -> BlockConfig {
+    BlockConfig { path: path.into(), ..BlockConfig::default() }
+}
+
+fn file(directory: &TempDir, name: &str, length: u64) -> PathBuf {
+    let path = directory.path().join(name);
+    File::create(&path).unwrap().set_len(length).unwrap();
+    path
+}
+
+fn open_one(config: BlockConfig) -> Result<Disk> {
+    open_all(&[config], 1).map(|mut disks| disks.remove(0))
+}
+
+/// What is said of a disk that cannot be used.
+fn refusal(config: BlockConfig) -> String {
+    format!("{:#}", open_one(config).unwrap_err())
+}
+
+#[test]
+fn a_disk_has_a_queue_for_each_cpu_up_to_eight_or_as_many_as_were_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "disk", 1 << 20);
+    for (cpus, asked, queues) in [(1, None, 1), (3, None, 3), (64, None, 8), (2, Some(20), 20)] {
+        let config = BlockConfig { queues: asked, ..config(&path) };
+        let disks = open_all(&[config], cpus).unwrap();
+        assert_eq!(disks[0].device().queues().len(), queues);
+    }
+}
+
+#[test]
+fn what_is_no_disk_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let rows = [
+        (directory.path().join("none"), "none: no such file: make one"),
+        (directory.path().into(), "it is a directory"),
+        (fifo, "neither a file nor a block device"),
+        ("/dev/null".into(), "neither a file nor a block device"),
+        (file(&directory, "empty", 0), "empty: it is empty: make it as large"),
+        (file(&directory, "short", 511), "smaller than a block of 512"),
+    ];
+    for (path, words) in rows {
+        let said = refusal(config(path));
+        assert!(said.starts_with("disk /") && said.contains(words), "{said:?}, {words:?}");
+        assert_eq!(said.lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_disk_given_twice_is_refused_by_whatever_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "disk", 4096);
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for read_only in [false, true] {
+        let second = BlockConfig { read_only, ..config(&link) };
+        let first = BlockConfig { read_only, ..config(&path) };
+        let error = open_all(&[first, second], 1).unwrap_err();
+        assert!(format!("{error:#}").contains("link: it is given twice"), "{error:#}");
+    }
+}
+
+#[test]
+fn a_lock_lasts_as_long_as_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "disk", 4096);
+    let reader = || BlockConfig { read_only: true, ..config(&path) };
+
+    let writing = open_one(config(&path)).unwrap();
+    assert!(refusal(config(&path)).contains("in use by"));
+    assert!(refusal(reader()).contains("in use by"));
+    drop(writing);
+
+    let reading = open_one(reader()).unwrap();
+    open_one(reader()).unwrap();
+    assert!(refusal(config(&path)).contains("in use by"));
+    drop(reading);
+    open_one(config(&path)).unwrap();
+}
+
+#[test]
+fn a_read_only_disk_is_not_opened_for_writing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "disk", 4096);
+    let metadata = fs::metadata(&path).unwrap();
+    let file = open_file(&BlockConfig { read_only: true, ..config(&path) }, &metadata).unwrap();
+    let flags = fcntl(&file, FcntlArg::F_GETFL).unwrap();
+    assert_eq!(flags & libc::O_ACCMODE, libc::O_RDONLY);
+}
+
+#[test]
+fn permission_denied_says_what_would_help() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "disk", 4096);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    if nix::unistd::Uid::effective().is_root() {
+        let denied = io::Error::from(ErrorKind::PermissionDenied);
+        assert!(explain(denied, &config(&path)).to_string().contains("add \",ro\""));
+        return; // Root may write to it all the same.
+    }
+    assert!(refusal(config(&path)).contains("add \",ro\""));
+    open_one(BlockConfig { read_only: true, ..config(&path) }).unwrap();
+}
+
+#[test]
+fn direct_io_has_an_alignment_or_is_refused() {
+    // /dev/shm may have it or not, by the kernel's age; /tmp of most hosts has.
+    for place in ["/tmp", "/dev/shm"] {
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let path = file(&directory, "disk", 1 << 20);
+        match open_one(BlockConfig { direct: true, ..config(path) }) {
+            Ok(disk) => {
+                let block = disk.image.block_size();
+                assert!(block.is_power_of_two() && (512..=65536).contains(&block), "{block}");
+            }
+            Err(error) => assert!(format!("{error:#}").contains("leave out \"direct\"")),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Disks that cannot be used are refused before a guest starts, in one line, and
+//! the terminal is not touched.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tests::files::Scratch;
+use tests::{End, Launch};
+
+use super::probe;
+
+fn image(scratch: &Scratch, name: &str) -> PathBuf {
+    let path = scratch.path().join(name);
+    File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    path
+}
+
+fn with_disk(launch: Launch, path: &Path, options: &str) -> Launch {
+    launch.option(&format!("--block={}{options}", path.display()))
+}
+
+/// It ends by itself, at once, with one line on stderr that contains `words`.
+fn refuses(launch: &Launch, words: &str) {
+    let mut running = launch.on_terminal();
+    assert_eq!(running.wait(), End::Status(1));
+    let said = running.stderr();
+    assert!(said.starts_with("lguest: disk ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains(words), "{said:?} does not contain {words:?}");
+    assert_eq!(running.text(), "");
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn what_is_no_disk() {
+    let scratch = Scratch::new();
+    let launch = || probe("poweroff");
+    let missing = scratch.path().join("missing");
+    refuses(&with_disk(launch(), &missing, ""), "missing: no such file");
+    refuses(&with_disk(launch(), scratch.path(), ""), "it is a directory");
+    refuses(&with_disk(launch(), Path::new("/dev/null"), ""), "neither a file nor a block device");
+    refuses(&with_disk(launch(), &scratch.file("empty", ""), ""), "it is empty");
+    refuses(&with_disk(launch(), &scratch.file("short", "short"), ",ro"), "smaller than a block");
+    let twice = image(&scratch, "twice");
+    refuses(&with_disk(with_disk(launch(), &twice, ""), &twice, ",ro"), "it is given twice");
+}
+
+#[test]
+fn an_option_that_there_is_not() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk");
+    let mut running = with_disk(probe("poweroff"), &disk, ",rw").on_terminal();
+    assert_eq!(running.wait(), End::Status(2));
+    let said = running.stderr();
+    assert!(said.contains("no option \"rw\"") && said.contains("--block"), "{said}");
+    running.assert_terminal_restored();
+}
+
+#[test]
+fn what_is_no_whole_sector_is_told_of() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", [0; 1000]);
+    let mut running = with_disk(probe("poweroff"), &disk, "").on_terminal();
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.stderr().contains("its last 488 bytes"), "{}", running.stderr());
+}
+
+#[test]
+fn one_that_another_guest_uses_and_which_guest_that_is() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk");
+    let mut first = with_disk(probe("console"), &disk, "").on_terminal();
+    first.expect("hello");
+    let who = format!("disk: it is in use by pid {} (lguest)", first.process().0);
+    refuses(&with_disk(probe("poweroff"), &disk, ""), &who);
+    refuses(&with_disk(probe("poweroff"), &disk, ",ro"), &who);
+
+    // The lock goes with the process, whatever ends it.
+    first.process().signal(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(first.wait(), End::Killed(9));
+    assert_eq!(with_disk(probe("poweroff"), &disk, "").piped().wait(), End::Status(0));
+}
+
+#[test]
+fn readers_share_a_disk_that_nobody_writes() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk");
+    let mut first = with_disk(probe("console"), &disk, ",ro").on_terminal();
+    first.expect("hello");
+    assert_eq!(with_disk(probe("poweroff"), &disk, ",ro").piped().wait(), End::Status(0));
+    refuses(&with_disk(probe("poweroff"), &disk, ""), "it is in use by pid");
+}
+
+#[test]
+fn a_guest_that_does_not_look_at_its_disk_leaves_it_alone() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", [0x5a; 4096]);
+    let launch = with_disk(probe("poweroff"), &disk, ",queues=5,serial=abc,sync=off");
+    assert_eq!(launch.option("--rng").piped().wait(), End::Status(0));
+    assert!(fs::read(&disk).unwrap() == [0x5a; 4096]);
+}
