@@ -1,5 +1,6 @@
 //! Tests that boot Linux.
 
+mod block;
 mod bytes;
 mod cpus;
 mod ends;
@@ -9,6 +10,7 @@ mod leaks;
 mod memory;
 mod queues;
 mod refusals;
+mod rng;
 mod shell;
 mod stdin;
 mod stdout;

@@ -1,0 +1,91 @@
+//! What the host does to a disk, or to the launcher while it writes to one.
+
+use nix::sys::signal::Signal;
+use tests::{Pty, program};
+
+use super::*;
+
+/// Launchers killed in the middle of writing.
+const KILLS: u32 = 4;
+
+#[test]
+fn what_was_synced_is_there_after_a_kill() {
+    let scratch = Scratch::new();
+    let disk = ext4(&scratch, "disk", 128 * MIB, &[]);
+    for round in 1..=KILLS {
+        let mut guest = boot(&disk, "");
+        guest.run("mount -t ext4 /dev/vda /mnt");
+        // On ext4, syncing a new file makes its name stable, too.
+        let write = "seq $n 3000 | dd of=/mnt/$r-$n conv=fsync 2> /dev/null";
+        let body = format!("{write} && echo safe $r-$n.");
+        guest.type_line(&format!("r={round}; n=1; while :; do {body}; n=$((n + 1)); done"));
+        let last = 3 * round;
+        guest.expect(&format!("safe {round}-{last}.\r\n"));
+        guest.process().signal(Signal::SIGKILL);
+        assert_eq!(guest.wait(), End::Killed(9));
+
+        assert_clean(&disk);
+        for number in 1..=last {
+            let wanted: String = (number..=3000).map(|line| format!("{line}\n")).collect();
+            assert!(file_in(&disk, &format!("/{round}-{number}")) == wanted, "{round}-{number}");
+        }
+    }
+}
+
+/// The launcher in a mount namespace of its own, with 24 MiB of disk space under
+/// /mnt, of which a file called filler takes half.
+fn on_a_small_disk(setup: &str, launch: &Launch) -> Guest {
+    let script = format!(
+        "mount -t tmpfs -o size=24m tmpfs /mnt && cd /mnt && {setup} && \
+         head -c 12m /dev/zero > filler && exec {}",
+        launch.shell_line()
+    );
+    let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script];
+    Guest::of(program(&words, Path::new("/"), Pty::new(30, 100)))
+}
+
+#[test]
+fn a_full_disk_is_an_error_to_the_guest_until_there_is_room() {
+    let launch = Launch::linux().option("--block=/mnt/disk").option("--block=/mnt/limited");
+    // The second is within a limit on the size of files, in blocks of 512 bytes.
+    let setup = "truncate -s 64M disk limited && ulimit -f 65536";
+    let mut guest = on_a_small_disk(setup, &launch);
+    let write = |disk: &str, seek: u32, count: u32| {
+        let place = format!("bs=1M seek={seek} count={count} conv=fsync");
+        format!("dd if=/dev/urandom of=/dev/{disk} {place} 2> /dev/null")
+    };
+
+    guest.run(&write("vda", 0, 4));
+    guest.run(&format!("! {}", write("vda", 4, 20)));
+    guest.expect_stderr("disk /mnt/disk: writing: No space left on device");
+    guest.run("dd if=/dev/vda of=/dev/null bs=1M count=4 2> /dev/null");
+
+    let filler = guest.process().file("root/mnt/filler");
+    fs::remove_file(filler).unwrap();
+    guest.run(&write("vda", 4, 8));
+
+    // SIGXFSZ would have been the end.
+    guest.run(&format!("! {}", write("vdb", 40, 1)));
+    guest.expect_stderr("disk /mnt/limited: writing: File too large");
+    guest.run(&write("vdb", 1, 1));
+    assert_eq!(guest.power_off(), End::Status(0));
+    assert_eq!(guest.stderr().lines().count(), 2, "{}", guest.stderr());
+}
+
+#[test]
+fn a_file_that_is_truncated_is_an_error_to_the_guest() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", vec![b'x'; 16 << 20]);
+    let mut guest = boot(&disk, "");
+    File::options().write(true).open(&disk).unwrap().set_len(8 << 20).unwrap();
+
+    let read =
+        |skip: u32| format!("dd if=/dev/vda of=/dev/null bs=1M skip={skip} count=1 2> /dev/null");
+    guest.run(&read(7));
+    guest.run(&format!("! {}", read(8)));
+    guest.run(&read(3));
+    guest.run("dd if=/dev/zero of=/dev/vda bs=1M seek=12 count=4 conv=fsync 2> /dev/null");
+    assert_eq!(fs::metadata(&disk).unwrap().len(), 16 << 20);
+    assert_eq!(guest.power_off(), End::Status(0));
+    assert!(guest.stderr().contains("the file is shorter than it was"), "{}", guest.stderr());
+}

@@ -1,0 +1,153 @@
+//! A flush is answered when the data are stable, and not before.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tests::{Process, until};
+
+use super::*;
+
+/// strace, on a running launcher.
+struct Strace {
+    child: Child,
+    trace: PathBuf,
+}
+
+impl Strace {
+    /// From here on, as these expressions say.
+    fn attach(process: Process, scratch: &Scratch, expressions: &[&str]) -> Self {
+        let trace = scratch.path().join("trace");
+        let mut command = Command::new("strace");
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        command.args(["-f", "-o"]).arg(&trace).args(["-p", &process.0.to_string()]);
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let tracer = child.id().to_string();
+        let traced = || {
+            let tasks = fs::read_dir(process.file("task")).ok()?;
+            let all = tasks.flatten().all(|task| {
+                let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+                status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
+            });
+            all.then_some(())
+        };
+        until("strace is attached", traced);
+        Self { child, trace }
+    }
+
+    /// Up to here; the system calls of one thread.
+    fn detach(mut self, thread: i32) -> Vec<String> {
+        let tracer = Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(tracer, Signal::SIGINT).unwrap();
+        self.child.wait().unwrap();
+        let trace = fs::read_to_string(&self.trace).unwrap();
+        let thread = thread.to_string();
+        let calls = trace.lines().filter_map(|line| line.split_once(' '));
+        calls.filter(|(id, _)| **id == thread).map(|(_, call)| call.trim().to_string()).collect()
+    }
+}
+
+/// Where in the list a call begins or, after another thread's, goes on.
+fn position(calls: &[String], begins: &str, from: usize) -> usize {
+    let found = calls.iter().skip(from).position(|call| call.starts_with(begins));
+    from + found.unwrap_or_else(|| panic!("no {begins} from {from} on in {calls:#?}"))
+}
+
+const WRITE: &str = "dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync 2> /dev/null";
+
+#[test]
+fn a_flush_waits_for_fdatasync_and_has_its_result() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk", 16 * MIB);
+    let mut guest = boot(&disk, "");
+    guest.run(WRITE);
+    let process = guest.process();
+    let thread = process.thread("blk0-q0").unwrap().id;
+    let calls = "trace=pwritev,fdatasync,write";
+
+    let strace = Strace::attach(process, &scratch, &[calls]);
+    guest.run(WRITE);
+    let seen = strace.detach(thread);
+    // write(2) is the interrupt, by which the driver hears of the answer.
+    let written = position(&seen, "pwritev(", 0);
+    let synced = position(&seen, "fdatasync(", written + 1);
+    assert!(
+        seen.iter().any(|call| call.contains("fdatasync") && call.ends_with("= 0")),
+        "{seen:#?}"
+    );
+    position(&seen, "write(", synced + 1);
+
+    let strace = Strace::attach(process, &scratch, &[calls, "inject=fdatasync:delay_exit=4000000"]);
+    let time = "date +%s";
+    let took = guest.run(&format!("a=$({time}); {WRITE}; b=$({time}); echo $((b - a))"));
+    strace.detach(thread);
+    // The guest's clock counts whole seconds.
+    assert!(took.parse::<u32>().unwrap() >= 3, "{took} s");
+
+    let strace = Strace::attach(process, &scratch, &[calls, "inject=fdatasync:error=EIO"]);
+    guest.run(&format!("! {WRITE}"));
+    strace.detach(thread);
+    guest.expect_stderr("flushing: Input/output error");
+    // What was written before may be lost, so no flush can succeed.
+    guest.run(&format!("! {WRITE}"));
+    assert_eq!(guest.power_off(), End::Status(0));
+}
+
+#[test]
+fn without_sync_there_is_no_fdatasync() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk", 16 * MIB);
+    let mut guest = boot(&disk, ",sync=off");
+    let thread = guest.process().thread("blk0-q0").unwrap().id;
+
+    let strace = Strace::attach(
+        guest.process(),
+        &scratch,
+        &["trace=pwritev,fdatasync,fsync,sync_file_range"],
+    );
+    guest.run(WRITE);
+    let seen = strace.detach(thread);
+
+    position(&seen, "pwritev(", 0);
+    assert!(!seen.iter().any(|call| call.contains("sync")), "{seen:#?}");
+    assert_eq!(
+        guest.run("cat /sys/block/vda/cache_type /sys/block/vda/queue/write_cache"),
+        "write back\nwrite back"
+    );
+}
+
+/// A signal may come at any time, and is not the disk's fault.
+#[test]
+fn calls_that_are_interrupted_are_made_again() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk", 16 * MIB);
+    let mut guest = boot(&disk, "");
+    let thread = guest.process().thread("blk0-q0").unwrap().id;
+
+    let calls = "preadv,pwritev,fdatasync,fallocate";
+    let (trace, inject) =
+        (format!("trace={calls}"), format!("inject={calls}:error=EINTR:when=1+2"));
+    let strace = Strace::attach(guest.process(), &scratch, &[&trace, &inject]);
+    guest.run("yes again | dd of=/dev/vda bs=1M count=8 iflag=fullblock conv=fsync 2> /dev/null");
+    guest.run("echo 3 > /proc/sys/vm/drop_caches; yes again | head -c 8388608 | cmp -n 8388608 - /dev/vda");
+    guest.run("blkdiscard -o 0 -l 4194304 /dev/vda");
+    let seen = strace.detach(thread);
+
+    for call in ["preadv(", "pwritev(", "fdatasync(", "fallocate("] {
+        let interrupted = |seen: &&String| seen.starts_with(call) && seen.contains("EINTR");
+        assert!(
+            seen.iter().any(|seen| interrupted(&seen)),
+            "{call} was not interrupted: {seen:#?}"
+        );
+    }
+    assert!(
+        fs::read(&disk).unwrap()[4 << 20..8 << 20]
+            == "again\n".repeat(2 << 20).as_bytes()[4 << 20..8 << 20]
+    );
+    assert_eq!(guest.power_off(), End::Status(0));
+    assert_eq!(guest.stderr(), "");
+}
