@@ -1,7 +1,7 @@
 //! The block device (virtio 1.2, 5.2): a disk whose contents are an [`Image`].
 //! Each of its queues has a thread, and each thread does what a request says
 //! with one call of the host where it can, straight in guest memory. What a
-//! request says is read in [`command`], what becomes of the file in [`image`].
+//! request says is read in `block/command.rs`, what becomes of the file in [`Image`].
 
 mod command;
 mod image;

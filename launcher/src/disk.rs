@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use devices::block::{Block, Image, SECTOR};
+use devices::block::{Block, Image};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
@@ -20,6 +20,9 @@ use crate::sys;
 
 /// More queues than this gain nothing, unless the user thinks so.
 const QUEUES: u16 = 8;
+
+/// Linux takes no disk whose blocks are larger than a page.
+const LARGEST_BLOCK: u32 = 4096;
 
 /// One disk of the guest.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ fn open(config: &BlockConfig, name: &str, known: &[Identity]) -> Result<(Image, 
     ensure!(image.length() > 0, "it is smaller than a block of {} bytes", image.block_size());
     let rest = length - image.length();
     if rest > 0 {
-        let block = u64::from(image.block_size()).max(SECTOR);
+        let block = image.block_size();
         log::warn!(
             "{name}: its last {rest} bytes are no block of {block}: the guest has no use of them"
         );
@@ -170,15 +173,21 @@ fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> R
 /// What direct I/O wants to be aligned to.
 fn direct_alignment(file: &File, metadata: &Metadata) -> Result<u32> {
     let told = sys::direct_alignment(file).context("asking for its alignment")?;
-    match told {
-        Some(0) => bail!("its file system has no direct I/O: leave out \"direct\""),
-        Some(alignment) => Ok(alignment),
+    let alignment = match told {
+        Some(alignment) => alignment,
         // Kernels before 6.1, and file systems that do not tell.
         None if metadata.file_type().is_block_device() => {
-            sys::logical_block_size(file).context("asking for its block size")
+            sys::logical_block_size(file).context("asking for its block size")?
         }
-        None => Ok(4096),
-    }
+        None => LARGEST_BLOCK,
+    };
+    ensure!(alignment > 0, "its file system has no direct I/O: leave out \"direct\"");
+    ensure!(
+        alignment <= LARGEST_BLOCK,
+        "it has direct I/O in blocks of {alignment} bytes only, and guests take {LARGEST_BLOCK} \
+         at most: leave out \"direct\""
+    );
+    Ok(alignment)
 }
 
 /// The source of `--rng`.

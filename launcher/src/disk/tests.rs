@@ -124,7 +124,7 @@ fn direct_io_has_an_alignment_or_is_refused() {
         match open_one(BlockConfig { direct: true, ..config(path) }) {
             Ok(disk) => {
                 let block = disk.image.block_size();
-                assert!(block.is_power_of_two() && (512..=65536).contains(&block), "{block}");
+                assert!(block.is_power_of_two() && (512..=4096).contains(&block), "{block}");
             }
             Err(error) => assert!(format!("{error:#}").contains("leave out \"direct\"")),
         }
