@@ -70,10 +70,26 @@ pub trait Service: Send {
         None
     }
 
+    /// For a queue whose input comes in pieces that may need several chains:
+    /// `serve` is given as many as the largest piece needs, or as there are
+    /// when a piece has come. It takes one piece, and those it filled go back.
+    fn gathers(&self) -> Option<Input<'_>> {
+        None
+    }
+
     /// Whether serving this request may take its time: it waits for the world
     /// outside (a tap, a keyboard), or for a slow disk. The guest then hears of
     /// every request finished so far before this one is begun.
     fn waits(&self, _request: &Request<'_>) -> bool {
         false
     }
+}
+
+/// Where a queue's input comes from, see [`Service::gathers`].
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// Bytes in the largest piece.
+    pub largest: u32,
+    /// What it is read from.
+    pub from: BorrowedFd<'a>,
 }

@@ -23,6 +23,7 @@ use crate::request::Request;
 use crate::sys;
 
 mod chain;
+mod gather;
 mod knock;
 
 /// Feature bits that the queue itself brings to every device.
@@ -122,8 +123,9 @@ impl Virtqueue {
         self.position
     }
 
-    /// The next request; sleeps on the doorbell while there is none. Since it
-    /// is about to sleep, now is a good time to tell the guest what was used.
+    /// The next request, unless `request` still has chains; sleeps on the
+    /// doorbell while there is none. Since it is about to sleep, now is a good
+    /// time to tell the guest what was used.
     ///
     /// # Errors
     /// The guest's errors, or [`ServeError::Interrupted`] once `stop` is set.
@@ -133,7 +135,7 @@ impl Virtqueue {
         request: &mut Request<'m>,
         stop: &AtomicBool,
     ) -> Result<(), ServeError> {
-        while !self.pop(memory, request)? {
+        while request.chains() == 0 && !self.pop(memory, request)? {
             self.signal(memory)?;
             if !self.ask_for_notification(memory)? {
                 self.sleep(stop)?;
@@ -164,13 +166,24 @@ impl Virtqueue {
         memory: &'m Memory,
         request: &mut Request<'m>,
     ) -> Result<bool, GuestError> {
+        request.clear();
+        self.pop_more(memory, request)
+    }
+
+    /// Add the next chain of the avail ring to `request`, if there is one.
+    fn pop_more<'m>(
+        &mut self,
+        memory: &'m Memory,
+        request: &mut Request<'m>,
+    ) -> Result<bool, GuestError> {
         if self.available(memory)? == 0 {
             return Ok(false);
         }
         let next = self.position.next_avail;
         let entry = self.layout.avail + ENTRIES + 2 * self.slot(next);
         let head = self.load(memory, entry, Ordering::Relaxed)?;
-        chain::walk(memory, &self.layout, self.indirect, head, request)?;
+        let walked = chain::walk(memory, &self.layout, self.indirect, head, request);
+        walked.inspect_err(|_| request.forget_chain())?;
         self.position.next_avail = next.wrapping_add(1);
         Ok(true)
     }
@@ -185,28 +198,39 @@ impl Virtqueue {
         }
     }
 
-    /// Put back the request taken last: it is found again after a restart from
-    /// [`Self::position`].
-    pub fn undo_pop(&mut self) {
-        self.position.next_avail = self.position.next_avail.wrapping_sub(1);
+    /// Put back what was taken and not used: it is found again after a restart
+    /// from [`Self::position`].
+    pub fn put_back(&mut self, request: &mut Request<'_>) {
+        // No more than entries in the ring, see `gather`.
+        let count = u16::try_from(request.chains()).unwrap_or(u16::MAX);
+        self.position.next_avail = self.position.next_avail.wrapping_sub(count);
+        request.clear();
     }
 
-    /// Hand a request back to the driver (2.7.8.2). It is told by
-    /// [`Self::signal`], at the latest when the whole ring has been used.
+    /// Hand what has been filled of a request back to the driver (2.7.8.2), all
+    /// at once: it never sees a part of what belongs together (5.1.6.4). It is
+    /// told by [`Self::signal`], at the latest when the whole ring has been used.
     ///
     /// # Errors
     /// None once the layout has been checked.
-    pub fn add_used(&mut self, memory: &Memory, request: &Request<'_>) -> Result<(), GuestError> {
-        let index = self.position.next_used;
-        let entry = self.layout.used + ENTRIES + 8 * self.slot(index);
-        let element = [u32::from(request.head).to_le(), request.to_guest.done().to_le()];
+    pub fn add_used(
+        &mut self,
+        memory: &Memory,
+        request: &mut Request<'_>,
+    ) -> Result<(), GuestError> {
         let ring = |_| GuestError::Ring { ring: "used ring", address: self.layout.used };
-        memory.write_obj(element, GuestAddress(entry)).map_err(ring)?;
-        let next = index.wrapping_add(1);
-        // Release: the element, and what the service wrote, are seen before the index.
+        let mut next = self.position.next_used;
+        for (head, length) in request.used() {
+            let entry = self.layout.used + ENTRIES + 8 * self.slot(next);
+            let element = [u32::from(head).to_le(), length.to_le()];
+            memory.write_obj(element, GuestAddress(entry)).map_err(ring)?;
+            next = next.wrapping_add(1);
+        }
+        // Release: the elements, and what the service wrote, are seen before the index.
         let address = GuestAddress(self.layout.used + INDEX);
         memory.store(next.to_le(), address, Ordering::Release).map_err(ring)?;
         self.position.next_used = next;
+        request.retire();
         // A driver that polls may never let us sleep; if the index lapped
         // `signalled`, the interrupt that it asks for later would be lost.
         if next.wrapping_sub(self.signalled) >= self.layout.size {

@@ -111,7 +111,7 @@ fn open(
     Ok(())
 }
 
-/// The life of a queue thread: everything that a device need not think about.
+/// The life of a queue thread, at whose end nothing is taken and not used.
 fn serve_queue(
     memory: &Memory,
     queue: &mut Virtqueue,
@@ -119,22 +119,34 @@ fn serve_queue(
     stop: &AtomicBool,
 ) -> Result<(), ServeError> {
     let mut request = Request::default();
+    let end = serve_requests(memory, queue, &mut request, service, stop);
+    queue.put_back(&mut request);
+    end
+}
+
+/// Everything that a device need not think about.
+fn serve_requests<'m>(
+    memory: &'m Memory,
+    queue: &mut Virtqueue,
+    request: &mut Request<'m>,
+    service: &mut dyn Service,
+    stop: &AtomicBool,
+) -> Result<(), ServeError> {
     while !stop.load(Ordering::Acquire) {
-        queue.wait_for_request(memory, &mut request, stop)?;
-        if service.waits(&request) {
+        queue.wait_for_request(memory, request, stop)?;
+        if service.waits(request) {
             queue.signal(memory)?;
         }
-        while let Err(error) = service.serve(&mut request) {
-            match error {
-                ServeError::Interrupted if stop.load(Ordering::Acquire) => {
-                    queue.undo_pop();
-                    return Ok(());
-                }
-                ServeError::Interrupted => {}
-                other => return Err(other),
-            }
+        let gathered = match service.gathers() {
+            Some(input) => queue.gather(memory, request, &input),
+            None => Ok(()),
+        };
+        match gathered.and_then(|()| service.serve(request)) {
+            Ok(()) => {}
+            Err(ServeError::Interrupted) => continue,
+            Err(other) => return Err(other),
         }
-        queue.add_used(memory, &request)?;
+        queue.add_used(memory, request)?;
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! One request of the driver: a descriptor chain, checked and copied once by
 //! [`crate::queue`], as two streams of bytes. A [`crate::device::Service`]
-//! reads the one and fills the other and never sees a descriptor.
+//! reads the one and fills the other and never sees a descriptor. Where input
+//! comes in pieces that may be larger than a buffer (frames), a request is a
+//! window over as many chains as the largest piece needs; those that were
+//! filled go back to the driver together, the others stay for the next piece.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,18 +17,107 @@ use crate::sys::{self, Segment};
 /// so that serving one allocates nothing.
 #[derive(Debug, Default)]
 pub struct Request<'m> {
-    pub(crate) head: u16,
+    /// In the order in which the driver made them available.
+    chains: Vec<Chain>,
     /// Bytes that the driver hands over (device-readable).
     pub from_guest: Buffers<'m>,
     /// Room for the answer (device-writable).
     pub to_guest: Buffers<'m>,
 }
 
-impl Request<'_> {
-    pub(crate) fn clear(&mut self, head: u16) {
-        self.head = head;
+/// One descriptor chain of a request: its first descriptor, and its bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chain {
+    head: u16,
+    from_guest: u32,
+    to_guest: u32,
+}
+
+impl<'m> Request<'m> {
+    pub(crate) fn clear(&mut self) {
+        self.chains.clear();
         self.from_guest.clear();
         self.to_guest.clear();
+    }
+
+    /// How many chains it has.
+    pub(crate) fn chains(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// What is pushed from now on belongs to this chain.
+    pub(crate) fn begin_chain(&mut self, head: u16) {
+        self.chains.push(Chain { head, ..Chain::default() });
+    }
+
+    /// The chain begun last is not one that can be served.
+    pub(crate) fn forget_chain(&mut self) {
+        self.chains.pop();
+    }
+
+    /// One more buffer of the chain begun last.
+    pub(crate) fn push(
+        &mut self,
+        slice: &VolatileSlice<'m, ()>,
+        to_guest: bool,
+    ) -> Result<(), GuestError> {
+        let Some(chain) = self.chains.last_mut() else { return Ok(()) };
+        let length = u32::try_from(slice.len()).map_err(|_| GuestError::ChainTooLarge)?;
+        // 2.7.5.2 counts both directions.
+        let total = u64::from(chain.from_guest) + u64::from(chain.to_guest) + u64::from(length);
+        if total > u64::from(u32::MAX) {
+            return Err(GuestError::ChainTooLarge);
+        }
+        if to_guest {
+            chain.to_guest += length;
+            self.to_guest.push(slice);
+        } else {
+            chain.from_guest += length;
+            self.from_guest.push(slice);
+        }
+        Ok(())
+    }
+
+    /// Whether the chain begun last has room for an answer.
+    pub(crate) fn chain_has_room(&self) -> bool {
+        self.chains.last().is_some_and(|chain| chain.to_guest != 0)
+    }
+
+    /// How many chains an answer of `bytes` takes, at least one: what goes back
+    /// to the driver together.
+    #[must_use]
+    pub fn chains_for(&self, bytes: u32) -> usize {
+        let mut left = bytes;
+        let full = self.chains.iter().take_while(|chain| {
+            let more = left > chain.to_guest;
+            left = left.saturating_sub(chain.to_guest);
+            more
+        });
+        (full.count() + 1).min(self.chains.len())
+    }
+
+    /// What the used ring gets: the heads of the chains that were filled, and
+    /// how far each was.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (u16, u32)> {
+        let mut left = self.to_guest.done();
+        let used = self.chains.iter().take(self.chains_for(left));
+        used.map(move |chain| {
+            let length = left.min(chain.to_guest);
+            left -= length;
+            (chain.head, length)
+        })
+    }
+
+    /// Those chains have gone back to the driver.
+    pub(crate) fn retire(&mut self) {
+        let count = self.chains_for(self.to_guest.done());
+        let (mut from_guest, mut to_guest) = (0, 0);
+        for chain in self.chains.drain(..count) {
+            from_guest += u64::from(chain.from_guest);
+            to_guest += u64::from(chain.to_guest);
+        }
+        self.from_guest.retire(from_guest);
+        self.to_guest.retire(to_guest);
     }
 
     /// For queues that only take: there is nowhere to put an answer.
@@ -58,8 +150,8 @@ pub struct Buffers<'m> {
     /// Segments before this one are done with.
     first: usize,
     /// Bytes in all when the driver made them available.
-    offered: u32,
-    done: u32,
+    offered: u64,
+    done: u64,
     /// The very last byte, if it has been set aside.
     last: Option<Segment<'m>>,
 }
@@ -71,23 +163,36 @@ impl<'m> Buffers<'m> {
         (self.first, self.offered, self.done) = (0, 0, 0);
     }
 
+    /// The first `bytes` have gone back to the driver, whatever was done with them.
+    fn retire(&mut self, bytes: u64) {
+        let rest = bytes.saturating_sub(self.done);
+        self.consume(usize::try_from(rest).unwrap_or(usize::MAX));
+        self.segments.drain(..self.first);
+        (self.first, self.done) = (0, 0);
+        self.offered = self.offered.saturating_sub(bytes);
+    }
+
     /// Whether the driver gave anything at all.
     pub(crate) fn offered(&self) -> bool {
         self.offered != 0
     }
 
     /// One more buffer at the end.
-    pub(crate) fn push(&mut self, slice: &VolatileSlice<'m, ()>) -> Result<(), GuestError> {
-        let length = u32::try_from(slice.len()).map_err(|_| GuestError::ChainTooLarge)?;
-        self.offered = self.offered.checked_add(length).ok_or(GuestError::ChainTooLarge)?;
+    fn push(&mut self, slice: &VolatileSlice<'m, ()>) {
+        self.offered += slice.len() as u64;
         self.segments.push(Segment::new(slice));
-        Ok(())
     }
 
-    /// Bytes not yet read or written.
+    /// Whether one system call could take no more buffers than there are.
+    pub(crate) fn fills_a_call(&self) -> bool {
+        self.left().len() >= sys::MOST_SEGMENTS
+    }
+
+    /// Bytes not yet read or written; of a window of several chains that has
+    /// more than 4 GiB, that many.
     #[must_use]
     pub fn len(&self) -> u32 {
-        self.offered - self.done
+        u32::try_from(self.offered - self.done).unwrap_or(u32::MAX)
     }
 
     /// Whether all has been read or written.
@@ -99,7 +204,7 @@ impl<'m> Buffers<'m> {
     /// Bytes read or written so far; of `to_guest`, the length for the used ring.
     #[must_use]
     pub fn done(&self) -> u32 {
-        self.done
+        u32::try_from(self.done).unwrap_or(u32::MAX)
     }
 
     /// One writev(2) of everything left; what was written is consumed.
@@ -201,6 +306,47 @@ impl<'m> Buffers<'m> {
         }
     }
 
+    /// One writev(2) of everything left as one datagram, which is not consumed.
+    ///
+    /// # Errors
+    /// Those of writev(2), and [`io::ErrorKind::InvalidInput`] for one in more
+    /// pieces than the kernel takes.
+    pub fn send_to(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        if self.left().len() > sys::MOST_SEGMENTS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        sys::writev(fd, self.left())
+    }
+
+    /// One readv(2) of one datagram into the room left, which is not consumed
+    /// yet. None if there was not enough: the datagram is lost then.
+    ///
+    /// # Errors
+    /// Those of readv(2).
+    pub fn receive_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+        sys::receive(fd, &mut self.segments, self.first)
+    }
+
+    /// Copy `bytes` over what lies `offset` bytes ahead, without consuming it;
+    /// how many found room.
+    pub fn overwrite(&self, offset: usize, bytes: &[u8]) -> usize {
+        let (mut skip, mut taken) = (offset, 0);
+        for segment in self.left() {
+            let room = segment.len().saturating_sub(skip);
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let part = rest.get(..room.min(rest.len())).unwrap_or_default();
+            if !part.is_empty() && segment.slice().write_slice(part, skip).is_err() {
+                break;
+            }
+            taken += part.len();
+            skip = skip.saturating_sub(segment.len());
+            if taken == bytes.len() {
+                break;
+            }
+        }
+        taken
+    }
+
     /// Copy what comes next into `bytes` without consuming it; how many there were.
     pub fn peek(&self, bytes: &mut [u8]) -> usize {
         let mut filled = 0;
@@ -236,7 +382,7 @@ impl<'m> Buffers<'m> {
             segment.truncate(room);
             room -= segment.len();
         }
-        self.offered = self.offered.min(self.done.saturating_add(length));
+        self.offered = self.offered.min(self.done.saturating_add(length.into()));
     }
 
     /// Leave out the next `count` bytes.
@@ -246,7 +392,7 @@ impl<'m> Buffers<'m> {
             let step = count.min(segment.len());
             segment.advance(step);
             count -= step;
-            self.done += u32::try_from(step).unwrap_or(u32::MAX);
+            self.done += step as u64;
             if segment.len() != 0 {
                 break;
             }

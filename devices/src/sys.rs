@@ -73,6 +73,9 @@ impl<'m> Segment<'m> {
 /// The kernel takes no more segments in one call.
 const IOV_MAX: usize = libc::UIO_MAXIOV.unsigned_abs() as usize;
 
+/// As many go in one call that sends or receives a datagram.
+pub(crate) const MOST_SEGMENTS: usize = IOV_MAX - 1;
+
 fn iovec_count(segments: &[Segment<'_>]) -> libc::c_int {
     libc::c_int::try_from(segments.len().min(IOV_MAX)).unwrap_or(libc::UIO_MAXIOV)
 }
@@ -87,6 +90,25 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, segments: &mut [Segment<'_>]) -> io::Res
     // SAFETY: `Segment` is a transparent iovec; each covers guest memory that
     // outlives the borrow and that no Rust reference points into.
     result(unsafe { libc::readv(fd.as_raw_fd(), segments.as_ptr().cast(), count) })
+}
+
+/// One readv(2) of a datagram into the segments from `first` on. None if it did
+/// not fit: the kernel does not say so, therefore there is one byte more than
+/// the guest has room for.
+pub(crate) fn receive(
+    fd: BorrowedFd<'_>,
+    segments: &mut Vec<Segment<'_>>,
+    first: usize,
+) -> io::Result<Option<usize>> {
+    let mut spill = 0_u8;
+    let iovec = libc::iovec { iov_base: (&raw mut spill).cast(), iov_len: 1 };
+    let end = segments.len().min(first.saturating_add(MOST_SEGMENTS));
+    segments.insert(end, Segment { iovec, memory: PhantomData });
+    // `spill` is the last segment that the call is given, and outlives it.
+    let result = readv(fd, segments.get_mut(first..=end).unwrap_or_default());
+    segments.remove(end);
+    let room: usize = segments.get(first..end).unwrap_or_default().iter().map(Segment::len).sum();
+    result.map(|count| Some(count).filter(|count| *count <= room))
 }
 
 /// One writev(2) straight from guest memory.

@@ -10,7 +10,7 @@ use crate::Memory;
 use crate::error::GuestError;
 use crate::request::Request;
 
-/// Collect the chain that starts at `head` into `request`.
+/// Add the chain that starts at `head` to `request`.
 pub(super) fn walk<'m>(
     memory: &'m Memory,
     layout: &QueueLayout,
@@ -18,7 +18,7 @@ pub(super) fn walk<'m>(
     head: u16,
     request: &mut Request<'m>,
 ) -> Result<(), GuestError> {
-    request.clear(head);
+    request.begin_chain(head);
     let queue = Table { address: layout.descriptors, size: layout.size };
     let mut last = walk_table(memory, &queue, head, request)?;
     if last.has(VRING_DESC_F_INDIRECT) {
@@ -65,20 +65,16 @@ fn add_buffer<'m>(
 ) -> Result<(), GuestError> {
     let Descriptor { address, length, .. } = descriptor;
     let to_guest = descriptor.has(VRING_DESC_F_WRITE);
-    if !to_guest && request.to_guest.offered() {
+    if !to_guest && request.chain_has_room() {
         return Err(GuestError::ReadableAfterWritable);
     }
-    let buffers = if to_guest { &mut request.to_guest } else { &mut request.from_guest };
     if length == 0 {
         return Ok(()); // Wherever it points: nothing is read or written there.
     }
     let outside = |_| GuestError::BufferAddress { address, length };
     let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
     let slice = memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
-    buffers.push(&slice)?;
-    // 2.7.5.2 counts both directions.
-    let total = request.from_guest.len().checked_add(request.to_guest.len());
-    total.map(drop).ok_or(GuestError::ChainTooLarge)
+    request.push(&slice, to_guest)
 }
 
 /// 2.7.5.3: a table of descriptors elsewhere in memory, no longer than the queue.

@@ -6,16 +6,18 @@ use std::os::fd::AsFd;
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
-use super::Buffers;
+use super::{Buffers, Request};
 use crate::Memory;
 use crate::error::GuestError;
 use crate::testing::memory;
+
+mod window;
 
 /// Buffers of these lengths, one after the other in guest memory.
 fn buffers<'m>(memory: &'m Memory, lengths: &[usize]) -> Buffers<'m> {
     let (mut buffers, mut at) = (Buffers::default(), 0x1000);
     for length in lengths {
-        buffers.push(&memory.get_slice(GuestAddress(at), *length).unwrap()).unwrap();
+        buffers.push(&memory.get_slice(GuestAddress(at), *length).unwrap());
         at += u64::try_from(*length).unwrap();
     }
     buffers
@@ -166,14 +168,18 @@ fn a_call_that_fails_consumes_nothing() {
 }
 
 #[test]
-fn more_than_4_gib_are_refused() {
+fn more_than_4_gib_are_refused_in_one_chain_and_taken_in_two() {
     let memory = Memory::from_ranges(&[(GuestAddress(0), 2 << 30)]).unwrap();
     let slice = memory.get_slice(GuestAddress(0), 2 << 30).unwrap();
-    let mut buffers = Buffers::default();
+    let mut request = Request::default();
 
-    buffers.push(&slice).unwrap();
+    request.begin_chain(0);
+    request.push(&slice, true).unwrap();
+    assert_eq!(request.push(&slice, false), Err(GuestError::ChainTooLarge));
+    request.begin_chain(1);
+    request.push(&slice, true).unwrap();
 
-    assert_eq!(buffers.push(&slice), Err(GuestError::ChainTooLarge));
+    assert_eq!(request.to_guest.len(), u32::MAX);
 }
 
 proptest! {

@@ -89,7 +89,7 @@ proptest! {
             let mut bytes = [0; 64];
             request.from_guest.peek(&mut bytes);
             request.to_guest.put(&bytes);
-            prop_assert!(fixture.queue.add_used(&fixture.memory, &request).is_ok());
+            prop_assert!(fixture.queue.add_used(&fixture.memory, &mut request).is_ok());
         }
         prop_assert!(fixture.queue.signal(&fixture.memory).is_ok());
     }
