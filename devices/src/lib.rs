@@ -9,7 +9,7 @@
 //! 3. [`queue_thread`]: the life of a thread that serves one queue.
 //! 4. [`queue`]: the rings; the only place that sleeps for the guest.
 //! 5. [`request`]: one request as two streams of bytes.
-//! 6. [`console`], [`block`], [`rng`]: the devices, which is all that is left to write.
+//! 6. [`console`], [`block`], [`net`], [`rng`]: the devices, which is all that is left to write.
 //! 7. [`interrupt`]: the way back.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
@@ -23,6 +23,7 @@ pub mod error;
 pub mod interrupt;
 pub mod kick;
 mod msix;
+pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod queue_thread;

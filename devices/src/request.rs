@@ -178,7 +178,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// One more buffer at the end.
-    fn push(&mut self, slice: &VolatileSlice<'m, ()>) {
+    pub(crate) fn push(&mut self, slice: &VolatileSlice<'m, ()>) {
         self.offered += slice.len() as u64;
         self.segments.push(Segment::new(slice));
     }

@@ -30,7 +30,7 @@ use pci::{COMMAND, Map, Register, common};
 use ring::{Part, Ring, Used};
 
 /// RAM below the hole ends here.
-pub const RAM_END: u64 = 4 * Ring::BYTES;
+pub const RAM_END: u64 = 8 * Ring::BYTES;
 /// Where the device's BAR lies, in the hole.
 pub const BAR: u32 = 0xc000_0000;
 /// RAM goes on here.

@@ -68,10 +68,10 @@ fn aligned_memory_is_used_as_it_is() {
     let slice = |at, length| {
         vm_memory::GuestMemoryBackend::get_slice(&memory, vm_memory::GuestAddress(at), length)
     };
-    buffers.push(&slice(0x1000, 8192).unwrap()).unwrap();
+    buffers.push(&slice(0x1000, 8192).unwrap());
     assert!(buffers.is_aligned(4096));
-    buffers.push(&slice(0x8000, 512).unwrap()).unwrap();
+    buffers.push(&slice(0x8000, 512).unwrap());
     assert!(buffers.is_aligned(512) && !buffers.is_aligned(4096));
-    buffers.push(&slice(0x9010, 512).unwrap()).unwrap();
+    buffers.push(&slice(0x9010, 512).unwrap());
     assert!(!buffers.is_aligned(512));
 }

@@ -1,0 +1,46 @@
+//! net0-ctl: the control queue (virtio 1.2, 5.1.6.5). It is there for the one
+//! command that several queue pairs need. Made by [`super::Net`].
+
+use std::sync::Arc;
+
+use virtio_bindings::virtio_net::{
+    VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_ERR, VIRTIO_NET_OK,
+};
+
+use super::Interface;
+use crate::device::Service;
+use crate::error::ServeError;
+use crate::request::Request;
+
+pub(super) struct Control {
+    interface: Arc<dyn Interface>,
+    max_pairs: u16,
+}
+
+impl Control {
+    pub(super) fn new(interface: Arc<dyn Interface>, max_pairs: u16) -> Self {
+        Self { interface, max_pairs }
+    }
+
+    /// Whether the command was one that we know, and went well.
+    fn obey(&self, command: &[u8]) -> bool {
+        let [class, number, low, high] = command else { return false };
+        let pairs = u16::from_le_bytes([*low, *high]);
+        u32::from(*class) == VIRTIO_NET_CTRL_MQ
+            && u32::from(*number) == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET
+            && (1..=self.max_pairs).contains(&pairs)
+            && self.interface.set_pairs(pairs).is_ok()
+    }
+}
+
+impl Service for Control {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        // A byte more than the longest command, to see whether there is one.
+        let mut command = [0; 5];
+        let length = request.from_guest.peek(&mut command);
+        let done = self.obey(command.get(..length).unwrap_or_default());
+        let ack = if done { VIRTIO_NET_OK } else { VIRTIO_NET_ERR };
+        request.to_guest.put(&[u8::try_from(ack).unwrap_or(1)]);
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! net0-rx: frames to the guest. The thread sleeps in readv(2) of the tap, with
+//! room in hand for the largest frame. Made by [`super::Net`].
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::{HEADER, LARGEST, Link};
+use crate::device::{Input, Service};
+use crate::error::ServeError;
+use crate::request::Request;
+
+/// Where `flags` and `num_buffers` are in struct virtio_net_hdr.
+const FLAGS: usize = 0;
+const NUM_BUFFERS: usize = 10;
+
+pub(super) struct Receive {
+    pub(super) tap: File,
+    pub(super) link: Arc<Link>,
+    pub(super) pair: usize,
+    /// A frame may lie in several of the driver's buffers (MRG_RXBUF).
+    pub(super) merges: bool,
+    /// The driver understands `flags` (GUEST_CSUM).
+    pub(super) checksums: bool,
+}
+
+impl Receive {
+    /// The interface was deleted. It may come back; that is worth no CPU time.
+    fn wait_for_return(&self, error: Option<&io::Error>) -> ServeError {
+        let name = std::thread::current();
+        let name = name.name().unwrap_or_default();
+        let why = error.map_or_else(|| "closed".to_string(), ToString::to_string);
+        log::info!("{name}: reading frames: {why}; waiting for the interface to come back");
+        match self.link.wait(self.pair) {
+            Ok(()) => ServeError::Interrupted,
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl Service for Receive {
+    /// A frame that finds too little room is lost, as with any network card, and
+    /// the room stays.
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        request.expect_nothing_from_guest()?;
+        if request.to_guest.is_empty() {
+            return Ok(());
+        }
+        let length = match request.to_guest.receive_from(self.tap.as_fd()) {
+            Ok(Some(0)) => return Err(self.wait_for_return(None)),
+            Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
+            Ok(None) => return Err(ServeError::Interrupted),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
+            // EFAULT when it goes while we sleep, EBADFD from then on.
+            Err(error) => return Err(self.wait_for_return(Some(&error))),
+        };
+        if length <= HEADER {
+            return Err(ServeError::Interrupted);
+        }
+        // The tap leaves `num_buffers` to us. Without GUEST_CSUM no flag has a
+        // meaning, though the tap sets DATA_VALID (5.1.6.4.1).
+        let count = u16::try_from(request.chains_for(length)).unwrap_or(u16::MAX);
+        request.to_guest.overwrite(NUM_BUFFERS, &count.to_le_bytes());
+        if !self.checksums {
+            request.to_guest.overwrite(FLAGS, &[0]);
+        }
+        request.to_guest.consume(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
+    fn gathers(&self) -> Option<Input<'_>> {
+        self.merges.then(|| Input { largest: LARGEST, from: self.tap.as_fd() })
+    }
+
+    fn waits(&self, _request: &Request<'_>) -> bool {
+        true
+    }
+}

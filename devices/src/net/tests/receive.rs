@@ -1,0 +1,300 @@
+//! net0-rx.
+
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::testing::ring::Ring;
+use crate::testing::threads::until_asleep;
+
+/// Give the driver's buffers of this length to the device.
+fn offer(guest: &mut FakeGuest, lengths: &[u32]) -> Vec<u16> {
+    let heads = lengths.iter().map(|length| guest.rings[RX].offer(&[ToGuest(*length)])).collect();
+    guest.notify(RX);
+    heads
+}
+
+/// As many as it never lacks room.
+fn plenty(guest: &mut FakeGuest) -> Vec<u16> {
+    offer(guest, &[1536; 50])
+}
+
+/// What came in these buffers, as lengths and bytes.
+fn take(guest: &mut FakeGuest, heads: &[u16]) -> (Vec<u32>, Vec<u8>) {
+    let used: Vec<_> = heads.iter().map(|_| guest.wait_used(RX)).collect();
+    let ids: Vec<_> = heads.iter().map(|head| u32::from(*head)).collect();
+    assert_eq!(used.iter().map(|used| used.id).collect::<Vec<_>>(), ids);
+    let part = |(used, head): (&Used, &u16)| {
+        guest.bytes(RX, *head)[..usize::try_from(used.len).unwrap()].to_vec()
+    };
+    let bytes = used.iter().zip(heads).flat_map(part).collect();
+    (used.iter().map(|used| used.len).collect(), bytes)
+}
+
+#[test]
+fn a_frame_takes_the_buffers_that_it_needs() {
+    let (mut guest, wire) = guest();
+    let heads = plenty(&mut guest);
+
+    for length in [60, 1536, 1537, 3 * 1536, 40] {
+        wire.send(&frame(length)).unwrap();
+    }
+
+    assert_eq!(take(&mut guest, &heads[..1]), (vec![60], received(60, 1)));
+    guest.wait_interrupt(0);
+    assert_eq!(take(&mut guest, &heads[1..2]), (vec![1536], received(1536, 1)));
+    assert_eq!(take(&mut guest, &heads[2..4]), (vec![1536, 1], received(1537, 2)));
+    assert_eq!(take(&mut guest, &heads[4..7]), (vec![1536; 3], received(4608, 3)));
+    assert_eq!(take(&mut guest, &heads[7..8]), (vec![40], received(40, 1)));
+    assert_eq!(guest.rings[RX].take_used(), None);
+}
+
+#[test]
+fn the_largest_frame_and_a_header_cut_into_bytes() {
+    let (mut guest, wire) = guest();
+    let bytes: Vec<_> = [1; 30].into_iter().chain([4096; 17]).collect();
+    let heads = offer(&mut guest, &bytes);
+
+    wire.send(&frame(65_566)).unwrap();
+
+    let (lengths, bytes) = take(&mut guest, &heads[..46]);
+    assert_eq!(lengths.len(), 46);
+    assert!(bytes == received(65_566, 46));
+}
+
+/// Linux gives a frame up whose second buffer is not there when it sees the first.
+#[test]
+fn no_driver_ever_sees_a_part_of_a_frame() {
+    let (mut guest, wire) = guest();
+    plenty(&mut guest);
+    for round in 0..500 {
+        wire.send(&frame(1500 + 700 * (round % 10))).unwrap();
+        let ring = &mut guest.rings[RX];
+        until("a frame", || ring.used_index() != ring.used_seen);
+        let there = ring.used_index().wrapping_sub(ring.used_seen);
+        let head = u16::try_from(ring.take_used().unwrap().id).unwrap();
+        let first = ring.bytes(head);
+        let buffers = u16::from_le_bytes([first[10], first[11]]);
+        assert!(buffers >= 1 && buffers <= there, "{buffers} of {there}");
+        ring.publish(head);
+        for _ in 1..buffers {
+            let used = ring.take_used().unwrap();
+            ring.publish(u16::try_from(used.id).unwrap());
+        }
+        guest.notify(RX);
+    }
+}
+
+#[test]
+fn flags_are_for_those_who_know_them() {
+    let (net, host) = card(1);
+    let mut guest = FakeGuest::found(net);
+    guest.without = 1 << 1;
+    guest.start();
+    let heads = plenty(&mut guest);
+
+    host.wires[0].send(&frame(60)).unwrap();
+
+    let (_, bytes) = take(&mut guest, &heads[..1]);
+    assert_eq!(bytes[..12], *b"\x00234567890\x01\x00");
+}
+
+#[test]
+fn without_mergeable_buffers_each_takes_one_frame() {
+    let (net, host) = card(1);
+    let mut guest = FakeGuest::found(net);
+    guest.without = MRG_RXBUF;
+    guest.start();
+    let heads = offer(&mut guest, &[100, 100, 100]);
+
+    for length in [60, 101, 100, 2000, 70] {
+        host.wires[0].send(&frame(length)).unwrap();
+    }
+
+    assert_eq!(take(&mut guest, &heads[..1]), (vec![60], received(60, 1)));
+    assert_eq!(take(&mut guest, &heads[1..2]), (vec![100], received(100, 1)));
+    assert_eq!(take(&mut guest, &heads[2..]), (vec![70], received(70, 1)));
+}
+
+#[test]
+fn scarce_room_takes_what_fits_and_the_rest_is_lost() {
+    let (mut guest, wire) = guest();
+    let heads = offer(&mut guest, &[50, 50]);
+
+    for length in [101, 5000, 100, 60] {
+        wire.send(&frame(length)).unwrap();
+    }
+
+    assert_eq!(take(&mut guest, &heads), (vec![50, 50], received(100, 2)));
+    // The last one waits for room.
+    let heads = offer(&mut guest, &[1000]);
+    assert_eq!(take(&mut guest, &heads), (vec![60], received(60, 1)));
+}
+
+#[test]
+fn room_that_comes_while_it_waits_is_used() {
+    let (net, host) = card(1);
+    let mut guest = FakeGuest::named("more0", net);
+    let mut heads = offer(&mut guest, &[50]);
+    until_asleep("more0-rx");
+    until("a wish for more room", || guest.rings[RX].avail_event() == 1);
+
+    heads.extend(offer(&mut guest, &[50]));
+    until("a wish for more room", || guest.rings[RX].avail_event() == 2);
+    host.wires[0].send(&frame(80)).unwrap();
+
+    assert_eq!(take(&mut guest, &heads), (vec![50, 30], received(80, 2)));
+}
+
+/// N-e: frames that nobody wants cost nothing.
+#[test]
+fn without_any_room_it_sleeps_through_a_flood() {
+    let (net, host) = card(1);
+    let mut guest = FakeGuest::named("flood0", net);
+    let wire = &host.wires[0];
+    wire.set_nonblocking(true).unwrap();
+    while wire.send(&frame(1000)).is_ok() {}
+
+    until_asleep("flood0-rx");
+    assert_eq!(guest.rings[RX].used_index(), 0);
+    let heads = plenty(&mut guest);
+
+    assert_eq!(take(&mut guest, &heads[..1]).0, [1000]);
+}
+
+/// N-d: the driver's own fault; nothing else comes of it.
+#[test]
+fn buffers_without_room_go_back_as_they_are() {
+    let (mut guest, wire) = guest();
+
+    let heads = offer(&mut guest, &[0, 0]);
+    assert_eq!(take(&mut guest, &heads), (vec![0, 0], vec![]));
+    let heads = offer(&mut guest, &[0, 100]);
+    wire.send(&frame(60)).unwrap();
+
+    assert_eq!(take(&mut guest, &heads), (vec![0, 60], received(60, 2)));
+}
+
+/// R11.
+#[test]
+fn a_buffer_that_is_not_writable_breaks_the_device() {
+    let (mut guest, wire) = guest();
+    offer(&mut guest, &[1536; 3]);
+    guest.offer(RX, &[FromGuest(b"public")]);
+
+    wire.send(&frame(60)).unwrap();
+
+    until("NEEDS_RESET", || guest.status() == 15 | 64);
+    assert_eq!(guest.rings[RX].used_index(), 0);
+}
+
+#[test]
+fn an_indirect_chain_is_one_buffer() {
+    let (net, host) = card(1);
+    let mut guest = FakeGuest::found(net);
+    guest.without = INDIRECT_DESC;
+    guest.start();
+    let head = guest.offer(RX, &[ToGuest(20), ToGuest(30)]);
+
+    host.wires[0].send(&frame(45)).unwrap();
+
+    assert_eq!(guest.wait_used(RX), Used { id: head.into(), len: 45 });
+    assert_eq!(guest.bytes(RX, head)[..45], received(45, 1));
+}
+
+fn resets_at_once(guest: &mut FakeGuest) {
+    let begin = Instant::now();
+    guest.set_status(0);
+    assert!(begin.elapsed() < Duration::from_millis(700));
+}
+
+/// Neither for a frame, nor for room.
+#[test]
+fn a_reset_does_not_wait() {
+    for (name, room) in [("still0", &[1536; 50][..]), ("still1", &[50]), ("still2", &[])] {
+        let (net, host) = card(1);
+        let mut guest = FakeGuest::named(name, net);
+        offer(&mut guest, room);
+        until_asleep(&format!("{name}-rx"));
+
+        resets_at_once(&mut guest);
+
+        // And what comes now is for the next driver.
+        host.wires[0].send(&frame(60)).unwrap();
+        guest.start();
+        let heads = plenty(&mut guest);
+        assert_eq!(take(&mut guest, &heads[..1]).0, [60]);
+    }
+}
+
+/// CPU time of a thread of ours, in clock ticks.
+fn ticks(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let stat = stats.into_iter().find(|stat| stat.contains(&format!("({name}) "))).unwrap();
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn an_interface_that_is_gone_costs_nothing_and_ends_nothing() {
+    let (net, host) = card(1);
+    let tap = UnixDatagram::from(net.pairs[0].as_fd().try_clone_to_owned().unwrap());
+    let mut guest = FakeGuest::named("gone0", net);
+    plenty(&mut guest);
+    until_asleep("gone0-rx");
+
+    tap.shutdown(Shutdown::Both).unwrap();
+    host.link.came_back();
+    guest.offer(TX, &[FromGuest(&frame(60))]);
+    guest.wait_used(TX);
+
+    until_asleep("gone0-rx");
+    let before = ticks("gone0-rx");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(ticks("gone0-rx") - before < 3);
+    assert_eq!((guest.status(), guest.machine.failures()), (15, vec![]));
+    resets_at_once(&mut guest);
+}
+
+/// The position that a thread hands back counts no buffer that was only in hand.
+#[test]
+fn buffers_in_hand_are_put_back() {
+    use crate::device::Device;
+    use crate::error::GuestError;
+    use crate::interrupt::Interrupt;
+    use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
+    use crate::queue_thread::{Owner, QueueThread};
+    use vmm_sys_util::eventfd::EventFd;
+
+    struct NoOwner;
+    impl Owner for NoOwner {
+        fn opened(&self) {}
+        fn needs_reset(&self, _: &str, error: &GuestError) {
+            panic!("{error}");
+        }
+        fn failed(&self, _: &str, why: &str) {
+            panic!("{why}");
+        }
+    }
+
+    let (net, host) = card(1);
+    let memory = crate::testing::memory();
+    let mut ring = Ring::new(&memory, 0, 64);
+    for _ in 0..60 {
+        ring.offer(&[ToGuest(1536)]);
+    }
+    let bell = Arc::new(EventFd::new(0).unwrap());
+    let none = Interrupt::default();
+    let queue = Virtqueue::new(ring.layout, &memory, RING_FEATURES, bell, none).unwrap();
+    let service = net.service(RX, MRG_RXBUF).unwrap();
+    let name = "hand0".to_string();
+    let thread = QueueThread::spawn(name, memory, queue, service, Arc::new(NoOwner)).unwrap();
+    host.wires[0].send(&frame(2000)).unwrap();
+    until("a frame", || ring.used_index() == 2);
+    until_asleep("hand0");
+
+    assert_eq!(thread.join(), Some(QueuePosition { next_avail: 2, next_used: 2 }));
+}

@@ -1,0 +1,63 @@
+//! net0-tx.
+
+use super::*;
+
+/// The next frame that comes out.
+fn next(wire: &UnixDatagram) -> Vec<u8> {
+    let mut bytes = vec![0; 70_000];
+    let length = wire.recv(&mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+#[test]
+fn a_frame_leaves_as_it_lies_in_memory() {
+    let (mut guest, wire) = guest();
+    let frame = frame(2000);
+
+    let parts = [FromGuest(&frame[..7]), FromGuest(&frame[7..20]), FromGuest(&frame[20..])];
+    let head = guest.offer(TX, &parts);
+
+    assert_eq!(guest.wait_used(TX), Used { id: head.into(), len: 0 });
+    assert_eq!(next(&wire), frame);
+}
+
+/// N-a, N-b: lost, and the next one leaves.
+#[test]
+fn what_is_no_frame_is_lost_alone() {
+    let (mut guest, wire) = guest();
+    let large = vec![0; 65_567];
+    for nonsense in [&[][..], &[0], &[0; 11], &[0; 12], &large] {
+        guest.offer(TX, &[FromGuest(nonsense)]);
+        assert_eq!(guest.wait_used(TX).len, 0);
+    }
+    let largest = frame(65_566);
+
+    guest.offer(TX, &[FromGuest(&largest)]);
+    guest.wait_used(TX);
+
+    assert!(next(&wire) == largest);
+}
+
+#[test]
+fn a_frame_that_the_tap_refuses_is_lost_alone() {
+    let (mut guest, wire) = guest();
+    drop(wire);
+
+    for _ in 0..3 {
+        guest.offer(TX, &[FromGuest(&frame(60))]);
+        guest.wait_used(TX);
+    }
+
+    assert_eq!(guest.status(), 15);
+    assert!(guest.machine.failures().is_empty());
+}
+
+#[test]
+fn room_for_an_answer_breaks_the_device() {
+    let (mut guest, _wire) = guest();
+
+    guest.offer(TX, &[FromGuest(&frame(60)), ToGuest(1)]);
+
+    until("NEEDS_RESET", || guest.status() == 15 | 64);
+}

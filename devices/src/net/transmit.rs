@@ -1,0 +1,52 @@
+//! net0-tx: frames from the guest, each one writev(2). What the tap does not
+//! take is lost, as on any network; a guest that sends nonsense, or into an
+//! interface that is down or gone, is told nothing. Made by [`super::Net`].
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::{HEADER, LARGEST};
+use crate::device::Service;
+use crate::error::ServeError;
+use crate::request::Request;
+
+pub(super) struct Transmit {
+    tap: File,
+    /// Frames that were lost.
+    lost: u64,
+}
+
+impl Transmit {
+    pub(super) fn new(tap: File) -> Self {
+        Self { tap, lost: 0 }
+    }
+}
+
+impl Service for Transmit {
+    fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
+        request.expect_nothing_to_guest()?;
+        let length = request.from_guest.len();
+        if length <= HEADER || length > LARGEST {
+            self.lost += 1;
+            return Ok(());
+        }
+        match request.from_guest.send_to(self.tap.as_fd()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
+            // EINVAL for what is no frame, EIO while the interface is down,
+            // EBADFD when it is gone, and a few for a host without memory.
+            Err(_) => self.lost += 1,
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transmit {
+    fn drop(&mut self) {
+        if self.lost > 0 {
+            let thread = std::thread::current();
+            log::debug!("{}: {} frames lost", thread.name().unwrap_or_default(), self.lost);
+        }
+    }
+}
