@@ -26,12 +26,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::config::Config;
+use crate::config::{Config, tunnet};
 use crate::memory::Memory;
 use kernel::Kernel;
 
 /// What to start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initrds: &'a [PathBuf],
@@ -39,6 +39,8 @@ pub(crate) struct Request<'a> {
     pub(crate) arguments: &'a [OsString],
     /// The guest has a serial port, for early messages.
     pub(crate) serial: bool,
+    /// Words that tell the guest its network addresses.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl<'a> From<&'a Config> for Request<'a> {
@@ -48,6 +50,7 @@ impl<'a> From<&'a Config> for Request<'a> {
             initrds: &config.initrd,
             arguments: &config.arguments,
             serial: config.earlycon,
+            addresses: tunnet::kernel_words(config),
         }
     }
 }
@@ -67,7 +70,7 @@ pub(crate) fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
     let name = || request.kernel.display().to_string();
     let kernel = Kernel::open(request.kernel).with_context(name)?;
     let header = params::header(kernel.setup());
-    let line = cmdline::build(request.arguments, request.serial, header.cmdline_size)?;
+    let line = cmdline::build(request, header.cmdline_size)?;
     log::info!("kernel command line: {}", line.to_string_lossy());
     let loaded = kernel.load(memory).with_context(name)?;
     let highest = u64::from(header.initrd_addr_max);

@@ -2,6 +2,7 @@
 //! looked at when the guest is built, in [`crate::launch`].
 
 mod block;
+pub(crate) mod tunnet;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use block::BlockConfig;
+use tunnet::Tunnet;
 
 /// Puts a Linux guest on your terminal.
 #[derive(Debug, Parser)]
@@ -72,6 +74,10 @@ pub(crate) struct Config {
     #[arg(long, value_name = "FILE[,OPTION]...")]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]
     pub(crate) block: Vec<BlockConfig>,
+
+    /// A network card: IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], then ",queues=N"
+    #[arg(long, value_name = "HOST-END", value_parser = tunnet::parse)]
+    pub(crate) tunnet: Vec<Tunnet>,
 
     /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]

@@ -22,6 +22,7 @@ use crate::disk::Disk;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
+use crate::net::tap::Tap;
 use crate::ports::{Com1, Ports};
 use crate::stdin::Stdin;
 use crate::stdout::Stdout;
@@ -40,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) disks: Vec<Disk>,
     /// The source of random numbers, if the guest is to have one.
     pub(crate) random: Option<File>,
+    /// Of the network cards.
+    pub(crate) taps: Vec<Arc<Tap>>,
 }
 
 /// A guest. Dropping it stops its threads, vCPUs first.
@@ -68,6 +71,7 @@ impl Guest {
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
         let console = add_console(&mut pci, &vm, host)?;
         add_disks(&mut pci, &vm, host)?;
+        add_cards(&mut pci, &vm, host)?;
         add_rng(&mut pci, &vm, host)?;
 
         let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?;
@@ -136,6 +140,15 @@ fn add_console(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Arc<Status
 fn add_disks(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for (number, disk) in host.disks.iter().enumerate() {
         add(pci, vm, host.ram.memory(), &format!("blk{number}"), Box::new(disk.device()))?;
+    }
+    Ok(())
+}
+
+/// eth0 and so on.
+fn add_cards(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
+    for (number, tap) in host.taps.iter().enumerate() {
+        let card = Box::new(tap.card()?);
+        tap.plug(&add(pci, vm, host.ram.memory(), &format!("net{number}"), card)?);
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::disk;
 use crate::exit::{Ending, Exit};
 use crate::guest::{Guest, Host};
 use crate::memory::Ram;
+use crate::net;
 use crate::signals::Signals;
 use crate::stdin::Stdin;
 use crate::stdout::Stdout;
@@ -114,11 +115,12 @@ fn prepare(config: &Config, terminal: Option<&Terminal>) -> Result<Host> {
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
+    let taps = net::open(&config.tunnet)?;
     let exit = Arc::new(Exit::new()?);
     let window = Arc::new(WindowSize::default());
     let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
     window.set(columns, rows);
     let stdin = Stdin::start(&exit, terminal)?;
     let stdout = Stdout::start()?;
-    Ok(Host { kvm, ram, exit, stdin, stdout, window, disks, random })
+    Ok(Host { kvm, ram, exit, stdin, stdout, window, disks, taps, random })
 }

@@ -18,6 +18,7 @@ mod guest;
 mod launch;
 mod memory;
 mod messages;
+mod net;
 mod ports;
 mod signals;
 mod stdin;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Request;
 use super::layout::COMMAND_LINE;
 
 /// What lguest adds, unless the user decides otherwise.
@@ -49,8 +50,9 @@ const DEFAULTS: [Default; 4] = [
 /// COM1 as Linux can use it before it has drivers.
 const EARLYCON: &str = "earlycon=uart8250,io,0x3f8,115200";
 
-/// What the user said about the command line.
-pub(super) fn build(words: &[OsString], serial: bool, limit: u32) -> Result<CString> {
+/// The line for this guest, of at most `limit` bytes.
+pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
+    let (words, serial) = (request.arguments, request.serial);
     let given: Vec<String> = kernel_words(words).collect();
     let mut line: Vec<Vec<u8>> = DEFAULTS
         .iter()
@@ -60,6 +62,9 @@ pub(super) fn build(words: &[OsString], serial: bool, limit: u32) -> Result<CStr
         .collect();
     if serial && !is_given("earlycon", &given) {
         line.push(EARLYCON.into());
+    }
+    if !is_given("ip", &given) {
+        line.extend(request.addresses.iter().map(|word| word.clone().into_bytes()));
     }
     for word in words.iter().filter(|word| !word.is_empty()) {
         line.push(quote(word.as_bytes()).with_context(|| format!("kernel argument {word:?}"))?);

@@ -189,8 +189,13 @@ impl Start {
         let initrds: Vec<TempPath> = initrds.iter().map(|bytes| file(bytes)).collect();
         let paths: Vec<PathBuf> = initrds.iter().map(|path| path.to_path_buf()).collect();
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let request =
-            Request { kernel: &kernel, initrds: &paths, arguments: &arguments, serial: false };
+        let request = Request {
+            kernel: &kernel,
+            initrds: &paths,
+            arguments: &arguments,
+            serial: false,
+            addresses: Vec::new(),
+        };
         let ram = ram(mib);
         let result = load(&request, ram.memory()).map_err(|error| format!("{error:#}"));
         Self { ram, result }

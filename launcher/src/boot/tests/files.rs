@@ -157,7 +157,13 @@ fn bzimages_that_cannot_start_are_refused() {
 
 #[test]
 fn files_that_cannot_be_opened_are_named() {
-    let request = |kernel| Request { kernel, initrds: &[], arguments: &[], serial: false };
+    let request = |kernel| Request {
+        kernel,
+        initrds: &[],
+        arguments: &[],
+        serial: false,
+        addresses: Vec::new(),
+    };
     let ram = ram(32);
     let missing = load(&request(Path::new("/nonexistent/vmlinuz")), ram.memory()).unwrap_err();
     assert_eq!(format!("{missing:#}"), "/nonexistent/vmlinuz: no such file");
@@ -190,7 +196,13 @@ fn malformed_files_never_panic() {
             bytes[at] = random().to_le_bytes()[0];
         }
         let kernel = file(&bytes);
-        let request = Request { kernel: &kernel, initrds: &[], arguments: &[], serial: false };
+        let request = Request {
+            kernel: &kernel,
+            initrds: &[],
+            arguments: &[],
+            serial: false,
+            addresses: Vec::new(),
+        };
         let _ = load(&request, ram.memory());
     }
 }

@@ -21,7 +21,13 @@ fn stock_kernels() -> Vec<PathBuf> {
 #[test]
 fn stock_kernels_start_at_their_elf() {
     for kernel in stock_kernels() {
-        let request = Request { kernel: &kernel, initrds: &[], arguments: &[], serial: false };
+        let request = Request {
+            kernel: &kernel,
+            initrds: &[],
+            arguments: &[],
+            serial: false,
+            addresses: Vec::new(),
+        };
         let ram = ram(256);
         let entry = load(&request, ram.memory()).unwrap();
         assert_eq!(entry.rip, 16 * MIB, "{}", kernel.display());

@@ -1,5 +1,7 @@
 //! The kernel command line.
 
+use std::path::Path;
+
 use super::*;
 
 /// The line that these words give.
@@ -9,8 +11,25 @@ fn line(words: &[&str]) -> String {
 
 /// The same with a serial port.
 fn line_with_serial(words: &[&str]) -> String {
-    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    crate::boot::cmdline::build(&words, true, 2047).unwrap().into_string().unwrap()
+    line_of(words, true, &[])
+}
+
+/// The same with a serial port or not, and network addresses.
+fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
+    let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let addresses = addresses.iter().map(ToString::to_string).collect();
+    let kernel = Path::new("vmlinux");
+    let request = Request { kernel, initrds: &[], arguments: &arguments, serial, addresses };
+    crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
+}
+
+#[test]
+fn network_addresses_come_along_unless_the_user_gave_one() {
+    let addresses = &["ip=192.168.19.2::192.168.19.1:255.255.255.0::eth0:off", "ip=b"];
+    let line = |words: &[&str]| line_of(words, false, addresses);
+    assert_eq!(line(&["ro"]), format!("{DEFAULTS} {} ro", addresses.join(" ")));
+    assert_eq!(line(&["ip=dhcp", "ro"]), format!("{DEFAULTS} ip=dhcp ro"));
+    assert_eq!(line(&["--", "ip=x"]), format!("{DEFAULTS} {} -- ip=x", addresses.join(" ")));
 }
 
 const DEFAULTS: &str = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests";

@@ -1,0 +1,180 @@
+//! `--tunnet`: where a network card of the guest leads to. Only words here; the
+//! tap is opened by [`crate::net`]. What the guest is told of its address, on
+//! the kernel's command line, follows from the words alone.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Config;
+
+/// One network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tunnet {
+    pub(crate) host: HostEnd,
+    /// The guest's address; None for one of our choice.
+    pub(crate) mac: Option<[u8; 6]>,
+    /// Queue pairs.
+    pub(crate) queues: u8,
+}
+
+/// What the tap is on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HostEnd {
+    /// One of ours, with this address.
+    Address(Network),
+    /// One of ours, a port of this bridge.
+    Bridge(String),
+    /// One that somebody has made.
+    Tap(String),
+}
+
+/// An address of the host and the length of its network's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) length: u8,
+}
+
+/// The most queue pairs of a card.
+const MOST_QUEUES: u8 = 16;
+
+/// The longest name of an interface (IFNAMSIZ with its NUL).
+const LONGEST_NAME: usize = 15;
+
+/// Read IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], with ",queues=N"
+/// after it or not.
+pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
+    let mut parts = text.split(',');
+    let place = parts.next().unwrap_or_default();
+    let mut queues = 1;
+    for part in parts {
+        let Some(number) = part.strip_prefix("queues=") else {
+            return Err(format!("{part:?} is no option of --tunnet: it has queues=N"));
+        };
+        queues = match number.parse() {
+            Ok(number @ 1..=MOST_QUEUES) => number,
+            _ => return Err(format!("queues is a number from 1 to {MOST_QUEUES}")),
+        };
+    }
+    let (host, mac) = match place.split_once(':') {
+        Some(("bridge", rest)) => named(rest, HostEnd::Bridge)?,
+        Some(("tap", rest)) => named(rest, HostEnd::Tap)?,
+        _ => addressed(place)?,
+    };
+    let mac = mac.map(parse_mac).transpose()?;
+    Ok(Tunnet { host, mac, queues })
+}
+
+/// The kind of end, and the text of a MAC address.
+type End<'a> = (HostEnd, Option<&'a str>);
+
+fn named(text: &str, kind: impl Fn(String) -> HostEnd) -> Result<End<'_>, String> {
+    let (name, mac) = head_and_mac(text);
+    // As the kernel (dev_valid_name).
+    let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    if name.is_empty() || name.len() > LONGEST_NAME || matches!(name, "." | "..") {
+        return Err(format!("an interface's name has 1 to {LONGEST_NAME} letters"));
+    }
+    if name.contains(bad) || name.contains('%') {
+        return Err(format!("no interface is named {name:?}"));
+    }
+    Ok((kind(name.to_string()), mac))
+}
+
+fn addressed(text: &str) -> Result<End<'_>, String> {
+    let bare = text.split('/').next().unwrap_or_default();
+    if bare.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok() {
+        return Err(
+            "IPv6 addresses are not for --tunnet: give an IPv4 address, or a bridge or tap \
+                    whose IPv6 addresses you set yourself"
+                .into(),
+        );
+    }
+    let (network, mac) = head_and_mac(text);
+    let (address, length) = network.split_once('/').unwrap_or((network, "24"));
+    let address: Ipv4Addr = address
+        .parse()
+        .map_err(|_| "it is IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC]".to_string())?;
+    let length = match length.parse() {
+        Ok(length @ 8..=30) => length,
+        _ => return Err("the length of a network's prefix is 8 to 30".into()),
+    };
+    let network = Network { address, length };
+    if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
+        return Err(format!("{address} is no address for an interface"));
+    }
+    if address == network.first() || address == network.last() {
+        return Err(format!("{address} is not a host's address in a network of /{length}"));
+    }
+    Ok((HostEnd::Address(network), mac))
+}
+
+fn head_and_mac(text: &str) -> (&str, Option<&str>) {
+    text.split_once(':').map_or((text, None), |(head, mac)| (head, Some(mac)))
+}
+
+/// Six bytes from "02:00:00:12:34:56".
+fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let wrong = || format!("{text:?} is no MAC address: six bytes like 02:00:00:12:34:56");
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+    }
+    if parts.next().is_some() || text.contains('+') {
+        return Err(wrong());
+    }
+    if mac == [0; 6] {
+        return Err("a card's MAC address is not zero".into());
+    }
+    let [first, ..] = mac;
+    if first & 1 != 0 {
+        return Err(format!("{text} is the address of a group (its first byte is odd)"));
+    }
+    Ok(mac)
+}
+
+impl Network {
+    pub(crate) fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0))
+    }
+
+    /// The network's own address.
+    pub(crate) fn first(self) -> Ipv4Addr {
+        self.address & self.mask()
+    }
+
+    /// Its broadcast address.
+    fn last(self) -> Ipv4Addr {
+        self.address | !self.mask()
+    }
+
+    /// The guest's address: the one after the host's, or before it at the end.
+    pub(crate) fn guest(self) -> Ipv4Addr {
+        let next = Ipv4Addr::from_bits(self.address.to_bits().wrapping_add(1));
+        if next == self.last() {
+            Ipv4Addr::from_bits(self.address.to_bits().wrapping_sub(1))
+        } else {
+            next
+        }
+    }
+}
+
+/// What Linux is told of its addresses (Documentation/admin-guide/nfs/nfsroot.rst):
+/// ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF. The first network
+/// leads to the rest of the world.
+pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
+    let mut words = Vec::new();
+    for (number, tunnet) in config.tunnet.iter().enumerate() {
+        if let HostEnd::Address(network) = tunnet.host {
+            let (guest, mask) = (network.guest(), network.mask());
+            let gateway =
+                if words.is_empty() { network.address.to_string() } else { String::new() };
+            words.push(format!("ip={guest}::{gateway}:{mask}::eth{number}:off"));
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Tests of what --tunnet takes.
+
+use clap::Parser;
+
+use super::super::CommandLine;
+use super::*;
+
+fn network(address: [u8; 4], length: u8) -> HostEnd {
+    HostEnd::Address(Network { address: address.into(), length })
+}
+
+#[test]
+fn an_address() {
+    let tunnet = |host, mac, queues| Ok(Tunnet { host, mac, queues });
+    let host = network([192, 168, 19, 1], 24);
+    assert_eq!(parse("192.168.19.1"), tunnet(host, None, 1));
+    let mac = Some([2, 0, 0, 0x12, 0xab, 0xCD]);
+    assert_eq!(
+        parse("10.1.2.3/8:02:00:00:12:ab:CD,queues=4"),
+        tunnet(network([10, 1, 2, 3], 8), mac, 4)
+    );
+}
+
+#[test]
+fn a_bridge_or_a_tap() {
+    let tunnet = |host, mac, queues| Ok(Tunnet { host, mac, queues });
+    assert_eq!(parse("bridge:br0"), tunnet(HostEnd::Bridge("br0".into()), None, 1));
+    assert_eq!(
+        parse("tap:a.b-c:52:54:00:00:00:01,queues=2"),
+        tunnet(HostEnd::Tap("a.b-c".into()), Some([0x52, 0x54, 0, 0, 0, 1]), 2)
+    );
+}
+
+#[test]
+fn what_is_neither_is_refused() {
+    for (wrong, words) in [
+        ("", "IP[/LEN]"),
+        ("eth0", "IP[/LEN]"),
+        ("192.168.19", "IP[/LEN]"),
+        ("192.168.19.1/", "8 to 30"),
+        ("192.168.19.1/31", "8 to 30"),
+        ("192.168.19.0", "not a host's"),
+        ("192.168.19.255", "not a host's"),
+        ("127.0.0.1", "no address for"),
+        ("224.0.0.1", "no address for"),
+        ("0.0.0.0", "no address for"),
+        ("fe80::1", "IPv6"),
+        ("2001:db8::1/64", "IPv6"),
+        ("[::1]", "IPv6"),
+        ("bridge:", "1 to 15"),
+        ("tap:0123456789abcdef", "1 to 15"),
+        ("tap:..", "1 to 15"),
+        ("tap:a/b", "no interface"),
+        ("tap:lg%d", "no interface"),
+        ("192.168.19.1:", "no MAC"),
+        ("192.168.19.1:02:00:00:00:00", "no MAC"),
+        ("192.168.19.1:02:00:00:00:00:01:02", "no MAC"),
+        ("192.168.19.1:2:0:0:0:0:1", "no MAC"),
+        ("192.168.19.1:+2:00:00:00:00:01", "no MAC"),
+        ("192.168.19.1:0g:00:00:00:00:01", "no MAC"),
+        ("192.168.19.1:00:00:00:00:00:00", "not zero"),
+        ("bridge:br0:01:00:5e:00:00:01", "group"),
+        ("192.168.19.1,queues=0", "1 to 16"),
+        ("192.168.19.1,queues=17", "1 to 16"),
+        ("192.168.19.1,mtu=9000", "no option"),
+    ] {
+        let error = parse(wrong).unwrap_err();
+        assert!(error.contains(words), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn the_guest_is_told_its_address() {
+    let words = |words: &[&str]| {
+        let line = [&["lguest", "512", "vmlinuz"], words].concat();
+        kernel_words(&CommandLine::try_parse_from(line).unwrap().launch.unwrap())
+    };
+    assert_eq!(words(&[]), [""; 0]);
+    assert_eq!(
+        words(&["--tunnet", "192.168.19.1"]),
+        ["ip=192.168.19.2::192.168.19.1:255.255.255.0::eth0:off"]
+    );
+    let three = ["--tunnet=bridge:br0", "--tunnet=10.0.0.2/30", "--tunnet=10.1.255.254/16"];
+    assert_eq!(
+        words(&three),
+        [
+            "ip=10.0.0.1::10.0.0.2:255.255.255.252::eth1:off",
+            "ip=10.1.255.253:::255.255.0.0::eth2:off"
+        ]
+    );
+}

@@ -1,0 +1,77 @@
+//! The host's end of the guest's network cards (`--tunnet`): a [`tap::Tap`] for
+//! each, opened before the guest is built and closed when the launcher ends,
+//! with which the kernel removes those that we made. Guests come and go with
+//! their reboots; the taps stay. Called by [`crate::launch`]; the card itself is
+//! in [`devices::net`].
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::config::tunnet::{HostEnd, Tunnet};
+
+mod address;
+mod reattach;
+#[expect(unsafe_code, reason = "all FFI of the taps lives here")]
+mod sys;
+pub(crate) mod tap;
+mod watch;
+
+use tap::Tap;
+
+/// Open the taps of these cards, and watch them. What fails leaves nothing behind.
+pub(crate) fn open(cards: &[Tunnet]) -> Result<Vec<Arc<Tap>>> {
+    let open = |card| open_one(card).with_context(|| format!("--tunnet {}", name(card)));
+    let taps: Vec<_> = cards.iter().map(open).collect::<Result<_>>()?;
+    if !taps.is_empty() {
+        watch::start(taps.clone()).context("watching network interfaces (netlink)")?;
+    }
+    Ok(taps)
+}
+
+fn open_one(card: &Tunnet) -> Result<Arc<Tap>> {
+    let mac = card.mac.map_or_else(random_mac, Ok)?;
+    if let HostEnd::Address(network) = card.host {
+        address::check_free(network)?;
+    }
+    if let HostEnd::Bridge(bridge) = &card.host {
+        address::check_there(bridge)?;
+    }
+    let tap = match &card.host {
+        HostEnd::Tap(name) => Tap::attach(name, card.queues, mac)?,
+        HostEnd::Address(_) | HostEnd::Bridge(_) => Tap::make(card.queues, mac)?,
+    };
+    match &card.host {
+        HostEnd::Address(network) => address::give(&tap.name(), *network)?,
+        HostEnd::Bridge(bridge) => address::join(&tap.name(), bridge)?,
+        HostEnd::Tap(name) if !address::is_up(name)? => {
+            log::warn!("{name} is down: as root, run: ip link set {name} up");
+        }
+        HostEnd::Tap(_) => {}
+    }
+    log::info!("network card: {} on {}", format_mac(mac), tap.name());
+    Ok(Arc::new(tap))
+}
+
+/// As the user named it.
+fn name(card: &Tunnet) -> String {
+    match &card.host {
+        HostEnd::Address(network) => network.address.to_string(),
+        HostEnd::Bridge(name) => format!("bridge:{name}"),
+        HostEnd::Tap(name) => format!("tap:{name}"),
+    }
+}
+
+/// An address that nobody gave out: locally administered, of one card.
+fn random_mac() -> Result<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut random = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;
+    std::io::Read::read_exact(&mut random, &mut mac).context("/dev/urandom")?;
+    let [first, rest @ ..] = mac;
+    let [b, c, d, e, f] = rest;
+    Ok([first & 0xfc | 0x02, b, c, d, e, f])
+}
+
+fn format_mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
