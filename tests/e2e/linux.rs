@@ -8,6 +8,7 @@ mod initrd;
 mod kernels;
 mod leaks;
 mod memory;
+mod net;
 mod queues;
 mod refusals;
 mod rng;

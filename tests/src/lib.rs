@@ -18,6 +18,7 @@ pub mod files;
 mod guest;
 pub mod kernel;
 mod launch;
+mod network;
 mod process;
 mod running;
 #[expect(unsafe_code, reason = "all FFI lives here")]
@@ -28,6 +29,7 @@ mod wait;
 
 pub use guest::{Guest, PROMPT};
 pub use launch::{Launch, program};
+pub use network::Network;
 pub use process::{Process, marked};
 pub use running::{End, Running};
 pub use terminal::{Pty, Snapshot};

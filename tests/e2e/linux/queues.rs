@@ -9,7 +9,11 @@ use tests::files::Scratch;
 
 /// The system calls of each thread of a process within this time, as strace
 /// counts them: those that it saw begin.
-fn system_calls(process: i32, seconds: u32, scratch: &Scratch) -> BTreeMap<i32, Vec<String>> {
+pub(super) fn system_calls(
+    process: i32,
+    seconds: u32,
+    scratch: &Scratch,
+) -> BTreeMap<i32, Vec<String>> {
     let trace = scratch.path().join("trace");
     let status = Command::new("timeout")
         .args(["--signal=INT", &seconds.to_string(), "strace", "-f", "-qq", "-o"])

@@ -6,11 +6,15 @@ use std::path::PathBuf;
 
 use tests::environment::{bzimage, initramfs, vmlinux};
 use tests::files::Scratch;
-use tests::{End, Launch};
+use tests::{End, Launch, Running};
 
 /// It ends by itself, at once, with one line on stderr that contains `words`.
-fn refuses(launch: &Launch, words: &str) {
-    let mut running = launch.on_terminal();
+pub(super) fn refuses(launch: &Launch, words: &str) {
+    is_refused(launch.on_terminal(), words);
+}
+
+/// The same, of a launcher that was started in whatever way.
+pub(super) fn is_refused(mut running: Running, words: &str) {
     assert!(matches!(running.wait(), End::Status(1 | 2)));
     let said = running.stderr();
     assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");

@@ -1,0 +1,32 @@
+//! Network cards, from both ends.
+
+mod calls;
+mod faults;
+mod life;
+mod refusals;
+mod taps;
+mod traffic;
+
+use tests::{Guest, Launch, Network};
+
+/// The host's address, and the one that the guest gets with it.
+const HOST: &str = "192.168.19.1";
+const GUEST: &str = "192.168.19.2";
+
+/// A network, and a guest in it with a card for this --tunnet.
+fn boot(tunnet: &str) -> Option<(Network, Guest)> {
+    let network = Network::new()?;
+    let guest = Guest::of(card(tunnet).on_terminal());
+    Some((network, guest))
+}
+
+fn card(tunnet: &str) -> Launch {
+    Launch::linux().option("--tunnet").option(tunnet)
+}
+
+/// Wait until the guest sees its link like this: 1 up, 0 down.
+fn expect_carrier(guest: &mut Guest, carrier: &str) {
+    tests::until(&format!("the guest's carrier is {carrier}"), || {
+        (guest.run("cat /sys/class/net/eth0/carrier") == carrier).then_some(())
+    });
+}

@@ -1,0 +1,85 @@
+//! What a ping costs: the launcher's system calls, by thread.
+
+use std::fs;
+
+use super::super::queues::system_calls;
+use super::*;
+use tests::files::Scratch;
+
+/// How many pings are looked at.
+const PINGS: usize = 10;
+
+/// What each of the card's threads did for [`PINGS`] pings, and whether the
+/// vCPU returned from the guest.
+fn calls_of_pings(network: &Network, guest: &Guest) -> (Vec<String>, Vec<String>, usize) {
+    let (scratch, process) = (Scratch::new(), guest.process());
+    let pings = std::thread::scope(|scope| {
+        let pinging = std::thread::Builder::new().spawn_scoped(scope, || {
+            // strace takes a moment.
+            std::thread::sleep(std::time::Duration::from_secs(8));
+            network.ping(u32::try_from(PINGS).unwrap(), "", GUEST);
+        });
+        let calls = system_calls(process.0, 24, &scratch);
+        pinging.unwrap().join().unwrap();
+        calls
+    });
+    let begun = |name: &str| {
+        let calls = pings.get(&process.thread(name).unwrap().id).cloned().unwrap_or_default();
+        let names = calls.iter().filter(|call| !call.starts_with("<..."));
+        let names = names.filter_map(|call| Some(call.split_once('(')?.0.to_string()));
+        names.collect::<Vec<_>>()
+    };
+    (begun("net0-rx"), begun("net0-tx"), begun("vcpu0").len())
+}
+
+/// So many of each call, and no others: one more of the call that the thread
+/// sleeps in, which strace shows as it came to it.
+fn expect(thread: &[String], sleep: &str, others: &[&str]) {
+    let count = |name: &str| thread.iter().filter(|call| *call == name).count();
+    for name in others.iter().chain([&sleep]) {
+        let extra = usize::from(*name == sleep);
+        assert_eq!(count(name), PINGS + extra, "{name} in {thread:?}");
+    }
+    let known = thread.iter().all(|call| call == sleep || others.contains(&call.as_str()));
+    assert!(known, "{thread:?}");
+}
+
+/// A guest that hears and says nothing but pings: no neighbour is looked for.
+fn quiet_guest(arguments: &[&str]) -> Option<(Network, Guest)> {
+    let network = Network::new()?;
+    let launch = card(&format!("{HOST}:02:00:00:00:00:19"));
+    let launch = arguments.iter().fold(launch, |launch, argument| launch.argument(argument));
+    let mut guest = Guest::of(launch.on_terminal());
+    fs::write("/proc/sys/net/ipv6/conf/lg0/disable_ipv6", "1").unwrap();
+    network.ip(&format!("neigh replace {GUEST} lladdr 02:00:00:00:00:19 dev lg0 nud permanent"));
+    let link = network.ip("-br link show dev lg0");
+    let mac = link.split_whitespace().nth(2).unwrap();
+    guest.run(&format!("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; arp -s {HOST} {mac}"));
+    network.ping(3, "", GUEST);
+    Some((network, guest))
+}
+
+/// Frame in, interrupt; doorbell, frame out, and the interrupt by which Linux'
+/// driver wants to know at once that a frame is out (napi_tx).
+#[test]
+fn a_ping_is_five_system_calls_and_no_exit() {
+    let Some((network, guest)) = quiet_guest(&[]) else { return };
+
+    let (receive, transmit, exits) = calls_of_pings(&network, &guest);
+
+    expect(&receive, "readv", &["write"]);
+    expect(&transmit, "read", &["writev", "write"]);
+    assert!(exits <= 1, "{exits} returns from KVM_RUN");
+}
+
+/// A driver that does not want to know makes it four.
+#[test]
+fn a_ping_is_four_without_napi_tx() {
+    let Some((network, guest)) = quiet_guest(&["virtio_net.napi_tx=0"]) else { return };
+
+    let (receive, transmit, exits) = calls_of_pings(&network, &guest);
+
+    expect(&receive, "readv", &["write"]);
+    expect(&transmit, "read", &["writev"]);
+    assert!(exits <= 1, "{exits} returns from KVM_RUN");
+}
