@@ -3,7 +3,7 @@
 //! the header of 5.1.6 before each. The launcher opens it; what else it can do
 //! for us is an [`Interface`]. Each queue pair has a descriptor of its own.
 //!
-//! From here to the queues: [`receive`], [`transmit`], [`control`].
+//! From here to the queues: `receive`, `transmit`, `control`.
 
 use std::fs::File;
 use std::io;

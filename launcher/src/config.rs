@@ -75,8 +75,10 @@ pub(crate) struct Config {
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]
     pub(crate) block: Vec<BlockConfig>,
 
-    /// A network card: IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], then ",queues=N"
+    /// Network cards.
     #[arg(long, value_name = "HOST-END", value_parser = tunnet::parse)]
+    #[arg(help = "A network card: IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], and \
+        \",queues=N\"")]
     pub(crate) tunnet: Vec<Tunnet>,
 
     /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)

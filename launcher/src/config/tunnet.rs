@@ -40,7 +40,7 @@ const MOST_QUEUES: u8 = 16;
 /// The longest name of an interface (IFNAMSIZ with its NUL).
 const LONGEST_NAME: usize = 15;
 
-/// Read IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], with ",queues=N"
+/// Read `IP[/LEN][:MAC]`, `bridge:NAME[:MAC]` or `tap:NAME[:MAC]`, with `,queues=N`
 /// after it or not.
 pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
     let mut parts = text.split(',');

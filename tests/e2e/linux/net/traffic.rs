@@ -90,9 +90,9 @@ fn megabytes_of_tcp_arrive_both_ways() {
     });
     assert_eq!(guest.run("sha256sum /tmp/in")[..64], sum(&scratch, &sent));
     let received_frames = frames(&mut guest, "rx") - before;
-    // A frame has many packets of 1500 bytes: 8 MiB would be 5800 of them.
+    // A frame has several packets of 1500 bytes: 8 MiB are 5800 of them.
     let both = (sent_frames, received_frames);
-    assert!(sent_frames < 2000 && received_frames < 2000, "{both:?} frames for 8 MiB");
+    assert!(sent_frames < 5000 && received_frames < 5000, "{both:?} frames for 8 MiB");
 }
 
 /// Frames for a guest that takes none cost its thread nothing, and are not
