@@ -154,6 +154,7 @@ fn several_queues_are_all_used() {
     guest.run("echo 0 > /sys/devices/system/cpu/cpu1/online; echo virtio1 > bind; cd");
     guest.run(&format!("ip addr add {GUEST}/24 dev eth0; ip link set eth0 up"));
     network.expect_answer(GUEST);
+    assert_eq!(guest.run("nproc; ls /sys/class/net/eth0/queues"), "1\nrx-0  tx-0");
     guest.run("echo 0 > /proc/sys/net/ipv4/icmp_ratelimit");
     for _ in 0..20 {
         let socket = UdpSocket::bind((HOST, 0)).unwrap();
