@@ -52,6 +52,21 @@ impl Process {
         names
     }
 
+    /// A line about each thread: name, state, clock ticks used, and where in
+    /// the kernel it waits.
+    #[must_use]
+    pub fn thread_states(self) -> Vec<String> {
+        let line = |(id, name): (i32, String)| {
+            let read = |file| fs::read_to_string(self.file(&format!("task/{id}/{file}")));
+            let [stat, channel, call] =
+                ["stat", "wchan", "syscall"].map(|f| read(f).unwrap_or_default());
+            let field = |index| stat_field(&stat, index).unwrap_or_default();
+            let (state, user, system) = (field(2), field(13), field(14));
+            format!("{} {name}: {state} {user}+{system} {channel} {}", self.0, call.trim_end())
+        };
+        self.tasks().into_iter().map(line).collect()
+    }
+
     /// The number of the thread of this name.
     #[must_use]
     pub fn thread(self, name: &str) -> Option<Thread> {

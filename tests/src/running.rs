@@ -243,6 +243,12 @@ fn describe(processes: Vec<Process>) -> Vec<(Process, Vec<String>)> {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // Where it stands, for the person who looks for the fault.
+            let threads = |process: Process| process.thread_states();
+            let states: Vec<_> = self.family().into_iter().flat_map(threads).collect();
+            eprintln!("--- threads:\n{}", states.join("\n"));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         for process in marked(&self.mark) {
