@@ -46,6 +46,15 @@ test-kvm: build guests ## the launcher with our own guests, on this machine's /d
 test-linux: build guest ## the launcher with Linux; in the nested host if need be
 	@tests/linux
 
+.PHONY: debian
+debian: ## a disk with Debian 12 on it, to boot with --block
+	@guest-images/setup debian
+	@guest-images/debian
+
+.PHONY: test-debian
+test-debian: setup build guest debian ## boot that disk to its login prompt, and fio on it
+	@DEBIAN=$$(guest-images/debian --print | cut -d= -f2) tests/linux linux::debian
+
 .PHONY: check
 check: setup-check ## formatting, clippy and docs, warnings are errors
 	$(CARGO) fmt --all --check

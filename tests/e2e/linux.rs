@@ -3,6 +3,7 @@
 mod block;
 mod bytes;
 mod cpus;
+mod debian;
 mod ends;
 mod initrd;
 mod kernels;

@@ -41,6 +41,13 @@ pub fn packed() -> PathBuf {
     path("PACKED")
 }
 
+/// A disk with Debian on it.
+#[must_use]
+#[track_caller]
+pub fn debian() -> PathBuf {
+    path("DEBIAN")
+}
+
 /// The bare-metal guest for tests on any KVM.
 #[must_use]
 #[track_caller]

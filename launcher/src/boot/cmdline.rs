@@ -65,6 +65,10 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
     }
     if !is_given("ip", &given) {
         line.extend(request.addresses.iter().map(|word| word.clone().into_bytes()));
+        // These name eth0, and udev would rename it.
+        if !request.addresses.is_empty() && !is_given("net.ifnames", &given) {
+            line.push("net.ifnames=0".into());
+        }
     }
     for word in words.iter().filter(|word| !word.is_empty()) {
         line.push(quote(word.as_bytes()).with_context(|| format!("kernel argument {word:?}"))?);

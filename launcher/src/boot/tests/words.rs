@@ -27,9 +27,12 @@ fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
 fn network_addresses_come_along_unless_the_user_gave_one() {
     let addresses = &["ip=192.168.19.2::192.168.19.1:255.255.255.0::eth0:off", "ip=b"];
     let line = |words: &[&str]| line_of(words, false, addresses);
-    assert_eq!(line(&["ro"]), format!("{DEFAULTS} {} ro", addresses.join(" ")));
+    assert_eq!(line(&["ro"]), format!("{DEFAULTS} {} net.ifnames=0 ro", addresses.join(" ")));
     assert_eq!(line(&["ip=dhcp", "ro"]), format!("{DEFAULTS} ip=dhcp ro"));
-    assert_eq!(line(&["--", "ip=x"]), format!("{DEFAULTS} {} -- ip=x", addresses.join(" ")));
+    assert_eq!(
+        line(&["--", "ip=x"]),
+        format!("{DEFAULTS} {} net.ifnames=0 -- ip=x", addresses.join(" "))
+    );
 }
 
 const DEFAULTS: &str = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests";
