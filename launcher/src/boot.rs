@@ -22,19 +22,20 @@ mod unpack;
 mod tests;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::config::{Config, tunnet};
 use crate::memory::Memory;
+pub(crate) use file::Files;
+use file::NamedFile;
 use kernel::Kernel;
 
 /// What to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
-    pub(crate) kernel: &'a Path,
-    pub(crate) initrds: &'a [PathBuf],
+    kernel: &'a NamedFile,
+    initrds: &'a [NamedFile],
     /// Words of the kernel command line.
     pub(crate) arguments: &'a [OsString],
     /// The guest has a serial port, for early messages.
@@ -43,11 +44,12 @@ pub(crate) struct Request<'a> {
     pub(crate) addresses: Vec<String>,
 }
 
-impl<'a> From<&'a Config> for Request<'a> {
-    fn from(config: &'a Config) -> Self {
+impl<'a> Request<'a> {
+    /// These files, as the user wants them started.
+    pub(crate) fn of(config: &'a Config, files: &'a Files) -> Self {
         Self {
-            kernel: &config.kernel,
-            initrds: &config.initrd,
+            kernel: &files.kernel,
+            initrds: &files.initrds,
             arguments: &config.arguments,
             serial: config.earlycon,
             addresses: tunnet::kernel_words(config),
@@ -67,7 +69,7 @@ pub(crate) struct Entry {
 /// When a file is not what it should be, or all of it does not fit. One line,
 /// which names the file and says what to do.
 pub(crate) fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
-    let name = || request.kernel.display().to_string();
+    let name = || request.kernel.to_string();
     let kernel = Kernel::open(request.kernel).with_context(name)?;
     let header = params::header(kernel.setup());
     let line = cmdline::build(request, header.cmdline_size)?;

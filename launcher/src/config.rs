@@ -86,6 +86,14 @@ pub(crate) struct Config {
     #[arg(default_missing_value = "/dev/urandom")]
     pub(crate) rng: Option<PathBuf>,
 
+    /// Become this user before the guest runs; for root
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+
+    /// Have no files but those in this directory from then on; for root
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chroot: Option<PathBuf>,
+
     /// End when the guest reboots instead of starting it again
     #[arg(long)]
     pub(crate) no_reboot: bool,

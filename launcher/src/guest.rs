@@ -33,6 +33,8 @@ use crate::vm::Vm;
 pub(crate) struct Host {
     pub(crate) kvm: Kvm,
     pub(crate) ram: Ram,
+    /// Kernel and initial file systems.
+    pub(crate) files: boot::Files,
     pub(crate) exit: Arc<Exit>,
     pub(crate) stdin: Stdin,
     pub(crate) stdout: Stdout,
@@ -77,7 +79,7 @@ impl Guest {
         let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?;
         acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
-        let entry = boot::load(&config.into(), memory)?;
+        let entry = boot::load(&boot::Request::of(config, &host.files), memory)?;
         if let Some(first) = waiting.first_mut() {
             boot::start::set_up(first, &entry, memory)?;
         }

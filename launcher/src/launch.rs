@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use devices::console::WindowSize;
 
+use crate::boot;
 use crate::check::{self, KernelMode};
 use crate::config::Config;
 use crate::crash::Crash;
@@ -16,6 +17,7 @@ use crate::exit::{Ending, Exit};
 use crate::guest::{Guest, Host};
 use crate::memory::Ram;
 use crate::net;
+use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::Stdin;
 use crate::stdout::Stdout;
@@ -36,11 +38,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// # Errors
 /// When it cannot be set up; the terminal has not been touched then.
 pub(crate) fn launch(config: &Config) -> Result<Ending> {
+    let confinement = Confinement::of(config)?;
     // Before any thread: signals are blocked in all of them, and the terminal's
     // guard is forked.
     let signals = Signals::block()?;
-    let terminal = Terminal::on_stdin()?;
-    let host = prepare(config, terminal.as_ref())?;
+    let terminal = Terminal::on_stdin(&confinement)?;
+    let host = prepare(config, &confinement, terminal.as_ref())?;
     loop {
         let mut guest = Guest::build(config, &host)?;
         // Raw as late as can be: nothing that comes now fails for the user's sake.
@@ -52,7 +55,9 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
         drop(guest);
         match ending {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
-            ending => return Ok(finish(&host, &signals, terminal.as_ref(), explain(ending))),
+            ending => {
+                return Ok(finish(&host, &signals, terminal.as_ref(), explain(&host, ending)));
+            }
         }
         host.ram.empty()?;
     }
@@ -83,9 +88,9 @@ fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Gue
 
 /// When KVM gave up on an instruction it may be the host's fault, and the user
 /// wants to know before looking for one in the guest.
-fn explain(ending: Ending) -> Ending {
+fn explain(host: &Host, ending: Ending) -> Ending {
     let Ending::Crashed(Crash { text, by_kvm: true }) = ending else { return ending };
-    let hint = match check::kernel_mode() {
+    let hint = match check::kernel_mode(&host.kvm) {
         KernelMode::Native => return Ending::Crashed(Crash { text, by_kvm: true }),
         KernelMode::Emulated => "runs kernel-mode code in an emulator that lacks instructions",
         KernelMode::Fails(_) => "cannot run kernel-mode code",
@@ -108,19 +113,31 @@ fn finish(host: &Host, signals: &Signals, terminal: Option<&Terminal>, ending: E
     }
 }
 
-/// What all the guests of this launch share.
-fn prepare(config: &Config, terminal: Option<&Terminal>) -> Result<Host> {
+/// What all the guests of this launch share: first what privilege may be needed
+/// for, then the threads.
+fn prepare(
+    config: &Config,
+    confinement: &Confinement,
+    terminal: Option<&Terminal>,
+) -> Result<Host> {
+    let mut files = boot::Files::of(config);
+    if confinement.is_wanted() {
+        files.keep()?;
+    }
     let disks = disk::open_all(&config.block, config.cpus)?;
     let random = config.rng.as_deref().map(disk::open_random).transpose()?;
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
     let taps = net::open(&config.tunnet)?;
+    confinement.enter()?;
+
+    net::watch(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let window = Arc::new(WindowSize::default());
     let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
     window.set(columns, rows);
     let stdin = Stdin::start(&exit, terminal)?;
     let stdout = Stdout::start()?;
-    Ok(Host { kvm, ram, exit, stdin, stdout, window, disks, taps, random })
+    Ok(Host { kvm, ram, files, exit, stdin, stdout, window, disks, taps, random })
 }

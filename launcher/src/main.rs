@@ -20,6 +20,7 @@ mod memory;
 mod messages;
 mod net;
 mod ports;
+mod privilege;
 mod signals;
 mod stdin;
 mod stdout;

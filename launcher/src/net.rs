@@ -19,14 +19,18 @@ mod watch;
 
 use tap::Tap;
 
-/// Open the taps of these cards, and watch them. What fails leaves nothing behind.
+/// Open the taps of these cards. What fails leaves nothing behind.
 pub(crate) fn open(cards: &[Tunnet]) -> Result<Vec<Arc<Tap>>> {
     let open = |card| open_one(card).with_context(|| format!("--tunnet {}", name(card)));
-    let taps: Vec<_> = cards.iter().map(open).collect::<Result<_>>()?;
-    if !taps.is_empty() {
-        watch::start(taps.clone()).context("watching network interfaces (netlink)")?;
+    cards.iter().map(open).collect()
+}
+
+/// Have a thread watch the interfaces of these taps from now on.
+pub(crate) fn watch(taps: &[Arc<Tap>]) -> Result<()> {
+    if taps.is_empty() {
+        return Ok(());
     }
-    Ok(taps)
+    watch::start(taps.to_vec()).context("watching network interfaces (netlink)")
 }
 
 fn open_one(card: &Tunnet) -> Result<Arc<Tap>> {

@@ -21,6 +21,7 @@ mod tty;
 #[cfg(test)]
 mod tests;
 
+use crate::privilege::Confinement;
 pub(crate) use tty::Tty;
 
 /// The terminal on stdin. Dropping it gives the terminal back for good.
@@ -32,11 +33,12 @@ static ENTERED: Mutex<Weak<Tty>> = Mutex::new(Weak::new());
 
 impl Terminal {
     /// The user's terminal, if stdin is one. Changes nothing about it. To be
-    /// called before any thread exists, because it forks the guard.
+    /// called before any thread exists, because it forks the guard, which gives
+    /// up privilege at once.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
-    pub(crate) fn on_stdin() -> Result<Option<Self>> {
+    pub(crate) fn on_stdin(confinement: &Confinement) -> Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
@@ -49,7 +51,7 @@ impl Terminal {
             Ok(own) => own,
             Err(_) => stdin.as_fd().try_clone_to_owned().context("duplicating stdin")?,
         };
-        let tty = Arc::new(Tty::new(own).context("preparing the terminal")?);
+        let tty = Arc::new(Tty::new(own, confinement).context("preparing the terminal")?);
         *ENTERED.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&tty);
         Ok(Some(Self(tty)))
     }

@@ -7,6 +7,7 @@ mod disks;
 mod endings;
 mod machine;
 mod matrix;
+mod privilege;
 mod resets;
 mod shells;
 

@@ -1,14 +1,79 @@
 //! Opens the files that the user named, and says what is wrong with them before
 //! anything else does. Used for kernels and initrds.
 
+use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read, Seek};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-/// Open a file for reading; it is seekable.
-pub(super) fn open(path: &Path) -> Result<File> {
+use super::initrd;
+use crate::config::Config;
+
+/// The files that a guest starts from, and starts from again when it reboots.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(super) kernel: NamedFile,
+    pub(super) initrds: Vec<NamedFile>,
+}
+
+impl Files {
+    /// Those that the user named. They are not looked at yet.
+    pub(crate) fn of(config: &Config) -> Self {
+        let initrds = config.initrd.iter().map(|path| NamedFile::new(path)).collect();
+        Self { kernel: NamedFile::new(&config.kernel), initrds }
+    }
+
+    /// Open them now, for every start to come: there will be no way to do so later. A reboot
+    /// then reads what has become of these files, and not of their names.
+    ///
+    /// # Errors
+    /// One line which names the file, what is wrong with it, and what to do.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let kernel = &mut self.kernel;
+        kernel.keep().with_context(|| kernel.to_string())?;
+        for file in &mut self.initrds {
+            file.keep().with_context(|| initrd::name(file))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file by its name: what is there when it is opened, unless it is kept open.
+#[derive(Debug)]
+pub(super) struct NamedFile {
+    path: PathBuf,
+    kept: Option<File>,
+}
+
+impl NamedFile {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), kept: None }
+    }
+
+    pub(super) fn keep(&mut self) -> Result<()> {
+        self.kept = Some(open(&self.path)?);
+        Ok(())
+    }
+
+    /// Open it for reading, from its beginning; it is seekable. One that is kept has one
+    /// position for all who have opened it.
+    pub(super) fn open(&self) -> Result<File> {
+        let Some(kept) = &self.kept else { return open(&self.path) };
+        let mut file = kept.try_clone().context("reading it again")?;
+        file.rewind().context("reading it again")?;
+        Ok(file)
+    }
+}
+
+impl fmt::Display for NamedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
     // Asked before opening: that could wait for the other end of a FIFO.
     let kind = fs::metadata(path).map_err(explain)?.file_type();
     ensure!(!kind.is_dir(), "it is a directory: give a file in it");

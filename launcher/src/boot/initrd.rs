@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::{elf, file};
+use super::elf;
+use super::file::NamedFile;
 use crate::memory::{HOLE, Memory};
 
 /// Linux wants each archive to begin at a multiple of this; zeroes in between
@@ -17,49 +17,52 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 
 const PAGE: u64 = 4096;
 
-/// Load all of `paths` between the kernel's end and the highest address that the
+/// Load all of `initrds` between the kernel's end and the highest address that the
 /// kernel accepts. The answer is where they are, if there are any.
 pub(super) fn load(
-    paths: &[PathBuf],
+    initrds: &[NamedFile],
     free_from: u64,
     highest: u64,
     memory: &Memory,
 ) -> Result<Option<Range<u64>>> {
     let mut files = Vec::new();
     let mut total = 0_u64;
-    for path in paths {
-        let (file, length) = open(path).with_context(|| name(path))?;
-        files.push((path, file, length));
+    for initrd in initrds {
+        let (file, length) = open(initrd).with_context(|| name(initrd))?;
+        files.push((initrd, file, length));
         let start = total.checked_next_multiple_of(ARCHIVE_ALIGNMENT);
         let end = start.and_then(|start| start.checked_add(length));
-        total = end.with_context(|| format!("{}: larger than any memory", name(path)))?;
+        total = end.with_context(|| format!("{}: larger than any memory", name(initrd)))?;
     }
     if total == 0 {
         return Ok(None);
     }
-    let start = place(total, free_from, highest, memory).with_context(|| names(paths))?;
+    let start = place(total, free_from, highest, memory).with_context(|| names(initrds))?;
     let mut address = start;
-    for (path, mut file, length) in files {
+    for (initrd, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
         let to = address..address + length;
-        elf::read_into(&mut file, to, memory).context("reading it").with_context(|| name(path))?;
+        elf::read_into(&mut file, to, memory)
+            .context("reading it")
+            .with_context(|| name(initrd))?;
         address += length;
     }
     Ok(Some(start..start + total))
 }
 
-fn name(path: &Path) -> String {
-    format!("initrd {}", path.display())
+/// As messages call it.
+pub(super) fn name(initrd: &NamedFile) -> String {
+    format!("initrd {initrd}")
 }
 
 /// Several are one to the guest.
-fn names(paths: &[PathBuf]) -> String {
-    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+fn names(initrds: &[NamedFile]) -> String {
+    let names: Vec<_> = initrds.iter().map(ToString::to_string).collect();
     format!("initrd {}", names.join(" + "))
 }
 
-fn open(path: &Path) -> Result<(File, u64)> {
-    let file = file::open(path)?;
+fn open(initrd: &NamedFile) -> Result<(File, u64)> {
+    let file = initrd.open()?;
     let length = file.metadata().context("reading its size")?.len();
     ensure!(length > 0, "it is empty: leave it out, or build it again");
     Ok((file, length))

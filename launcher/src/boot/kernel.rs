@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +10,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::bzimage::SetupHeader;
 use super::elf::{self, Loaded, Stream};
-use super::file;
+use super::file::{self, NamedFile};
 use super::image::{self, Format, HEAD};
 use super::unpack::{Codec, Unpacked};
 use crate::memory::Memory;
@@ -34,8 +33,8 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Open a kernel file.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut file = file::open(path)?;
+    pub(super) fn open(file: &NamedFile) -> Result<Self> {
+        let mut file = file.open()?;
         let head = file::head(&mut file, HEAD)?;
         file.rewind().context("reading it")?;
         match image::identify(&head)? {

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::elf;
+use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
 
 /// No kernel is larger, its debugging information included.
@@ -44,7 +45,7 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
 }
 
 fn elf_inside(path: &Path) -> Result<PackedElf> {
-    match Kernel::open(path)? {
+    match Kernel::open(&NamedFile::new(path))? {
         Kernel::Elf(file) => Ok(Box::new(file)),
         Kernel::Packed(_, bytes) => Ok(bytes),
         Kernel::BzImage(file, setup) => Ok(kernel::payload(&file, &setup)?.1),

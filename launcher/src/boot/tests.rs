@@ -7,7 +7,6 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 
 use linux_loader::bootparam::{XLF_KERNEL_64, boot_params, setup_header};
 use linux_loader::elf::{
@@ -16,6 +15,7 @@ use linux_loader::elf::{
 use tempfile::{NamedTempFile, TempPath};
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
+use super::file::NamedFile;
 use super::layout::BOOT_PARAMS;
 use super::unpack::Codec;
 use super::{Entry, Request, load};
@@ -187,11 +187,11 @@ impl Start {
     fn with(kernel: &[u8], initrds: &[&[u8]], words: &[&str], mib: u64) -> Self {
         let kernel = file(kernel);
         let initrds: Vec<TempPath> = initrds.iter().map(|bytes| file(bytes)).collect();
-        let paths: Vec<PathBuf> = initrds.iter().map(|path| path.to_path_buf()).collect();
+        let initrds: Vec<_> = initrds.iter().map(|path| NamedFile::new(path)).collect();
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
         let request = Request {
-            kernel: &kernel,
-            initrds: &paths,
+            kernel: &NamedFile::new(&kernel),
+            initrds: &initrds,
             arguments: &arguments,
             serial: false,
             addresses: Vec::new(),

@@ -8,7 +8,6 @@ use kvm_ioctls::Kvm;
 use super::probe::{self, Outcome};
 use super::programs::{PROBES, SPEED, TIMED_INSTRUCTIONS};
 use super::report::{Check, Status};
-use crate::vm;
 
 /// An instruction that takes longer than this is emulated: CPUs need less than
 /// 1 ns, and QEMU's software CPU less than 20.
@@ -30,11 +29,8 @@ pub(crate) enum KernelMode {
 }
 
 /// Find out by trying.
-pub(crate) fn kernel_mode() -> KernelMode {
-    match vm::open_kvm() {
-        Ok(kvm) => probe(&kvm).0,
-        Err(error) => KernelMode::Fails(format!("{error:#}")),
-    }
+pub(crate) fn kernel_mode(kvm: &Kvm) -> KernelMode {
+    probe(kvm).0
 }
 
 /// Try all of it; the second answer is one line for each thing tried.

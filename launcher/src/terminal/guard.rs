@@ -14,21 +14,23 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, pipe2, setsid};
 
 use super::sys::{self, Modes};
+use crate::privilege::Confinement;
 
 /// The launcher's side of the guard.
 #[derive(Debug)]
 pub(super) struct Guard {
     child: Pid,
-    pipe: File,
+    /// None when it is dismissed.
+    pipe: Option<File>,
 }
 
 impl Guard {
     /// Fork the guard. No second thread may exist yet, and every descriptor
     /// that the launcher opens later stays unknown to the guard.
-    pub(super) fn start(tty: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(super) fn start(tty: BorrowedFd<'_>, confinement: &Confinement) -> io::Result<Self> {
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
-        let child = sys::fork_child(|| stand_guard(File::from(read_end), tty))?;
-        Ok(Self { child, pipe: File::from(write_end) })
+        let child = sys::fork_child(|| stand_guard(File::from(read_end), tty, confinement))?;
+        Ok(Self { child, pipe: Some(File::from(write_end)) })
     }
 
     /// From now on: if the launcher dies while the terminal's modes are `raw`,
@@ -44,7 +46,9 @@ impl Guard {
 
     fn tell(&mut self, order: &Order) {
         // A guard that somebody killed is no reason to fail.
-        let _ = self.pipe.write_all(&order.to_bytes());
+        if let Some(pipe) = &mut self.pipe {
+            let _ = pipe.write_all(&order.to_bytes());
+        }
     }
 }
 
@@ -54,12 +58,15 @@ impl Drop for Guard {
         self.rest();
         // Somebody may have stopped it, so that it would never see the pipe close.
         let _ = kill(self.child, Signal::SIGKILL);
+        // Where it is another user's still, since it has not come to give that up, it sees
+        // this instead.
+        self.pipe = None;
         let _ = waitpid(self.child, None);
     }
 }
 
 /// The guard's life.
-fn stand_guard(mut orders: File, tty: BorrowedFd<'_>) {
+fn stand_guard(mut orders: File, tty: BorrowedFd<'_>, confinement: &Confinement) {
     // Not "lguest-...": `pkill -9 lguest` is when it is needed most.
     let _ = prctl::set_name(c"tty-guard");
     // Out of reach of ^C, hang-ups and whatever else is meant for the launcher.
@@ -69,6 +76,11 @@ fn stand_guard(mut orders: File, tty: BorrowedFd<'_>) {
     // Keep no pipe open that somebody waits to see closed, and no file system busy.
     sys::close_all_but([orders.as_fd(), tty]);
     let _ = chdir("/");
+    // The open descriptor is all that it takes to set a terminal's modes. What fails here fails
+    // for the launcher, too, before it touches the terminal.
+    if confinement.enter().is_err() {
+        return;
+    }
     let mut order = Order::Rest;
     let mut bytes = [0; Order::SIZE];
     while orders.read_exact(&mut bytes).is_ok() {

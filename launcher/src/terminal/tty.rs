@@ -16,6 +16,7 @@ use nix::unistd::{getpgrp, getpid, tcgetpgrp};
 
 use super::guard::{self, Guard};
 use super::sys::{self, Modes};
+use crate::privilege::Confinement;
 
 /// How often a launcher in the background looks whether it still is. bash's
 /// `fg` of a job that runs says nothing to it, so somebody has to look.
@@ -51,8 +52,8 @@ enum Phase {
 }
 
 impl Tty {
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let guard = Guard::start(fd.as_fd())
+    pub(super) fn new(fd: OwnedFd, confinement: &Confinement) -> io::Result<Self> {
+        let guard = Guard::start(fd.as_fd(), confinement)
             .inspect_err(|e| log::warn!("starting the guard of the terminal: {e}"));
         let over = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let state = Mutex::new(State { phase: Phase::Left, guard: guard.ok() });

@@ -16,6 +16,7 @@ use nix::unistd::getpid;
 
 use crate::exit::{Ending, Exit};
 use crate::messages;
+use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::Stdin;
 use crate::stdout::{Sink, Stdout};
@@ -41,7 +42,7 @@ fn launch() -> i32 {
     messages::start(true);
     terminal::install_panic_hook();
     let signals = Signals::block().unwrap();
-    let terminal = Terminal::on_stdin().unwrap();
+    let terminal = Terminal::on_stdin(&Confinement::default()).unwrap();
     let exit = Arc::new(Exit::new().unwrap());
     let stdin = Stdin::start(&exit, terminal.as_ref()).unwrap();
     let stdout = Stdout::start().unwrap();

@@ -157,20 +157,50 @@ fn bzimages_that_cannot_start_are_refused() {
 
 #[test]
 fn files_that_cannot_be_opened_are_named() {
-    let request = |kernel| Request {
-        kernel,
-        initrds: &[],
-        arguments: &[],
-        serial: false,
-        addresses: Vec::new(),
-    };
     let ram = ram(32);
-    let missing = load(&request(Path::new("/nonexistent/vmlinuz")), ram.memory()).unwrap_err();
-    assert_eq!(format!("{missing:#}"), "/nonexistent/vmlinuz: no such file");
-    let directory = load(&request(Path::new("/tmp")), ram.memory()).unwrap_err();
-    assert!(format!("{directory:#}").starts_with("/tmp: it is a directory"));
-    let device = load(&request(Path::new("/dev/null")), ram.memory()).unwrap_err();
-    assert!(format!("{device:#}").contains("not a regular file"));
+    let error = |kernel| {
+        let request = Request {
+            kernel: &NamedFile::new(Path::new(kernel)),
+            initrds: &[],
+            arguments: &[],
+            serial: false,
+            addresses: Vec::new(),
+        };
+        format!("{:#}", load(&request, ram.memory()).unwrap_err())
+    };
+    assert_eq!(error("/nonexistent/vmlinuz"), "/nonexistent/vmlinuz: no such file");
+    assert!(error("/tmp").starts_with("/tmp: it is a directory"));
+    assert!(error("/dev/null").contains("not a regular file"));
+}
+
+/// When there is no way to open it by its name again.
+#[test]
+fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vmlinux");
+    fs::write(&path, elf()).unwrap();
+    let mut kernel = NamedFile::new(&path);
+    kernel.keep().unwrap();
+    let ram = ram(32);
+    let start = || {
+        let request = Request {
+            kernel: &kernel,
+            initrds: &[],
+            arguments: &[],
+            serial: false,
+            addresses: Vec::new(),
+        };
+        load(&request, ram.memory()).map_err(|error| format!("{error:#}"))
+    };
+    for _ in 0..2 {
+        assert_eq!(start().unwrap().rip, TEXT + 64);
+    }
+    // What is written into the file counts, and what takes its name does not.
+    fs::write(&path, "text").unwrap();
+    assert!(start().unwrap_err().contains("not a Linux kernel"));
+    fs::write(&path, elf()).unwrap();
+    fs::rename(file(b"text"), &path).unwrap();
+    assert_eq!(start().unwrap().rip, TEXT + 64);
 }
 
 #[test]
@@ -197,7 +227,7 @@ fn malformed_files_never_panic() {
         }
         let kernel = file(&bytes);
         let request = Request {
-            kernel: &kernel,
+            kernel: &NamedFile::new(&kernel),
             initrds: &[],
             arguments: &[],
             serial: false,

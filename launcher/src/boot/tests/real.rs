@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 
 use super::*;
 
@@ -22,7 +23,7 @@ fn stock_kernels() -> Vec<PathBuf> {
 fn stock_kernels_start_at_their_elf() {
     for kernel in stock_kernels() {
         let request = Request {
-            kernel: &kernel,
+            kernel: &NamedFile::new(&kernel),
             initrds: &[],
             arguments: &[],
             serial: false,

@@ -18,7 +18,7 @@ fn line_with_serial(words: &[&str]) -> String {
 fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     let addresses = addresses.iter().map(ToString::to_string).collect();
-    let kernel = Path::new("vmlinux");
+    let kernel = &NamedFile::new(Path::new("vmlinux"));
     let request = Request { kernel, initrds: &[], arguments: &arguments, serial, addresses };
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }

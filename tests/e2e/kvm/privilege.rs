@@ -1,0 +1,316 @@
+//! `--username` and `--chroot`: what a launcher is when its guest runs, as /proc tells it
+//! of each thread and of the terminal's guard, and that nothing is missing afterwards.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid, getgrouplist};
+use tests::files::Scratch;
+use tests::{End, Launch, Network, Process, Running, environment, until};
+
+use super::probe;
+
+/// A user of every Debian, who has nothing.
+const NOBODY: &str = "nobody";
+
+/// All that can be open, so that all of it is opened before.
+fn confined(kernel: &Path, root: &Path) -> Launch {
+    let disk = root.with_extension("disk");
+    fs::write(&disk, [0; 4096]).unwrap();
+    Launch::kernel(kernel)
+        .memory("64")
+        .argument("mode=console")
+        .option(&format!("--block={}", disk.display()))
+        .option("--rng")
+        .option("--username")
+        .option(NOBODY)
+        .option(&format!("--chroot={}", root.display()))
+}
+
+/// An empty directory.
+fn new_root(scratch: &Scratch) -> std::path::PathBuf {
+    let root = scratch.path().join("root");
+    fs::create_dir(&root).unwrap();
+    root
+}
+
+/// The lines of /proc/PID/status of all threads, without those that do not concern us.
+fn credentials(process: Process) -> Vec<String> {
+    let wanted = ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs"];
+    let threads = fs::read_dir(process.file("task")).unwrap();
+    let mut all: Vec<_> = threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
+        .map(|status| {
+            let lines = status.lines().filter(|line| {
+                line.split_once(':').is_some_and(|(name, _)| wanted.contains(&name))
+            });
+            lines.map(|line| line.replace('\t', " ").trim_end().to_string() + "\n").collect()
+        })
+        .collect();
+    all.dedup();
+    all
+}
+
+/// What these lines are for somebody without any privilege.
+fn unprivileged(uid: u32, gid: u32, groups: &str) -> String {
+    let set = |name| format!("Cap{name}: 0000000000000000\n");
+    format!(
+        "Uid: {uid} {uid} {uid} {uid}\nGid: {gid} {gid} {gid} {gid}\n{}\n{}NoNewPrivs: 1\n",
+        format!("Groups: {groups}").trim_end(),
+        ["Inh", "Prm", "Eff", "Amb"].map(set).concat()
+    )
+}
+
+fn nobody() -> String {
+    let user = User::from_name(NOBODY).unwrap().unwrap();
+    let name = std::ffi::CString::new(NOBODY).unwrap();
+    let groups = getgrouplist(&name, user.gid).unwrap();
+    let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+    unprivileged(user.uid.as_raw(), user.gid.as_raw(), &groups.join(" "))
+}
+
+/// Whether there is any privilege to give up; says so if not.
+fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        eprintln!("NOT TESTED: giving up privilege needs root");
+    }
+    root
+}
+
+fn reboot(running: &mut Running) {
+    running.send([0x1e, b'r']);
+    running.expect("hello 100x30");
+}
+
+#[test]
+fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let Some(_network) = Network::new() else { return };
+    let launch = confined(&environment::probe(), &root).option("--tunnet=192.168.19.1");
+    let mut running = launch.on_terminal();
+    running.expect("hello 100x30");
+    let launcher = running.process();
+    let family = running.family();
+    let guards: Vec<_> = family.iter().filter(|process| **process != launcher).collect();
+    assert_eq!(guards.len(), 1);
+    for process in &family {
+        assert_eq!(credentials(*process), [nobody()], "{:?}", process.threads());
+        for link in ["root", "cwd"] {
+            let found = fs::read_link(process.file(link)).unwrap();
+            assert_eq!(found, root, "{link} of {:?}", process.threads());
+        }
+        // A directory from outside would be a way back.
+        for entry in fs::read_dir(process.file("fd")).unwrap() {
+            assert!(!entry.unwrap().path().is_dir(), "{:?}", process.descriptors());
+        }
+    }
+    assert!(launcher.threads().contains(&"netlink".to_string()), "{:?}", launcher.threads());
+
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+}
+
+#[test]
+fn root_in_another_root_directory_has_no_capabilities() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let chroot = format!("--chroot={}", root.display());
+    let mut running = probe("console").option(&chroot).on_terminal();
+    running.expect("hello 100x30");
+    // The groups are those of whoever started us.
+    let own = credentials(Process(std::process::id().cast_signed()));
+    let groups = own[0].lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    for process in running.family() {
+        assert_eq!(credentials(process), [unprivileged(0, 0, groups.trim())]);
+        assert_eq!(fs::read_link(process.file("root")).unwrap(), root);
+    }
+    reboot(&mut running);
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn a_user_without_another_root_directory() {
+    if !is_root() {
+        return;
+    }
+    let mut running = probe("console").option("--username").option(NOBODY).on_terminal();
+    running.expect("hello 100x30");
+    for process in running.family() {
+        assert_eq!(credentials(process), [nobody()]);
+        assert_eq!(fs::read_link(process.file("root")).unwrap(), Path::new("/"));
+    }
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    running.assert_terminal_restored();
+}
+
+#[test]
+fn a_guest_reboots_from_the_files_that_were_opened_before() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
+    let mut running = confined(&kernel, &root).on_terminal();
+    running.expect("hello 100x30");
+    reboot(&mut running);
+    // Another file of that name is not seen, as nothing is that is outside.
+    fs::remove_file(&kernel).unwrap();
+    fs::write(&kernel, "no kernel").unwrap();
+    reboot(&mut running);
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    running.assert_terminal_restored();
+}
+
+#[test]
+fn a_kernel_that_was_rewritten_is_what_reboots() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
+    let mut running = confined(&kernel, &root).on_terminal();
+    running.expect("hello 100x30");
+    fs::write(&kernel, "no kernel").unwrap();
+    running.send([0x1e, b'r']);
+    assert_eq!(running.wait(), End::Status(1));
+    assert!(running.stderr().contains("kernel: not a Linux kernel"), "{}", running.stderr());
+    running.assert_terminal_restored();
+}
+
+#[test]
+fn the_terminal_is_given_back_after_each_way_out() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let ways = [(Signal::SIGTERM, End::Status(143)), (Signal::SIGKILL, End::Killed(9))];
+    for (signal, end) in ways {
+        let mut running = confined(&environment::probe(), &root).on_terminal();
+        running.expect("hello 100x30");
+        assert!(running.pty().snapshot().is_raw());
+        running.process().signal(signal);
+        assert_eq!(running.wait(), end);
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    }
+    let mut running = confined(&environment::probe(), &root).on_terminal();
+    running.expect("hello 100x30");
+    running.press_three_ctrl_c();
+    assert_eq!(running.wait(), End::Status(130));
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn a_crash_is_told_with_the_hosts_share_in_it() {
+    if !is_root() {
+        return;
+    }
+    // Asked of /dev/kvm, which is nowhere to be found by then.
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    let end = |launch: Launch| {
+        let mut running = launch.piped();
+        let end = running.wait();
+        (end, running.stderr())
+    };
+    let (free, words) = end(probe("crash=emulation"));
+    let launch = probe("crash=emulation").option("--username").option(NOBODY);
+    let (bound, bound_words) = end(launch.option(&format!("--chroot={}", root.display())));
+    assert_eq!(bound, free);
+    let last = |words: &str| words.lines().last().map(str::to_string);
+    assert_eq!(last(&bound_words), last(&words));
+}
+
+/// It ends by itself, at once, with one line on stderr that contains `words`.
+fn refuses(launch: &Launch, words: &str) {
+    let mut running = launch.on_terminal();
+    refused(&mut running, words);
+}
+
+fn refused(running: &mut Running, words: &str) {
+    assert_eq!(running.wait(), End::Status(1));
+    let said = running.stderr();
+    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains(words), "{said:?} does not contain {words:?}");
+    assert_eq!(running.text(), "");
+    running.assert_terminal_restored();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let launch = || probe("poweroff");
+    let chroot = |root: &Path| launch().option(&format!("--chroot={}", root.display()));
+    refuses(&launch().option("--username=nobody-at-all"), "--username nobody-at-all: no such user");
+    refuses(&chroot(&scratch.path().join("missing")), "missing: no such directory");
+    refuses(&chroot(&scratch.file("file", "")), "file: it is not a directory");
+    // The files are looked at before there is no way to do so.
+    let bare = Launch::kernel("/nonexistent").option(&format!("--username={NOBODY}"));
+    refuses(&bare, "lguest: /nonexistent: no such file");
+    let initrd = launch().option(&format!("--username={NOBODY}")).initrd("/nonexistent");
+    refuses(&initrd, "lguest: initrd /nonexistent: no such file");
+}
+
+#[test]
+fn only_root_can_give_up_what_only_root_has() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = new_root(&scratch);
+    for (option, words) in [
+        (format!("--username={NOBODY}"), "--username nobody: only root can become another user"),
+        (format!("--chroot={}", root.display()), "only root can change the root directory"),
+    ] {
+        let launcher = scratch.path().join("lguest");
+        fs::copy(environment::launcher(), &launcher).unwrap();
+        let mut permissions = fs::metadata(scratch.path()).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        fs::set_permissions(scratch.path(), permissions).unwrap();
+        let launcher = launcher.to_str().unwrap();
+        let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", launcher];
+        let words_of_it = [&setpriv[..], &["64", "/dev/null", &option]].concat();
+        let mut running = tests::program(&words_of_it, scratch.path(), tests::Pty::new(30, 100));
+        refused(&mut running, words);
+    }
+}
+
+#[test]
+fn a_guard_that_is_not_there_yet_keeps_nobody_waiting() {
+    if !is_root() {
+        return;
+    }
+    // The launcher fails right after it has become another user, when the guard may or may
+    // not have come to do the same: it ends either way.
+    let scratch = Scratch::new();
+    let kernel = scratch.file("kernel", "no kernel");
+    for _ in 0..20 {
+        let launch = Launch::kernel(&kernel).option(&format!("--username={NOBODY}"));
+        let mut running = launch.on_terminal();
+        let end = until("the launcher ends", || running.poll_end());
+        assert_eq!(end, End::Status(1));
+        running.assert_nothing_left();
+    }
+}
