@@ -64,6 +64,9 @@ pub enum GuestError {
     /// The request has a part that this queue has no use for.
     #[error("{0}")]
     Direction(&'static str),
+    /// The driver uses a queue of features that it has not accepted.
+    #[error("a queue that there is not with the features accepted")]
+    NoSuchQueue,
     /// The request has no room for the least of answers.
     #[error("{0}")]
     NoRoom(&'static str),

@@ -15,6 +15,8 @@ use virtio_bindings::virtio_net::VIRTIO_NET_S_LINK_UP;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::device::{Device, QueueSpec, Service};
+use crate::error::{GuestError, ServeError};
+use crate::request::Request;
 use crate::sys;
 
 mod control;
@@ -123,6 +125,8 @@ enum Role {
     Receive(usize),
     Transmit(usize),
     Control,
+    /// None, with the features that the driver has accepted.
+    Nothing,
 }
 
 impl Net {
@@ -135,6 +139,7 @@ impl Net {
         let pairs = if accepted & MQ == 0 { 1 } else { self.pairs.len() };
         match queue {
             queue if queue == 2 * pairs && accepted & CTRL_VQ != 0 => Role::Control,
+            queue if queue >= 2 * pairs => Role::Nothing,
             queue if queue.is_multiple_of(2) => Role::Receive(queue / 2),
             queue => Role::Transmit(queue / 2),
         }
@@ -195,7 +200,17 @@ impl Device for Net {
             }),
             Role::Transmit(pair) => Box::new(Transmit::new(self.pair(pair)?)),
             Role::Control => Box::new(Control::new(Arc::clone(&self.interface), self.max_pairs())),
+            Role::Nothing => Box::new(Nothing),
         })
+    }
+}
+
+/// A queue that a driver enables without having accepted what it is for.
+struct Nothing;
+
+impl Service for Nothing {
+    fn serve(&mut self, _request: &mut Request<'_>) -> Result<(), ServeError> {
+        Err(GuestError::NoSuchQueue.into())
     }
 }
 

@@ -82,3 +82,20 @@ fn each_pair_has_a_wire_of_its_own() {
     host.wires[1].send(&frame(70)).unwrap();
     assert_eq!(guest.wait_used(2), Used { id: head.into(), len: 70 });
 }
+
+/// Found by the fuzz target: there was no third pair, and the machine ended.
+#[test]
+fn a_queue_of_features_that_were_not_accepted_breaks_only_the_device() {
+    const NEEDS_RESET: u8 = 0x40;
+    for (without, queues) in [(1 << 22, &[3, 4][..]), (1 << 17, &[4]), (1 << 22 | 1 << 17, &[2])] {
+        for queue in queues {
+            let (net, _host) = card(2);
+            let mut guest = FakeGuest::found(net);
+            guest.without = without;
+            guest.start();
+            guest.offer(*queue, &[FromGuest(&[0; 20])]);
+            until("a broken device", || guest.status() & NEEDS_RESET != 0);
+            assert_eq!(guest.machine.failures(), []);
+        }
+    }
+}
