@@ -32,11 +32,19 @@ nested: setup build guest ## a shell in the nested host, where KVM is complete o
 	@guest-images/nested-host shell
 
 .PHONY: test
-test: setup test-unit test-kvm test-linux ## every test
+test: setup test-unit test-fuzz test-kvm test-linux ## every test
 
 .PHONY: test-unit
 test-unit: ## without KVM, without root
 	$(CARGO) test --locked --workspace --exclude tests
+
+.PHONY: test-fuzz
+test-fuzz: ## guests of random bytes against the devices, for 5 seconds each
+	@FUZZ_SECONDS=5 fuzz/run
+
+.PHONY: fuzz
+fuzz: ## the same for longer: FUZZ_SECONDS each, or 20
+	@fuzz/run
 
 .PHONY: test-kvm
 test-kvm: build guests ## the launcher with our own guests, on this machine's /dev/kvm
@@ -62,6 +70,8 @@ check: setup-check ## formatting, clippy and docs, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml --check
 	$(CARGO) clippy --locked --manifest-path guest-images/guests/Cargo.toml -- -D warnings
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: bench
 bench: setup build guest ## the figures in docs/benchmarks.md
@@ -75,6 +85,7 @@ book: ## the code's own documentation, private items too
 fmt: ## format the code
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 .PHONY: setup setup-check
 setup: ## install what is missing on a Debian machine
@@ -86,3 +97,4 @@ setup-check:
 clean: ## remove what was built here (not the cache)
 	$(CARGO) clean
 	$(CARGO) clean --manifest-path guest-images/guests/Cargo.toml
+	$(CARGO) clean --manifest-path fuzz/Cargo.toml
