@@ -132,7 +132,7 @@ fn prepare(
     let taps = net::open(&config.tunnet)?;
     confinement.enter()?;
 
-    net::watch(&taps)?;
+    net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let window = Arc::new(WindowSize::default());
     let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);

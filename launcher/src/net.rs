@@ -26,7 +26,7 @@ pub(crate) fn open(cards: &[Tunnet]) -> Result<Vec<Arc<Tap>>> {
 }
 
 /// Have a thread watch the interfaces of these taps from now on.
-pub(crate) fn watch(taps: &[Arc<Tap>]) -> Result<()> {
+pub(crate) fn follow(taps: &[Arc<Tap>]) -> Result<()> {
     if taps.is_empty() {
         return Ok(());
     }
