@@ -5,6 +5,7 @@ mod check;
 mod console;
 mod disks;
 mod endings;
+mod hostile;
 mod machine;
 mod matrix;
 mod privilege;

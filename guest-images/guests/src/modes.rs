@@ -5,6 +5,7 @@ use crate::boot_params::{Arguments, BootParams};
 
 mod console;
 mod endings;
+mod hostile;
 mod memory;
 
 /// What a mode is given.
@@ -40,6 +41,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("memory", memory::walk),
     ("console", console::echo),
     ("resets", console::resets),
+    ("hostile", hostile::attack),
 ];
 
 /// Do what the command line says.

@@ -31,10 +31,14 @@ pub(crate) struct Capability {
 }
 
 impl Function {
-    /// The first function with this vendor and device number.
-    pub(crate) fn find(vendor: u16, device: u16) -> Option<Self> {
-        let id = u32::from(device) << 16 | u32::from(vendor);
-        (0..32).map(|slot| Self { slot }).find(|function| function.read(ID) == id)
+    /// The functions of a vendor, in the order of their slots, each with its
+    /// device number.
+    pub(crate) fn of(vendor: u16) -> impl Iterator<Item = (u16, Self)> {
+        (0..32).map(|slot| Self { slot }).filter_map(move |function| {
+            let [low, high, a, b] = function.read(ID).to_le_bytes();
+            (u16::from_le_bytes([low, high]) == vendor)
+                .then_some((u16::from_le_bytes([a, b]), function))
+        })
     }
 
     /// Read 32 bits of the configuration space.

@@ -5,7 +5,9 @@
 use crate::memory::Region;
 
 /// Descriptor flags (2.7.5).
+pub(crate) const NEXT: u16 = 1;
 pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
 
 /// Ring flags (2.7.6, 2.7.8): the device need not be notified.
 pub(crate) const NO_NOTIFY: u16 = 1;
@@ -67,6 +69,11 @@ impl Ring {
     /// Write the entry of the avail ring that an ever-growing index means.
     pub(crate) fn set_avail(&self, index: u16, head: u16) {
         self.avail.write(4 + 2 * self.slot(index), head);
+    }
+
+    /// The avail ring's index, as it was written.
+    pub(crate) fn avail_index(&self) -> u16 {
+        self.avail.read(2)
     }
 
     /// Write the avail ring's index.

@@ -24,6 +24,7 @@ pub(crate) mod offset {
     pub(crate) const DRIVER_FEATURE_SELECT: u64 = 0x08;
     pub(crate) const DRIVER_FEATURE: u64 = 0x0c;
     pub(crate) const CONFIG_MSIX_VECTOR: u64 = 0x10;
+    pub(crate) const NUM_QUEUES: u64 = 0x12;
     pub(crate) const DEVICE_STATUS: u64 = 0x14;
     pub(crate) const CONFIG_GENERATION: u64 = 0x15;
     pub(crate) const QUEUE_SELECT: u64 = 0x16;
@@ -42,9 +43,12 @@ pub(crate) mod status {
     pub(crate) const DRIVER: u8 = 2;
     pub(crate) const DRIVER_OK: u8 = 4;
     pub(crate) const FEATURES_OK: u8 = 8;
+    pub(crate) const NEEDS_RESET: u8 = 64;
+    pub(crate) const FAILED: u8 = 128;
 }
 
 /// Feature bits of all devices (6).
+pub(crate) const F_INDIRECT_DESC: u64 = 1 << 28;
 pub(crate) const F_EVENT_IDX: u64 = 1 << 29;
 pub(crate) const F_VERSION_1: u64 = 1 << 32;
 
@@ -64,7 +68,17 @@ pub(crate) struct Virtio {
 impl Virtio {
     /// The first device of a type.
     pub(crate) fn find(kind: u16) -> Option<Self> {
-        let function = Function::find(VENDOR, DEVICE_BASE + kind)?;
+        Self::all().find(|(found, _)| *found == kind).map(|(_, device)| device)
+    }
+
+    /// All devices, each with its type.
+    pub(crate) fn all() -> impl Iterator<Item = (u16, Self)> {
+        Function::of(VENDOR).filter_map(|(device, function)| {
+            Some((device.checked_sub(DEVICE_BASE)?, Self::at(function)?))
+        })
+    }
+
+    fn at(function: Function) -> Option<Self> {
         let bar = function.first_bar();
         let structure = |kind| {
             let mut all = function.capabilities().filter(|found| found.id == CAPABILITY);
@@ -110,21 +124,26 @@ impl Virtio {
     /// Steps 1 to 6 of 3.1.1: reset, and agree on features. What was agreed on is
     /// what was wanted, as far as it is offered.
     pub(crate) fn negotiate(&self, wanted: u64) -> u64 {
-        use status::{ACKNOWLEDGE, DRIVER, FEATURES_OK};
         self.reset();
-        self.set_status(ACKNOWLEDGE);
-        self.set_status(ACKNOWLEDGE | DRIVER);
+        self.set_status(status::ACKNOWLEDGE);
+        self.set_status(status::ACKNOWLEDGE | status::DRIVER);
         let accepted = self.offered() & wanted;
+        if !self.accept(accepted) {
+            fail!("probe: the device does not accept the features {accepted:#x}");
+        }
+        accepted
+    }
+
+    /// Steps 4 to 6 alone: whether the device takes these features.
+    pub(crate) fn accept(&self, features: u64) -> bool {
+        use status::{ACKNOWLEDGE, DRIVER, FEATURES_OK};
         for (select, shift) in [(0_u32, 0), (1, 32)] {
-            let half = u32::try_from(accepted >> shift & 0xffff_ffff).unwrap_or(0);
+            let half = u32::try_from(features >> shift & 0xffff_ffff).unwrap_or(0);
             self.common.write(offset::DRIVER_FEATURE_SELECT, select);
             self.common.write(offset::DRIVER_FEATURE, half);
         }
         self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK);
-        if self.status() & FEATURES_OK == 0 {
-            fail!("probe: the device does not accept the features {accepted:#x}");
-        }
-        accepted
+        self.status() & FEATURES_OK != 0
     }
 
     /// Step 8: the device is live.
@@ -161,7 +180,13 @@ impl Virtio {
         self.set_address(offset::QUEUE_DRIVER, ring.avail.address());
         self.set_address(offset::QUEUE_DEVICE, ring.used.address());
         common.write(offset::QUEUE_ENABLE, 1_u16);
-        let place = common.read::<u16>(offset::QUEUE_NOTIFY_OFF);
+        self.doorbell(queue)
+    }
+
+    /// Where the device is told of what is new in a queue (4.1.4.4).
+    pub(crate) fn doorbell(&self, queue: u16) -> Region {
+        self.common.write(offset::QUEUE_SELECT, queue);
+        let place = self.common.read::<u16>(offset::QUEUE_NOTIFY_OFF);
         self.notify.part(u64::from(place) * self.notify_step, 2)
     }
 

@@ -1,0 +1,102 @@
+//! `hostile`: every attack that we know of, on every queue of every virtio device
+//! of the machine, as a driver that means harm would do it. After each the device
+//! is reset, and must serve an honest driver on all of its queues. For each queue
+//! there is a line in the end, with the number of attacks; the exit status is 0,
+//! or 1 after the first attack that a device did not take as it should: then the
+//! last lines tell which. `hostile=NAME` makes one attack only. Options: `stay`
+//! goes on as `console` does instead of ending; `host=IP` is the address that
+//! answers behind a network card.
+//!
+//! An attack is a [`chains::Chain`] or a function of [`transport`], [`rings`] or
+//! [`requests`]; what they have in hand is a [`bench::Bench`], and what makes sure
+//! that a device is well is in [`honest`].
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Task, console};
+use crate::virtio::Virtio;
+use crate::{interrupts, ports};
+
+mod bench;
+mod chains;
+mod honest;
+mod requests;
+mod rings;
+mod transport;
+
+use bench::{Bench, Outcome, Role, Target};
+
+/// What the guest ends with when a device did not recover.
+const NOT_WELL: u8 = 1;
+
+/// An attack on one queue.
+struct Attack {
+    name: &'static str,
+    /// Queues that it makes sense on.
+    on: fn(Role) -> bool,
+    /// Do it, and see that the device answers as it should.
+    run: fn(&Bench, &Target) -> Outcome,
+}
+
+/// An attack for queues of every kind.
+const fn on_all(name: &'static str, run: fn(&Bench, &Target) -> Outcome) -> Attack {
+    Attack { name, on: |_| true, run }
+}
+
+/// All attacks done.
+static DONE: AtomicU32 = AtomicU32::new(0);
+
+/// All of it.
+pub(super) fn attack(task: &Task<'_>) {
+    interrupts::enable();
+    for (kind, device) in Virtio::all() {
+        let bench = Bench::new(kind, device, task);
+        report!("hostile: {} ...", bench.name);
+        judge(&bench, "nothing yet", honest::serves(&bench));
+        for target in bench.targets() {
+            let attacks = attack_queue(&bench, target, task.value);
+            report!("hostile: {} queue {}: {attacks} attacks", bench.name, target.index);
+        }
+        bench.device.reset();
+    }
+    let done = DONE.load(Ordering::Relaxed);
+    if done == 0 {
+        fail!("probe: hostile={}: no such attack on what is there", task.value);
+    }
+    report!("hostile: all well after {done} attacks");
+    if task.arguments.has("stay") {
+        console::echo(task);
+    }
+    ports::exit(0);
+}
+
+/// All attacks on a queue, or the one of this name; how many.
+fn attack_queue(bench: &Bench, target: &Target, only: &str) -> u32 {
+    let mut count = 0;
+    let mut after = |name: &str, outcome: Outcome| {
+        judge(bench, name, outcome.map_err(|why| (target.index, why)));
+        judge(bench, name, honest::serves(bench));
+        DONE.fetch_add(1, Ordering::Relaxed);
+        count += 1;
+    };
+    let wanted = |name: &str| only.is_empty() || only == name;
+    for chain in chains::CHAINS.iter().filter(|chain| wanted(chain.name)) {
+        after(chain.name, chain.offer(bench, target));
+    }
+    let lists = [rings::ATTACKS, transport::ATTACKS, requests::ATTACKS];
+    let attacks = lists.iter().copied().flatten().filter(|attack| wanted(attack.name));
+    for attack in attacks.filter(|attack| (attack.on)(target.role)) {
+        after(attack.name, (attack.run)(bench, target));
+    }
+    count
+}
+
+/// End here if a queue is not as it should be.
+fn judge(bench: &Bench, attack: &str, outcome: Result<(), (u16, &'static str)>) {
+    if let Err((queue, why)) = outcome {
+        let status = bench.device.status();
+        report!("hostile: {} queue {queue}, after {attack}: {why}", bench.name);
+        report!("hostile: status {status:#04x}; {} attacks before", DONE.load(Ordering::Relaxed));
+        ports::exit(NOT_WELL);
+    }
+}

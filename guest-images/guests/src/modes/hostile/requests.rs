@@ -1,0 +1,317 @@
+//! Attacks by what requests say: each device has its own (virtio 1.2, 5.1.6,
+//! 5.2.6, 5.3.6, 5.4.6). A bad request is answered with an error, or lost; only
+//! one that cannot even be answered breaks a device.
+
+use super::Attack;
+use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
+use super::honest::{OUR_SECTOR, block};
+use crate::ring::{Descriptor, WRITE};
+
+/// Block requests (5.2.6).
+const READ: u32 = 0;
+const WRITE_OUT: u32 = 1;
+const FLUSH: u32 = 4;
+const GET_ID: u32 = 8;
+const DISCARD: u32 = 11;
+const WRITE_ZEROES: u32 = 13;
+const OK: u8 = 0;
+const IO_ERROR: u8 = 1;
+const UNSUPPORTED: u8 = 2;
+
+const fn of(role: &'static str, name: &'static str, run: fn(&Bench, &Target) -> Outcome) -> Attack {
+    let on: fn(Role) -> bool = match role.as_bytes() {
+        b"blk" => |role| matches!(role, Role::Block),
+        b"rx" => |role| matches!(role, Role::NetReceive),
+        b"tx" => |role| matches!(role, Role::NetTransmit),
+        b"ctl" => |role| matches!(role, Role::NetControl),
+        b"con" => |role| matches!(role, Role::ConsoleTransmit),
+        _ => |role| matches!(role, Role::Random),
+    };
+    Attack { name, on, run }
+}
+
+pub(super) const ATTACKS: &[Attack] = &[
+    of("blk", "block-past-end", past_end),
+    of("blk", "block-half-sectors", half_sectors),
+    of("blk", "block-types", types),
+    of("blk", "block-header-in-pieces", pieces),
+    of("blk", "block-status-in-data", status_in_data),
+    of("blk", "block-short-header", short_header),
+    of("blk", "block-nowhere-for-status", no_status),
+    of("blk", "block-status-read-only", read_only_status),
+    of("blk", "block-extents", extents),
+    of("blk", "block-serial-in-a-byte", serial),
+    of("tx", "net-lengths", frames),
+    of("tx", "net-headers", headers),
+    of("rx", "net-small-buffers", small_buffers),
+    of("ctl", "net-commands", commands),
+    of("rng", "random-gigabytes", gigabytes),
+    of("rng", "random-storm", random_storm),
+    of("con", "console-pieces", console_pieces),
+];
+
+/// How many sectors the disk has.
+fn capacity(bench: &Bench) -> u64 {
+    bench.device.config.read(0)
+}
+
+/// Every place that is not wholly on the disk, by every request that has one.
+fn past_end(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (end, data) = (capacity(bench), bench.buffer.part(4096, 1024).address());
+    for (sector, length) in [
+        (end, 512),
+        (end - 1, 1024),
+        (1 << 55, 512),
+        ((1 << 55) - 1, 512),
+        (u64::MAX, 512),
+        (u64::MAX / 512, 1024),
+        (end + 1, 0),
+    ] {
+        for (kind, flags) in [(READ, WRITE), (WRITE_OUT, 0)] {
+            let answer = block(bench, target, kind, sector, &[(data, length, flags)])?;
+            ok_if(answer == IO_ERROR, "reads or writes what is not on the disk")?;
+        }
+    }
+    Ok(())
+}
+
+fn half_sectors(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let data = bench.buffer.part(4096, 1024).address();
+    for length in [1, 511, 513, 1023] {
+        for (kind, flags) in [(READ, WRITE), (WRITE_OUT, 0)] {
+            let answer = block(bench, target, kind, OUR_SECTOR, &[(data, length, flags)])?;
+            ok_if(answer == IO_ERROR, "takes a part of a sector")?;
+        }
+    }
+    Ok(())
+}
+
+/// Those that nobody knows, and those with more than they need.
+fn types(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let data = bench.buffer.part(4096, 512).address();
+    for kind in [2, 3, 5, 7, 99, 0x8000_0000, 0xffff_ffff] {
+        let answer = block(bench, target, kind, 0, &[(data, 512, 0), (data, 512, WRITE)])?;
+        ok_if(answer == UNSUPPORTED, "knows a type that there is not")?;
+    }
+    let answer = block(bench, target, FLUSH, u64::MAX, &[(data, 512, 0)])?;
+    ok_if(answer == OK, "does not flush")
+}
+
+/// 2.7.4.1: however it is cut.
+fn pieces(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let header = bench.buffer.part(0, 16);
+    let data = bench.buffer.part(4096, 513);
+    header.write(0, READ);
+    header.write(8, OUR_SECTOR);
+    data.write(512, 0xee_u8);
+    let mut parts = [(0, 0, 0); SIZE as usize];
+    let cuts = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5].into_iter().scan(0, |at, length| {
+        let part = (header.address() + *at, u32::try_from(length).unwrap_or(0), 0);
+        *at += length;
+        Some(part)
+    });
+    let (room, length) = (data.address(), 171);
+    let rest = (0..3).map(|part: u32| (room + u64::from(part * length), length, WRITE));
+    parts.iter_mut().zip(cuts.chain(rest)).for_each(|(to, part)| *to = part);
+    bench.ask(target, parts.get(..15).unwrap_or_default())?;
+    ok_if(data.read::<u8>(512) == OK, "does not take a request in pieces")
+}
+
+fn status_in_data(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let header = bench.buffer.part(0, 16);
+    let data = bench.buffer.part(4096, 513);
+    header.write(0, READ);
+    header.write(8, OUR_SECTOR);
+    data.write(512, 0xee_u8);
+    bench.ask(target, &[(header.address(), 16, 0), (data.address(), 513, WRITE)])?;
+    ok_if(data.read::<u8>(512) == OK, "wants the status by itself")
+}
+
+fn short_header(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (header, status) = (bench.buffer.part(0, 16), bench.buffer.part(16, 1));
+    for length in [0, 1, 15] {
+        status.write(0, 0xee_u8);
+        let parts = [(header.address(), length, 0), (status.address(), 1, WRITE)];
+        bench.ask(target, &parts)?;
+        ok_if(status.read::<u8>(0) == IO_ERROR, "does a request with half a header")?;
+    }
+    Ok(())
+}
+
+fn no_status(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    target.offer(&[(bench.buffer.address(), 16, 0)]);
+    bench.expect_broken()
+}
+
+/// Where a driver means the status to be, it must not be written.
+fn read_only_status(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let data = bench.buffer.part(4096, 513);
+    data.write(512, 0xee_u8);
+    target.offer(&[(bench.buffer.address(), 16, 0), (data.address(), 513, 0)]);
+    bench.expect_broken()?;
+    ok_if(data.read::<u8>(512) == 0xee, "writes what it may only read")
+}
+
+/// Discard and write zeroes: only what is refused, for the disk is to stay.
+fn extents(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (end, data) = (capacity(bench), bench.buffer.part(4096, 4096));
+    let sectors = u32::try_from(end).unwrap_or(u32::MAX);
+    for kind in [DISCARD, WRITE_ZEROES] {
+        for (sector, count, flags) in [
+            (end, 1, 0_u32),
+            (1, sectors, 0),
+            (u64::MAX, 1, 0),
+            (1 << 55, 1, 0),
+            (0, u32::MAX, 0),
+            (0, 1, 2),
+            (0, 1, 0xffff_ffff),
+        ] {
+            data.write(0, sector);
+            data.write(8, count);
+            data.write(12, flags);
+            let answer = block(bench, target, kind, 0, &[(data.address(), 16, 0)])?;
+            ok_if(answer != OK, "clears what is not on the disk")?;
+        }
+        data.clear();
+        for length in [0, 1, 15, 17, 17 * 16, 4095] {
+            let answer = block(bench, target, kind, 0, &[(data.address(), length, 0)])?;
+            ok_if(answer != OK, "takes extents of an odd length")?;
+        }
+    }
+    Ok(())
+}
+
+/// Room for less than a serial number: no byte beyond it is written.
+fn serial(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let room = bench.buffer.part(4096, 32);
+    room.write_bytes(0, &[0xee; 32]);
+    block(bench, target, GET_ID, 0, &[(room.address(), 1, WRITE)])?;
+    let mut after = [0; 31];
+    room.read_bytes(1, &mut after);
+    ok_if(after == [0xee; 31], "writes more than there is room for")
+}
+
+/// Nothing, half a header, half an Ethernet header, more than any frame has.
+fn frames(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let data = bench.buffer;
+    data.part(0, 64).clear();
+    for length in [0, 1, 11, 12, 13, 25, 26] {
+        bench.ask(target, &[(data.address(), length, 0)])?;
+    }
+    for (length, times) in [(65_536, 2), (65_536, SIZE), (1 << 20, SIZE)] {
+        // 1 MiB: whatever lies there is only read.
+        let part = (data.address(), length, 0);
+        let parts = [part; SIZE as usize];
+        bench.ask(target, parts.get(..times.into()).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Headers that promise what the frame has not (5.1.6.2).
+fn headers(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let frame = bench.buffer.part(0, 12 + 100);
+    for header in [
+        [0xff; 12],
+        [0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        [1, 0, 0, 0, 0, 0, 99, 0, 1, 0, 0, 0],
+        [1, 1, 0xff, 0xff, 1, 0, 14, 0, 16, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0],
+        [0, 5, 54, 0, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff],
+    ] {
+        frame.clear();
+        frame.write_bytes(0, &header);
+        frame.write_bytes(12, &[0xff; 6]);
+        frame.write_bytes(24, &[8, 0, 0x45]);
+        bench.ask(target, &[(frame.address(), 112, 0)])?;
+    }
+    Ok(())
+}
+
+/// Buffers of a byte or less than a header: what comes in does not fit.
+fn small_buffers(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let address = bench.buffer.address();
+    for (head, length) in (0..SIZE).zip([1, 2, 11, 12, 13, 14].into_iter().cycle()) {
+        target.ring.set_descriptor(head, Descriptor { address, length, flags: WRITE, next: 0 });
+        target.offer_head(head);
+    }
+    let transmit = bench.targets().find(|other| other.role == Role::NetTransmit);
+    let Some(transmit) = transmit else { return Err("has no transmit queue") };
+    for _ in 0..3 {
+        super::honest::ask_host(bench, transmit)?;
+    }
+    bench.expect_whole()
+}
+
+/// Cut short, too long, of no class, with numbers that are too large.
+fn commands(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (command, ack) = (bench.buffer.part(0, 64), bench.buffer.part(64, 1));
+    for (bytes, length) in [
+        ([4, 0, 1, 0], 0),
+        ([4, 0, 1, 0], 1),
+        ([4, 0, 1, 0], 2),
+        ([4, 0, 1, 0], 3),
+        ([4, 0, 1, 0], 5),
+        ([4, 0, 1, 0], 64),
+        ([4, 0, 0, 0], 4),
+        ([4, 0, 0xff, 0xff], 4),
+        ([4, 0, 99, 0], 4),
+        ([4, 1, 1, 0], 4),
+        ([4, 0xff, 1, 0], 4),
+        ([0, 0, 1, 0], 4),
+        ([0xff, 0xff, 0xff, 0xff], 4),
+    ] {
+        command.clear();
+        command.write_bytes(0, &bytes);
+        ack.write(0, 0xee_u8);
+        bench.ask(target, &[(command.address(), length, 0), (ack.address(), 1, WRITE)])?;
+        ok_if(ack.read::<u8>(0) == 1, "obeys a command that is none")?;
+    }
+    // Nowhere for the answer, and no command.
+    bench.ask(target, &[(command.address(), 4, 0)])?;
+    bench.ask(target, &[(ack.address(), 1, WRITE)])?;
+    Ok(())
+}
+
+/// 16 times the same 32 MiB (nothing of ours): less may be given, and soon.
+fn gigabytes(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (address, length) = (bench.ram_end / 2, (bench.ram_end / 4).min(1 << 28));
+    let part = (address, u32::try_from(length).unwrap_or(0), WRITE);
+    let given = bench.ask(target, &[part; SIZE as usize])?;
+    ok_if((1..=1 << 20).contains(&given), "fills gigabytes at one request")
+}
+
+fn random_storm(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    for _ in 0..200 {
+        bench.ask(target, &[(bench.buffer.address(), 1, WRITE)])?;
+    }
+    Ok(())
+}
+
+/// A line whose letters are apart, with nothing in between.
+fn console_pieces(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    bench.buffer.write_bytes(0, b"hostile");
+    let at = bench.buffer.address();
+    let mut parts = [(u64::MAX, 0, 0); SIZE as usize];
+    let letters = (0..7).map(|letter| (at + letter, 1, 0));
+    parts.iter_mut().step_by(2).zip(letters).for_each(|(to, part)| *to = part);
+    bench.ask(target, &parts)?;
+    Ok(())
+}

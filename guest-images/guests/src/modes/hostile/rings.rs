@@ -1,0 +1,78 @@
+//! Attacks by the rings themselves (virtio 1.2, 2.7.6 to 2.7.8): indices that
+//! jump, and a used ring that is not left to the device.
+
+use super::bench::{Bench, Outcome, Role, SIZE, Target};
+use super::{Attack, on_all};
+use crate::ring::{Descriptor, WRITE};
+use crate::virtio::F_INDIRECT_DESC;
+
+pub(super) const ATTACKS: &[Attack] = &[
+    on_all("index-past-ring", |bench, target| jump(bench, target, SIZE + 1)),
+    on_all("index-half-way-round", |bench, target| jump(bench, target, 0x8000)),
+    on_all("index-before-start", |bench, target| jump(bench, target, 0xffff)),
+    Attack { name: "index-backwards", on: Role::answers, run: backwards },
+    Attack { name: "one-head-everywhere", on: Role::answers, run: one_head },
+    Attack { name: "used-ring-written", on: Role::answers, run: used_ring },
+    on_all("indirect-without-feature", indirect),
+];
+
+/// Entries that are all good, and an index that is not.
+fn jump(bench: &Bench, target: &Target, index: u16) -> Outcome {
+    bench.start()?;
+    fill(bench, target);
+    target.ring.set_avail_index(index);
+    target.notify();
+    bench.expect_broken()
+}
+
+/// 2.7.6.1: "A driver MUST NOT decrement the available idx".
+fn backwards(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    fill(bench, target);
+    target.offer_head(0);
+    bench.expect_used(target, 1)?;
+    target.ring.set_avail_index(0);
+    target.notify();
+    bench.expect_broken()
+}
+
+/// The same chain in every entry of the ring: as many answers.
+fn one_head(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    fill(bench, target);
+    target.ring.set_avail_index(SIZE);
+    target.notify();
+    bench.expect_used(target, SIZE)
+}
+
+/// The device knows by itself where it is.
+fn used_ring(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    fill(bench, target);
+    for index in 1..=3 {
+        target.ring.used.write_bytes(0, &[0xff; 4 + 8 * SIZE as usize]);
+        target.offer_head(0);
+        bench.expect_used(target, index)?;
+    }
+    Ok(())
+}
+
+/// A table, though the driver has not said that it would use some.
+fn indirect(bench: &Bench, target: &Target) -> Outcome {
+    bench.prepare_with(bench.wanted & !F_INDIRECT_DESC)?;
+    bench.go();
+    let flags = crate::ring::INDIRECT;
+    let address = bench.table.address();
+    target.ring.set_descriptor(0, Descriptor { address, length: 16, flags, next: 0 });
+    target.offer_head(0);
+    bench.expect_broken()
+}
+
+/// Descriptor 0 is a good request of 64 bytes, and every entry means it.
+pub(super) fn fill(bench: &Bench, target: &Target) {
+    bench.buffer.write_bytes(0, &[b'.'; 64]);
+    let flags = if target.role.is_for_guest() { WRITE } else { 0 };
+    let address = bench.buffer.address();
+    target.ring.set_descriptor(0, Descriptor { address, length: 64, flags, next: 0 });
+    (0..SIZE).for_each(|index| target.ring.set_avail(index, 0));
+}

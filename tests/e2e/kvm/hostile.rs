@@ -1,0 +1,115 @@
+//! A guest that means harm, to every queue of every device: after each attack the
+//! device serves again, and nothing else has happened to anybody. The attacks are
+//! the probe's (guest-images/guests/src/modes/hostile.rs).
+
+use std::fs;
+use std::path::Path;
+
+use tests::files::Scratch;
+use tests::{End, Launch, Network, Process, Running, patience, until};
+
+use super::probe;
+
+/// Where the network card leads.
+const HOST: &str = "192.168.77.1";
+
+/// What an honest driver writes between the attacks.
+const SECTOR: usize = 512;
+const OUR_SECTOR: usize = 16;
+
+/// Attacks that make sense on any queue.
+const LEAST: usize = 60;
+
+/// More than one line in a second about each device, and it is a flood.
+const MOST_LINES: usize = 60;
+
+/// A megabyte of which no two sectors are the same.
+fn contents() -> Vec<u8> {
+    (0..1 << 17)
+        .flat_map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect()
+}
+
+/// With a device of every kind, as far as this user may have them; the queues.
+fn with_devices(
+    mode: &str,
+    disk: &Path,
+    network: Option<&Network>,
+) -> (Launch, Vec<(&'static str, usize)>) {
+    let launch = probe(mode).option("--earlycon").option("--rng").argument(&format!("host={HOST}"));
+    let launch = launch.option(&format!("--block={},queues=2", disk.display()));
+    let mut devices = vec![("con", 2), ("blk", 2), ("rng", 1)];
+    if network.is_none() {
+        return (launch, devices);
+    }
+    devices.push(("net", 5));
+    (launch.option(&format!("--tunnet={HOST},queues=2")), devices)
+}
+
+/// Descriptors and threads.
+fn held(process: Process) -> (Vec<String>, Vec<String>) {
+    (process.descriptors(), process.threads())
+}
+
+fn power_off(running: &mut Running) {
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn every_attack_on_every_queue_is_survived() {
+    let network = Network::new();
+    let (scratch, before) = (Scratch::new(), contents());
+    let disk = scratch.file("disk", &before);
+
+    // What a launcher holds whose guest uses the console and nothing else.
+    let mut honest = with_devices("console", &disk, network.as_ref()).0.piped();
+    honest.expect("hello 80x24\n");
+    let process = honest.process();
+    let (expected, memory) = (held(process), process.memory_beyond_guest());
+    power_off(&mut honest);
+
+    let (launch, devices) = with_devices("hostile", &disk, network.as_ref());
+    let mut running = launch.argument("stay").piped();
+    running.expect_within("hello 80x24\n", patience() * 6);
+
+    let said = running.text();
+    for (device, queues) in devices {
+        for queue in 0..queues {
+            let line = format!("hostile: {device} queue {queue}: ");
+            let count = said.split_once(&line).and_then(|(_, rest)| rest.split(' ').next());
+            let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+            assert!(count >= LEAST, "{line}{count} attacks");
+        }
+    }
+
+    let process = running.process();
+    until("descriptors and threads are as with another guest", || {
+        (held(process) == expected).then_some(())
+    });
+    let grown = process.memory_beyond_guest().saturating_sub(memory);
+    assert!(grown < 1024, "{grown} KiB more than with another guest");
+    power_off(&mut running);
+
+    let errors = running.stderr();
+    assert!(errors.contains("the guest broke the protocol"), "{errors}");
+    assert!(errors.lines().count() <= MOST_LINES, "{errors}");
+
+    let after = fs::read(&disk).unwrap();
+    assert_eq!(after.len(), before.len());
+    let sectors = before.chunks(SECTOR).zip(after.chunks(SECTOR)).enumerate();
+    let changed: Vec<_> = sectors.filter(|(_, (was, is))| was != is).map(|(at, _)| at).collect();
+    assert_eq!(changed, [OUR_SECTOR]);
+}
+
+/// The exit status is the guest's verdict.
+#[test]
+fn one_attack_by_its_name() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", contents());
+    let mut running = with_devices("hostile=loop-of-two", &disk, None).0.piped();
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.text().contains("all well after 5 attacks"), "{}", running.text());
+    let mut running = with_devices("hostile=nonsense", &disk, None).0.piped();
+    assert_eq!(running.wait(), End::Status(98));
+}
