@@ -55,6 +55,8 @@ pub(crate) const F_VERSION_1: u64 = 1 << 32;
 /// A device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Virtio {
+    /// Its place on the bus.
+    pub(crate) function: Function,
     /// struct virtio_pci_common_cfg.
     pub(crate) common: Region,
     /// The device's own configuration.
@@ -88,6 +90,7 @@ impl Virtio {
         let msix = function.capabilities().find(|found| found.id == msix::CAPABILITY)?;
         let (notify_at, notify) = structure(NOTIFY_CFG)?;
         Some(Self {
+            function,
             common: structure(COMMON_CFG)?.1,
             config: structure(DEVICE_CFG)?.1,
             notify,

@@ -7,9 +7,9 @@
 //! goes on as `console` does instead of ending; `host=IP` is the address that
 //! answers behind a network card.
 //!
-//! An attack is a [`chains::Chain`] or a function of [`transport`], [`rings`] or
-//! [`requests`]; what they have in hand is a [`bench::Bench`], and what makes sure
-//! that a device is well is in [`honest`].
+//! An attack is a [`chains::Chain`], or a function of [`rings`], [`queues`],
+//! [`life`], [`transport`], [`pci`] or [`requests`]; what they have in hand is a
+//! [`bench::Bench`], and what makes sure that a device is well is in [`honest`].
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +20,9 @@ use crate::{interrupts, ports};
 mod bench;
 mod chains;
 mod honest;
+mod life;
+mod pci;
+mod queues;
 mod requests;
 mod rings;
 mod transport;
@@ -83,7 +86,14 @@ fn attack_queue(bench: &Bench, target: &Target, only: &str) -> u32 {
     for chain in chains::CHAINS.iter().filter(|chain| wanted(chain.name)) {
         after(chain.name, chain.offer(bench, target));
     }
-    let lists = [rings::ATTACKS, transport::ATTACKS, requests::ATTACKS];
+    let lists = [
+        rings::ATTACKS,
+        queues::ATTACKS,
+        life::ATTACKS,
+        transport::ATTACKS,
+        pci::ATTACKS,
+        requests::ATTACKS,
+    ];
     let attacks = lists.iter().copied().flatten().filter(|attack| wanted(attack.name));
     for attack in attacks.filter(|attack| (attack.on)(target.role)) {
         after(attack.name, (attack.run)(bench, target));

@@ -14,6 +14,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "one-head-everywhere", on: Role::answers, run: one_head },
     Attack { name: "used-ring-written", on: Role::answers, run: used_ring },
     on_all("indirect-without-feature", indirect),
+    on_all("descriptor-flips", flip),
 ];
 
 /// Entries that are all good, and an index that is not.
@@ -66,6 +67,30 @@ fn indirect(bench: &Bench, target: &Target) -> Outcome {
     target.ring.set_descriptor(0, Descriptor { address, length: 16, flags, next: 0 });
     target.offer_head(0);
     bench.expect_broken()
+}
+
+/// The descriptor changes while the device looks at it: whatever it sees, it is
+/// one or the other, and no mixture that was not checked.
+fn flip(bench: &Bench, target: &Target) -> Outcome {
+    const BAD: [(u64, u32); 4] =
+        [(u64::MAX - 7, 8), (0xd000_0000, 64), (0, u32::MAX), (1 << 40, 1)];
+    bench.start()?;
+    fill(bench, target);
+    let descriptors = &target.ring.descriptors;
+    let (good, length) = (descriptors.read::<u64>(0), descriptors.read::<u32>(8));
+    for (index, (bad, bad_length)) in (1..=200).zip(BAD.into_iter().cycle()) {
+        target.offer_head(0);
+        for _ in 0..50 {
+            descriptors.write(0, bad);
+            descriptors.write(8, bad_length);
+            descriptors.write(8, length);
+            descriptors.write(0, good);
+        }
+        if !target.role.answers() || bench.expect_used(target, index).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Descriptor 0 is a good request of 64 bytes, and every entry means it.

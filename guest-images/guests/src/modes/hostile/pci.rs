@@ -1,0 +1,124 @@
+//! Attacks by the PCI configuration space (PCI 3.0, 6.1; virtio 1.2, 4.1.4.9):
+//! the BAR moved, the device switched off, the window into the BAR bent.
+
+use super::bench::{Bench, Outcome, Role, Target, ok_if};
+use super::{Attack, on_all, rings};
+use crate::ports;
+use crate::virtio::offset;
+
+/// Offsets in the header, and bits of the command register.
+const COMMAND: u8 = 0x04;
+const BAR0: u8 = 0x10;
+const MEMORY: u32 = 1 << 1;
+const MASTER: u32 = 1 << 2;
+
+/// The capability VIRTIO_PCI_CAP_PCI_CFG, and offsets in it.
+const VENDOR_CAPABILITY: u8 = 0x09;
+const PCI_CFG: u8 = 5;
+
+pub(super) const ATTACKS: &[Attack] = &[
+    Attack { name: "bar-moved", on: Role::answers, run: move_bar },
+    on_all("decode-off", decode_off),
+    on_all("bus-master-off", master_off),
+    on_all("window-bent", window),
+    on_all("configuration-space-filled", fill_space),
+];
+
+/// Onto RAM, the next device, nothing: it stays, and serves.
+fn move_bar(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let function = bench.device.function;
+    let before = function.read(BAR0);
+    for place in [0, 0x10_0000, before ^ 0x8000, 0xfee0_0000, 0xffff_8000, 0xffff_fff0] {
+        function.write(BAR0, place);
+        ok_if(function.read(BAR0) == before, "lets its BAR be moved")?;
+    }
+    function.write(BAR0, u32::MAX);
+    rings::fill(bench, target);
+    target.offer_head(0);
+    bench.expect_used(target, 1)?;
+    function.write(BAR0, before);
+    Ok(())
+}
+
+/// Its registers are not there, and come back as they were.
+fn decode_off(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (function, before) = (bench.device.function, bench.device.status());
+    function.write(COMMAND, MASTER);
+    let gone = bench.device.status() == 0xff;
+    bench.device.set_status(0);
+    target.notify();
+    function.write(COMMAND, MEMORY | MASTER);
+    ok_if(gone, "answers with its memory switched off")?;
+    ok_if(bench.device.status() == before, "takes writes with its memory switched off")
+}
+
+/// Then it may not touch memory.
+fn master_off(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let function = bench.device.function;
+    function.write(COMMAND, MEMORY);
+    rings::fill(bench, target);
+    target.offer_head(0);
+    let _ = (0..20).all(|_| bench.device.status() != 0); // Time passes.
+    let silent = target.ring.used_index() == 0;
+    function.write(COMMAND, MEMORY | MASTER);
+    ok_if(silent, "writes into memory though it is no bus master")
+}
+
+/// Places and lengths that it must not have; then a reset through it.
+fn window(bench: &Bench, _target: &Target) -> Outcome {
+    bench.start()?;
+    let function = bench.device.function;
+    let mut all = function.capabilities().filter(|found| found.id == VENDOR_CAPABILITY);
+    let window = all.find(|found| function.read(found.at).to_le_bytes()[3] == PCI_CFG);
+    let Some(window) = window else { return Err("has no window") };
+    let status = u32::try_from(offset::DEVICE_STATUS).unwrap_or(0);
+    let bend = |bar: u32, place: u32, length: u32| {
+        function.write(window.at + 4, bar);
+        function.write(window.at + 8, place);
+        function.write(window.at + 12, length);
+    };
+    for (bar, place, length) in [
+        (1, status, 1),
+        (0xff, status, 1),
+        (0, status, 0),
+        (0, status, 3),
+        (0, status, 8),
+        (0, status, u32::MAX),
+        (0, status | 1, 4),
+        (0, 0x8000, 4),
+        (0, 0xffff_fffc, 4),
+        (0, u32::MAX, 1),
+    ] {
+        bend(bar, place, length);
+        let _ = function.read(window.at + 16);
+        function.write(window.at + 16, 0);
+    }
+    ok_if(bench.device.status() != 0, "is reset by a window that must not be")?;
+    bend(0, status, 1);
+    function.write(window.at + 16, 0);
+    bend(0, 0, 0);
+    ok_if(bench.device.status() == 0, "is not reset through its window")
+}
+
+/// All ones everywhere but in the command register, in all widths.
+fn fill_space(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let function = bench.device.function;
+    let before = [0, 8, 0x2c, 0x34].map(|at| function.read(at));
+    for at in (8..0x100).step_by(4) {
+        let at = u8::try_from(at).unwrap_or(0);
+        let was = function.read(at);
+        function.write(at, u32::MAX);
+        ports::write(0xcfd, 0xffff_u16);
+        ports::write(0xcff, 0xff_u8);
+        function.write(at, was);
+    }
+    let after = [0, 8, 0x2c, 0x34].map(|at| function.read(at));
+    ok_if(before == after, "lets itself become another device")?;
+    rings::fill(bench, target);
+    target.offer_head(0);
+    if target.role.answers() { bench.expect_used(target, 1) } else { bench.expect_whole() }
+}

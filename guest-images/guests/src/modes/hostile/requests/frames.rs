@@ -1,0 +1,92 @@
+//! Attacks on network cards (virtio 1.2, 5.1.6): frames that are none, headers
+//! that lie, buffers that are too small, and commands cut short.
+
+use super::super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
+use super::super::honest;
+use crate::ring::{Descriptor, WRITE};
+
+/// Nothing, half a header, half an Ethernet header, more than any frame has.
+pub(super) fn frames(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let data = bench.buffer;
+    data.part(0, 64).clear();
+    for length in [0, 1, 11, 12, 13, 25, 26] {
+        bench.ask(target, &[(data.address(), length, 0)])?;
+    }
+    for (length, times) in [(65_536, 2), (65_536, SIZE), (1 << 20, SIZE)] {
+        // 1 MiB: whatever lies there is only read.
+        let part = (data.address(), length, 0);
+        let parts = [part; SIZE as usize];
+        bench.ask(target, parts.get(..times.into()).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Headers that promise what the frame has not (5.1.6.2).
+pub(super) fn headers(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let frame = bench.buffer.part(0, 12 + 100);
+    for header in [
+        [0xff; 12],
+        [0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        [1, 0, 0, 0, 0, 0, 99, 0, 1, 0, 0, 0],
+        [1, 1, 0xff, 0xff, 1, 0, 14, 0, 16, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0],
+        [0, 5, 54, 0, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff],
+    ] {
+        frame.clear();
+        frame.write_bytes(0, &header);
+        frame.write_bytes(12, &[0xff; 6]);
+        frame.write_bytes(24, &[8, 0, 0x45]);
+        bench.ask(target, &[(frame.address(), 112, 0)])?;
+    }
+    Ok(())
+}
+
+/// Buffers of a byte or less than a header: what comes in does not fit.
+pub(super) fn small_buffers(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let address = bench.buffer.address();
+    for (head, length) in (0..SIZE).zip([1, 2, 11, 12, 13, 14].into_iter().cycle()) {
+        target.ring.set_descriptor(head, Descriptor { address, length, flags: WRITE, next: 0 });
+        target.offer_head(head);
+    }
+    let transmit = bench.targets().find(|other| other.role == Role::NetTransmit);
+    let Some(transmit) = transmit else { return Err("has no transmit queue") };
+    for _ in 0..3 {
+        honest::ask_host(bench, transmit)?;
+    }
+    bench.expect_whole()
+}
+
+/// Cut short, too long, of no class, with numbers that are too large.
+pub(super) fn commands(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (command, ack) = (bench.buffer.part(0, 64), bench.buffer.part(64, 1));
+    for (bytes, length) in [
+        ([4, 0, 1, 0], 0),
+        ([4, 0, 1, 0], 1),
+        ([4, 0, 1, 0], 2),
+        ([4, 0, 1, 0], 3),
+        ([4, 0, 1, 0], 5),
+        ([4, 0, 1, 0], 64),
+        ([4, 0, 0, 0], 4),
+        ([4, 0, 0xff, 0xff], 4),
+        ([4, 0, 99, 0], 4),
+        ([4, 1, 1, 0], 4),
+        ([4, 0xff, 1, 0], 4),
+        ([0, 0, 1, 0], 4),
+        ([0xff, 0xff, 0xff, 0xff], 4),
+    ] {
+        command.clear();
+        command.write_bytes(0, &bytes);
+        ack.write(0, 0xee_u8);
+        bench.ask(target, &[(command.address(), length, 0), (ack.address(), 1, WRITE)])?;
+        ok_if(ack.read::<u8>(0) == 1, "obeys a command that is none")?;
+    }
+    // Nowhere for the answer, and no command.
+    bench.ask(target, &[(command.address(), 4, 0)])?;
+    bench.ask(target, &[(ack.address(), 1, WRITE)])?;
+    Ok(())
+}
