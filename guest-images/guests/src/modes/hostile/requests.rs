@@ -43,6 +43,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     of("blk", "block-status-read-only", read_only_status),
     of("blk", "block-extents", extents),
     of("blk", "block-serial-in-a-byte", serial),
+    of("blk", "block-header-flips", flip),
     of("tx", "net-lengths", frames::frames),
     of("tx", "net-headers", frames::headers),
     of("rx", "net-small-buffers", frames::small_buffers),
@@ -201,6 +202,28 @@ fn serial(bench: &Bench, target: &Target) -> Outcome {
     let mut after = [0; 31];
     room.read_bytes(1, &mut after);
     ok_if(after == [0xee; 31], "writes more than there is room for")
+}
+
+/// The header changes while the device reads it: it writes our sector, or is
+/// refused, and touches no other. (A number of which it sees one half and one half
+/// is none of a disk, either.)
+fn flip(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    let (header, status) = (bench.buffer.part(0, 16), bench.buffer.part(16, 1));
+    let data = (bench.buffer.part(4096, 512).address(), 512, 0);
+    header.write(0, WRITE_OUT);
+    let far = [1 << 40, 1 << 55, 0xffff_ffff << 32].map(|high| high | OUR_SECTOR);
+    for (count, beyond) in (1..=200).zip(far.into_iter().cycle()) {
+        header.write(8, OUR_SECTOR);
+        target.offer(&[(header.address(), 16, 0), data, (status.address(), 1, WRITE)]);
+        for _ in 0..50 {
+            header.write(8, beyond);
+            header.write(8, OUR_SECTOR);
+        }
+        bench.expect_used(target, count)?;
+        ok_if(matches!(status.read(0), OK | IO_ERROR), "does neither one nor the other")?;
+    }
+    Ok(())
 }
 
 /// 16 times the same 32 MiB (nothing of ours): less may be given, and soon.
