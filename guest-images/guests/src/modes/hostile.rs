@@ -4,8 +4,9 @@
 //! there is a line in the end, with the number of attacks; the exit status is 0,
 //! or 1 after the first attack that a device did not take as it should: then the
 //! last lines tell which. `hostile=NAME` makes one attack only. Options: `stay`
-//! goes on as `console` does instead of ending; `host=IP` is the address that
-//! answers behind a network card.
+//! goes on as `console` does instead of ending; `trace` names each attack before it
+//! is made, for those after which nothing more is said; `host=IP` is the address
+//! that answers behind a network card.
 //!
 //! An attack is a [`chains::Chain`], or a function of [`rings`], [`queues`],
 //! [`life`], [`transport`], [`pci`] or [`requests`]; what they have in hand is a
@@ -57,7 +58,7 @@ pub(super) fn attack(task: &Task<'_>) {
         report!("hostile: {} ...", bench.name);
         judge(&bench, "nothing yet", honest::serves(&bench));
         for target in bench.targets() {
-            let attacks = attack_queue(&bench, target, task.value);
+            let attacks = attack_queue(&bench, target, task);
             report!("hostile: {} queue {}: {attacks} attacks", bench.name, target.index);
         }
         bench.device.reset();
@@ -74,8 +75,9 @@ pub(super) fn attack(task: &Task<'_>) {
 }
 
 /// All attacks on a queue, or the one of this name; how many.
-fn attack_queue(bench: &Bench, target: &Target, only: &str) -> u32 {
+fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
     let mut count = 0;
+    let (only, trace) = (task.value, task.arguments.has("trace"));
     let mut after = |name: &str, outcome: Outcome| {
         judge(bench, name, outcome.map_err(|why| (target.index, why)));
         judge(bench, name, honest::serves(bench));
@@ -83,7 +85,13 @@ fn attack_queue(bench: &Bench, target: &Target, only: &str) -> u32 {
         count += 1;
     };
     let wanted = |name: &str| only.is_empty() || only == name;
+    let announce = |name: &str| {
+        if trace {
+            report!("hostile: {} queue {}: {name} ...", bench.name, target.index);
+        }
+    };
     for chain in chains::CHAINS.iter().filter(|chain| wanted(chain.name)) {
+        announce(chain.name);
         after(chain.name, chain.offer(bench, target));
     }
     let lists = [
@@ -96,6 +104,7 @@ fn attack_queue(bench: &Bench, target: &Target, only: &str) -> u32 {
     ];
     let attacks = lists.iter().copied().flatten().filter(|attack| wanted(attack.name));
     for attack in attacks.filter(|attack| (attack.on)(target.role)) {
+        announce(attack.name);
         after(attack.name, (attack.run)(bench, target));
     }
     count
