@@ -10,7 +10,7 @@
 
 use std::sync::Once;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler, unblock_signal};
 
@@ -35,17 +35,28 @@ pub fn accept() {
     }
 }
 
+/// Kick a thread that has been told to stop until it has, but not after `until`.
+/// Whether it has: a system call that waits for a disk or a file server of the
+/// host may return for no signal.
+pub fn stops<T>(thread: &JoinHandle<T>, until: Option<Instant>) -> bool {
+    let mut patience = Duration::from_micros(20);
+    while !thread.is_finished() {
+        // Fails only for a thread that has just ended.
+        let _ = thread.kill(SIGRTMIN());
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return false;
+        }
+        thread::sleep(patience);
+        patience = (patience * 2).min(Duration::from_millis(10));
+    }
+    true
+}
+
 /// Kick a thread that has been told to stop until it has, and take its result.
 ///
 /// # Errors
 /// The payload of its panic.
 pub fn join<T>(thread: JoinHandle<T>) -> thread::Result<T> {
-    let mut patience = Duration::from_micros(20);
-    while !thread.is_finished() {
-        // Fails only for a thread that has just ended.
-        let _ = thread.kill(SIGRTMIN());
-        thread::sleep(patience);
-        patience = (patience * 2).min(Duration::from_millis(10));
-    }
+    stops(&thread, None);
     thread.join()
 }

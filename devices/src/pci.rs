@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::virtio_pci::{BAR_SIZE, VirtioPci};
 
@@ -17,6 +18,9 @@ const CONFIG_DATA: u16 = 0xcfc;
 
 /// Slots on a PCI bus; the host bridge has the first.
 pub const SLOTS: usize = 32;
+
+/// How long one device is waited for before the next one is.
+const EACH: Duration = Duration::from_millis(10);
 
 /// Vendor Intel, a host bridge (class 06 00) that no driver wants to configure.
 const HOST_BRIDGE: [u8; 16] = [
@@ -103,10 +107,21 @@ impl PciBus {
         }
     }
 
-    /// Stop every device, as a power-off does.
-    pub fn reset(&self) {
+    /// Stop every device, as a power-off does, for `patience` at most. The names
+    /// of the queue threads that have not ended by then; asking again is harmless.
+    pub fn reset(&self, patience: Duration) -> Vec<String> {
+        let until = Instant::now() + patience;
         for device in &self.devices {
-            lock(device).reset();
+            lock(device).begin_reset();
+        }
+        loop {
+            // Each in turn: one that hangs is no reason not to wait for the others.
+            let settled = |device| lock(device).settle(EACH);
+            let left = self.devices.iter().filter(|device| !settled(device));
+            let left: Vec<_> = left.flat_map(names).collect();
+            if left.is_empty() || Instant::now() >= until {
+                return left;
+            }
         }
     }
 
@@ -119,6 +134,10 @@ impl PciBus {
         let index = usize::try_from(offset / u64::from(BAR_SIZE)).ok()?;
         Some((self.devices.get(index).map(lock)?, offset % u64::from(BAR_SIZE)))
     }
+}
+
+fn names(device: &Arc<Mutex<VirtioPci>>) -> Vec<String> {
+    lock(device).threads().map(str::to_string).collect()
 }
 
 /// A panic on another vCPU while it held the lock ends the machine anyway.

@@ -10,6 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use crate::Memory;
 use crate::device::Service;
@@ -74,9 +75,20 @@ impl QueueThread {
         Ok(Self { stop, thread: Some(thread) })
     }
 
+    /// Its name: "blk0-q0".
+    pub fn name(&self) -> &str {
+        self.thread.as_ref().and_then(|thread| thread.thread().name()).unwrap_or_default()
+    }
+
     /// Tell the thread to stop. It may take until [`Self::join`] to notice.
     pub fn tell(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether the thread, having been told, has ended by `until`. None is to
+    /// wait however long it takes.
+    pub fn stops(&self, until: Option<Instant>) -> bool {
+        self.thread.as_ref().is_none_or(|thread| kick::stops(thread, until))
     }
 
     /// Stop the thread at a request boundary, and get to know which. None if

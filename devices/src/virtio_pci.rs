@@ -1,12 +1,13 @@
 //! A virtio device on the PCI bus: what its driver reads and writes (virtio 1.2,
 //! 4.1), and the two moments that matter. DRIVER_OK: every enabled queue gets a
 //! thread with its own copy of the registers and a fresh service. Status 0: the
-//! threads are stopped and joined before the write returns. Called by
-//! [`crate::pci`] on vCPU threads, under the device's lock, for configuration
-//! only; no data ever comes this way.
+//! threads are stopped and joined before the status reads 0, which is within the
+//! write itself unless the host has one of them in a system call that it cannot
+//! leave (a disk that hangs). Called by [`crate::pci`] on vCPU threads, under the
+//! device's lock, for configuration only; no data ever comes this way.
 
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -19,6 +20,14 @@ use crate::queue::{RING_FEATURES, Virtqueue};
 use crate::queue_thread::QueueThread;
 use crate::registers::{Action, Registers};
 use crate::status::Status;
+use access::{copy, each_dword, number, within};
+
+mod access;
+
+/// How long a vCPU waits for the threads of a device that it resets. A driver
+/// that finds the status not yet 0 asks again (4.1.4.3.2), and the CPU has other
+/// things to do meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Bytes of the PCI window that one device takes.
 pub const BAR_SIZE: u32 = bar::SIZE;
@@ -35,6 +44,8 @@ pub struct VirtioPci {
     queues: Vec<QueueSpec>,
     doorbells: Vec<Arc<EventFd>>,
     threads: Vec<QueueThread>,
+    /// A reset has begun and waits for the threads.
+    resetting: bool,
 }
 
 impl VirtioPci {
@@ -70,6 +81,7 @@ impl VirtioPci {
             queues,
             doorbells,
             threads: Vec::new(),
+            resetting: false,
         })
     }
 
@@ -117,7 +129,8 @@ impl VirtioPci {
         self.config_space.write(at, data);
         if mastered && !self.config_space.bus_master() {
             // How Linux silences a device whose driver will not get to it (kexec).
-            self.stop();
+            // It asks for nothing afterwards, and gives the memory to others.
+            self.stop(None);
         }
         self.msix.set_control(self.config_space.msix_control());
     }
@@ -140,6 +153,7 @@ impl VirtioPci {
     fn read_bar(&mut self, at: u64, data: &mut [u8]) {
         data.fill(0);
         if let Some(at) = within(&bar::COMMON, at) {
+            self.settle(Duration::ZERO);
             each_dword(at, data.len(), |at, part| {
                 let value = self.registers.read(at, part.len()).to_le_bytes();
                 copy(data.get_mut(part).unwrap_or_default(), &value);
@@ -163,6 +177,9 @@ impl VirtioPci {
 
     fn write_bar(&mut self, at: u64, data: &[u8]) {
         if let Some(at) = within(&bar::COMMON, at) {
+            if !self.settle(Duration::ZERO) {
+                return; // The driver was to wait for status 0.
+            }
             each_dword(at, data.len(), |at, part| {
                 let value = number(data.get(part.clone()).unwrap_or_default());
                 let action = self.registers.write(at, part.len(), value);
@@ -191,8 +208,13 @@ impl VirtioPci {
         match action {
             Action::None => {}
             Action::Start => self.start(),
-            Action::Stop => self.stop(),
-            Action::Reset => self.reset(),
+            Action::Stop => {
+                self.stop(Some(PATIENCE));
+            }
+            Action::Reset => {
+                self.begin_reset();
+                self.settle(PATIENCE);
+            }
         }
     }
 
@@ -235,53 +257,44 @@ impl VirtioPci {
         Ok(())
     }
 
-    /// All threads at once, and only then wait for each.
-    fn stop(&mut self) {
+    /// All threads at once, and only then wait for each, for `patience` or as
+    /// long as it takes. Whether they have ended.
+    fn stop(&mut self, patience: Option<Duration>) -> bool {
+        let until = patience.map(|patience| Instant::now() + patience);
         for thread in &self.threads {
             thread.tell();
         }
-        for thread in self.threads.drain(..) {
-            thread.join();
+        self.threads.retain(|thread| !thread.stops(until));
+        self.threads.is_empty()
+    }
+
+    /// Bring the device to the state after power-on; see [`Self::settle`].
+    pub fn begin_reset(&mut self) {
+        self.resetting = true;
+        for thread in &self.threads {
+            thread.tell();
         }
     }
 
+    /// Finish a reset that has begun, unless its threads need longer than
+    /// `patience`. True if there is none left to finish.
+    ///
     /// 2.4.1: nothing the driver set up is left, and nothing of ours will touch
     /// its memory or interrupt it after the status reads 0.
-    pub fn reset(&mut self) {
-        self.stop();
-        self.registers.reset();
-        self.status.reset();
-        self.msix.clear_pending();
+    pub fn settle(&mut self, patience: Duration) -> bool {
+        if self.resetting && self.stop(Some(patience)) {
+            self.resetting = false;
+            self.registers.reset();
+            self.status.reset();
+            self.msix.clear_pending();
+        }
+        !self.resetting
     }
-}
 
-/// The offset of `at` in `part`, if it is there.
-fn within(part: &Range<u64>, at: u64) -> Option<u64> {
-    part.contains(&at).then(|| at - part.start)
-}
-
-/// An access of 8 bytes is two of 4 (4.1.3.1); smaller ones stay as they are.
-fn each_dword(at: u64, length: usize, mut access: impl FnMut(u64, Range<usize>)) {
-    if length <= 4 {
-        return access(at, 0..length);
+    /// The threads that serve its queues, by name: "blk0-q0".
+    pub fn threads(&self) -> impl Iterator<Item = &str> {
+        self.threads.iter().map(QueueThread::name)
     }
-    for (at, start) in (at..).step_by(4).zip((0..length).step_by(4)) {
-        access(at, start..length.min(start + 4));
-    }
-}
-
-/// As much of `from` as there is room for.
-fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
-/// Up to four bytes as a little-endian number.
-fn number(bytes: &[u8]) -> u32 {
-    let mut all = [0; 4];
-    copy(&mut all, bytes);
-    u32::from_le_bytes(all)
 }
 
 #[cfg(test)]

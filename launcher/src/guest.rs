@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use devices::console::{Console, WindowSize};
@@ -101,6 +102,22 @@ impl Guest {
         Ok(())
     }
 
+    /// Stop its threads, vCPUs first, for `patience` at most. The names of those
+    /// that have not ended by then, because the host has them in system calls that
+    /// no signal ends; asking again is harmless.
+    pub(crate) fn stop(&mut self, patience: Duration) -> Vec<String> {
+        let until = Instant::now() + patience;
+        for vcpu in &self.running {
+            vcpu.tell();
+        }
+        self.running.retain(|vcpu| !vcpu.stops(until));
+        if !self.running.is_empty() {
+            // It waits for a device that it took the bus from, and has its lock.
+            return self.running.iter().map(Vcpu::name).collect();
+        }
+        self.board.ports.pci.reset(patience)
+    }
+
     /// The window of its console has changed.
     pub(crate) fn resized(&self) {
         self.console.config_changed();
@@ -109,11 +126,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        for vcpu in &self.running {
-            vcpu.tell();
-        }
-        self.running.clear();
-        self.board.ports.pci.reset();
+        while !self.stop(Duration::from_secs(1)).is_empty() {}
     }
 }
 

@@ -16,6 +16,7 @@ use crate::disk;
 use crate::exit::{Ending, Exit};
 use crate::guest::{Guest, Host};
 use crate::memory::Ram;
+use crate::messages;
 use crate::net;
 use crate::privilege::Confinement;
 use crate::signals::Signals;
@@ -29,6 +30,10 @@ const UNKNOWN_SIZE: (u16, u16) = (80, 24);
 
 /// A guest that has printed nothing for so long may be printing elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long the threads of a guest that has ended may take to end, and how long
+/// between two looks at those that take longer.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long the terminal may take to show what the guest said last.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -52,8 +57,7 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
         }
         guest.start()?;
         let ending = wait(&signals, &host, terminal.as_ref(), &guest);
-        drop(guest);
-        match ending {
+        match stop(guest, ending, &signals, &host, terminal.as_ref()) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
                 return Ok(finish(&host, &signals, terminal.as_ref(), explain(&host, ending)));
@@ -83,6 +87,39 @@ fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Gue
                  says; --earlycon shows what it says before it has that console"
             );
         }
+    }
+}
+
+/// Take the guest apart. The host may have a queue thread in a system call that
+/// returns for no signal, and that thread has a part of the guest's memory in its
+/// hands: a guest that wants to reboot waits for it, the user does not have to.
+fn stop(
+    mut guest: Guest,
+    mut ending: Ending,
+    signals: &Signals,
+    host: &Host,
+    terminal: Option<&Terminal>,
+) -> Ending {
+    let mut told = false;
+    loop {
+        let left = guest.stop(PATIENCE);
+        if left.is_empty() {
+            return ending;
+        }
+        let reset = matches!(ending, Ending::Reset(_));
+        if !told {
+            let what = if reset { "waiting for it (three ^C to leave)" } else { "left behind" };
+            let left = left.join(", ");
+            messages::say(&format!("{left}: in a system call of the host's that hangs: {what}"));
+            told = true;
+        }
+        if !reset {
+            // It ends with the process. Nothing may be freed that it still uses.
+            Box::leak(Box::new(guest));
+            return ending;
+        }
+        let until = Some(Instant::now() + PATIENCE);
+        ending = signals.wait(&host.exit, terminal, until, |_| {}).unwrap_or(ending);
     }
 }
 

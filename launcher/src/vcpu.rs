@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use devices::kick;
@@ -55,9 +56,20 @@ impl Vcpu {
         Ok(Self { stop, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
     }
 
-    /// Tell it to stop, which it does once it is dropped.
+    /// Its thread's name: "vcpu0".
+    pub(crate) fn name(&self) -> String {
+        let name = self.thread.as_ref().and_then(|thread| thread.thread().name());
+        name.unwrap_or_default().to_string()
+    }
+
+    /// Tell it to stop.
     pub(crate) fn tell(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether, having been told, it has by `until`.
+    pub(crate) fn stops(&self, until: Instant) -> bool {
+        self.thread.as_ref().is_none_or(|thread| kick::stops(thread, Some(until)))
     }
 }
 

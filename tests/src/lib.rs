@@ -16,6 +16,7 @@ pub mod bzimage;
 pub mod environment;
 pub mod files;
 mod guest;
+mod hanging_disk;
 pub mod kernel;
 mod launch;
 mod network;
@@ -28,6 +29,7 @@ mod transcript;
 mod wait;
 
 pub use guest::{Guest, PROMPT};
+pub use hanging_disk::HangingDisk;
 pub use launch::{Launch, program};
 pub use network::Network;
 pub use process::{Process, marked};

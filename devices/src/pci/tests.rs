@@ -1,6 +1,7 @@
 //! Tests of the bus: how ports and addresses find their device.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{CONFIG_PORTS, PciBus, SLOTS};
 use crate::testing::device::echo;
@@ -156,7 +157,7 @@ fn reset_stops_every_device() {
         bus.write_memory(status(slot - 1), &[1]);
     }
 
-    bus.reset();
+    assert!(bus.reset(Duration::from_secs(10)).is_empty());
 
     assert_eq!([status(0), status(1)].map(|at| read_memory(&bus, at)), [0, 0]);
 }

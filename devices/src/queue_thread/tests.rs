@@ -11,6 +11,7 @@ use crate::testing::ring::Used;
 use crate::testing::threads::{no_threads, threads};
 
 mod ends;
+mod hangs;
 mod stop;
 
 /// How long `action` took must be well under a second.

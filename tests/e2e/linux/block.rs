@@ -3,6 +3,7 @@
 
 mod faults;
 mod flush;
+mod hangs;
 mod resets;
 
 use std::fs::{self, File};

@@ -1,0 +1,68 @@
+//! A disk that hangs: its queue thread is in a read that no signal ends. The rest
+//! of the guest lives, and the user can leave.
+
+use nix::sys::signal::Signal;
+use tests::{HangingDisk, PROMPT, until};
+
+use super::*;
+
+/// A guest one of whose processes waits for its disk.
+fn hung(disk: &HangingDisk) -> Guest {
+    let mut guest = boot(disk.path(), "");
+    disk.hang();
+    // Not what was read when the guest looked for partitions.
+    guest.run("dd if=/dev/vda of=/dev/null bs=64k skip=4 count=1 2> /dev/null &");
+    until("a read hangs", || (disk.waiting() > 0).then_some(()));
+    guest
+}
+
+fn disk(scratch: &Scratch) -> Option<HangingDisk> {
+    HangingDisk::new(scratch.path(), 16 * MIB)
+}
+
+#[test]
+fn the_guest_lives_and_the_launcher_can_be_ended() {
+    let scratch = Scratch::new();
+    let Some(disk) = disk(&scratch) else { return };
+    let mut guest = hung(&disk);
+    assert_eq!(guest.run("echo alive"), "alive");
+
+    guest.process().signal(Signal::SIGTERM);
+
+    assert_eq!(guest.wait(), End::Status(143));
+    assert!(guest.stderr().contains("blk0-q0: in a system call"), "{}", guest.stderr());
+    guest.assert_terminal_restored();
+}
+
+/// At once, as "reboot -f" waits for the disk by itself.
+const REBOOT: &str = "echo b > /proc/sysrq-trigger";
+
+/// Its read would write into the next one's memory.
+#[test]
+fn a_guest_that_reboots_waits_for_the_disk_and_the_user_need_not() {
+    let scratch = Scratch::new();
+    let Some(disk) = disk(&scratch) else { return };
+    let mut guest = hung(&disk);
+
+    guest.type_line(REBOOT);
+    guest.expect_stderr("blk0-q0: in a system call of the host's that hangs: waiting for it");
+    guest.press_three_ctrl_c();
+
+    assert_eq!(guest.wait(), End::Status(130));
+    guest.assert_terminal_restored();
+}
+
+#[test]
+fn a_guest_that_reboots_goes_on_when_the_disk_does() {
+    let scratch = Scratch::new();
+    let Some(disk) = disk(&scratch) else { return };
+    let mut guest = hung(&disk);
+
+    guest.type_line(REBOOT);
+    guest.expect_stderr("waiting for it");
+    disk.go_on();
+
+    guest.expect(PROMPT);
+    guest.run("cmp -n 65536 /dev/vda /dev/zero");
+    assert_eq!(guest.power_off(), End::Status(0));
+}
