@@ -6,6 +6,7 @@ mod console;
 mod disks;
 mod endings;
 mod hostile;
+mod limits;
 mod machine;
 mod matrix;
 mod privilege;
