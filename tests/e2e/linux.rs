@@ -6,6 +6,7 @@ mod cpus;
 mod debian;
 mod ends;
 mod initrd;
+mod interruptions;
 mod kernels;
 mod leaks;
 mod memory;

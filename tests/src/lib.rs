@@ -22,6 +22,7 @@ mod launch;
 mod network;
 mod process;
 mod running;
+mod strace;
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
 mod terminal;
@@ -34,6 +35,7 @@ pub use launch::{Launch, program};
 pub use network::Network;
 pub use process::{Process, marked};
 pub use running::{End, Running};
+pub use strace::Strace;
 pub use terminal::{Pty, Snapshot};
 pub use transcript::Transcript;
 pub use wait::{OrFail, patience, until, within};

@@ -1,55 +1,10 @@
 //! A flush is answered when the data are stable, and not before.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use tests::{Process, until};
+use tests::Strace;
 
 use super::*;
-
-/// strace, on a running launcher.
-struct Strace {
-    child: Child,
-    trace: PathBuf,
-}
-
-impl Strace {
-    /// From here on, as these expressions say.
-    fn attach(process: Process, scratch: &Scratch, expressions: &[&str]) -> Self {
-        let trace = scratch.path().join("trace");
-        let mut command = Command::new("strace");
-        for expression in expressions {
-            command.args(["-e", expression]);
-        }
-        command.args(["-f", "-o"]).arg(&trace).args(["-p", &process.0.to_string()]);
-        let child = command.stderr(Stdio::null()).spawn().unwrap();
-        let tracer = child.id().to_string();
-        let traced = || {
-            let tasks = fs::read_dir(process.file("task")).ok()?;
-            let all = tasks.flatten().all(|task| {
-                let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-                status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
-            });
-            all.then_some(())
-        };
-        until("strace is attached", traced);
-        Self { child, trace }
-    }
-
-    /// Up to here; the system calls of one thread.
-    fn detach(mut self, thread: i32) -> Vec<String> {
-        let tracer = Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(tracer, Signal::SIGINT).unwrap();
-        self.child.wait().unwrap();
-        let trace = fs::read_to_string(&self.trace).unwrap();
-        let thread = thread.to_string();
-        let calls = trace.lines().filter_map(|line| line.split_once(' '));
-        calls.filter(|(id, _)| **id == thread).map(|(_, call)| call.trim().to_string()).collect()
-    }
-}
 
 /// Where in the list a call begins or, after another thread's, goes on.
 fn position(calls: &[String], begins: &str, from: usize) -> usize {
@@ -69,7 +24,7 @@ fn a_flush_waits_for_fdatasync_and_has_its_result() {
     let thread = process.thread("blk0-q0").unwrap().id;
     let calls = "trace=pwritev,fdatasync,write";
 
-    let strace = Strace::attach(process, &scratch, &[calls]);
+    let strace = Strace::attach(process, scratch.path(), &[calls]);
     guest.run(WRITE);
     let seen = strace.detach(thread);
     // write(2) is the interrupt, by which the driver hears of the answer.
@@ -81,14 +36,15 @@ fn a_flush_waits_for_fdatasync_and_has_its_result() {
     );
     position(&seen, "write(", synced + 1);
 
-    let strace = Strace::attach(process, &scratch, &[calls, "inject=fdatasync:delay_exit=4000000"]);
+    let strace =
+        Strace::attach(process, scratch.path(), &[calls, "inject=fdatasync:delay_exit=4000000"]);
     let time = "date +%s";
     let took = guest.run(&format!("a=$({time}); {WRITE}; b=$({time}); echo $((b - a))"));
     strace.detach(thread);
     // The guest's clock counts whole seconds.
     assert!(took.parse::<u32>().unwrap() >= 3, "{took} s");
 
-    let strace = Strace::attach(process, &scratch, &[calls, "inject=fdatasync:error=EIO"]);
+    let strace = Strace::attach(process, scratch.path(), &[calls, "inject=fdatasync:error=EIO"]);
     guest.run(&format!("! {WRITE}"));
     strace.detach(thread);
     guest.expect_stderr("flushing: Input/output error");
@@ -106,7 +62,7 @@ fn without_sync_there_is_no_fdatasync() {
 
     let strace = Strace::attach(
         guest.process(),
-        &scratch,
+        scratch.path(),
         &["trace=pwritev,fdatasync,fsync,sync_file_range"],
     );
     guest.run(WRITE);
@@ -131,7 +87,7 @@ fn calls_that_are_interrupted_are_made_again() {
     let calls = "preadv,pwritev,fdatasync,fallocate";
     let (trace, inject) =
         (format!("trace={calls}"), format!("inject={calls}:error=EINTR:when=1+2"));
-    let strace = Strace::attach(guest.process(), &scratch, &[&trace, &inject]);
+    let strace = Strace::attach(guest.process(), scratch.path(), &[&trace, &inject]);
     guest.run("yes again | dd of=/dev/vda bs=1M count=8 iflag=fullblock conv=fsync 2> /dev/null");
     guest.run("echo 3 > /proc/sys/vm/drop_caches; yes again | head -c 8388608 | cmp -n 8388608 - /dev/vda");
     guest.run("blkdiscard -o 0 -l 4194304 /dev/vda");

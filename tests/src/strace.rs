@@ -1,0 +1,67 @@
+//! What a launcher asks of the host's kernel, and answers that the test makes up
+//! (`-e inject`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process::Process;
+use crate::wait::{OrFail, until};
+
+/// strace, on a running process.
+#[derive(Debug)]
+pub struct Strace {
+    child: Child,
+    trace: PathBuf,
+}
+
+impl Strace {
+    /// From here on, as these expressions say; what it sees lands in `directory`.
+    #[must_use]
+    #[track_caller]
+    pub fn attach(process: Process, directory: &Path, expressions: &[&str]) -> Self {
+        let trace = directory.join("trace");
+        let mut command = Command::new("strace");
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        command.args(["-f", "-o"]).arg(&trace).args(["-p", &process.0.to_string()]);
+        let child = command.stderr(Stdio::null()).spawn().or_fail("starting strace");
+        let tracer = child.id().to_string();
+        let traced = || {
+            let tasks = fs::read_dir(process.file("task")).ok()?;
+            let all = tasks.flatten().all(|task| {
+                let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+                status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
+            });
+            all.then_some(())
+        };
+        until("strace is attached", traced);
+        Self { child, trace }
+    }
+
+    /// Up to here; the system calls of one thread.
+    #[track_caller]
+    pub fn detach(self, thread: i32) -> Vec<String> {
+        self.detach_all().remove(&thread).unwrap_or_default()
+    }
+
+    /// Up to here; the system calls of each thread.
+    #[track_caller]
+    pub fn detach_all(mut self) -> BTreeMap<i32, Vec<String>> {
+        let tracer = self.child.id().try_into().map(Pid::from_raw).or_fail("naming strace");
+        kill(tracer, Signal::SIGINT).or_fail("stopping strace");
+        self.child.wait().or_fail("waiting for strace");
+        let trace = fs::read_to_string(&self.trace).or_fail("reading what strace saw");
+        let mut calls: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        for (thread, call) in trace.lines().filter_map(|line| line.split_once(' ')) {
+            let thread = thread.parse().or_fail("reading a thread's number");
+            calls.entry(thread).or_default().push(call.trim().to_string());
+        }
+        calls
+    }
+}
