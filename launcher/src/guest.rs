@@ -24,9 +24,9 @@ use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
 use crate::net::tap::Tap;
+use crate::output::Output;
 use crate::ports::{Com1, Ports};
 use crate::stdin::Stdin;
-use crate::stdout::Stdout;
 use crate::vcpu::{Board, Vcpu};
 use crate::vm::Vm;
 
@@ -38,7 +38,8 @@ pub(crate) struct Host {
     pub(crate) files: boot::Files,
     pub(crate) exit: Arc<Exit>,
     pub(crate) stdin: Stdin,
-    pub(crate) stdout: Stdout,
+    /// Of the first console.
+    pub(crate) output: Output,
     /// Of the terminal that the first console is on.
     pub(crate) window: Arc<WindowSize>,
     pub(crate) disks: Vec<Disk>,
@@ -142,7 +143,7 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
 
 /// hvc0: the user's terminal.
 fn add_console(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Arc<Status>> {
-    let sink = host.stdout.sink();
+    let sink = host.output.sink();
     let device = Console {
         input: File::from(host.stdin.guest_end().context("duplicating the input pipe")?),
         output: move || sink.clone(),
@@ -195,7 +196,7 @@ fn add(
 }
 
 fn com1(vm: &Vm, host: &Host) -> Result<Com1> {
-    Ok(Com1::new(vm.com1_line()?, host.stdout.sink()))
+    Ok(Com1::new(vm.com1_line()?, host.output.sink()))
 }
 
 /// Whether the kernel was told to reset by a triple fault: reboot=t, alone or

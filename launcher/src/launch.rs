@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use devices::console::WindowSize;
 
 use crate::boot;
@@ -18,6 +18,7 @@ use crate::guest::{Guest, Host};
 use crate::memory::Ram;
 use crate::messages;
 use crate::net;
+use crate::output::Output;
 use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::Stdin;
@@ -49,6 +50,7 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
     let signals = Signals::block()?;
     let terminal = Terminal::on_stdin(&confinement)?;
     let host = prepare(config, &confinement, terminal.as_ref())?;
+    let stdout = Stdout::start(&host.output)?;
     loop {
         let mut guest = Guest::build(config, &host)?;
         // Raw as late as can be: nothing that comes now fails for the user's sake.
@@ -60,7 +62,8 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
         match stop(guest, ending, &signals, &host, terminal.as_ref()) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
-                return Ok(finish(&host, &signals, terminal.as_ref(), explain(&host, ending)));
+                let ending = explain(&host, ending);
+                return Ok(finish(&stdout, &signals, terminal.as_ref(), ending));
             }
         }
         host.ram.empty()?;
@@ -81,7 +84,7 @@ fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Gue
             return ending;
         }
         silence = None;
-        if !host.stdout.is_used() {
+        if !host.output.is_used() {
             log::info!(
                 "the guest has printed nothing yet: it prints where the command line's console= \
                  says; --earlycon shows what it says before it has that console"
@@ -139,14 +142,19 @@ fn explain(host: &Host, ending: Ending) -> Ending {
 /// The guest has ended; its last words are still to be written. They belong on
 /// the terminal as it was when they were said, but a reader that takes its time
 /// must not keep the user from it; and whoever wants us gone does not wait.
-fn finish(host: &Host, signals: &Signals, terminal: Option<&Terminal>, ending: Ending) -> Ending {
-    let interrupted = host.stdout.finish(signals, Some(LAST_WORDS));
+fn finish(
+    stdout: &Stdout,
+    signals: &Signals,
+    terminal: Option<&Terminal>,
+    ending: Ending,
+) -> Ending {
+    let interrupted = stdout.finish(signals, Some(LAST_WORDS));
     if let Some(terminal) = terminal {
         terminal.leave();
     }
     match ending {
         Ending::Signal(_) | Ending::Interrupted => ending,
-        ending => interrupted.or_else(|| host.stdout.finish(signals, None)).unwrap_or(ending),
+        ending => interrupted.or_else(|| stdout.finish(signals, None)).unwrap_or(ending),
     }
 }
 
@@ -175,6 +183,6 @@ fn prepare(
     let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
     window.set(columns, rows);
     let stdin = Stdin::start(&exit, terminal)?;
-    let stdout = Stdout::start()?;
-    Ok(Host { kvm, ram, files, exit, stdin, stdout, window, disks, taps, random })
+    let output = Output::new().context("creating an event of the console's output")?;
+    Ok(Host { kvm, ram, files, exit, stdin, output, window, disks, taps, random })
 }

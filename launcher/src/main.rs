@@ -19,6 +19,7 @@ mod launch;
 mod memory;
 mod messages;
 mod net;
+mod output;
 mod ports;
 mod privilege;
 mod signals;

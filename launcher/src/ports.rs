@@ -14,7 +14,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi::SLEEP_TYPE_OFF;
 use crate::exit::{Ending, Exit};
-use crate::stdout::Sink;
+use crate::output::Sink;
 
 /// A byte written here ends the guest and is the launcher's exit status.
 pub(crate) const EXIT_STATUS: u16 = 0x501;

@@ -1,7 +1,7 @@
 //! What the guest's programs have set on the user's terminal by escape
 //! sequences: the alternate screen, a hidden cursor, mouse reports, colours. A
 //! guest that ends amid `vi` never takes it back, so the launcher does, for
-//! exactly what was set. Fed by [`super::writer`] with what the terminal really
+//! exactly what was set. Fed by [`super::Writer`] with what the terminal really
 //! got; asked for the way back at the end ([`super::Stdout::finish`]).
 
 /// DEC private modes that outlive a program, and whether a terminal begins with

@@ -8,12 +8,23 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use super::*;
+use crate::output::{CAPACITY, Sink};
 use crate::testing::{Running, fake, in_time, until};
+
+impl Stdout {
+    fn sink(&self) -> Sink {
+        self.output.sink()
+    }
+}
+
+fn writing(pipe: OwnedFd) -> Stdout {
+    Stdout::writing(&Output::new().unwrap(), pipe).unwrap()
+}
 
 /// A ring, and the end of the pipe that it is written to.
 fn ring() -> (Stdout, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    (Stdout::writing(output).unwrap(), File::from(reader))
+    (writing(output), File::from(reader))
 }
 
 fn pattern(length: u32) -> Vec<u8> {
@@ -26,9 +37,9 @@ fn full_ring() -> (Stdout, File) {
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     while nix::unistd::write(&output, &[b'.'; 4096]).is_ok() {}
     fcntl(&output, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    let stdout = Stdout::writing(output).unwrap();
+    let stdout = writing(output);
     stdout.sink().write_all(b".").unwrap();
-    until("the writer is stuck", || stdout.0.lock().ring.is_empty());
+    until("the writer is stuck", || stdout.output.unread() == 0);
     stdout.sink().write_all(&[b'.'; CAPACITY]).unwrap();
     (stdout, File::from(reader))
 }
@@ -62,8 +73,7 @@ fn room_is_noticed_at_once() {
     let writing = thread::Builder::new().spawn(move || sink.write_all(&output).unwrap()).unwrap();
     for _ in 0..rounds {
         until("the ring is full again", || {
-            let state = stdout.0.lock();
-            writing.is_finished() || (state.room() == 0 && state.sinks_waiting == 1)
+            writing.is_finished() || stdout.output.holds_a_sink_up()
         });
         reader.read_exact(&mut vec![0; 1 << 16]).unwrap();
     }
@@ -77,7 +87,7 @@ fn a_non_blocking_stdout_stays_so_and_loses_nothing() {
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let mut reader = File::from(reader);
     let shared = output.try_clone().unwrap();
-    let stdout = Stdout::writing(output).unwrap();
+    let stdout = writing(output);
     let expected = pattern(1 << 20);
     stdout.sink().write_all(&expected).unwrap();
     let read = in_time("all is read", move || read_slowly(&mut reader, 1 << 20));
@@ -93,7 +103,7 @@ fn an_absent_reader_holds_nobody_up_and_gets_the_newest() {
     let writing = thread::Builder::new().spawn(move || sink.write_all(&pattern(2 << 20)).unwrap());
     let writing = writing.unwrap();
     until("after some patience, it is written", || writing.is_finished());
-    assert_eq!(stdout.0.lock().dropped, 2 << 20);
+    assert_eq!(stdout.output.lost(), 2 << 20);
     stdout.sink().write_all(b"the newest").unwrap();
     // One that reads again is waited for again.
     in_time("the newest is read", move || {
@@ -104,8 +114,8 @@ fn an_absent_reader_holds_nobody_up_and_gets_the_newest() {
             read.extend_from_slice(&part[..length]);
         }
     });
-    assert!(stdout.0.lock().waited < Duration::from_secs(5));
-    assert_eq!(stdout.0.lock().dropped, 0);
+    until("what was lost has been told", || stdout.output.lost() == 0);
+    assert!(!stdout.output.has_absent_readers());
 }
 
 #[test]
@@ -131,10 +141,10 @@ fn a_lossy_sink_never_waits() {
     stdout.sink().write_lossy(&pattern(3 << 20));
     stdout.sink().write_lossy(b"early message");
     assert!(start.elapsed() < Duration::from_secs(4));
-    assert_eq!(stdout.0.lock().dropped, (3 << 20) + 13);
-    let ring: Vec<u8> = stdout.0.lock().ring.iter().copied().collect();
-    assert_eq!(ring.len(), CAPACITY);
-    assert!(ring.ends_with(b"early message"));
+    assert_eq!(stdout.output.lost(), (3 << 20) + 13);
+    let kept = stdout.output.kept();
+    assert_eq!(kept.len(), CAPACITY);
+    assert!(kept.ends_with(b"early message"));
 }
 
 #[test]
@@ -146,7 +156,7 @@ fn a_reader_that_went_away_holds_nobody_up() {
     drop(reader);
     let writing = writing.unwrap();
     until("all is written", || writing.is_finished());
-    assert!(stdout.0.lock().is_flushed());
+    assert!(stdout.output.is_left());
 }
 
 #[test]
@@ -158,14 +168,14 @@ fn the_end_waits_for_the_reader_as_long_as_it_may() {
         assert_eq!(stdout.finish(&signals, Some(Duration::from_millis(50))), None);
         (stdout, signals)
     });
-    assert!(!stdout.0.lock().is_flushed());
+    assert!(!stdout.output.is_left());
     let reading = thread::Builder::new().spawn(move || {
         thread::sleep(Duration::from_millis(100));
         reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
     });
     in_time("all is read", move || {
         assert_eq!(stdout.finish(&signals, None), None);
-        assert!(stdout.0.lock().is_flushed());
+        assert!(stdout.output.is_left());
     });
     reading.unwrap().join().unwrap();
 }

@@ -16,10 +16,11 @@ use nix::unistd::getpid;
 
 use crate::exit::{Ending, Exit};
 use crate::messages;
+use crate::output::{Output, Sink};
 use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::Stdin;
-use crate::stdout::{Sink, Stdout};
+use crate::stdout::Stdout;
 use crate::terminal::{self, Terminal};
 
 /// Set in the environment of a fake launcher.
@@ -45,13 +46,14 @@ fn launch() -> i32 {
     let terminal = Terminal::on_stdin(&Confinement::default()).unwrap();
     let exit = Arc::new(Exit::new().unwrap());
     let stdin = Stdin::start(&exit, terminal.as_ref()).unwrap();
-    let stdout = Stdout::start().unwrap();
-    let mut sink = stdout.sink();
+    let output = Output::new().unwrap();
+    let stdout = Stdout::start(&output).unwrap();
+    let mut sink = output.sink();
     let ours = terminal.as_ref().is_some_and(|terminal| terminal.enter().unwrap());
     sink.write_all(if ours { b"ready, raw\r\n" } else { b"ready\r\n" }).unwrap();
 
     let input = File::from(stdin.guest_end().unwrap());
-    let (to_guest, theirs) = (stdout.sink(), Arc::clone(&exit));
+    let (to_guest, theirs) = (output.sink(), Arc::clone(&exit));
     let guest = thread::Builder::new().name("guest".into());
     guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();
     let resized = |(columns, rows)| write!(sink, "size {columns}x{rows}\r\n").unwrap();

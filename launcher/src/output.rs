@@ -1,0 +1,192 @@
+//! What the guest prints on a console: the last of it, and how far each reader
+//! has come. A ring stands between the console's transmit queue, which must not
+//! be held up by a reader that is gone or stopped, and readers that each block in
+//! a thread of their own. One that reads, however slowly, loses nothing; without
+//! any the oldest makes room, and is counted. A [`Sink`] fills, a [`Reader`]
+//! takes; [`crate::stdout`] is the reader that is there from the beginning.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+mod reader;
+mod sink;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use reader::Reader;
+pub(crate) use sink::Sink;
+
+/// What a reader may leave unread before anybody waits for it, and what one that
+/// comes later still finds.
+pub(crate) const CAPACITY: usize = 1 << 20;
+
+/// A reader that takes nothing for this long, with the ring full, counts as
+/// absent: until it takes something again, nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The output of one console. A clone is the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Output(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Readers sleep here.
+    filled: Condvar,
+    /// Sinks sleep here: a signal interrupts it, unlike a Condvar.
+    room: EventFd,
+    /// Main sleeps here, at the end: a reader has left.
+    left: EventFd,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The last of what was printed.
+    ring: VecDeque<u8>,
+    /// How many bytes were ever printed. Positions count from there.
+    end: u64,
+    /// So far somebody has read; what comes then is new to a new reader.
+    read: u64,
+    /// What made room before anybody read it, since a reader was told.
+    lost: u64,
+    readers: Vec<Place>,
+    next_reader: u64,
+    readers_asleep: usize,
+    sinks_waiting: usize,
+    /// The guest has printed its last.
+    finished: bool,
+}
+
+/// How far a reader has come.
+#[derive(Debug)]
+struct Place {
+    reader: u64,
+    at: u64,
+    /// For how long sinks have waited since it last took something.
+    waited: Duration,
+    /// What it lost since it was told.
+    lost: u64,
+}
+
+impl Output {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
+    pub(crate) fn new() -> io::Result<Self> {
+        let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let state = State {
+            // The host gives pages as they are first used.
+            ring: VecDeque::with_capacity(CAPACITY),
+            end: 0,
+            read: 0,
+            lost: 0,
+            readers: Vec::new(),
+            next_reader: 0,
+            readers_asleep: 0,
+            sinks_waiting: 0,
+            finished: false,
+        };
+        Ok(Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            room: event()?,
+            left: event()?,
+        })))
+    }
+
+    /// A way into the ring.
+    pub(crate) fn sink(&self) -> Sink {
+        Sink::new(Arc::clone(&self.0))
+    }
+
+    /// Somebody who reads from now on, beginning with what nobody has read.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(&self.0)
+    }
+
+    /// Whether the guest has printed anything at all.
+    pub(crate) fn is_used(&self) -> bool {
+        self.0.lock().end > 0
+    }
+
+    /// No more will come: readers leave when they have taken what there is.
+    pub(crate) fn finish(&self) {
+        self.0.lock().finished = true;
+        self.0.filled.notify_all();
+    }
+
+    /// Whether all readers have left.
+    pub(crate) fn is_left(&self) -> bool {
+        self.0.lock().readers.is_empty()
+    }
+
+    /// Readable after a reader has left, see [`Self::rearm`].
+    pub(crate) fn left(&self) -> BorrowedFd<'_> {
+        self.0.left.as_fd()
+    }
+
+    /// Wait for the next one.
+    pub(crate) fn rearm(&self) {
+        // Fails only if none has left since.
+        let _ = self.0.left.read();
+    }
+
+    /// What readers have lost and not been told, and what they have not read.
+    pub(crate) fn take_unread(&self) -> u64 {
+        let state = &mut *self.0.lock();
+        let lost = state.readers.iter_mut().map(|place| {
+            let unread = state.end.saturating_sub(place.at);
+            std::mem::take(&mut place.lost).saturating_add(unread)
+        });
+        lost.max().unwrap_or(0)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Where the ring begins.
+    fn start(&self) -> u64 {
+        self.end.saturating_sub(self.ring.len() as u64)
+    }
+
+    /// Bytes that can be printed without loss to a reader that is there.
+    fn room(&self) -> usize {
+        let places = self.readers.iter().filter(|place| place.waited < PATIENCE);
+        let unread = places.map(|place| self.end.saturating_sub(place.at)).max().unwrap_or(0);
+        CAPACITY.saturating_sub(usize::try_from(unread).unwrap_or(usize::MAX))
+    }
+
+    /// Print these bytes. Where there is no room, the oldest are lost.
+    fn print(&mut self, bytes: &[u8]) {
+        let kept = bytes.get(bytes.len().saturating_sub(CAPACITY)..).unwrap_or_default();
+        let excess = (self.ring.len() + kept.len()).saturating_sub(CAPACITY);
+        self.ring.drain(..excess.min(self.ring.len()));
+        self.ring.extend(kept);
+        self.end = self.end.saturating_add(bytes.len() as u64);
+        let start = self.start();
+        for place in &mut self.readers {
+            place.lost = place.lost.saturating_add(start.saturating_sub(place.at));
+            place.at = place.at.max(start);
+        }
+        if self.readers.is_empty() {
+            self.lost = self.lost.saturating_add(start.saturating_sub(self.read));
+        }
+        self.read = self.read.max(start);
+    }
+
+    fn place(&mut self, reader: u64) -> Option<&mut Place> {
+        self.readers.iter_mut().find(|place| place.reader == reader)
+    }
+}

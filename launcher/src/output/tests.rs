@@ -1,0 +1,139 @@
+//! Readers that come, go, stop and are absent.
+
+use std::io::Write;
+use std::thread::{Builder, JoinHandle};
+
+use super::*;
+use crate::testing::until;
+
+impl Output {
+    /// What is in the ring.
+    pub(crate) fn kept(&self) -> Vec<u8> {
+        self.0.lock().ring.iter().copied().collect()
+    }
+
+    /// What the slowest reader has not taken.
+    pub(crate) fn unread(&self) -> u64 {
+        let state = self.0.lock();
+        state.readers.iter().map(|place| state.end - place.at).max().unwrap_or(0)
+    }
+
+    /// What a reader has lost and not been told.
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.lock().readers.iter().map(|place| place.lost).max().unwrap_or(0)
+    }
+
+    pub(crate) fn holds_a_sink_up(&self) -> bool {
+        let state = self.0.lock();
+        state.room() == 0 && state.sinks_waiting == 1
+    }
+
+    pub(crate) fn has_absent_readers(&self) -> bool {
+        self.0.lock().readers.iter().any(|place| place.waited >= PATIENCE)
+    }
+}
+
+/// Bytes of which no short run repeats soon.
+fn pattern(length: u32) -> Vec<u8> {
+    (0..length).map(|n| n.to_le_bytes()[n as usize % 3]).collect()
+}
+
+fn print(output: &Output, bytes: &[u8]) {
+    output.sink().write_all(bytes).unwrap();
+}
+
+/// Print from another thread.
+fn printing(output: &Output, bytes: Vec<u8>) -> JoinHandle<()> {
+    let mut sink = output.sink();
+    Builder::new().spawn(move || sink.write_all(&bytes).unwrap()).unwrap()
+}
+
+/// Take all there is.
+fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
+    let (mut all, mut chunk) = (Vec::new(), Vec::new());
+    let is_behind = |id| {
+        let mut state = output.0.lock();
+        let end = state.end;
+        state.place(id).unwrap().at < end
+    };
+    while is_behind(reader.id()) {
+        assert!(reader.take(&mut chunk));
+        reader.progress();
+        all.extend_from_slice(&chunk);
+    }
+    all
+}
+
+#[test]
+fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
+    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    print(&output, &printed);
+    let mut reader = output.reader();
+    assert_eq!(reader.progress(), 2 << 20);
+    assert!(all(&output, &mut reader) == printed[2 << 20..]);
+    assert_eq!(reader.progress(), 0);
+}
+
+#[test]
+fn what_one_has_read_is_not_new_to_the_next() {
+    let output = Output::new().unwrap();
+    print(&output, b"first");
+    let mut reader = output.reader();
+    assert_eq!(all(&output, &mut reader), b"first");
+    drop(reader);
+    print(&output, b"second");
+    let mut reader = output.reader();
+    assert_eq!(all(&output, &mut reader), b"second");
+    assert_eq!(output.kept(), b"firstsecond");
+}
+
+#[test]
+fn two_readers_get_the_same() {
+    let (output, printed) = (Output::new().unwrap(), pattern(4 << 20));
+    let readers = [output.reader(), output.reader()].map(|mut reader| {
+        let read = move || {
+            let (mut all, mut chunk) = (Vec::new(), Vec::new());
+            while reader.take(&mut chunk) {
+                reader.progress();
+                all.extend_from_slice(&chunk);
+            }
+            all
+        };
+        Builder::new().spawn(read).unwrap()
+    });
+    printing(&output, printed.clone()).join().unwrap();
+    output.finish();
+    for reader in readers {
+        assert!(reader.join().unwrap() == printed);
+    }
+    until("both have left", || output.is_left());
+}
+
+/// The one that is stopped loses something, the other nothing.
+#[test]
+fn a_stopped_reader_is_absent_after_a_while() {
+    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let mut stopped = output.reader();
+    let writing = printing(&output, printed.clone());
+    until("the ring is full", || output.holds_a_sink_up());
+    let mut healthy = output.reader();
+    let mut read = Vec::new();
+    until("nobody waits for it", || {
+        read.extend(all(&output, &mut healthy));
+        writing.is_finished()
+    });
+    read.extend(all(&output, &mut healthy));
+    assert!(read == printed);
+    assert_eq!(stopped.progress(), 2 << 20);
+    assert!(all(&output, &mut stopped) == printed[2 << 20..]);
+}
+
+#[test]
+fn a_reader_that_leaves_makes_room() {
+    let output = Output::new().unwrap();
+    let reader = output.reader();
+    let writing = printing(&output, pattern(2 << 20));
+    until("the ring is full", || output.holds_a_sink_up());
+    drop(reader);
+    writing.join().unwrap();
+}
