@@ -74,8 +74,8 @@ check: setup-check ## formatting, clippy and docs, warnings are errors
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: bench
-bench: setup build guest ## the figures in docs/benchmarks.md
-	@tests/bench
+bench: setup build guest debian ## the figures in docs/benchmarks.md; BENCH="disk net" makes a part of them
+	@tests/bench/__main__.py $(BENCH)
 
 .PHONY: book
 book: ## the code's own documentation, private items too

@@ -1,0 +1,29 @@
+"""The command lines of the launchers that are compared: as alike as they can be, and QEMU as somebody
+would set it up who knows it. Used by all parts."""
+
+import os
+
+GUEST_MIB = 512
+# The words that lguest adds by itself.
+WORDS = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests"
+
+
+def lguest(*options, kernel="VMLINUX", words=""):
+    return [os.environ["LGUEST"], str(GUEST_MIB), os.environ[kernel], "--initrd", os.environ["INITRAMFS"],
+            *options, *words.split()]
+
+
+def qemu(*options, kernel="VMLINUX", words=""):
+    return ["qemu-system-x86_64", "-M", "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off",
+            # Thread names tell the vCPU's from the others.
+            "-name", "microvm,debug-threads=on",
+            "-enable-kvm", "-cpu", "host", "-m", f"{GUEST_MIB}m", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot",
+            "-chardev", "stdio,id=con0", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=con0",
+            "-kernel", os.environ[kernel], "-initrd", os.environ["INITRAMFS"],
+            "-append", f"{WORDS} {words}", *options]
+
+
+def is_vcpu(thread):
+    """Whether a thread of this name runs the guest, in either launcher."""
+    return thread.startswith("vcpu") or thread.endswith("/KVM")

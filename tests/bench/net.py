@@ -1,0 +1,95 @@
+"""Networks: iperf3 and ping between the guest and the nested host, over a tap of each launcher's own.
+
+QEMU has vhost=off: the kernel's own vhost-net takes no part, as it takes none with lguest. All offloads that
+both know are on, which is the default of either.
+"""
+
+import re
+import subprocess
+import time
+import subprocess
+import time
+
+import compare
+import machines
+import tools
+
+# Bytes in the short and in the long run; pings.
+STREAM = (8 << 20, 48 << 20)
+PINGS = (20, 220)
+
+
+def launchers(words=""):
+    """By name, with the number of the network: the host has 192.168.N.1, the guest 192.168.N.2."""
+    def address(number):
+        return f"ip=192.168.{number}.2::192.168.{number}.1:255.255.255.0::eth0:off {words}"
+
+    def qemu(number, *options, device=""):
+        return machines.qemu("-netdev", f"tap,id=net,ifname=tap{number},script=no,downscript=no,vhost=off", *options,
+                             "-device", f"virtio-net-pci,netdev=net,mac=02:00:00:00:00:{number}{device}",
+                             words=address(number))
+
+    return {
+        ("lguest", 50): machines.lguest("--tunnet", "tap:tap50:02:00:00:00:00:50", words=address(50)),
+        ("QEMU", 51): qemu(51),
+    }
+
+
+def make_taps(numbers):
+    """Nobody but us says anything on them, and no neighbour is asked for."""
+    for number in numbers:
+        for command in (f"ip tuntap add tap{number} mode tap vnet_hdr", f"ip link set tap{number} address 02:00:00:00:01:{number}",
+                        f"sysctl -q net.ipv6.conf.tap{number}.disable_ipv6=1",
+                        f"ip addr add 192.168.{number}.1/24 dev tap{number}", f"ip link set tap{number} up",
+                        f"ip neigh replace 192.168.{number}.2 lladdr 02:00:00:00:00:{number} dev tap{number} nud permanent"):
+            subprocess.run(command.split(), check=True)
+
+
+def still(guest, number):
+    """The guest's end of that."""
+    guest.run(f"echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; arp -s 192.168.{number}.1 02:00:00:00:01:{number}")
+
+
+def listens(number):
+    """Whether somebody waits for a connection on that network's end."""
+    sockets = subprocess.run(["ss", "-Hltn", f"src 192.168.{number}.1:5201"], check=True, stdout=subprocess.PIPE)
+    return bool(sockets.stdout)
+
+
+def stream(guest, number, size, reverse):
+    """MB/s, from the guest or (reverse) to it."""
+    server = tools.run_here("/usr/bin/iperf3", "-s", "-1", "-B", f"192.168.{number}.1", stdout=subprocess.DEVNULL)
+    while not listens(number):
+        time.sleep(0.05)
+    said = guest.run(f"/usr/bin/iperf3 -c 192.168.{number}.1 -n {size} -f m {'-R' if reverse else ''}")
+    server.wait(timeout=60)
+    bits = re.search(r"([\d.]+) Mbits/sec +receiver", said)
+    return (float(bits[1]) / 8,)
+
+
+def ping(number, count):
+    """Round trip in µs, from the host."""
+    said = subprocess.run(["ping", "-q", "-c", str(count), "-i", "0.01", f"192.168.{number}.2"], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    if " 0% packet loss" not in said:
+        raise RuntimeError(said)
+    return (float(re.search(r"= [\d.]+/([\d.]+)/", said)[1]) * 1000,)
+
+
+def measure():
+    tools.for_guests()
+    make_taps((50, 51))
+    jobs = {
+        "TCP from the guest": ("MB/s", STREAM, lambda guest, number, amount: stream(guest, number, amount, False)),
+        "TCP to the guest": ("MB/s", STREAM, lambda guest, number, amount: stream(guest, number, amount, True)),
+        "ping, round trip": ("µs", PINGS, lambda guest, number, amount: ping(number, amount)),
+    }
+    for job, (unit, (little, much), work) in jobs.items():
+        results = compare.in_turn(launchers(), work, little, much, prepare=still)
+        yield f"| {job} | | CPU {'a ping' if unit == 'µs' else 'a MB'}: devices | vCPU | exits | to the launcher | system calls |"
+        yield "|---|---|---|---|---|---|---|"
+        base = results["QEMU", 51][0][0]
+        for (name, _), ((value,), cost) in results.items():
+            scale = 1 if unit == "µs" else 1e6
+            yield f"| {name} | {value:.0f} {unit} ({value / base:.2f}) | {compare.cells(cost, scale)} |"
+        yield ""
