@@ -2,6 +2,7 @@
 //! looked at when the guest is built, in [`crate::launch`].
 
 mod block;
+pub(crate) mod console;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use block::BlockConfig;
+use console::ConsoleConfig;
 use tunnet::Tunnet;
 
 /// Puts a Linux guest on your terminal.
@@ -81,6 +83,13 @@ pub(crate) struct Config {
         \",queues=N\"")]
     pub(crate) tunnet: Vec<Tunnet>,
 
+    /// Consoles, hvc0 first.
+    #[arg(long, value_name = "HOST-END")]
+    #[arg(help = "A console, hvc0 first: stdio (what there is without a word), \
+        file=PATH[,append] or null")]
+    #[arg(value_parser = OsStringValueParser::new().try_map(|value| console::parse(&value)))]
+    pub(crate) console: Vec<ConsoleConfig>,
+
     /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "/dev/urandom")]
@@ -105,6 +114,21 @@ pub(crate) struct Config {
     /// Tell on stderr what is done
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// At single commas; two of them are one.
+fn split(value: &[u8]) -> Vec<Vec<u8>> {
+    let (mut words, mut word) = (Vec::new(), Vec::new());
+    let mut bytes = value.iter().peekable();
+    while let Some(&byte) = bytes.next() {
+        if byte != b',' || bytes.next_if_eq(&&b',').is_some() {
+            word.push(byte);
+        } else {
+            words.push(std::mem::take(&mut word));
+        }
+    }
+    words.push(word);
+    words
 }
 
 /// Bytes from "512" (MiB), "512M" or "2G".

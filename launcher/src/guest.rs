@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use devices::console::{Console, WindowSize};
+use devices::console::Console as ConsoleDevice;
 use devices::pci::PciBus;
 use devices::rng::Rng;
 use devices::status::Status;
@@ -18,15 +18,14 @@ use vm_memory::{Address, GuestMemoryBackend};
 use crate::acpi;
 use crate::boot;
 use crate::config::Config;
+use crate::console::Console;
 use crate::cpuid::Cpus;
 use crate::disk::Disk;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
 use crate::net::tap::Tap;
-use crate::output::Output;
 use crate::ports::{Com1, Ports};
-use crate::stdin::Stdin;
 use crate::vcpu::{Board, Vcpu};
 use crate::vm::Vm;
 
@@ -37,11 +36,8 @@ pub(crate) struct Host {
     /// Kernel and initial file systems.
     pub(crate) files: boot::Files,
     pub(crate) exit: Arc<Exit>,
-    pub(crate) stdin: Stdin,
-    /// Of the first console.
-    pub(crate) output: Output,
-    /// Of the terminal that the first console is on.
-    pub(crate) window: Arc<WindowSize>,
+    /// hvc0 and so on.
+    pub(crate) consoles: Vec<Console>,
     pub(crate) disks: Vec<Disk>,
     /// The source of random numbers, if the guest is to have one.
     pub(crate) random: Option<File>,
@@ -49,12 +45,19 @@ pub(crate) struct Host {
     pub(crate) taps: Vec<Arc<Tap>>,
 }
 
+impl Host {
+    /// The console on this terminal, if there is one.
+    pub(crate) fn stdio(&self) -> Option<&Console> {
+        self.consoles.iter().find(|console| console.is_stdio())
+    }
+}
+
 /// A guest. Dropping it stops its threads, vCPUs first.
 pub(crate) struct Guest {
     waiting: Vec<VcpuFd>,
     running: Vec<Vcpu>,
     board: Arc<Board>,
-    console: Arc<Status>,
+    consoles: Vec<Arc<Status>>,
 }
 
 impl Guest {
@@ -73,12 +76,12 @@ impl Guest {
         let mut waiting = create_vcpus(config.cpus, &cpus, &vm)?;
 
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
-        let console = add_console(&mut pci, &vm, host)?;
+        let consoles = add_consoles(&mut pci, &vm, host)?;
         add_disks(&mut pci, &vm, host)?;
         add_cards(&mut pci, &vm, host)?;
         add_rng(&mut pci, &vm, host)?;
 
-        let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?;
+        let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?.flatten();
         acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
         let entry = boot::load(&boot::Request::of(config, &host.files), memory)?;
@@ -92,7 +95,7 @@ impl Guest {
             exit,
             triple_fault_resets: announces_triple_fault(config),
         };
-        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board), console })
+        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board), consoles })
     }
 
     /// Let it run.
@@ -119,9 +122,11 @@ impl Guest {
         self.board.ports.pci.reset(patience)
     }
 
-    /// The window of its console has changed.
-    pub(crate) fn resized(&self) {
-        self.console.config_changed();
+    /// The window of this console has changed.
+    pub(crate) fn resized(&self, console: &Console) {
+        if let Some(status) = self.consoles.get(console.number) {
+            status.config_changed();
+        }
     }
 }
 
@@ -141,15 +146,18 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
     (0..count).map(create).collect()
 }
 
-/// hvc0: the user's terminal.
-fn add_console(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Arc<Status>> {
-    let sink = host.output.sink();
-    let device = Console {
-        input: File::from(host.stdin.guest_end().context("duplicating the input pipe")?),
-        output: move || sink.clone(),
-        size: Arc::clone(&host.window),
+/// hvc0 and so on.
+fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Vec<Arc<Status>>> {
+    let add = |console: &Console| {
+        let sink = console.output.sink();
+        let device = ConsoleDevice {
+            input: console.input.guest_end().context("duplicating the input pipe")?,
+            output: move || sink.clone(),
+            size: Arc::clone(&console.window),
+        };
+        add(pci, vm, host.ram.memory(), &format!("con{}", console.number), Box::new(device))
     };
-    add(pci, vm, host.ram.memory(), "con0", Box::new(device))
+    host.consoles.iter().map(add).collect()
 }
 
 /// vda and so on, in the order of the command line.
@@ -195,8 +203,10 @@ fn add(
     Ok(status)
 }
 
-fn com1(vm: &Vm, host: &Host) -> Result<Com1> {
-    Ok(Com1::new(vm.com1_line()?, host.output.sink()))
+/// Its messages come where the user looks: on this terminal, else on hvc0.
+fn com1(vm: &Vm, host: &Host) -> Result<Option<Com1>> {
+    let com1 = |console: &Console| Ok(Com1::new(vm.com1_line()?, console.output.sink()));
+    host.stdio().or(host.consoles.first()).map(com1).transpose()
 }
 
 /// Whether the kernel was told to reset by a triple fault: reboot=t, alone or

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use devices::console::WindowSize;
+use anyhow::Result;
 
 use crate::boot;
 use crate::check::{self, KernelMode};
 use crate::config::Config;
+use crate::config::console::ConsoleConfig;
+use crate::console::{self, Console};
 use crate::crash::Crash;
 use crate::disk;
 use crate::exit::{Ending, Exit};
@@ -18,16 +19,11 @@ use crate::guest::{Guest, Host};
 use crate::memory::Ram;
 use crate::messages;
 use crate::net;
-use crate::output::Output;
 use crate::privilege::Confinement;
 use crate::signals::Signals;
-use crate::stdin::Stdin;
-use crate::stdout::Stdout;
-use crate::terminal::{self, Terminal};
+use crate::terminal::Terminal;
 use crate::vm;
-
-/// What a console says of a window whose size nobody knows.
-const UNKNOWN_SIZE: (u16, u16) = (80, 24);
+use crate::writer::Writer;
 
 /// A guest that has printed nothing for so long may be printing elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -48,9 +44,13 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
     // Before any thread: signals are blocked in all of them, and the terminal's
     // guard is forked.
     let signals = Signals::block()?;
-    let terminal = Terminal::on_stdin(&confinement)?;
-    let host = prepare(config, &confinement, terminal.as_ref())?;
-    let stdout = Stdout::start(&host.output)?;
+    let wanted = console::wanted(config)?;
+    let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio);
+    let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
+    let host = prepare(config, &wanted, &confinement)?;
+    let connect = |console: &Console| console.connect(&host.exit, terminal.as_ref());
+    let writers: Vec<_> = host.consoles.iter().map(connect).collect::<Result<_>>()?;
+    let writers: Vec<_> = writers.into_iter().flatten().collect();
     loop {
         let mut guest = Guest::build(config, &host)?;
         // Raw as late as can be: nothing that comes now fails for the user's sake.
@@ -63,7 +63,7 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
                 let ending = explain(&host, ending);
-                return Ok(finish(&stdout, &signals, terminal.as_ref(), ending));
+                return Ok(finish(&writers, &signals, terminal.as_ref(), ending));
             }
         }
         host.ram.empty()?;
@@ -77,14 +77,16 @@ fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Gue
     let mut silence = verbose.then(|| Instant::now() + SILENCE);
     loop {
         let ending = signals.wait(&host.exit, terminal, silence, |(columns, rows)| {
-            host.window.set(columns, rows);
-            guest.resized();
+            if let Some(console) = host.stdio() {
+                console.window.set(columns, rows);
+                guest.resized(console);
+            }
         });
         if let Some(ending) = ending {
             return ending;
         }
         silence = None;
-        if !host.output.is_used() {
+        if !host.consoles.iter().any(|console| console.output.is_used()) {
             log::info!(
                 "the guest has printed nothing yet: it prints where the command line's console= \
                  says; --earlycon shows what it says before it has that console"
@@ -143,28 +145,25 @@ fn explain(host: &Host, ending: Ending) -> Ending {
 /// the terminal as it was when they were said, but a reader that takes its time
 /// must not keep the user from it; and whoever wants us gone does not wait.
 fn finish(
-    stdout: &Stdout,
+    writers: &[Writer],
     signals: &Signals,
     terminal: Option<&Terminal>,
     ending: Ending,
 ) -> Ending {
-    let interrupted = stdout.finish(signals, Some(LAST_WORDS));
+    let finish = |bound| writers.iter().find_map(|writer| writer.finish(signals, bound));
+    let interrupted = finish(Some(LAST_WORDS));
     if let Some(terminal) = terminal {
         terminal.leave();
     }
     match ending {
         Ending::Signal(_) | Ending::Interrupted => ending,
-        ending => interrupted.or_else(|| stdout.finish(signals, None)).unwrap_or(ending),
+        ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
     }
 }
 
 /// What all the guests of this launch share: first what privilege may be needed
 /// for, then the threads.
-fn prepare(
-    config: &Config,
-    confinement: &Confinement,
-    terminal: Option<&Terminal>,
-) -> Result<Host> {
+fn prepare(config: &Config, consoles: &[ConsoleConfig], confinement: &Confinement) -> Result<Host> {
     let mut files = boot::Files::of(config);
     if confinement.is_wanted() {
         files.keep()?;
@@ -174,15 +173,11 @@ fn prepare(
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
+    let consoles = console::open_all(consoles)?;
     let taps = net::open(&config.tunnet)?;
     confinement.enter()?;
 
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
-    let window = Arc::new(WindowSize::default());
-    let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
-    window.set(columns, rows);
-    let stdin = Stdin::start(&exit, terminal)?;
-    let output = Output::new().context("creating an event of the console's output")?;
-    Ok(Host { kvm, ram, files, exit, stdin, output, window, disks, taps, random })
+    Ok(Host { kvm, ram, files, exit, consoles, disks, taps, random })
 }

@@ -9,12 +9,14 @@ mod acpi;
 mod boot;
 mod check;
 mod config;
+mod console;
 mod cpuid;
 mod crash;
 mod disk;
 mod exit;
 mod firmware;
 mod guest;
+mod input;
 mod launch;
 mod memory;
 mod messages;
@@ -24,10 +26,10 @@ mod ports;
 mod privilege;
 mod signals;
 mod stdin;
-mod stdout;
 mod terminal;
 mod vcpu;
 mod vm;
+mod writer;
 
 #[cfg(test)]
 mod testing;

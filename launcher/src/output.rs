@@ -3,7 +3,7 @@
 //! be held up by a reader that is gone or stopped, and readers that each block in
 //! a thread of their own. One that reads, however slowly, loses nothing; without
 //! any the oldest makes room, and is counted. A [`Sink`] fills, a [`Reader`]
-//! takes; [`crate::stdout`] is the reader that is there from the beginning.
+//! takes; [`crate::writer`] is a reader that is there from the beginning.
 
 use std::collections::VecDeque;
 use std::io;

@@ -5,17 +5,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::unistd::pipe2;
 
 use crate::exit::{Ending, Exit};
+use crate::input::Input;
 use crate::terminal::{Terminal, Tty, sys};
 
 mod keys;
@@ -23,63 +22,37 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-/// What the guest may leave unread. Hosts may grant less.
-const CAPACITY: i32 = 1 << 20;
-
 /// Enough for a loop around a system call, also when it panics; the usual 2 MiB
 /// would become a huge page on hosts that give them unasked.
 const STACK: usize = 128 << 10;
 
-/// The way from stdin to the guest. Keep it for as long as guests run: what is
-/// unread survives their reboots.
-#[derive(Debug)]
-pub(crate) struct Stdin {
-    guest_end: OwnedFd,
-    /// Open for ever: the end of stdin is not the end of the guest's console.
-    _our_end: OwnedFd,
+/// Start reading stdin, for the console that has this input. A terminal is not
+/// read before [`Terminal::enter`].
+///
+/// # Errors
+/// When the host has no descriptor or thread to spare.
+pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>) -> Result<()> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
+    let guest = input.our_end().context("duplicating the input pipe")?;
+    read(File::from(stdin), guest, exit, terminal.map(Terminal::tty))
 }
 
-impl Stdin {
-    /// Start reading. A terminal is not read before [`Terminal::enter`].
-    ///
-    /// # Errors
-    /// When the host has no descriptor or thread to spare.
-    pub(crate) fn start(exit: &Arc<Exit>, terminal: Option<&Terminal>) -> Result<Self> {
-        let input = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
-        Self::reading(input, exit, terminal.map(Terminal::tty))
-    }
-
-    fn reading(input: OwnedFd, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<Self> {
-        let (guest_end, our_end) = pipe2(OFlag::O_CLOEXEC).context("creating the input pipe")?;
-        // Less room is still room.
-        let _ = fcntl(&our_end, FcntlArg::F_SETPIPE_SZ(CAPACITY));
-        let input = File::from(input);
-        let guest = File::from(our_end.try_clone().context("duplicating the input pipe")?);
-        let exit = Arc::clone(exit);
-        thread::Builder::new()
-            .name("stdin".into())
-            .stack_size(STACK)
-            .spawn(move || match tty {
-                None => copy(input, guest),
-                Some(tty) => {
-                    keys::pass_on(input, guest, &tty, &exit);
-                    if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
-                        exit.end(Ending::Signal(Signal::SIGHUP as i32));
-                    }
+fn read(stdin: File, guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<()> {
+    let exit = Arc::clone(exit);
+    thread::Builder::new()
+        .name("stdin".into())
+        .stack_size(STACK)
+        .spawn(move || match tty {
+            None => copy(stdin, guest),
+            Some(tty) => {
+                keys::pass_on(stdin, guest, &tty, &exit);
+                if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
+                    exit.end(Ending::Signal(Signal::SIGHUP as i32));
                 }
-            })
-            .context("starting the stdin thread")?;
-        Ok(Self { guest_end, _our_end: our_end })
-    }
-
-    /// The end that the console's receive queue reads. Blocks while there is no
-    /// input, and never ends.
-    ///
-    /// # Errors
-    /// When the host has no descriptor to spare.
-    pub(crate) fn guest_end(&self) -> io::Result<OwnedFd> {
-        self.guest_end.try_clone()
-    }
+            }
+        })
+        .context("starting the stdin thread")?;
+    Ok(())
 }
 
 /// A pipe or file, to its end. The guest's pace holds the writer up, and no

@@ -3,6 +3,7 @@
 
 mod check;
 mod console;
+mod consoles;
 mod disks;
 mod endings;
 mod hostile;

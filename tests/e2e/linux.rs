@@ -2,6 +2,7 @@
 
 mod block;
 mod bytes;
+mod consoles;
 mod cpus;
 mod debian;
 mod ends;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use devices::block::SERIAL_BYTES;
 
+use super::split;
+
 /// Threads that nobody could have a use for.
 const MOST_QUEUES: u16 = 64;
 
@@ -51,21 +53,6 @@ pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
         }
     }
     Ok(config)
-}
-
-/// At single commas.
-fn split(value: &[u8]) -> Vec<Vec<u8>> {
-    let (mut words, mut word) = (Vec::new(), Vec::new());
-    let mut bytes = value.iter().peekable();
-    while let Some(&byte) = bytes.next() {
-        if byte != b',' || bytes.next_if_eq(&&b',').is_some() {
-            word.push(byte);
-        } else {
-            words.push(std::mem::take(&mut word));
-        }
-    }
-    words.push(word);
-    words
 }
 
 fn parse_serial(serial: &str) -> Result<String, String> {

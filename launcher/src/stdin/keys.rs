@@ -1,5 +1,5 @@
 //! Input from a terminal: passed on to the guest key by key, while three ^C
-//! end it. Runs in the thread that [`super::Stdin`] starts; whether the terminal
+//! end it. Runs in the thread that [`super::start`] makes; whether the terminal
 //! may be read at all is for [`crate::terminal::Tty`] to say.
 
 use std::fs::File;

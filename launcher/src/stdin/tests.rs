@@ -1,8 +1,9 @@
 //! Input of all kinds, with guests that read and guests that do not.
 
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::*;
 use crate::testing::{Pty, Running, fake, in_time, until};
@@ -138,34 +139,35 @@ fn a_non_blocking_stdin_stays_so_and_works() {
 }
 
 /// Input from a pipe, in this process.
-fn reading() -> (Stdin, File) {
-    let (input, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let exit = Arc::new(Exit::new().unwrap());
-    (Stdin::reading(input, &exit, None).unwrap(), File::from(ours))
+fn reading() -> (Input, File) {
+    let (stdin, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::new().unwrap()));
+    read(File::from(stdin), input.our_end().unwrap(), &exit, None).unwrap();
+    (input, File::from(ours))
 }
 
-fn read_exactly(guest: OwnedFd, length: usize) -> Vec<u8> {
+fn read_exactly(mut guest: File, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
-    File::from(guest).read_exact(&mut bytes).unwrap();
+    guest.read_exact(&mut bytes).unwrap();
     bytes
 }
 
 #[test]
 fn what_the_guest_does_not_read_waits_and_none_is_lost() {
-    let (stdin, mut pipe) = reading();
-    let input: Vec<u8> = (0..3_u32 << 20).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
-    let written = input.clone();
+    let (input, mut pipe) = reading();
+    let bytes: Vec<u8> = (0..3_u32 << 20).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    let written = bytes.clone();
     let writing = thread::Builder::new().spawn(move || pipe.write_all(&written).unwrap()).unwrap();
     thread::sleep(Duration::from_millis(300));
     assert!(!writing.is_finished(), "the queue is not bounded");
-    assert!(read_exactly(stdin.guest_end().unwrap(), input.len()) == input);
+    assert!(read_exactly(input.guest_end().unwrap(), bytes.len()) == bytes);
     writing.join().unwrap();
 }
 
 #[test]
 fn what_one_guest_left_unread_the_next_one_gets() {
-    let (stdin, mut pipe) = reading();
+    let (input, mut pipe) = reading();
     pipe.write_all(b"first second").unwrap();
-    assert_eq!(read_exactly(stdin.guest_end().unwrap(), 6), b"first ");
-    assert_eq!(read_exactly(stdin.guest_end().unwrap(), 6), b"second");
+    assert_eq!(read_exactly(input.guest_end().unwrap(), 6), b"first ");
+    assert_eq!(read_exactly(input.guest_end().unwrap(), 6), b"second");
 }

@@ -15,13 +15,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
 use crate::exit::{Ending, Exit};
+use crate::input::Input;
 use crate::messages;
 use crate::output::{Output, Sink};
 use crate::privilege::Confinement;
 use crate::signals::Signals;
-use crate::stdin::Stdin;
-use crate::stdout::Stdout;
+use crate::stdin;
 use crate::terminal::{self, Terminal};
+use crate::writer::Writer;
 
 /// Set in the environment of a fake launcher.
 pub(super) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
@@ -45,14 +46,15 @@ fn launch() -> i32 {
     let signals = Signals::block().unwrap();
     let terminal = Terminal::on_stdin(&Confinement::default()).unwrap();
     let exit = Arc::new(Exit::new().unwrap());
-    let stdin = Stdin::start(&exit, terminal.as_ref()).unwrap();
+    let input = Input::new().unwrap();
+    stdin::start(&input, &exit, terminal.as_ref()).unwrap();
     let output = Output::new().unwrap();
-    let stdout = Stdout::start(&output).unwrap();
+    let stdout = Writer::to_stdout(&output).unwrap();
     let mut sink = output.sink();
     let ours = terminal.as_ref().is_some_and(|terminal| terminal.enter().unwrap());
     sink.write_all(if ours { b"ready, raw\r\n" } else { b"ready\r\n" }).unwrap();
 
-    let input = File::from(stdin.guest_end().unwrap());
+    let input = input.guest_end().unwrap();
     let (to_guest, theirs) = (output.sink(), Arc::clone(&exit));
     let guest = thread::Builder::new().name("guest".into());
     guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();

@@ -1,8 +1,8 @@
 //! What the guest's programs have set on the user's terminal by escape
 //! sequences: the alternate screen, a hidden cursor, mouse reports, colours. A
 //! guest that ends amid `vi` never takes it back, so the launcher does, for
-//! exactly what was set. Fed by [`super::Writer`] with what the terminal really
-//! got; asked for the way back at the end ([`super::Stdout::finish`]).
+//! exactly what was set. Fed by [`super::Body`] with what the terminal really
+//! got; asked for the way back at the end ([`super::Writer::finish`]).
 
 /// DEC private modes that outlive a program, and whether a terminal begins with
 /// them (xterm's "Control Sequences", DECSET).

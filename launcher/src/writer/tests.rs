@@ -11,18 +11,18 @@ use super::*;
 use crate::output::{CAPACITY, Sink};
 use crate::testing::{Running, fake, in_time, until};
 
-impl Stdout {
+impl Writer {
     fn sink(&self) -> Sink {
         self.output.sink()
     }
 }
 
-fn writing(pipe: OwnedFd) -> Stdout {
-    Stdout::writing(&Output::new().unwrap(), pipe).unwrap()
+fn writing(pipe: OwnedFd) -> Writer {
+    Writer::start(&Output::new().unwrap(), pipe, "stdout".into(), "stdout".into()).unwrap()
 }
 
 /// A ring, and the end of the pipe that it is written to.
-fn ring() -> (Stdout, File) {
+fn ring() -> (Writer, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     (writing(output), File::from(reader))
 }
@@ -32,7 +32,7 @@ fn pattern(length: u32) -> Vec<u8> {
 }
 
 /// As [`ring`], but with the pipe full, the writer stuck and the ring full.
-fn full_ring() -> (Stdout, File) {
+fn full_ring() -> (Writer, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     while nix::unistd::write(&output, &[b'.'; 4096]).is_ok() {}

@@ -1,10 +1,11 @@
-//! What the guest prints on its first console, on its way to stdout: a thread
-//! that reads [`crate::output`] and blocks in write(2). Only it knows whether
-//! anybody reads. At the end, [`crate::launch`] waits for it, and it gives back
-//! the terminal's screen.
+//! What the guest prints on a console, on its way to a file: stdout, or one that
+//! the user named. A thread reads [`crate::output`] and blocks in write(2). Only it
+//! knows whether anybody reads. At the end, [`crate::launch`] waits for it, and it
+//! gives back the terminal's screen.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,32 +29,47 @@ use screen::Screen;
 /// As the stdin thread's.
 const STACK: usize = 128 << 10;
 
-/// The thread that writes to stdout.
+/// The thread that writes, "stdout" or "con1-file".
 #[derive(Debug)]
-pub(crate) struct Stdout {
+pub(crate) struct Writer {
     output: Output,
+    /// What it writes to, as the user knows it.
+    what: String,
 }
 
-impl Stdout {
-    /// Start writing what is printed.
+impl Writer {
+    /// Start writing what is printed to stdout.
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
-    pub(crate) fn start(output: &Output) -> Result<Self> {
+    pub(crate) fn to_stdout(output: &Output) -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?;
-        Self::writing(output, file)
+        Self::start(output, file, "stdout".into(), "stdout".into())
     }
 
-    fn writing(output: &Output, file: OwnedFd) -> Result<Self> {
+    /// Start writing what is printed to a file, in the thread `name`.
+    ///
+    /// # Errors
+    /// When the host has no thread to spare.
+    pub(crate) fn to_file(
+        output: &Output,
+        file: impl Into<OwnedFd>,
+        name: String,
+        path: &Path,
+    ) -> Result<Self> {
+        Self::start(output, file.into(), name, path.display().to_string())
+    }
+
+    fn start(output: &Output, file: OwnedFd, name: String, what: String) -> Result<Self> {
         let reader = output.reader();
         let screen = file.is_terminal().then(Screen::default);
-        let mut writer = Writer { reader, file, screen };
+        let mut body = Body { reader, file, screen, what: what.clone() };
         thread::Builder::new()
-            .name("stdout".into())
+            .name(name)
             .stack_size(STACK)
-            .spawn(move || writer.write_out())
-            .context("starting the stdout thread")?;
-        Ok(Self { output: output.clone() })
+            .spawn(move || body.write_out())
+            .with_context(|| format!("starting the thread that writes to {what}"))?;
+        Ok(Self { output: output.clone(), what })
     }
 
     /// Wait until all output is written, at most for `bound`. To be called when
@@ -77,29 +93,30 @@ impl Stdout {
     }
 }
 
-impl Drop for Stdout {
+impl Drop for Writer {
     /// Say what was lost. The writer may be blocked for ever and is left alone:
     /// the process is about to end.
     fn drop(&mut self) {
-        say_lost(self.output.take_unread());
+        say_lost(self.output.take_unread(), &self.what);
     }
 }
 
-fn say_lost(bytes: u64) {
+fn say_lost(bytes: u64, what: &str) {
     if bytes > 0 {
-        log::warn!("{bytes} bytes of the guest's output are lost: nobody read stdout");
+        log::warn!("{bytes} bytes of the guest's output are lost: nobody read {what}");
     }
 }
 
 /// What the thread has.
-struct Writer {
+struct Body {
     reader: Reader,
     file: OwnedFd,
+    what: String,
     /// What has been set on the terminal, if stdout is one.
     screen: Option<Screen>,
 }
 
-impl Writer {
+impl Body {
     /// Write out all output, unless nobody can read it any more.
     fn write_out(&mut self) {
         let (mut chunk, mut failing) = (Vec::new(), None);
@@ -109,12 +126,14 @@ impl Writer {
                 // The guest goes on without.
                 Err(error @ (Errno::EPIPE | Errno::EIO)) => {
                     let error = io::Error::from(error);
-                    return log::warn!("writing to stdout: {error}: further output is lost");
+                    let what = &self.what;
+                    return log::warn!("writing to {what}: {error}: further output is lost");
                 }
                 // A full disk may get room again.
                 Err(error) if failing.replace(error) == Some(error) => {}
                 Err(error) => {
-                    log::warn!("writing to stdout: {}: output is lost", io::Error::from(error));
+                    let (what, error) = (&self.what, io::Error::from(error));
+                    log::warn!("writing to {what}: {error}: output is lost");
                 }
             }
         }
@@ -131,7 +150,7 @@ impl Writer {
                     let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
                     rest = left;
                     self.screen.iter_mut().for_each(|screen| screen.watch(done));
-                    say_lost(self.reader.progress());
+                    say_lost(self.reader.progress(), &self.what);
                 }
                 Err(Errno::EINTR) => {}
                 // Somebody handed us a non-blocking stdout. Making it blocking would
