@@ -63,6 +63,14 @@ pub(crate) struct Entry {
     pub(crate) rip: u64,
 }
 
+/// The command line that a kernel gets, if it takes as much.
+///
+/// # Errors
+/// When no kernel takes it.
+pub(crate) fn command_line(request: &Request<'_>) -> Result<String> {
+    Ok(cmdline::build(request, u32::MAX)?.to_string_lossy().into_owned())
+}
+
 /// Put all that a kernel needs into guest memory, which must be empty.
 ///
 /// # Errors

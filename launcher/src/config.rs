@@ -3,6 +3,7 @@
 
 mod block;
 pub(crate) mod console;
+mod name;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use block::BlockConfig;
 use console::ConsoleConfig;
+pub(crate) use name::{Name, parse as parse_name};
 use tunnet::Tunnet;
 
 /// Puts a Linux guest on your terminal.
@@ -45,6 +47,39 @@ pub(crate) enum Command {
         /// Where its ELF file goes
         output: PathBuf,
     },
+    /// List the guests that run
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what a guest is and has
+    Info {
+        /// Its name
+        #[arg(value_parser = name::parse)]
+        name: Name,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a guest, as SIGTERM to its launcher does
+    Stop(Target),
+    /// End a guest without waiting for anything
+    Kill(Target),
+    /// Start a guest again, as its own reset does
+    Reset(Target),
+    /// Have a guest stand still
+    Pause(Target),
+    /// Have it go on
+    Resume(Target),
+}
+
+/// The guest that a command is for.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Its name
+    #[arg(value_parser = name::parse)]
+    pub(crate) name: Name,
 }
 
 /// One guest, as the user described it.
@@ -102,6 +137,10 @@ pub(crate) struct Config {
     /// Have no files but those in this directory from then on; for root
     #[arg(long, value_name = "DIR")]
     pub(crate) chroot: Option<PathBuf>,
+
+    /// Its name for the other commands; else one is made up
+    #[arg(long, value_name = "NAME", value_parser = name::parse)]
+    pub(crate) name: Option<Name>,
 
     /// End when the guest reboots instead of starting it again
     #[arg(long)]

@@ -27,6 +27,10 @@ pub(crate) enum Ending {
     Failed(String),
     /// Three ^C on the terminal.
     Interrupted,
+    /// `lguest stop`.
+    Stopped,
+    /// `lguest kill`.
+    Killed,
     /// This signal was sent to the launcher.
     Signal(i32),
 }
@@ -35,12 +39,13 @@ impl Ending {
     /// The launcher's exit status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::PoweredOff | Self::Reset(_) => 0,
+            Self::PoweredOff | Self::Reset(_) | Self::Stopped => 0,
             Self::Status(status) => *status,
             Self::Failed(_) => 1,
             Self::Panicked => 101,
             Self::Crashed(_) => 102,
             Self::Interrupted => 130,
+            Self::Killed => 137,
             Self::Signal(number) => 128 | u8::try_from(*number).unwrap_or(0),
         }
     }
@@ -54,6 +59,8 @@ impl Ending {
             Self::Crashed(crash) => Some(format!("guest crashed: {}", crash.text)),
             Self::Failed(why) => Some(why.clone()),
             Self::Interrupted => Some("three ^C: guest stopped".to_string()),
+            Self::Stopped => Some("stopped by `lguest stop`".to_string()),
+            Self::Killed => Some("killed by `lguest kill`".to_string()),
             Self::Signal(number) => Some(format!("signal {number}: guest stopped")),
         }
     }
@@ -73,30 +80,43 @@ impl Exit {
         Ok(Self { event, ending: Mutex::new(None) })
     }
 
-    /// Announce an ending. Only the first counts.
+    /// Announce an ending. Only the first counts; but a reset, after which the guest
+    /// may go on, does not keep it from being ended.
     pub(crate) fn end(&self, ending: Ending) {
         let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
+        if matches!(*slot, None | Some(Ending::Reset(_))) {
             *slot = Some(ending);
-            // Cannot fail: the counter is far from its limit.
-            let _ = self.event.write(1);
+            self.wake();
         }
+    }
+
+    /// Wake up the main thread, whose waiting is interrupted by this, for something
+    /// else than an ending.
+    pub(crate) fn wake(&self) {
+        // Cannot fail: the counter is far from its limit.
+        let _ = self.event.write(1);
     }
 
     /// The ending, once there is one; the next guest starts with none.
     pub(crate) fn take(&self) -> Option<Ending> {
-        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if ending.is_some() {
-            let _ = self.event.read();
-        }
-        ending
+        let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.event.read();
+        slot.take()
     }
 }
 
 impl AsFd for Exit {
-    /// Readable while an ending waits to be taken.
+    /// Readable while an ending waits to be taken, or somebody was to be woken up.
     fn as_fd(&self) -> BorrowedFd<'_> {
         sys::borrow_fd(self, self.event.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+impl Exit {
+    /// Whether somebody wanted the main thread's attention since this was asked.
+    pub(crate) fn was_woken(&self) -> bool {
+        self.event.read().is_ok()
     }
 }
 
@@ -110,6 +130,16 @@ mod tests {
         exit.end(Ending::PoweredOff);
         exit.end(Ending::Interrupted);
         assert_eq!(exit.take(), Some(Ending::PoweredOff));
+        assert_eq!(exit.take(), None);
+    }
+
+    #[test]
+    fn a_reset_keeps_nobody_from_ending_the_guest() {
+        let exit = Exit::new().unwrap();
+        exit.end(Ending::Reset("its own wish"));
+        exit.end(Ending::Stopped);
+        exit.end(Ending::Reset("its own wish"));
+        assert_eq!(exit.take(), Some(Ending::Stopped));
         assert_eq!(exit.take(), None);
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -43,6 +45,8 @@ pub(crate) struct Host {
     pub(crate) random: Option<File>,
     /// Of the network cards.
     pub(crate) taps: Vec<Arc<Tap>>,
+    /// Whether the guest is to stand still.
+    pub(crate) paused: Arc<AtomicBool>,
 }
 
 impl Host {
@@ -93,6 +97,7 @@ impl Guest {
             ports: Ports { pci, exit: Arc::clone(&exit), com1 },
             memory: memory.clone(),
             exit,
+            paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
         Ok(Self { waiting, running: Vec::new(), board: Arc::new(board), consoles })
@@ -120,6 +125,41 @@ impl Guest {
             return self.running.iter().map(Vcpu::name).collect();
         }
         self.board.ports.pci.reset(patience)
+    }
+
+    /// Have its vCPUs stand still; its devices finish what they have. Harmless if they
+    /// do already.
+    ///
+    /// # Errors
+    /// The names of those that the host has in system calls that no signal ends, if it
+    /// does for longer than `patience`. The guest goes on then.
+    pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
+        let until = Instant::now() + patience;
+        self.board.paused.store(true, Ordering::SeqCst);
+        let mut running: Vec<&Vcpu> = self.running.iter().collect();
+        let mut nap = Duration::from_micros(20);
+        loop {
+            running.retain(|vcpu| !vcpu.is_still());
+            if running.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                self.resume();
+                let names: Vec<_> = running.into_iter().map(Vcpu::name).collect();
+                let names = names.join(", ");
+                return Err(format!("{names}: in a system call of the host's that hangs"));
+            }
+            thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// Let its vCPUs go on. Harmless if they do already.
+    pub(crate) fn resume(&self) {
+        self.board.paused.store(false, Ordering::SeqCst);
+        for vcpu in &self.running {
+            vcpu.wake();
+        }
     }
 
     /// The window of this console has changed.

@@ -2,7 +2,10 @@
 //! the terminal, wait for its one end, take everything apart in the reverse
 //! order. Called by `main`; a guest that reboots goes round once more.
 
+use std::env;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,6 +15,7 @@ use crate::check::{self, KernelMode};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, Console};
+use crate::control::{Control, Order};
 use crate::crash::Crash;
 use crate::disk;
 use crate::exit::{Ending, Exit};
@@ -20,8 +24,9 @@ use crate::memory::Ram;
 use crate::messages;
 use crate::net;
 use crate::privilege::Confinement;
+use crate::runtime::Claim;
 use crate::signals::Signals;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 use crate::vm;
 use crate::writer::Writer;
 
@@ -47,10 +52,14 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
     let wanted = console::wanted(config)?;
     let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio);
     let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
-    let host = prepare(config, &wanted, &confinement)?;
+    // What the user named is named from here.
+    let here = env::current_dir().unwrap_or_default();
+    let mut claim = Claim::of(config)?;
+    let host = prepare(config, &wanted, &confinement, &mut claim)?;
     let connect = |console: &Console| console.connect(&host.exit, terminal.as_ref());
     let writers: Vec<_> = host.consoles.iter().map(connect).collect::<Result<_>>()?;
     let writers: Vec<_> = writers.into_iter().flatten().collect();
+    let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     loop {
         let mut guest = Guest::build(config, &host)?;
         // Raw as late as can be: nothing that comes now fails for the user's sake.
@@ -58,10 +67,12 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
             terminal.enter()?;
         }
         guest.start()?;
-        let ending = wait(&signals, &host, terminal.as_ref(), &guest);
+        let ending = wait(&signals, &host, terminal.as_ref(), &guest, control.as_ref());
         match stop(guest, ending, &signals, &host, terminal.as_ref()) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
+                // There is no guest any more; its last words may take a while.
+                drop(control.take());
                 let ending = explain(&host, ending);
                 return Ok(finish(&writers, &signals, terminal.as_ref(), ending));
             }
@@ -71,17 +82,34 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
 }
 
 /// The guest runs; nothing is done here but what the user's side asks for.
-fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Guest) -> Ending {
+fn wait(
+    signals: &Signals,
+    host: &Host,
+    terminal: Option<&Terminal>,
+    guest: &Guest,
+    control: Option<&Control>,
+) -> Ending {
     // Only somebody who asked for words is told of silence.
     let verbose = log::log_enabled!(log::Level::Info);
     let mut silence = verbose.then(|| Instant::now() + SILENCE);
-    loop {
-        let ending = signals.wait(&host.exit, terminal, silence, |(columns, rows)| {
-            if let Some(console) = host.stdio() {
-                console.window.set(columns, rows);
+    let mut size = None;
+    let mut look = || {
+        // Looked at also after a stop: the background is not told about sizes.
+        if let (Some(now), Some(console)) = (terminal::size(), host.stdio())
+            && size != Some(now)
+        {
+            console.window.set(now.0, now.1);
+            // One that has only just been started has not asked for it yet.
+            if size.replace(now).is_some() {
                 guest.resized(console);
             }
-        });
+        }
+        if let Some(control) = control {
+            control.orders().obey(|order| obey(order, guest));
+        }
+    };
+    loop {
+        let ending = signals.wait(&host.exit, terminal, silence, &mut look);
         if let Some(ending) = ending {
             return ending;
         }
@@ -91,6 +119,16 @@ fn wait(signals: &Signals, host: &Host, terminal: Option<&Terminal>, guest: &Gue
                 "the guest has printed nothing yet: it prints where the command line's console= \
                  says; --earlycon shows what it says before it has that console"
             );
+        }
+    }
+}
+
+fn obey(order: Order, guest: &Guest) -> Result<(), String> {
+    match order {
+        Order::Pause => guest.pause(PATIENCE),
+        Order::Resume => {
+            guest.resume();
+            Ok(())
         }
     }
 }
@@ -124,7 +162,7 @@ fn stop(
             return ending;
         }
         let until = Some(Instant::now() + PATIENCE);
-        ending = signals.wait(&host.exit, terminal, until, |_| {}).unwrap_or(ending);
+        ending = signals.wait(&host.exit, terminal, until, || {}).unwrap_or(ending);
     }
 }
 
@@ -151,19 +189,25 @@ fn finish(
     ending: Ending,
 ) -> Ending {
     let finish = |bound| writers.iter().find_map(|writer| writer.finish(signals, bound));
-    let interrupted = finish(Some(LAST_WORDS));
+    let patience = if ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
+    let interrupted = finish(Some(patience));
     if let Some(terminal) = terminal {
         terminal.leave();
     }
     match ending {
-        Ending::Signal(_) | Ending::Interrupted => ending,
+        Ending::Signal(_) | Ending::Interrupted | Ending::Stopped | Ending::Killed => ending,
         ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
     }
 }
 
 /// What all the guests of this launch share: first what privilege may be needed
 /// for, then the threads.
-fn prepare(config: &Config, consoles: &[ConsoleConfig], confinement: &Confinement) -> Result<Host> {
+fn prepare(
+    config: &Config,
+    consoles: &[ConsoleConfig],
+    confinement: &Confinement,
+    claim: &mut Option<(Claim, UnixListener)>,
+) -> Result<Host> {
     let mut files = boot::Files::of(config);
     if confinement.is_wanted() {
         files.keep()?;
@@ -175,9 +219,13 @@ fn prepare(config: &Config, consoles: &[ConsoleConfig], confinement: &Confinemen
     let ram = Ram::new(config.memory)?;
     let consoles = console::open_all(consoles)?;
     let taps = net::open(&config.tunnet)?;
+    if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
+        claim.close_directories();
+    }
     confinement.enter()?;
 
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
-    Ok(Host { kvm, ram, files, exit, consoles, disks, taps, random })
+    let paused = Arc::new(AtomicBool::new(false));
+    Ok(Host { kvm, ram, files, exit, consoles, disks, taps, random, paused })
 }

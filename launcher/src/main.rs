@@ -8,8 +8,10 @@ mod sys;
 mod acpi;
 mod boot;
 mod check;
+mod client;
 mod config;
 mod console;
+mod control;
 mod cpuid;
 mod crash;
 mod disk;
@@ -24,6 +26,7 @@ mod net;
 mod output;
 mod ports;
 mod privilege;
+mod runtime;
 mod signals;
 mod stdin;
 mod terminal;
@@ -40,6 +43,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use config::{Command, CommandLine};
+use control::protocol::Verb;
 
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
@@ -64,13 +68,7 @@ fn main() -> ExitCode {
 
 fn run(line: &CommandLine) -> Result<ExitCode> {
     match (&line.command, &line.launch) {
-        (Some(Command::Check { json }), _) => {
-            Ok(ExitCode::from(if check::run(*json)? { 0 } else { FAILURE }))
-        }
-        (Some(Command::Unpack { kernel, output }), _) => {
-            boot::save::unpack(kernel, output)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        (Some(command), _) => obey(command),
         (None, Some(config)) => {
             let ending = launch::launch(config)?;
             if let Some(text) = ending.text() {
@@ -80,4 +78,21 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
+}
+
+fn obey(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Check { json } => {
+            return Ok(ExitCode::from(if check::run(*json)? { 0 } else { FAILURE }));
+        }
+        Command::Unpack { kernel, output } => boot::save::unpack(kernel, output)?,
+        Command::List { json } => client::list(*json)?,
+        Command::Info { name, json } => client::info(name, *json)?,
+        Command::Stop(target) => client::tell(&target.name, Verb::Stop)?,
+        Command::Kill(target) => client::tell(&target.name, Verb::Kill)?,
+        Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,
+        Command::Pause(target) => client::tell(&target.name, Verb::Pause)?,
+        Command::Resume(target) => client::tell(&target.name, Verb::Resume)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

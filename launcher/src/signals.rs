@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::exit::{Ending, Exit};
-use crate::terminal::{self, Terminal, sys};
+use crate::terminal::{Terminal, sys};
 
 #[cfg(test)]
 mod tests;
@@ -70,15 +70,17 @@ impl Signals {
 
     /// Sleep until the guest ends or a signal ends us; none if it is late before
     /// that. Stops and continues the launcher as the user's shell asks, with the
-    /// terminal given back between.
+    /// terminal given back between. `look` is called before each sleep: what it looks
+    /// at may have changed, be it the window or what [`Exit::wake`] was called for.
     pub(crate) fn wait(
         &self,
         exit: &Exit,
         terminal: Option<&Terminal>,
         until: Option<Instant>,
-        mut on_resize: impl FnMut((u16, u16)),
+        mut look: impl FnMut(),
     ) -> Option<Ending> {
         loop {
+            look();
             let ending = match self.sleep(exit.as_fd(), until) {
                 Ok(Wake::Ready) => exit.take(),
                 Ok(Wake::Signal(signal)) => self.obey(signal, terminal),
@@ -88,8 +90,6 @@ impl Signals {
             if ending.is_some() {
                 return ending;
             }
-            // Looked at also after a stop: the background is not told about sizes.
-            terminal::size().into_iter().for_each(&mut on_resize);
         }
     }
 

@@ -5,7 +5,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use devices::kick;
 use devices::queue_thread::panic_message;
 use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use vmm_sys_util::signal::{Killable, SIGRTMIN};
 
 use crate::crash::{self, Cause};
 use crate::exit::{Ending, Exit};
@@ -26,6 +27,8 @@ pub(crate) struct Board {
     pub(crate) ports: Ports,
     pub(crate) memory: Memory,
     pub(crate) exit: Arc<Exit>,
+    /// Whether its vCPUs are to stand still; it outlives a guest's reboots.
+    pub(crate) paused: Arc<AtomicBool>,
     /// What a triple fault means to this guest, see [`crash::triple_fault`].
     pub(crate) triple_fault_resets: bool,
 }
@@ -33,27 +36,37 @@ pub(crate) struct Board {
 /// A running vCPU. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Vcpu {
-    stop: Arc<AtomicBool>,
+    told: Arc<Told>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What a vCPU's thread is told, and what it tells.
+#[derive(Debug, Default)]
+struct Told {
+    stop: AtomicBool,
+    /// It is out of KVM_RUN, because the machine is paused. Sequentially consistent
+    /// as `paused` is: whoever finds it true after setting that will not see the
+    /// guest run.
+    still: AtomicBool,
 }
 
 impl Vcpu {
     /// Let it run.
     pub(crate) fn start(id: u8, fd: VcpuFd, board: Arc<Board>) -> Result<Self> {
         kick::install();
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let told = Arc::new(Told::default());
+        let ours = Arc::clone(&told);
         let body = move || {
             kick::accept();
             let mut fd = fd;
-            let ran = panic::catch_unwind(AssertUnwindSafe(|| run(&mut fd, &board, &told)));
+            let ran = panic::catch_unwind(AssertUnwindSafe(|| run(&mut fd, &board, &ours)));
             if let Err(panic) = ran {
                 let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
                 board.exit.end(Ending::Failed(why));
             }
         };
         let thread = Builder::new().name(format!("vcpu{id}")).stack_size(STACK).spawn(body);
-        Ok(Self { stop, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
+        Ok(Self { told, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
     }
 
     /// Its thread's name: "vcpu0".
@@ -64,7 +77,27 @@ impl Vcpu {
 
     /// Tell it to stop.
     pub(crate) fn tell(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.told.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Have it look again at what it was told, should it stand still.
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Whether it stands still, or has ended; if not, it is kicked out of KVM_RUN,
+    /// and may be asked again: a kick can come too early.
+    pub(crate) fn is_still(&self) -> bool {
+        let Some(thread) = &self.thread else { return true };
+        if self.told.still.load(Ordering::SeqCst) || thread.is_finished() {
+            return true;
+        }
+        // Fails only for a thread that has just ended.
+        let _ = thread.kill(SIGRTMIN());
+        false
     }
 
     /// Whether, having been told, it has by `until`.
@@ -82,8 +115,12 @@ impl Drop for Vcpu {
     }
 }
 
-fn run(fd: &mut VcpuFd, board: &Board, stop: &AtomicBool) {
-    while !stop.load(Ordering::Acquire) {
+fn run(fd: &mut VcpuFd, board: &Board, told: &Told) {
+    while !told.stop.load(Ordering::Acquire) {
+        if board.paused.load(Ordering::SeqCst) {
+            stand_still(fd, board, told);
+            continue;
+        }
         let cause = match fd.run() {
             Ok(exit) => serve(exit, board),
             Err(error) if error.errno() == libc::EINTR => {
@@ -106,6 +143,17 @@ fn run(fd: &mut VcpuFd, board: &Board, stop: &AtomicBool) {
             return board.exit.end(ending);
         }
     }
+}
+
+/// Until the machine goes on, or this is to stop.
+fn stand_still(fd: &VcpuFd, board: &Board, told: &Told) {
+    told.still.store(true, Ordering::SeqCst);
+    while board.paused.load(Ordering::SeqCst) && !told.stop.load(Ordering::Acquire) {
+        thread::park();
+    }
+    told.still.store(false, Ordering::SeqCst);
+    // As above: time that passed without the guest is not its fault.
+    let _ = fd.kvmclock_ctrl();
 }
 
 /// One exit. Most are an access to a register that somebody has to answer.

@@ -43,6 +43,15 @@ impl Default for Scratch {
     }
 }
 
+/// What is in a directory, in order; nothing if it is not there.
+#[must_use]
+pub fn below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
 /// An initial file system with these programs and nothing else: a cpio archive
 /// (Documentation/driver-api/early-userspace/buffer-format.rst).
 #[must_use]

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::environment;
 use crate::files::{self, Scratch};
-use crate::running::{Connection, Running};
+use crate::running::{Connection, RUNTIME, Running};
 use crate::sys::{self, Session};
 use crate::terminal::Pty;
 use crate::wait::OrFail;
@@ -27,6 +27,7 @@ pub struct Launch {
     options: Vec<String>,
     arguments: Vec<String>,
     closed: Option<i32>,
+    runtime: Option<Option<PathBuf>>,
 }
 
 impl Launch {
@@ -40,6 +41,7 @@ impl Launch {
             options: Vec::new(),
             arguments: Vec::new(),
             closed: None,
+            runtime: None,
         }
     }
 
@@ -89,6 +91,13 @@ impl Launch {
     #[must_use]
     pub fn closed(mut self, descriptor: i32) -> Self {
         self.closed = Some(descriptor);
+        self
+    }
+
+    /// With its guest's directory below this one, or with no word of where to make it.
+    #[must_use]
+    pub fn runtime(mut self, directory: Option<&Path>) -> Self {
+        self.runtime = Some(directory.map(Path::to_path_buf));
         self
     }
 
@@ -174,6 +183,11 @@ impl Launch {
         let mut words = words.iter();
         let mut command = Command::new(words.next().or_fail("finding the launcher"));
         command.args(words);
+        match &self.runtime {
+            Some(Some(directory)) => drop(command.env(RUNTIME, directory)),
+            Some(None) => drop(command.env_remove(RUNTIME)),
+            None => {}
+        }
         command
     }
 }

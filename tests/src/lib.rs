@@ -13,6 +13,7 @@
 //! the test that uses it, and a test that fails prints what the guest said.
 
 pub mod bzimage;
+mod commands;
 pub mod environment;
 pub mod files;
 mod guest;
@@ -29,6 +30,7 @@ mod terminal;
 mod transcript;
 mod wait;
 
+pub use commands::{Said, lguest};
 pub use guest::{Guest, PROMPT};
 pub use hanging_disk::HangingDisk;
 pub use launch::{Launch, program};

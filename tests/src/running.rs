@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::files::{self, Scratch};
 use crate::launch::new_mark;
 use crate::process::{Process, marked};
 use crate::terminal::{Pty, Snapshot};
@@ -22,6 +24,9 @@ const CTRL_C: u8 = 0x03;
 
 /// The variable that marks a launcher and its children.
 const MARK: &str = "LGUEST_TEST_MARK";
+
+/// The variable that names the directory below which guests have theirs.
+pub(crate) const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
 /// How a launcher ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub struct Running {
     stderr: Option<Transcript>,
     terminal: Option<(Pty, Snapshot)>,
     end: Option<End>,
+    /// Its own, so that launchers of other tests have other names.
+    runtime: Scratch,
 }
 
 impl Running {
@@ -65,6 +72,10 @@ impl Running {
     pub(crate) fn start(mut command: Command, connection: Connection) -> Self {
         let mark = new_mark();
         command.env(MARK, &mark);
+        let runtime = Scratch::new();
+        if command.get_envs().all(|(name, _)| name != RUNTIME) {
+            command.env(RUNTIME, runtime.path());
+        }
         let terminal = match connection {
             Connection::Terminal(pty) => {
                 let before = pty.snapshot();
@@ -83,13 +94,26 @@ impl Running {
             }
         };
         let stderr = child.stderr.take().map(Transcript::of);
-        Self { child, mark: format!("{MARK}={mark}"), input, output, stderr, terminal, end: None }
+        let mark = format!("{MARK}={mark}");
+        Self { child, mark, input, output, stderr, terminal, end: None, runtime }
     }
 
     /// Its process.
     #[must_use]
     pub fn process(&self) -> Process {
         Process(i32::try_from(self.child.id()).unwrap_or(0))
+    }
+
+    /// Below this is its guest's directory, unless it was started with another.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        self.runtime.path()
+    }
+
+    /// What is left of directories of guests there.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        files::below(&self.runtime().join("lguest"))
     }
 
     /// The terminal that it is on.
@@ -222,9 +246,18 @@ impl Running {
         assert_eq!(pty.snapshot(), *before, "the terminal was not restored");
     }
 
-    /// No process is left of it.
+    /// Nothing is left of it: no process and, if it could remove it, no directory.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
+        self.assert_no_process_left();
+        if !matches!(self.end, Some(End::Killed(_))) {
+            assert_eq!(self.directories(), [] as [PathBuf; 0], "left behind");
+        }
+    }
+
+    /// No process is left of it.
+    #[track_caller]
+    pub fn assert_no_process_left(&self) {
         let left = || Some(marked(&self.mark)).filter(|left| !left.is_empty());
         let gone = within(patience(), || left().is_none().then_some(()));
         assert!(gone.is_some(), "left behind: {:?}", left().map(describe));

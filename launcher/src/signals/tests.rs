@@ -45,5 +45,5 @@ fn a_sleep_ends_in_time() {
     assert!(Instant::now() >= until);
     exit.end(Ending::PoweredOff);
     assert_eq!(signals.sleep(exit.as_fd(), None).unwrap(), Wake::Ready);
-    assert_eq!(signals.wait(&exit, None, None, |_| {}), Some(Ending::PoweredOff));
+    assert_eq!(signals.wait(&exit, None, None, || {}), Some(Ending::PoweredOff));
 }

@@ -58,7 +58,14 @@ fn launch() -> i32 {
     let (to_guest, theirs) = (output.sink(), Arc::clone(&exit));
     let guest = thread::Builder::new().name("guest".into());
     guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();
-    let resized = |(columns, rows)| write!(sink, "size {columns}x{rows}\r\n").unwrap();
+    let mut size = terminal::size();
+    let resized = || {
+        let now = terminal::size();
+        if let Some((columns, rows)) = now.filter(|_| now != size) {
+            write!(sink, "size {columns}x{rows}\r\n").unwrap();
+        }
+        size = now;
+    };
     let ending = signals.wait(&exit, terminal.as_ref(), None, resized).unwrap();
 
     stdout.finish(&signals, Some(Duration::from_secs(1)));

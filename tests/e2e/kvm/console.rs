@@ -24,7 +24,7 @@ fn one_thread_for_every_queue_and_no_other() {
     let mut threads = running.process().threads();
     threads.retain(|name| !name.starts_with("kvm-")); // the host kernel's own
     threads.sort();
-    assert_eq!(threads, ["con0-rx", "con0-tx", "lguest", "stdin", "stdout", "vcpu0"]);
+    assert_eq!(threads, ["con0-rx", "con0-tx", "control", "lguest", "stdin", "stdout", "vcpu0"]);
     command(&mut running, b'p');
     assert_eq!(running.wait(), End::Status(0));
 }

@@ -38,6 +38,8 @@ fn with_devices(
 ) -> (Launch, Vec<(&'static str, usize)>) {
     let launch = probe(mode).option("--earlycon").option("--rng").argument(&format!("host={HOST}"));
     let launch = launch.option(&format!("--block={},queues=2", disk.display()));
+    // One after the other, they have the same directory open.
+    let launch = launch.runtime(disk.parent()).option("--name=guest");
     let mut devices = vec![("con", 2), ("blk", 2), ("rng", 1)];
     if network.is_none() {
         return (launch, devices);

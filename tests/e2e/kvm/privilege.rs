@@ -121,7 +121,7 @@ fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
     running.assert_terminal_restored();
-    running.assert_nothing_left();
+    running.assert_no_process_left();
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
 }
 
@@ -146,7 +146,7 @@ fn root_in_another_root_directory_has_no_capabilities() {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
     running.assert_terminal_restored();
-    running.assert_nothing_left();
+    running.assert_no_process_left();
 }
 
 #[test]
@@ -217,14 +217,14 @@ fn the_terminal_is_given_back_after_each_way_out() {
         running.process().signal(signal);
         assert_eq!(running.wait(), end);
         running.assert_terminal_restored();
-        running.assert_nothing_left();
+        running.assert_no_process_left();
     }
     let mut running = confined(&environment::probe(), &root).on_terminal();
     running.expect("hello 100x30");
     running.press_three_ctrl_c();
     assert_eq!(running.wait(), End::Status(130));
     running.assert_terminal_restored();
-    running.assert_nothing_left();
+    running.assert_no_process_left();
 }
 
 #[test]
@@ -320,6 +320,6 @@ fn a_guard_that_is_not_there_yet_keeps_nobody_waiting() {
         let mut running = launch.on_terminal();
         let end = until("the launcher ends", || running.poll_end());
         assert_eq!(end, End::Status(1));
-        running.assert_nothing_left();
+        running.assert_no_process_left();
     }
 }

@@ -41,10 +41,10 @@ fn each_queue_has_an_interrupt_and_a_thread_that_sleeps() {
     assert_eq!(interrupts.matches("virtio").count(), 3);
 
     let process = guest.process();
-    for name in ["con0-rx", "con0-tx", "vcpu0", "stdin", "stdout"] {
+    for name in ["con0-rx", "con0-tx", "vcpu0", "stdin", "stdout", "control"] {
         assert!(process.thread(name).is_some(), "{name} is not in {:?}", process.threads());
     }
-    assert_eq!(process.threads().len(), 6, "{:?}", process.threads());
+    assert_eq!(process.threads().len(), 7, "{:?}", process.threads());
 
     let queues = ["con0-rx", "con0-tx"].map(|name| process.thread(name).unwrap());
     let scratch = Scratch::new();

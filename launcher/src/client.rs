@@ -1,0 +1,131 @@
+//! The commands that are about guests which run already: `list`, `info`, `stop`
+//! and so on. Each finds the guest's directory ([`crate::runtime`]) and says one
+//! line on its control socket ([`crate::control`]). Called by `main`.
+
+mod table;
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::config::Name;
+use crate::control::protocol::{Fault, Request, VERSION, Verb};
+use crate::runtime::{self, Found};
+
+/// How long a launcher may take to answer: it is stopped, or hangs, if it takes
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to be listed.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// An answer is not longer than this.
+const LONGEST_ANSWER: u64 = 4 << 20;
+
+/// `lguest list`.
+///
+/// # Errors
+/// When they cannot be looked for, or stdout takes nothing.
+pub(crate) fn list(json: bool) -> Result<()> {
+    let mut guests = Vec::new();
+    for guest in runtime::guests()? {
+        match ask(&guest, Verb::Info, GLANCE) {
+            Ok(info) => guests.push(info),
+            // It may have ended meanwhile: then it is not to be shown.
+            Err(_) if !is_running(&guest.name)? => {}
+            Err(error) => {
+                log::debug!("{}: {error:#}", guest.name);
+                guests.push(table::silent(&guest));
+            }
+        }
+    }
+    print(&if json { Value::from(guests).to_string() + "\n" } else { table::list(&guests) })
+}
+
+/// `lguest info`.
+///
+/// # Errors
+/// When there is no such guest, it does not answer, or stdout takes nothing.
+pub(crate) fn info(name: &Name, json: bool) -> Result<()> {
+    let info = ask(&find(name)?, Verb::Info, PATIENCE)?;
+    print(&if json { info.to_string() + "\n" } else { table::info(&info) })
+}
+
+/// All other commands: have the guest do it.
+///
+/// # Errors
+/// When there is no such guest, it does not answer, or it cannot.
+pub(crate) fn tell(name: &Name, verb: Verb) -> Result<()> {
+    ask(&find(name)?, verb, PATIENCE).map(drop)
+}
+
+fn print(text: &str) -> Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("writing to stdout")
+}
+
+fn find(name: &Name) -> Result<Found> {
+    let guests = runtime::guests()?;
+    let names: Vec<_> = guests.iter().map(|guest| guest.name.to_string()).collect();
+    let found = guests.into_iter().find(|guest| guest.name == *name);
+    found.ok_or_else(|| match names.is_empty() {
+        true => anyhow!("no guest {name}: none is running"),
+        false => anyhow!("no guest {name}: there are {}", names.join(", ")),
+    })
+}
+
+fn is_running(name: &Name) -> Result<bool> {
+    Ok(runtime::guests()?.iter().any(|guest| guest.name == *name))
+}
+
+/// The answer to one request.
+fn ask(guest: &Found, verb: Verb, patience: Duration) -> Result<Value> {
+    let name = &guest.name;
+    let answer = converse(guest, verb, patience).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!(
+                "guest {name} does not answer: its launcher (pid {}) is stopped, or at work \
+                 for the guest's restart",
+                guest.pid
+            )
+        }
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            anyhow!("guest {name} (pid {}) does not answer yet, or is ending", guest.pid)
+        }
+        _ => anyhow!(error).context(format!("asking guest {name} (pid {})", guest.pid)),
+    })?;
+    ensure!(!answer.is_empty(), "guest {name} has ended");
+    let answer: Answer =
+        serde_json::from_str(&answer).with_context(|| format!("the answer of guest {name}"))?;
+    match answer {
+        Answer { ok: Some(ok), .. } => Ok(ok),
+        Answer { error: Some(Fault { text, .. }), .. } => bail!("guest {name}: {text}"),
+        Answer { .. } => bail!("guest {name} gave no answer"),
+    }
+}
+
+/// An answer of whatever version.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    ok: Option<Value>,
+    error: Option<Fault>,
+}
+
+fn converse(guest: &Found, verb: Verb, patience: Duration) -> io::Result<String> {
+    let mut stream: UnixStream = guest.connect()?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let line = serde_json::to_string(&Request { version: VERSION, verb })? + "\n";
+    // Who is refused may be hung up on before having said anything: the answer is there.
+    let said = stream.write_all(line.as_bytes());
+    let mut answer = String::new();
+    let read = BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer);
+    if answer.is_empty() {
+        said?;
+        read?;
+    }
+    Ok(answer)
+}

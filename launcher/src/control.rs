@@ -1,0 +1,221 @@
+//! A running guest's control socket: how other processes of its user ask about
+//! it, and have it stopped, reset or paused (docs/control.md has the protocol,
+//! [`protocol`] reads it). The thread `control` accepts, a thread `client` serves
+//! each connection, and both sleep in the one call that they wait for. They decide
+//! nothing: an end is announced to [`crate::exit`] like any other, and what else is
+//! to be done is for the main thread ([`orders`]). Started by [`crate::launch`].
+
+mod connection;
+mod info;
+mod orders;
+pub(crate) mod protocol;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use devices::queue_thread::panic_message;
+use nix::sys::socket::{Shutdown as How, shutdown};
+
+use crate::config::Config;
+use crate::exit::{Ending, Exit};
+use crate::guest::Host;
+use crate::runtime::Claim;
+use connection::serve;
+use info::Machine;
+pub(crate) use orders::Order;
+use orders::{Orders, Reins};
+
+/// As many connections are served at once; that is more than anybody needs.
+const MOST: usize = 32;
+
+/// Enough for a line of JSON as deep as serde_json reads it, not optimised.
+const STACK: usize = 256 << 10;
+
+/// How long to wait when the host has no descriptor or thread to spare.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a client may take to read its last answer.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What connections need to answer.
+#[derive(Debug)]
+struct Office {
+    exit: Arc<Exit>,
+    machine: Machine,
+    reins: Reins,
+}
+
+/// A guest's name and control socket, while it has them.
+#[derive(Debug)]
+pub(crate) struct Control {
+    // In the order in which they go: an order that is not carried out any more is
+    // answered, then connections end, then the directory.
+    orders: Orders,
+    _server: Server,
+    _claim: Claim,
+}
+
+impl Control {
+    /// Answer, from now on. The command line was given in directory `here`.
+    ///
+    /// # Errors
+    /// When the host has no thread to spare.
+    pub(crate) fn start(
+        (claim, listener): (Claim, UnixListener),
+        config: &Config,
+        host: &Host,
+        here: &Path,
+    ) -> Result<Self> {
+        let (orders, reins) = orders::new(&host.exit);
+        let machine = Machine::new(&claim, config, host, here);
+        let office = Office { exit: Arc::clone(&host.exit), machine, reins };
+        Ok(Self { orders, _server: Server::start(listener, office)?, _claim: claim })
+    }
+
+    /// What the main thread is asked to do.
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+}
+
+/// The threads. Dropping it ends them.
+#[derive(Debug)]
+struct Server {
+    clients: Arc<Clients>,
+    listener: Arc<UnixListener>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(listener: UnixListener, office: Office) -> Result<Self> {
+        let (listener, clients) = (Arc::new(listener), Arc::new(Clients::default()));
+        let (theirs, known) = (Arc::clone(&listener), Arc::clone(&clients));
+        let office = Arc::new(office);
+        let thread = thread::Builder::new()
+            .name("control".into())
+            .stack_size(STACK)
+            .spawn(move || guarded(&office, || accept(&theirs, &known, &office)))
+            .context("starting the control thread")?;
+        Ok(Self { clients, listener, thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.clients.closed.store(true, Ordering::Release);
+        // Who sleeps in accept wakes up. It cannot fail: it is a socket that listens.
+        let _ = shutdown(self.listener.as_raw_fd(), How::Both);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join(); // Its panic has been reported.
+        }
+        // An answer that is being written is finished; what follows is not read.
+        for how in [Shutdown::Read, Shutdown::Both] {
+            self.clients.shut(how);
+            self.clients.wait_until_none(PATIENCE);
+        }
+    }
+}
+
+/// Run a thread of ours: if it panics, the guest ends, as with any other thread.
+fn guarded(office: &Office, body: impl FnOnce()) {
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    if let Err(panic) = ran {
+        let why = panic_message(panic.as_ref());
+        office.exit.end(Ending::Failed(format!("control: {why}")));
+    }
+}
+
+fn accept(listener: &UnixListener, clients: &Arc<Clients>, office: &Arc<Office>) {
+    while !clients.closed.load(Ordering::Acquire) {
+        match listener.accept() {
+            Ok((stream, _)) => admit(stream, clients, office),
+            // Of a client that is gone again, nothing is left.
+            Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {}
+            Err(_) if clients.closed.load(Ordering::Acquire) => return,
+            Err(error) => {
+                log::debug!("control: {error}");
+                thread::park_timeout(PAUSE);
+            }
+        }
+    }
+}
+
+fn admit(stream: UnixStream, clients: &Arc<Clients>, office: &Arc<Office>) {
+    let stream = Arc::new(stream);
+    let Some(place) = Clients::take_place(clients, &stream) else {
+        return connection::refuse_busy(&stream);
+    };
+    let (theirs, known) = (Arc::clone(office), Arc::clone(&stream));
+    let body = move || {
+        guarded(&theirs, || serve(&known, &theirs));
+        // Closed before its place is free: descriptors are as before when it is.
+        drop(known);
+        drop(place);
+    };
+    let thread = thread::Builder::new().name("client".into()).stack_size(STACK).spawn(body);
+    if thread.is_err() {
+        connection::refuse_busy(&stream);
+    }
+}
+
+/// The connections that there are.
+#[derive(Debug, Default)]
+struct Clients {
+    closed: AtomicBool,
+    streams: Mutex<BTreeMap<u64, Arc<UnixStream>>>,
+    left: Condvar,
+}
+
+/// One of the places for connections.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    clients: Arc<Clients>,
+}
+
+impl Clients {
+    fn take_place(clients: &Arc<Self>, stream: &Arc<UnixStream>) -> Option<Place> {
+        let mut streams = clients.lock();
+        if streams.len() >= MOST {
+            return None;
+        }
+        let number = streams.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
+        streams.insert(number, Arc::clone(stream));
+        Some(Place { number, clients: Arc::clone(clients) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<UnixStream>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shut(&self, how: Shutdown) {
+        for stream in self.lock().values() {
+            // Fails for one that is gone.
+            let _ = stream.shutdown(how);
+        }
+    }
+
+    fn wait_until_none(&self, time: Duration) {
+        let waited = self.left.wait_timeout_while(self.lock(), time, |left| !left.is_empty());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clients.lock().remove(&self.number);
+        self.clients.left.notify_all();
+    }
+}

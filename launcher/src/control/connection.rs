@@ -1,0 +1,101 @@
+//! One connection to the control socket, from the first line to the last, in a
+//! thread of its own. Whoever connects, and whatever is said: nothing happens but
+//! what a whole line asks for. Started by [`super`].
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Uid;
+
+use super::protocol::{Fault, Kind, LONGEST_LINE, Reply, Verb, parse};
+use super::{Office, Order};
+use crate::exit::Ending;
+
+/// A client that says nothing, or does not listen, for so long has lost its place.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// One that was refused is not waited for.
+const REFUSED: Duration = Duration::from_millis(100);
+
+/// Answer until the client leaves.
+pub(super) fn serve(stream: &UnixStream, office: &Office) {
+    // Its end, and whatever is wrong with it, is the client's own affair.
+    if let Err(error) = converse(stream, office) {
+        log::debug!("control: {error}");
+    }
+}
+
+fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
+    stream.set_read_timeout(Some(IDLE))?;
+    stream.set_write_timeout(Some(IDLE))?;
+    if !is_one_of_us(stream) {
+        return refuse(stream, Kind::Forbidden, "this guest belongs to another user");
+    }
+    let mut lines = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = u64::try_from(LONGEST_LINE + 1).map_err(io::Error::other)?;
+        lines.by_ref().take(limit).read_until(b'\n', &mut line)?;
+        match line.pop() {
+            Some(b'\n') => reply(stream, &answer(&line, office))?,
+            Some(_) if line.len() >= LONGEST_LINE => {
+                let text = format!("a line has {LONGEST_LINE} bytes at most");
+                return refuse(stream, Kind::Length, &text);
+            }
+            // Half a line is none.
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn is_one_of_us(stream: &UnixStream) -> bool {
+    let Ok(peer) = getsockopt(stream, PeerCredentials) else { return false };
+    peer.uid() == 0 || peer.uid() == Uid::effective().as_raw()
+}
+
+/// The line that answers this one.
+fn answer(line: &[u8], office: &Office) -> String {
+    let end = |ending| {
+        office.exit.end(ending);
+        Ok(())
+    };
+    let done = match parse(line) {
+        Ok(Verb::Info) => return Reply::Ok(office.machine.info()).line(),
+        Ok(Verb::Stop) => end(Ending::Stopped),
+        Ok(Verb::Kill) => end(Ending::Killed),
+        Ok(Verb::Reset) => end(Ending::Reset("`lguest reset`")),
+        Ok(Verb::Pause) => office.reins.give(Order::Pause),
+        Ok(Verb::Resume) => office.reins.give(Order::Resume),
+        Err(fault) => Err(fault),
+    };
+    match done {
+        Ok(()) => Reply::Ok(Empty {}).line(),
+        Err(fault) => Reply::<Empty>::Error(fault).line(),
+    }
+}
+
+/// What there is to say of something that was done.
+#[derive(Debug, serde::Serialize)]
+struct Empty {}
+
+fn reply(mut stream: &UnixStream, line: &str) -> io::Result<()> {
+    stream.write_all(line.as_bytes())
+}
+
+/// Say why not. What the client has written is not read: closing discards it.
+fn refuse(stream: &UnixStream, kind: Kind, text: &str) -> io::Result<()> {
+    reply(stream, &Reply::<Empty>::Error(Fault::new(kind, text)).line())
+}
+
+/// Say that there are too many already. By the thread that accepts.
+pub(super) fn refuse_busy(stream: &UnixStream) {
+    let told = stream
+        .set_write_timeout(Some(REFUSED))
+        .and_then(|()| refuse(stream, Kind::Busy, "too many are connected: try again later"));
+    if let Err(error) = told {
+        log::debug!("control: {error}");
+    }
+}

@@ -1,0 +1,154 @@
+//! What a guest says of itself when it is asked (`info`). Put together once, by
+//! [`crate::launch`], from what the command line says and what became of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::boot;
+use crate::config::Config;
+use crate::console::HostEnd;
+use crate::guest::Host;
+use crate::runtime::Claim;
+
+/// A guest, as others see it.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    info: Info,
+    paused: Arc<AtomicBool>,
+    since: Instant,
+}
+
+/// Each field is described in docs/control.md.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Info {
+    name: String,
+    pid: u32,
+    /// Of lguest.
+    version: &'static str,
+    state: &'static str,
+    /// Bytes.
+    memory: u64,
+    cpus: u8,
+    /// Seconds.
+    uptime: u64,
+    kernel: String,
+    command_line: String,
+    devices: Vec<Device>,
+    consoles: Vec<Console>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Device {
+    name: String,
+    kind: &'static str,
+    /// Where it leads to on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_only: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Console {
+    index: usize,
+    name: String,
+    backend: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+}
+
+impl Machine {
+    /// The guest of this command line, which was given in directory `here`.
+    pub(crate) fn new(claim: &Claim, config: &Config, host: &Host, here: &Path) -> Self {
+        let request = boot::Request::of(config, &host.files);
+        let info = Info {
+            name: claim.name().to_string(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            state: "",
+            memory: config.memory,
+            cpus: config.cpus,
+            uptime: 0,
+            kernel: shown(here, &config.kernel),
+            command_line: boot::command_line(&request).unwrap_or_default(),
+            devices: devices(config, host, here),
+            consoles: host.consoles.iter().map(console).collect(),
+        };
+        Self { info, paused: Arc::clone(&host.paused), since: Instant::now() }
+    }
+
+    /// It, now.
+    pub(super) fn info(&self) -> Info {
+        Info {
+            state: if self.paused.load(Ordering::Relaxed) { "paused" } else { "running" },
+            uptime: self.since.elapsed().as_secs(),
+            ..self.info.clone()
+        }
+    }
+}
+
+fn console(console: &crate::console::Console) -> Console {
+    let (backend, path) = match &console.end {
+        HostEnd::Stdio => ("stdio", None),
+        HostEnd::File { path, .. } => ("file", Some(path.display().to_string())),
+        HostEnd::Null => ("null", None),
+    };
+    let index = console.number;
+    Console { index, name: format!("hvc{index}"), backend, path }
+}
+
+fn devices(config: &Config, host: &Host, here: &Path) -> Vec<Device> {
+    let device = |name: &str, kind| Device {
+        name: name.into(),
+        kind,
+        path: None,
+        read_only: None,
+        interface: None,
+    };
+    let con =
+        |console: &crate::console::Console| device(&format!("con{}", console.number), "console");
+    let mut devices: Vec<_> = host.consoles.iter().map(con).collect();
+    for (number, block) in config.block.iter().enumerate() {
+        let (path, read_only) = (Some(shown(here, &block.path)), Some(block.read_only));
+        devices.push(Device { path, read_only, ..device(&format!("blk{number}"), "block") });
+    }
+    for (number, tap) in host.taps.iter().enumerate() {
+        let interface = Some(tap.name());
+        devices.push(Device { interface, ..device(&format!("net{number}"), "net") });
+    }
+    if let Some(path) = &config.rng {
+        devices.push(Device { path: Some(shown(here, path)), ..device("rng0", "rng") });
+    }
+    devices
+}
+
+fn shown(here: &Path, path: &Path) -> String {
+    here.join(path).display().to_string()
+}
+
+#[cfg(test)]
+impl Machine {
+    /// Some guest.
+    pub(super) fn example() -> Self {
+        let info = Info {
+            name: "example".into(),
+            pid: 1,
+            version: "0",
+            state: "",
+            memory: 64 << 20,
+            cpus: 1,
+            uptime: 0,
+            kernel: "/vmlinuz".into(),
+            command_line: String::new(),
+            devices: Vec::new(),
+            consoles: Vec::new(),
+        };
+        Self { info, paused: Arc::default(), since: Instant::now() }
+    }
+}

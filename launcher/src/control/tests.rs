@@ -1,0 +1,171 @@
+//! The server with clients of all kinds, without a guest.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use serde_json::{Value, json};
+
+use super::protocol::LONGEST_LINE;
+use super::*;
+use crate::testing::until;
+
+struct Setting {
+    orders: Option<Orders>,
+    exit: Arc<Exit>,
+    server: Option<Server>,
+    address: tempfile::TempDir,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let address = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(address.path().join("control")).unwrap();
+        let exit = Arc::new(Exit::new().unwrap());
+        let (orders, reins) = orders::new(&exit);
+        let office = Office { exit: Arc::clone(&exit), machine: Machine::example(), reins };
+        let server = Server::start(listener, office).unwrap();
+        Self { orders: Some(orders), exit, server: Some(server), address }
+    }
+
+    fn connect(&self) -> BufReader<UnixStream> {
+        let stream = UnixStream::connect(self.address.path().join("control")).unwrap();
+        BufReader::new(stream)
+    }
+
+    fn clients(&self) -> usize {
+        self.server.as_ref().unwrap().clients.lock().len()
+    }
+}
+
+fn say(client: &mut BufReader<UnixStream>, line: &str) {
+    client.get_mut().write_all(line.as_bytes()).unwrap();
+}
+
+fn answer(client: &mut BufReader<UnixStream>) -> Value {
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Value {
+    say(client, &format!("{line}\n"));
+    answer(client)
+}
+
+fn request(verb: &str) -> String {
+    json!({ "version": 1, "do": verb }).to_string()
+}
+
+fn is_closed(client: &mut BufReader<UnixStream>) -> bool {
+    // What it had not read when it closed makes it a reset.
+    !matches!(client.read(&mut [0; 100]), Ok(1..))
+}
+
+#[test]
+fn many_requests_go_through_one_connection() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    for _ in 0..3 {
+        let info = ask(&mut client, &request("info"));
+        assert_eq!((&info["version"], &info["ok"]["name"]), (&json!(1), &json!("example")));
+        assert_eq!(ask(&mut client, "rubbish")["error"]["kind"], "syntax");
+        assert_eq!(ask(&mut client, &request("dance"))["error"]["kind"], "verb");
+    }
+    say(&mut client, &format!("{}\n{}\n", request("info"), request("info")));
+    assert_eq!(answer(&mut client)["ok"]["state"], "running");
+    assert_eq!(answer(&mut client)["ok"]["state"], "running");
+}
+
+#[test]
+fn endings_are_announced_where_all_endings_are() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    let verbs = [("stop", Ending::Stopped), ("kill", Ending::Killed)];
+    for (verb, ending) in verbs {
+        assert_eq!(ask(&mut client, &request(verb)), json!({"version": 1, "ok": {}}));
+        assert_eq!(setting.exit.take(), Some(ending));
+    }
+    ask(&mut client, &request("reset"));
+    assert!(matches!(setting.exit.take(), Some(Ending::Reset(_))));
+}
+
+#[test]
+fn an_order_is_answered_by_who_carries_it_out() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    for (verb, order) in [("pause", Order::Pause), ("resume", Order::Resume)] {
+        for outcome in [Ok(()), Err("it hangs".to_string())] {
+            say(&mut client, &format!("{}\n", request(verb)));
+            let (orders, mut seen) = (setting.orders.as_ref().unwrap(), Vec::new());
+            let mut act = |order| {
+                seen.push(order);
+                outcome.clone()
+            };
+            // Woken up, as the main thread is.
+            until("it is asked for", || setting.exit.was_woken());
+            orders.obey(&mut act);
+            assert_eq!(seen, [order]);
+            let error = answer(&mut client)["error"]["text"].clone();
+            assert_eq!(error, outcome.err().map_or(Value::Null, Value::from));
+        }
+    }
+}
+
+#[test]
+fn half_a_line_is_no_request_and_a_long_one_is_the_last() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    say(&mut client, &request("stop"));
+    client.get_ref().shutdown(Shutdown::Write).unwrap();
+    assert!(is_closed(&mut client));
+    assert_eq!(setting.exit.take(), None);
+
+    // The longest there may be is read, and is rubbish.
+    let mut client = setting.connect();
+    assert_eq!(ask(&mut client, &"x".repeat(LONGEST_LINE))["error"]["kind"], "syntax");
+    assert_eq!(ask(&mut client, &"x".repeat(LONGEST_LINE + 1))["error"]["kind"], "length");
+    assert!(is_closed(&mut client));
+}
+
+#[test]
+fn the_deepest_json_fits_on_the_stack() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    let deep = format!("{{\"a\":{}{}", "[".repeat(126), "]".repeat(126));
+    assert_eq!(ask(&mut client, &format!("{deep}}}"))["error"]["kind"], "syntax");
+    let deep = format!("{deep},\"version\":1,\"do\":\"info\"}}");
+    assert_eq!(ask(&mut client, &deep)["error"]["kind"], "field");
+}
+
+#[test]
+fn those_that_are_too_many_are_told_and_places_are_free_again() {
+    let setting = Setting::new();
+    let clients: Vec<_> = (0..MOST).map(|_| setting.connect()).collect();
+    let mut one_more = setting.connect();
+    assert_eq!(answer(&mut one_more)["error"]["kind"], "busy");
+    assert!(is_closed(&mut one_more));
+    assert_eq!(setting.clients(), MOST);
+    drop(clients);
+    until("all have left", || setting.clients() == 0);
+    let mut client = setting.connect();
+    assert!(ask(&mut client, &request("info"))["ok"].is_object());
+}
+
+#[test]
+fn the_end_waits_for_nobody() {
+    let mut setting = Setting::new();
+    let mut silent = setting.connect();
+    let mut waiting = setting.connect();
+    say(&mut waiting, &format!("{}\n", request("pause")));
+    let mut deaf = setting.connect();
+    let line = format!("{}\n", request("info"));
+    // It reads no answer, and asks until nothing goes in any more.
+    deaf.get_ref().set_nonblocking(true).unwrap();
+    until("its answers fill the socket", || deaf.get_mut().write(line.as_bytes()).is_err());
+    until("all are served", || setting.clients() == 3);
+
+    drop(setting.orders.take());
+    drop(setting.server.take());
+    assert_eq!(answer(&mut waiting)["error"]["kind"], "ending");
+    assert!(is_closed(&mut silent) && is_closed(&mut waiting));
+    assert!(UnixStream::connect(setting.address.path().join("control")).is_err());
+}

@@ -1,0 +1,184 @@
+//! A directory that is ours alone, by its descriptor: the one of all guests, and
+//! the one of each. What belongs to somebody else, or what others can write to,
+//! is refused. Used by [`super`] for claims and looks.
+
+use std::env;
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
+
+/// Write permission for the group or for others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A directory that is ours alone.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    file: File,
+    /// What it was opened by, for messages.
+    path: PathBuf,
+}
+
+/// While this is there, nobody else has one for the same directory.
+#[derive(Debug)]
+pub(super) struct Alone(File);
+
+impl Directory {
+    /// The directory of all guests, made if need be.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub(super) fn of_all() -> Result<Self> {
+        let path = place()?;
+        match mkdirat(AT_FDCWD, &path, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => Self::at(&path),
+            Err(error) => bail!("making {}: {}: {ADVICE}", path.display(), error.desc()),
+        }
+    }
+
+    /// The directory of all guests; None if there has been no guest yet.
+    pub(super) fn of_all_if_there() -> Result<Option<Self>> {
+        let path = place()?;
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::at(&path).map(Some),
+        }
+    }
+
+    /// The directory of this path.
+    pub(super) fn at(path: &Path) -> Result<Self> {
+        let opened = openat(AT_FDCWD, path, FLAGS, Mode::empty());
+        Self::checked(opened, path.to_path_buf())
+    }
+
+    /// The directory of this name in it.
+    pub(super) fn open(&self, name: &str) -> Result<Self> {
+        Self::checked(openat(&self.file, name, FLAGS, Mode::empty()), self.path.join(name))
+    }
+
+    /// The same, made if need be; and whether it was.
+    pub(super) fn make(&self, name: &str) -> Result<(Self, bool)> {
+        let made = match mkdirat(&self.file, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(error) => bail!("making {}: {}", self.path.join(name).display(), error.desc()),
+        };
+        let opened = self.open(name);
+        if opened.is_err() && made {
+            self.remove_directory(name);
+        }
+        Ok((opened?, made))
+    }
+
+    fn checked(opened: nix::Result<impl Into<File>>, path: PathBuf) -> Result<Self> {
+        let shown = path.display();
+        let file = opened.map_err(|error| match error {
+            Errno::ELOOP | Errno::ENOTDIR => anyhow!("{shown}: it is no directory: remove it"),
+            error => anyhow!("{shown}: {}: {ADVICE}", error.desc()),
+        })?;
+        let file: File = file.into();
+        let metadata = file.metadata().with_context(|| shown.to_string())?;
+        ensure!(
+            metadata.uid() == Uid::effective().as_raw(),
+            "{shown}: it belongs to user {}: {ADVICE}",
+            metadata.uid()
+        );
+        ensure!(
+            metadata.mode() & OTHERS_WRITE == 0,
+            "{shown}: others may write to it: remove it, or run chmod 700 {shown}"
+        );
+        Ok(Self { file, path })
+    }
+
+    /// Wait for whoever is at work in it: nobody is for long.
+    pub(super) fn alone(&self) -> Result<Alone> {
+        let file = self.file.try_clone().and_then(|file| file.lock().map(|()| file));
+        Ok(Alone(file.with_context(|| format!("locking {self}"))?))
+    }
+
+    /// A file in it, made if need be.
+    pub(super) fn file(&self, name: &str) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let opened = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let opened = opened.map_err(|error| {
+            anyhow!("opening {}: {}", self.path.join(name).display(), error.desc())
+        });
+        Ok(opened?.into())
+    }
+
+    /// Make a socket in it, and listen.
+    pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
+        let address = self.address(name);
+        let listener = UnixListener::bind(&address)?;
+        // Nobody else gets this far into the directory in between.
+        fs::set_permissions(&address, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// Connect to a socket in it.
+    pub(super) fn connect(&self, name: &str) -> io::Result<UnixStream> {
+        UnixStream::connect(self.address(name))
+    }
+
+    /// The names of what is in it.
+    pub(super) fn entries(&self) -> Result<Vec<String>> {
+        let entries = fs::read_dir(self.address(".")).with_context(|| format!("reading {self}"))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// A file's name, for what takes only names: one of this descriptor, so that it
+    /// leads nowhere else, and is short enough for a socket.
+    fn address(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.file.as_raw_fd()))
+    }
+
+    /// Remove a file in it, if it is there and may be removed.
+    pub(super) fn remove(&self, name: &str) {
+        let _ = unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// Remove a directory in it, if it is there, empty, and may be removed.
+    pub(super) fn remove_directory(&self, name: &str) {
+        let _ = unlinkat(&self.file, name, UnlinkatFlags::RemoveDir);
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // The descriptor shares its lock with the directory's own.
+        let _ = self.0.unlock();
+    }
+}
+
+const FLAGS: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// What to do when there is no place for a guest's directory.
+const ADVICE: &str = "set XDG_RUNTIME_DIR to a directory of your own";
+
+fn place() -> Result<PathBuf> {
+    match env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
+        Some(value) => {
+            let path = PathBuf::from(value);
+            ensure!(path.is_absolute(), "XDG_RUNTIME_DIR is no absolute path: {ADVICE}");
+            Ok(path.join("lguest"))
+        }
+        None if Uid::effective().is_root() => Ok(PathBuf::from("/run/lguest")),
+        None => bail!("XDG_RUNTIME_DIR is not set: {ADVICE}"),
+    }
+}
