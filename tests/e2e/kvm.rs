@@ -4,12 +4,14 @@
 mod check;
 mod console;
 mod consoles;
+mod control;
 mod disks;
 mod endings;
 mod hostile;
 mod limits;
 mod machine;
 mod matrix;
+mod names;
 mod privilege;
 mod resets;
 mod shells;

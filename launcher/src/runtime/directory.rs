@@ -179,6 +179,6 @@ fn place() -> Result<PathBuf> {
             Ok(path.join("lguest"))
         }
         None if Uid::effective().is_root() => Ok(PathBuf::from("/run/lguest")),
-        None => bail!("XDG_RUNTIME_DIR is not set: {ADVICE}"),
+        None => bail!("XDG_RUNTIME_DIR is not set: set it to a directory of your own"),
     }
 }

@@ -1,5 +1,5 @@
 //! Every way out, as one table: the status is right, the terminal is as it was
-//! (modes and file flags), and no process is left behind.
+//! (modes and file flags), and neither a process nor a directory is left behind.
 
 use nix::sys::signal::Signal;
 use tests::{End, Running, until};
@@ -32,6 +32,12 @@ fn three_ctrl_c(running: &mut Running) {
     running.press_three_ctrl_c();
 }
 
+fn tell(running: &mut Running, verb: &str) {
+    in_raw_mode(running);
+    let name = format!("guest-{}", running.process().0);
+    running.lguest(&[verb, &name]).well();
+}
+
 const WAYS: &[Way] = &[
     Way { name: "power-off", mode: "poweroff", act: nothing, end: End::Status(0) },
     Way { name: "port 0x501", mode: "status=7", act: nothing, end: End::Status(7) },
@@ -41,6 +47,18 @@ const WAYS: &[Way] = &[
     Way { name: "^C, no driver", mode: "noconsole", act: three_ctrl_c, end: End::Status(130) },
     Way { name: "^C, halted", mode: "hang=halt", act: three_ctrl_c, end: End::Status(130) },
     Way { name: "^C, spinning", mode: "hang=spin", act: three_ctrl_c, end: End::Status(130) },
+    Way {
+        name: "stop",
+        mode: "console",
+        act: |running| tell(running, "stop"),
+        end: End::Status(0),
+    },
+    Way {
+        name: "kill",
+        mode: "hang=spin",
+        act: |running| tell(running, "kill"),
+        end: End::Status(137),
+    },
     Way {
         name: "SIGTERM",
         mode: "console",
@@ -100,6 +118,11 @@ fn every_way_out_gives_the_terminal_back() {
         assert_eq!(running.wait(), way.end, "{}", way.name);
         running.assert_terminal_restored();
         running.assert_nothing_left();
+        // A launcher that was killed could not remove its directory.
+        let left = usize::from(matches!(way.end, End::Killed(_)));
+        assert_eq!(running.directories().len(), left, "{}", way.name);
+        running.lguest(&["list"]).well();
+        assert_eq!(running.directories().len(), 0, "{}", way.name);
     }
 }
 

@@ -1,0 +1,112 @@
+//! Clients that know no manners, and such of other times.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+use tests::{End, Process, Running, until};
+
+use super::{hello, named, state};
+
+fn connect(running: &Running) -> UnixStream {
+    UnixStream::connect(running.runtime().join("lguest/one/control")).unwrap()
+}
+
+fn ask(running: &Running, line: &str) -> Value {
+    let mut client = connect(running);
+    client.write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(client).read_line(&mut answer).unwrap();
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn held(process: Process) -> (Vec<String>, Vec<String>) {
+    (process.descriptors(), process.threads())
+}
+
+#[test]
+fn a_thousand_clients_without_manners_leave_nothing() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    let before = held(running.process());
+    let memory = running.process().memory_beyond_guest();
+    let kinds: [&[u8]; 7] = [
+        b"",
+        b"{\"version\":1,\"do\":\"stop\"}",
+        b"{\"version\":1,\"do\":\"info\"}\n{\"version\":1,\"do\":\"kil",
+        b"\n\n\0\xff\xfe\n}{\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[b'['; 60_000],
+        &[b'x'; 70_000],
+    ];
+    for number in 0..1000 {
+        let mut client = connect(&running);
+        // Refused ones, and those that it hung up on, cannot write all.
+        let written = client.write_all(kinds[number % kinds.len()]);
+        if number % 3 == 0 && written.is_ok() {
+            let _ = client.shutdown(std::net::Shutdown::Write);
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+    }
+    until("descriptors and threads are as before", || {
+        (held(running.process()) == before).then_some(())
+    });
+    let grown = running.process().memory_beyond_guest().saturating_sub(memory);
+    assert!(grown < 2048, "{grown} KiB more than before");
+    assert_eq!(state(&running), "running");
+    running.send("alive");
+    running.expect("alive");
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.stderr(), "");
+}
+
+#[test]
+fn clients_that_stay_silent_hold_up_neither_the_guest_nor_its_end() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    let silent: Vec<_> = (0..32).map(|_| connect(&running)).collect();
+    let threads = || {
+        let threads = running.process().threads();
+        threads.into_iter().filter(|name| name == "client").count()
+    };
+    until("all are served", || (threads() == 32).then_some(()));
+    assert_eq!(ask(&running, r#"{"version":1,"do":"info"}"#)["error"]["kind"], "busy");
+    let line = running.lguest(&["stop", "one"]).one_line();
+    assert!(line.contains("too many are connected"), "{line}");
+
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    running.assert_nothing_left();
+    for mut client in silent {
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn clients_of_other_versions_can_ask_and_stop() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    let answer = ask(&running, r#"{"version":99,"do":"pause"}"#);
+    assert_eq!(answer["error"]["kind"], "version");
+    assert_eq!(state(&running), "running");
+    let answer = ask(&running, r#"{"version":99,"do":"info","more":true}"#);
+    assert_eq!((&answer["version"], &answer["ok"]["name"]), (&1.into(), &"one".into()));
+    let answer = ask(&running, r#"{"version":1,"do":"dance"}"#);
+    assert_eq!(answer["error"]["kind"], "verb");
+    assert_eq!(ask(&running, r#"{"version":7,"do":"stop"}"#)["ok"], serde_json::json!({}));
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn nobody_else_gets_at_the_socket() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    let mode = |path: &str| {
+        let metadata = std::fs::metadata(running.runtime().join(path)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!([mode("lguest"), mode("lguest/one")], [0o700; 2]);
+    assert_eq!([mode("lguest/one/control"), mode("lguest/one/lock")], [0o600; 2]);
+}

@@ -1,0 +1,127 @@
+//! A guest that stands still: it does nothing, it goes on, and it can be ended.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tests::{End, Running, until};
+
+use super::{hello, named, probe, state};
+
+/// Long enough for a CPU that works to be seen at it.
+const LOOK: Duration = Duration::from_millis(400);
+
+fn ticks(running: &Running, thread: &str) -> u64 {
+    running.process().thread(thread).unwrap().ticks()
+}
+
+/// The vCPU uses CPU time.
+fn assert_works(running: &Running) {
+    let before = ticks(running, "vcpu0");
+    until("the guest works", || (ticks(running, "vcpu0") > before + 5).then_some(()));
+}
+
+/// It uses none.
+fn assert_still(running: &Running) {
+    let before = ticks(running, "vcpu0");
+    // Nothing that could be waited for: it is to do nothing.
+    sleep(LOOK);
+    assert_eq!(ticks(running, "vcpu0"), before);
+    assert!(running.process().thread("vcpu0").unwrap().sleeps());
+}
+
+#[test]
+fn a_paused_guest_uses_no_cpu_and_goes_on() {
+    let mut running = probe("hang=spin").option("--name=one").option("--cpus=3").on_terminal();
+    until("it runs", || running.pty().snapshot().is_raw().then_some(()));
+    for _ in 0..3 {
+        assert_works(&running);
+        for _ in 0..2 {
+            running.lguest(&["pause", "one"]).well();
+            assert_eq!(state(&running), "paused");
+            assert_still(&running);
+        }
+        for _ in 0..2 {
+            running.lguest(&["resume", "one"]).well();
+            assert_eq!(state(&running), "running");
+        }
+    }
+    assert_works(&running);
+    running.lguest(&["stop", "one"]).well();
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn what_is_typed_meanwhile_is_there_afterwards() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    running.lguest(&["pause", "one"]).well();
+    let before = running.text().len();
+    running.send("typed meanwhile");
+    assert_still(&running);
+    assert_eq!(running.text().len(), before, "a paused guest echoed");
+    running.lguest(&["resume", "one"]).well();
+    running.expect("typed meanwhile");
+}
+
+#[test]
+fn a_guest_that_prints_stops_and_loses_nothing() {
+    const KIB: usize = 20_000;
+    let mut running = named().piped();
+    running.expect("hello 80x24\n");
+    let before = running.output().len();
+    running.send(format!("\x1ef {KIB}\n"));
+    for part in 1..4 {
+        let goal = before + part * 1024 * KIB / 8;
+        until("it prints", || (running.output().len() > goal).then_some(()));
+        running.lguest(&["pause", "one"]).well();
+        assert_still(&running);
+        let length = running.output().len();
+        assert!(length < before + KIB * 1024, "too quick to be stopped");
+        assert_still(&running);
+        assert_eq!(running.output().len(), length, "a paused guest printed");
+        running.lguest(&["resume", "one"]).well();
+    }
+    until("all is printed", || (running.output().len() >= before + KIB * 1024).then_some(()));
+    let output = running.output().bytes();
+    for (number, line) in output[before..].chunks(64).enumerate() {
+        assert!(line.starts_with(format!("{number:08} ").as_bytes()), "line {number}");
+    }
+}
+
+#[test]
+fn a_reset_leaves_it_paused() {
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    running.lguest(&["pause", "one"]).well();
+    let before = running.text().len();
+    running.lguest(&["reset", "one"]).well();
+    let thread = |running: &Running| running.process().thread("vcpu0").map(|thread| thread.id);
+    let old = thread(&running);
+    until("another guest is there", || thread(&running).filter(|id| Some(*id) != old));
+    assert_still(&running);
+    assert_eq!(state(&running), "paused");
+    assert_eq!(running.text().len(), before);
+    running.lguest(&["resume", "one"]).well();
+    hello(&mut running);
+}
+
+#[test]
+fn a_paused_guest_can_be_ended() {
+    type Way = (&'static str, fn(&mut Running), i32);
+    let ways: [Way; 4] = [
+        ("stop", |running| drop(running.lguest(&["stop", "one"]).well()), 0),
+        ("kill", |running| drop(running.lguest(&["kill", "one"]).well()), 137),
+        ("^C", Running::press_three_ctrl_c, 130),
+        ("SIGTERM", |running| running.process().signal(Signal::SIGTERM), 143),
+    ];
+    for (name, act, status) in ways {
+        let mut running = named().option("--cpus=2").on_terminal();
+        hello(&mut running);
+        running.lguest(&["pause", "one"]).well();
+        act(&mut running);
+        assert_eq!(running.wait(), End::Status(status), "{name}");
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    }
+}

@@ -1,0 +1,178 @@
+//! Names of guests, and the directories that belong to them: one launcher for a
+//! name, and nothing left of it whatever becomes of the launcher.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use tests::files::{Scratch, below};
+use tests::{End, Launch, Pty, Running, lguest, until};
+
+use super::probe;
+
+const HEADER: &str = "NAME  PID  STATE  CPUS  MEMORY  UPTIME\n";
+
+fn named(mode: &str, runtime: &Path) -> Launch {
+    probe(mode).runtime(Some(runtime)).option("--name=one")
+}
+
+/// It ends with status 1 and one line that contains `words`, without a touch of its terminal.
+#[track_caller]
+fn assert_refused(running: &mut Running, words: &str) {
+    assert_eq!(running.wait(), End::Status(1));
+    let said = running.stderr();
+    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains(words), "{said:?} does not contain {words:?}");
+    assert_eq!(running.text(), "");
+    running.assert_terminal_restored();
+    running.assert_no_process_left();
+}
+
+#[test]
+fn a_name_has_one_launcher() {
+    let scratch = Scratch::new();
+    let mut first = named("console", scratch.path()).piped();
+    first.expect("hello 80x24\n");
+    let words = format!("guest one is running already (pid {}): ", first.process().0);
+    assert_refused(&mut named("console", scratch.path()).on_terminal(), &words);
+
+    // The first has not noticed, and can be reached.
+    lguest(scratch.path(), &["stop", "one"]).well();
+    assert_eq!(first.wait(), End::Status(0));
+    assert_eq!(below(&scratch.path().join("lguest")), [] as [&Path; 0]);
+}
+
+#[test]
+fn of_two_that_start_at_once_one_runs() {
+    let scratch = Scratch::new();
+    for _ in 0..20 {
+        let mut both = [(); 2].map(|()| named("console", scratch.path()).piped());
+        let loser = until("one ends", || both.iter_mut().position(|one| one.poll_end().is_some()));
+        let [first, second] = &mut both;
+        let (lost, won) = if loser == 0 { (first, second) } else { (second, first) };
+        assert_eq!(lost.wait(), End::Status(1));
+        let words = format!("running already (pid {})", won.process().0);
+        assert!(lost.stderr().contains(&words), "{}", lost.stderr());
+        won.expect("hello 80x24\n");
+        won.process().signal(Signal::SIGKILL);
+        assert_eq!(won.wait(), End::Killed(9));
+        // What it left is there for the next two.
+        assert_eq!(below(&scratch.path().join("lguest")).len(), 1);
+    }
+}
+
+#[test]
+fn what_a_killed_launcher_left_is_cleaned() {
+    let scratch = Scratch::new();
+    let directories = || below(&scratch.path().join("lguest")).len();
+    let kill = || {
+        let mut running = named("console", scratch.path()).on_terminal();
+        running.expect("hello 100x30");
+        running.process().signal(Signal::SIGKILL);
+        assert_eq!(running.wait(), End::Killed(9));
+        running.assert_no_process_left();
+        assert_eq!(directories(), 1);
+    };
+    kill();
+    assert_eq!(named("poweroff", scratch.path()).piped().wait(), End::Status(0));
+    assert_eq!(directories(), 0);
+    kill();
+    assert_eq!(lguest(scratch.path(), &["list"]).well(), HEADER);
+    assert_eq!(directories(), 0);
+    kill();
+    let line = lguest(scratch.path(), &["stop", "one"]).one_line();
+    assert_eq!(line, "lguest: no guest one: none is running\n");
+}
+
+#[test]
+fn set_up_that_fails_leaves_no_name() {
+    let launch = Launch::kernel("/nonexistent").option("--name=one");
+    let mut running = launch.on_terminal();
+    assert_refused(&mut running, "/nonexistent: no such file");
+    running.assert_nothing_left();
+    // That it was made at all is what the other tests show.
+}
+
+#[test]
+fn what_is_no_name_is_refused() {
+    for bad in ["", ".hidden", "-x", "a/b", "..", "a b", &"x".repeat(65)] {
+        let mut running = probe("poweroff").option(&format!("--name={bad}")).piped();
+        assert_eq!(running.wait(), End::Status(2), "{bad}");
+        assert!(running.stderr().contains("--name"), "{}", running.stderr());
+        let stop = running.lguest(&["stop", "--", bad]);
+        assert_eq!((stop.status, stop.stdout.as_str()), (Some(2), ""), "{bad}");
+    }
+    let mut running = probe("poweroff").option(&format!("--name={}", "x".repeat(64))).piped();
+    assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
+}
+
+#[test]
+fn without_a_place_for_names_a_guest_runs_without_one() {
+    let nowhere = Path::new("/proc");
+    let mut running = probe("poweroff").runtime(Some(nowhere)).piped();
+    assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
+    let mut running = probe("poweroff").runtime(Some(nowhere)).option("--verbose").piped();
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(running.stderr().contains("no name and no control socket"), "{}", running.stderr());
+    assert_refused(&mut named("poweroff", nowhere).on_terminal(), "making /proc/lguest: ");
+
+    // Root has /run then, and others nothing.
+    let mut running = probe("poweroff").runtime(None).piped();
+    assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
+}
+
+#[test]
+fn a_place_that_others_can_change_is_refused() {
+    let scratch = Scratch::new();
+    let all = scratch.path().join("lguest");
+    fs::create_dir(&all).unwrap();
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_refused(&mut named("poweroff", scratch.path()).on_terminal(), "others may write to it");
+    assert_eq!(below(&all), [] as [&Path; 0]);
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(named("poweroff", scratch.path()).piped().wait(), End::Status(0));
+}
+
+#[test]
+fn a_user_without_a_runtime_directory_is_told_what_to_do() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let launcher = scratch.path().join("lguest");
+    fs::copy(tests::environment::launcher(), &launcher).unwrap();
+    let launcher = launcher.to_str().unwrap();
+    let line = format!(
+        "exec env -u XDG_RUNTIME_DIR setpriv --reuid=65534 --regid=65534 --clear-groups \
+         {launcher} 64 /dev/null --name=one"
+    );
+    let mut running = tests::program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
+    assert_refused(&mut running, "XDG_RUNTIME_DIR is not set: set it to a directory of your own");
+}
+
+#[test]
+fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let launch = probe("console").option("--name=one").option("--username=nobody");
+    let mut running = launch.option(&format!("--chroot={}", root.display())).on_terminal();
+    running.expect("hello 100x30");
+    assert!(running.lguest(&["list"]).well().contains("one"));
+    running.lguest(&["pause", "one"]).well();
+    running.lguest(&["resume", "one"]).well();
+    running.lguest(&["reset", "one"]).well();
+    running.expect("hello 100x30");
+    running.lguest(&["stop", "one"]).well();
+    assert_eq!(running.wait(), End::Status(0));
+    // What it had no way to remove is in nobody's way.
+    assert_eq!(running.directories().len(), 1);
+    assert_eq!(running.lguest(&["list"]).well().lines().count(), 1);
+    assert_eq!(running.directories().len(), 0);
+}
