@@ -2,6 +2,7 @@
 //! and so on. Each finds the guest's directory ([`crate::runtime`]) and says one
 //! line on its control socket ([`crate::control`]). Called by `main`.
 
+pub(crate) mod consoles;
 mod table;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::Name;
-use crate::control::protocol::{Fault, Request, VERSION, Verb};
+use crate::control::protocol::{Fault, Fields, Request, VERSION, Verb};
 use crate::runtime::{self, Found};
 
 /// How long a launcher may take to answer: it is stopped, or hangs, if it takes
@@ -33,7 +34,7 @@ const LONGEST_ANSWER: u64 = 4 << 20;
 pub(crate) fn list(json: bool) -> Result<()> {
     let mut guests = Vec::new();
     for guest in runtime::guests()? {
-        match ask(&guest, Verb::Info, GLANCE) {
+        match ask(&guest, Verb::Info, &Fields::default(), GLANCE) {
             Ok(info) => guests.push(info),
             // It may have ended meanwhile: then it is not to be shown.
             Err(_) if !is_running(&guest.name)? => {}
@@ -51,7 +52,7 @@ pub(crate) fn list(json: bool) -> Result<()> {
 /// # Errors
 /// When there is no such guest, it does not answer, or stdout takes nothing.
 pub(crate) fn info(name: &Name, json: bool) -> Result<()> {
-    let info = ask(&find(name)?, Verb::Info, PATIENCE)?;
+    let info = ask(&find(name)?, Verb::Info, &Fields::default(), PATIENCE)?;
     print(&if json { info.to_string() + "\n" } else { table::info(&info) })
 }
 
@@ -60,7 +61,7 @@ pub(crate) fn info(name: &Name, json: bool) -> Result<()> {
 /// # Errors
 /// When there is no such guest, it does not answer, or it cannot.
 pub(crate) fn tell(name: &Name, verb: Verb) -> Result<()> {
-    ask(&find(name)?, verb, PATIENCE).map(drop)
+    ask(&find(name)?, verb, &Fields::default(), PATIENCE).map(drop)
 }
 
 fn print(text: &str) -> Result<()> {
@@ -82,9 +83,9 @@ fn is_running(name: &Name) -> Result<bool> {
 }
 
 /// The answer to one request.
-fn ask(guest: &Found, verb: Verb, patience: Duration) -> Result<Value> {
+fn ask(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
     let name = &guest.name;
-    let answer = converse(guest, verb, patience).map_err(|error| match error.kind() {
+    let answer = converse(guest, verb, fields, patience).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             anyhow!(
                 "guest {name} does not answer: its launcher (pid {}) is stopped, or at work \
@@ -114,11 +115,12 @@ struct Answer {
     error: Option<Fault>,
 }
 
-fn converse(guest: &Found, verb: Verb, patience: Duration) -> io::Result<String> {
+fn converse(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> io::Result<String> {
     let mut stream: UnixStream = guest.connect()?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let line = serde_json::to_string(&Request { version: VERSION, verb })? + "\n";
+    let request = Request { version: VERSION, verb, fields: fields.clone() };
+    let line = serde_json::to_string(&request)? + "\n";
     // Who is refused may be hung up on before having said anything: the answer is there.
     let said = stream.write_all(line.as_bytes());
     let mut answer = String::new();

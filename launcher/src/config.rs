@@ -72,6 +72,57 @@ pub(crate) enum Command {
     Pause(Target),
     /// Have it go on
     Resume(Target),
+    /// Print the last of what a guest has printed on a console (1 MiB at most)
+    Log(ConsoleTarget),
+    /// Print what nobody has read of a console, and leave it unread
+    Peek {
+        #[command(flatten)]
+        target: ConsoleTarget,
+        /// What was typed and the guest has not read; else what it has printed
+        #[arg(long)]
+        input: bool,
+        /// Print so many bytes at most
+        #[arg(long, value_name = "BYTES")]
+        max: Option<usize>,
+        /// Print one JSON object, with the counts: unread and, of output, dropped
+        #[arg(long, conflicts_with = "max")]
+        json: bool,
+    },
+    /// Type something into a console; status 75 if the guest has no room for it
+    Send {
+        /// The guest's name
+        #[arg(value_parser = name::parse)]
+        name: Name,
+        /// The console: N of hvcN
+        number: usize,
+        /// What to type, as it is; "-" for what comes from stdin
+        text: String,
+    },
+    /// Give a console's window another size
+    Resize {
+        /// The guest's name
+        #[arg(value_parser = name::parse)]
+        name: Name,
+        /// The console: N of hvcN
+        number: usize,
+        /// Lines
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        rows: u16,
+        /// Characters in a line
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        columns: u16,
+    },
+}
+
+/// The console that a command is for.
+#[derive(Debug, Args)]
+pub(crate) struct ConsoleTarget {
+    /// The guest's name
+    #[arg(value_parser = name::parse)]
+    pub(crate) name: Name,
+    /// The console: N of hvcN
+    #[arg(default_value_t = 0)]
+    pub(crate) number: usize,
 }
 
 /// The guest that a command is for.

@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
+use devices::status::Status;
 
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
@@ -34,6 +35,8 @@ pub(crate) struct Console {
     /// How large its window is.
     pub(crate) window: Arc<WindowSize>,
     pub(crate) end: HostEnd,
+    /// The device that it is for this guest, once there is one.
+    device: Mutex<Weak<Status>>,
 }
 
 /// What is at the host end, opened.
@@ -61,8 +64,8 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
 }
 
 /// Open all of them, hvc0 first.
-pub(crate) fn open_all(configs: &[ConsoleConfig]) -> Result<Vec<Console>> {
-    let open = |(number, config)| Console::open(number, config);
+pub(crate) fn open_all(configs: &[ConsoleConfig]) -> Result<Vec<Arc<Console>>> {
+    let open = |(number, config)| Console::open(number, config).map(Arc::new);
     configs.iter().enumerate().map(open).collect()
 }
 
@@ -71,7 +74,7 @@ impl Console {
     ///
     /// # Errors
     /// When a file cannot be opened, or the host has no descriptor to spare.
-    fn open(number: usize, config: &ConsoleConfig) -> Result<Self> {
+    pub(crate) fn open(number: usize, config: &ConsoleConfig) -> Result<Self> {
         let end = match &config.backend {
             Backend::Stdio => HostEnd::Stdio,
             Backend::Null => HostEnd::Null,
@@ -91,6 +94,7 @@ impl Console {
             input: Input::new().context("creating the input pipe of a console")?,
             window,
             end,
+            device: Mutex::default(),
         })
     }
 
@@ -116,6 +120,19 @@ impl Console {
                 let file = file.try_clone().context("duplicating the file of a console")?;
                 Writer::to_file(&self.output, file, name, path).map(Some)
             }
+        }
+    }
+
+    /// This is its device, in the guest that comes next.
+    pub(crate) fn plug(&self, device: &Arc<Status>) {
+        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(device);
+    }
+
+    /// Tell the guest that its window has another size now.
+    pub(crate) fn resized(&self) {
+        let device = self.device.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(device) = device {
+            device.config_changed();
         }
     }
 

@@ -6,6 +6,7 @@
 //! to be done is for the main thread ([`orders`]). Started by [`crate::launch`].
 
 mod connection;
+mod consoles;
 mod info;
 mod orders;
 pub(crate) mod protocol;
@@ -28,6 +29,7 @@ use devices::queue_thread::panic_message;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::config::Config;
+use crate::console::Console;
 use crate::exit::{Ending, Exit};
 use crate::guest::Host;
 use crate::runtime::Claim;
@@ -53,6 +55,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 struct Office {
     exit: Arc<Exit>,
     machine: Machine,
+    consoles: Vec<Arc<Console>>,
     reins: Reins,
 }
 
@@ -79,7 +82,8 @@ impl Control {
     ) -> Result<Self> {
         let (orders, reins) = orders::new(&host.exit);
         let machine = Machine::new(&claim, config, host, here);
-        let office = Office { exit: Arc::clone(&host.exit), machine, reins };
+        let consoles = host.consoles.clone();
+        let office = Office { exit: Arc::clone(&host.exit), machine, consoles, reins };
         Ok(Self { orders, _server: Server::start(listener, office)?, _claim: claim })
     }
 

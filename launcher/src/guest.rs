@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) files: boot::Files,
     pub(crate) exit: Arc<Exit>,
     /// hvc0 and so on.
-    pub(crate) consoles: Vec<Console>,
+    pub(crate) consoles: Vec<Arc<Console>>,
     pub(crate) disks: Vec<Disk>,
     /// The source of random numbers, if the guest is to have one.
     pub(crate) random: Option<File>,
@@ -52,7 +52,7 @@ pub(crate) struct Host {
 impl Host {
     /// The console on this terminal, if there is one.
     pub(crate) fn stdio(&self) -> Option<&Console> {
-        self.consoles.iter().find(|console| console.is_stdio())
+        self.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio())
     }
 }
 
@@ -61,7 +61,6 @@ pub(crate) struct Guest {
     waiting: Vec<VcpuFd>,
     running: Vec<Vcpu>,
     board: Arc<Board>,
-    consoles: Vec<Arc<Status>>,
 }
 
 impl Guest {
@@ -80,7 +79,7 @@ impl Guest {
         let mut waiting = create_vcpus(config.cpus, &cpus, &vm)?;
 
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
-        let consoles = add_consoles(&mut pci, &vm, host)?;
+        add_consoles(&mut pci, &vm, host)?;
         add_disks(&mut pci, &vm, host)?;
         add_cards(&mut pci, &vm, host)?;
         add_rng(&mut pci, &vm, host)?;
@@ -100,7 +99,7 @@ impl Guest {
             paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
-        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board), consoles })
+        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board) })
     }
 
     /// Let it run.
@@ -161,13 +160,6 @@ impl Guest {
             vcpu.wake();
         }
     }
-
-    /// The window of this console has changed.
-    pub(crate) fn resized(&self, console: &Console) {
-        if let Some(status) = self.consoles.get(console.number) {
-            status.config_changed();
-        }
-    }
 }
 
 impl Drop for Guest {
@@ -187,17 +179,18 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
 }
 
 /// hvc0 and so on.
-fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<Vec<Arc<Status>>> {
-    let add = |console: &Console| {
+fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
+    for console in &host.consoles {
         let sink = console.output.sink();
         let device = ConsoleDevice {
             input: console.input.guest_end().context("duplicating the input pipe")?,
             output: move || sink.clone(),
             size: Arc::clone(&console.window),
         };
-        add(pci, vm, host.ram.memory(), &format!("con{}", console.number), Box::new(device))
-    };
-    host.consoles.iter().map(add).collect()
+        let name = format!("con{}", console.number);
+        console.plug(&add(pci, vm, host.ram.memory(), &name, Box::new(device))?);
+    }
+    Ok(())
 }
 
 /// vda and so on, in the order of the command line.
@@ -246,7 +239,7 @@ fn add(
 /// Its messages come where the user looks: on this terminal, else on hvc0.
 fn com1(vm: &Vm, host: &Host) -> Result<Option<Com1>> {
     let com1 = |console: &Console| Ok(Com1::new(vm.com1_line()?, console.output.sink()));
-    host.stdio().or(host.consoles.first()).map(com1).transpose()
+    host.stdio().or(host.consoles.first().map(Arc::as_ref)).map(com1).transpose()
 }
 
 /// Whether the kernel was told to reset by a triple fault: reboot=t, alone or

@@ -56,7 +56,7 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let host = prepare(config, &wanted, &confinement, &mut claim)?;
-    let connect = |console: &Console| console.connect(&host.exit, terminal.as_ref());
+    let connect = |console: &Arc<Console>| console.connect(&host.exit, terminal.as_ref());
     let writers: Vec<_> = host.consoles.iter().map(connect).collect::<Result<_>>()?;
     let writers: Vec<_> = writers.into_iter().flatten().collect();
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
@@ -101,7 +101,7 @@ fn wait(
             console.window.set(now.0, now.1);
             // One that has only just been started has not asked for it yet.
             if size.replace(now).is_some() {
-                guest.resized(console);
+                console.resized();
             }
         }
         if let Some(control) = control {

@@ -42,8 +42,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use client::consoles;
 use config::{Command, CommandLine};
-use control::protocol::Verb;
+use control::protocol::{Side, Verb};
 
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
@@ -93,6 +94,17 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,
         Command::Pause(target) => client::tell(&target.name, Verb::Pause)?,
         Command::Resume(target) => client::tell(&target.name, Verb::Resume)?,
+        Command::Log(target) => consoles::log(&target.name, target.number)?,
+        Command::Peek { target, input, max, json } => {
+            let side = if *input { Side::Input } else { Side::Output };
+            consoles::peek(&target.name, target.number, side, *max, *json)?;
+        }
+        Command::Send { name, number, text } => {
+            return Ok(ExitCode::from(consoles::send(name, *number, text)?));
+        }
+        Command::Resize { name, number, rows, columns } => {
+            consoles::resize(name, *number, *rows, *columns)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -111,6 +111,19 @@ impl Output {
         Reader::new(&self.0)
     }
 
+    /// What is kept of all that was printed: the last of it.
+    pub(crate) fn kept(&self) -> Vec<u8> {
+        self.0.lock().ring.iter().copied().collect()
+    }
+
+    /// What nobody has read, and how many bytes before that are lost. It stays
+    /// unread.
+    pub(crate) fn peek(&self) -> (Vec<u8>, u64) {
+        let state = self.0.lock();
+        let skip = usize::try_from(state.read.saturating_sub(state.start())).unwrap_or(usize::MAX);
+        (state.ring.iter().skip(skip).copied().collect(), state.lost)
+    }
+
     /// Whether the guest has printed anything at all.
     pub(crate) fn is_used(&self) -> bool {
         self.0.lock().end > 0

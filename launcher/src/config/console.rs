@@ -70,6 +70,14 @@ pub(super) fn parse(value: &OsStr) -> Result<ConsoleConfig, String> {
 }
 
 #[cfg(test)]
+impl ConsoleConfig {
+    /// What this value of the option means.
+    pub(crate) fn parsed(value: &str) -> Self {
+        parse(value.as_ref()).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
 use super::protocol::{Fault, Kind, LONGEST_LINE, Reply, Verb, parse};
-use super::{Office, Order};
+use super::{Office, Order, consoles};
 use crate::exit::Ending;
 
 /// A client that says nothing, or does not listen, for so long has lost its place.
@@ -63,12 +63,16 @@ fn answer(line: &[u8], office: &Office) -> String {
         Ok(())
     };
     let done = match parse(line) {
-        Ok(Verb::Info) => return Reply::Ok(office.machine.info()).line(),
-        Ok(Verb::Stop) => end(Ending::Stopped),
-        Ok(Verb::Kill) => end(Ending::Killed),
-        Ok(Verb::Reset) => end(Ending::Reset("`lguest reset`")),
-        Ok(Verb::Pause) => office.reins.give(Order::Pause),
-        Ok(Verb::Resume) => office.reins.give(Order::Resume),
+        Ok((Verb::Info, _)) => return Reply::Ok(office.machine.info()).line(),
+        Ok((Verb::Stop, _)) => end(Ending::Stopped),
+        Ok((Verb::Kill, _)) => end(Ending::Killed),
+        Ok((Verb::Reset, _)) => end(Ending::Reset("`lguest reset`")),
+        Ok((Verb::Pause, _)) => office.reins.give(Order::Pause),
+        Ok((Verb::Resume, _)) => office.reins.give(Order::Resume),
+        Ok((verb, fields)) => match consoles::answer(&office.consoles, verb, &fields) {
+            Ok(answer) => return Reply::Ok(answer).line(),
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     match done {

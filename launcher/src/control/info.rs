@@ -78,7 +78,7 @@ impl Machine {
             kernel: shown(here, &config.kernel),
             command_line: boot::command_line(&request).unwrap_or_default(),
             devices: devices(config, host, here),
-            consoles: host.consoles.iter().map(console).collect(),
+            consoles: host.consoles.iter().map(|each| console(each)).collect(),
         };
         Self { info, paused: Arc::clone(&host.paused), since: Instant::now() }
     }
@@ -111,9 +111,9 @@ fn devices(config: &Config, host: &Host, here: &Path) -> Vec<Device> {
         read_only: None,
         interface: None,
     };
-    let con =
-        |console: &crate::console::Console| device(&format!("con{}", console.number), "console");
-    let mut devices: Vec<_> = host.consoles.iter().map(con).collect();
+    let consoles = host.consoles.iter();
+    let consoles = consoles.map(|it| device(&format!("con{}", it.number), "console"));
+    let mut devices: Vec<_> = consoles.collect();
     for (number, block) in config.block.iter().enumerate() {
         let (path, read_only) = (Some(shown(here, &block.path)), Some(block.read_only));
         devices.push(Device { path, read_only, ..device(&format!("blk{number}"), "block") });

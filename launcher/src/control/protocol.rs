@@ -24,9 +24,53 @@ pub(crate) enum Verb {
     Reset,
     Pause,
     Resume,
+    Log,
+    Peek,
+    Send,
+    Resize,
+}
+
+/// What goes with a verb; which, [`Verb::fields`] says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Fields {
+    /// Which console: hvcN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) console: Option<usize>,
+    /// Which of its sides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) side: Option<Side>,
+    /// Bytes, as base64 (RFC 4648, 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rows: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) columns: Option<u16>,
+}
+
+/// The sides of a console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    /// What was typed and the guest has not read.
+    Input,
+    /// What the guest has printed and nobody has read.
+    Output,
 }
 
 impl Verb {
+    /// All fields that go with it; none may be missing.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Log => &["console"],
+            Self::Peek => &["console", "side"],
+            Self::Send => &["console", "data"],
+            Self::Resize => &["console", "rows", "columns"],
+            _ => &[],
+        }
+    }
+
     /// Whether a request of any version may say it.
     fn is_of_all_versions(self) -> bool {
         matches!(self, Self::Info | Self::Stop)
@@ -47,6 +91,8 @@ pub(crate) enum Kind {
     Field,
     /// It is too long.
     Length,
+    /// There is no such console.
+    Console,
     /// Too many are asking at once.
     Busy,
     /// Whoever asks is somebody else.
@@ -76,6 +122,8 @@ pub(crate) struct Request {
     pub(crate) version: u64,
     #[serde(rename = "do")]
     pub(crate) verb: Verb,
+    #[serde(flatten)]
+    pub(crate) fields: Fields,
 }
 
 /// An answer, as it is written.
@@ -105,7 +153,7 @@ impl<T: Serialize> Reply<T> {
 ///
 /// # Errors
 /// The answer to what is none.
-pub(crate) fn parse(line: &[u8]) -> Result<Verb, Fault> {
+pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     let syntax = |text: &str| Fault::new(Kind::Syntax, text);
     let request: Map<String, Value> = serde_json::from_slice(line)
         .map_err(|error| syntax(&format!("this is no JSON object: {error}")))?;
@@ -117,7 +165,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Verb, Fault> {
     let verb: Result<Verb, _> = serde_json::from_value(Value::String(word.clone()));
     if version != VERSION {
         return match verb {
-            Ok(verb) if verb.is_of_all_versions() => Ok(verb),
+            Ok(verb) if verb.is_of_all_versions() => Ok((verb, Fields::default())),
             _ => Err(Fault::new(
                 Kind::Version,
                 format!("version {version} is not known: this launcher speaks version {VERSION}"),
@@ -125,16 +173,23 @@ pub(crate) fn parse(line: &[u8]) -> Result<Verb, Fault> {
         };
     }
     let verb = verb.map_err(|_| {
-        let text = "there are info, stop, kill, reset, pause and resume";
+        let text = "there are info, stop, kill, reset, pause, resume, log, peek, send and resize";
         Fault::new(Kind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
-    match request.keys().find(|field| !["version", "do"].contains(&field.as_str())) {
-        None => Ok(verb),
-        Some(field) => Err(Fault::new(
-            Kind::Field,
-            format!("no field {:?}: there are \"version\" and \"do\"", shortened(field)),
-        )),
+    let fault = |text: String| Fault::new(Kind::Field, text);
+    let known = |field: &str| ["version", "do"].contains(&field) || verb.fields().contains(&field);
+    let there = || {
+        let fields = ["version", "do"].iter().chain(verb.fields());
+        fields.map(|field| format!("{field:?}")).collect::<Vec<_>>().join(", ")
+    };
+    if let Some(field) = request.keys().find(|field| !known(field)) {
+        return Err(fault(format!("no field {:?}: there are {}", shortened(field), there())));
     }
+    if let Some(field) = verb.fields().iter().find(|field| !request.contains_key(**field)) {
+        return Err(fault(format!("there is no {field:?}: it takes {}", there())));
+    }
+    let fields = serde_json::from_value(Value::Object(request));
+    Ok((verb, fields.map_err(|error| fault(error.to_string()))?))
 }
 
 fn shortened(word: &str) -> String {
@@ -153,8 +208,10 @@ mod tests {
     fn every_verb_is_read() {
         let verbs = [Verb::Info, Verb::Stop, Verb::Kill, Verb::Reset, Verb::Pause, Verb::Resume];
         for verb in verbs {
-            let line = serde_json::to_string(&Request { version: VERSION, verb }).unwrap();
-            assert_eq!(parse(line.as_bytes()), Ok(verb), "{line}");
+            let none = Fields::default();
+            let request = Request { version: VERSION, verb, fields: none.clone() };
+            let line = serde_json::to_string(&request).unwrap();
+            assert_eq!(parse(line.as_bytes()), Ok((verb, none)), "{line}");
         }
     }
 
@@ -174,8 +231,11 @@ mod tests {
 
     #[test]
     fn every_version_may_ask_for_info_and_a_stop() {
-        assert_eq!(parse(br#"{"version":99,"do":"info","with":[1]}"#), Ok(Verb::Info));
-        assert_eq!(parse(br#"{"version":0,"do":"stop"}"#), Ok(Verb::Stop));
+        assert_eq!(
+            parse(br#"{"version":99,"do":"info","with":[1]}"#),
+            Ok((Verb::Info, Fields::default()))
+        );
+        assert_eq!(parse(br#"{"version":0,"do":"stop"}"#), Ok((Verb::Stop, Fields::default())));
         assert_eq!(kind(r#"{"version":99,"do":"kill"}"#), Kind::Version);
         assert_eq!(kind(r#"{"version":2,"do":"dance"}"#), Kind::Version);
         let fault = parse(br#"{"version":2,"do":"pause"}"#).unwrap_err();
@@ -190,6 +250,25 @@ mod tests {
         assert_eq!((fault.kind, fault.text.contains("\"hard\"")), (Kind::Field, true), "{fault:?}");
         let long = format!(r#"{{"version":1,"do":"{}"}}"#, "x".repeat(60_000));
         assert!(parse(long.as_bytes()).unwrap_err().text.len() < 200);
+    }
+
+    #[test]
+    fn fields_go_with_their_verbs() {
+        let (verb, fields) =
+            parse(br#"{"version":1,"do":"peek","console":1,"side":"input"}"#).unwrap();
+        assert_eq!(verb, Verb::Peek);
+        assert_eq!((fields.console, fields.side), (Some(1), Some(Side::Input)));
+        for (line, named) in [
+            (r#"{"version":1,"do":"log"}"#, "console"),
+            (r#"{"version":1,"do":"log","console":-1}"#, "-1"),
+            (r#"{"version":1,"do":"peek","console":0,"side":"inside"}"#, "inside"),
+            (r#"{"version":1,"do":"send","console":0,"data":7}"#, "7"),
+            (r#"{"version":1,"do":"resize","console":0,"rows":1,"columns":70000}"#, "70000"),
+            (r#"{"version":1,"do":"pause","console":0}"#, "console"),
+        ] {
+            let fault = parse(line.as_bytes()).unwrap_err();
+            assert_eq!((fault.kind, fault.text.contains(named)), (Kind::Field, true), "{fault:?}");
+        }
     }
 
     #[test]

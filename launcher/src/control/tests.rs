@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::protocol::LONGEST_LINE;
 use super::*;
+use crate::config::console::ConsoleConfig;
 use crate::testing::until;
 
 struct Setting {
@@ -21,7 +22,10 @@ impl Setting {
         let listener = UnixListener::bind(address.path().join("control")).unwrap();
         let exit = Arc::new(Exit::new().unwrap());
         let (orders, reins) = orders::new(&exit);
-        let office = Office { exit: Arc::clone(&exit), machine: Machine::example(), reins };
+        let console = Console::open(0, &ConsoleConfig::parsed("null")).unwrap();
+        let consoles = vec![Arc::new(console)];
+        let machine = Machine::example();
+        let office = Office { exit: Arc::clone(&exit), machine, consoles, reins };
         let server = Server::start(listener, office).unwrap();
         Self { orders: Some(orders), exit, server: Some(server), address }
     }
@@ -58,6 +62,31 @@ fn request(verb: &str) -> String {
 fn is_closed(client: &mut BufReader<UnixStream>) -> bool {
     // What it had not read when it closed makes it a reset.
     !matches!(client.read(&mut [0; 100]), Ok(1..))
+}
+
+#[test]
+fn consoles_are_looked_at_and_typed_into() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    let request = |verb: &str, rest: &str| format!(r#"{{"version":1,"do":"{verb}",{rest}}}"#);
+    // "hi", and nothing.
+    let sent = ask(&mut client, &request("send", r#""console":0,"data":"aGk=""#));
+    assert_eq!(sent["ok"], json!({ "taken": 2 }));
+    for _ in 0..2 {
+        let seen = ask(&mut client, &request("peek", r#""console":0,"side":"input""#));
+        assert_eq!(seen["ok"], json!({ "data": "aGk=", "unread": 2 }));
+    }
+    let seen = ask(&mut client, &request("peek", r#""console":0,"side":"output""#));
+    assert_eq!(seen["ok"], json!({ "data": "", "unread": 0, "dropped": 0 }));
+    let log = ask(&mut client, &request("log", r#""console":0"#));
+    assert_eq!(log["ok"], json!({ "data": "" }));
+    for (line, kind) in [
+        (request("log", r#""console":1"#), "console"),
+        (request("send", r#""console":0,"data":"%""#), "field"),
+        (request("resize", r#""console":0,"rows":0,"columns":80"#), "field"),
+    ] {
+        assert_eq!(ask(&mut client, &line)["error"]["kind"], kind, "{line}");
+    }
 }
 
 #[test]

@@ -7,11 +7,6 @@ use super::*;
 use crate::testing::until;
 
 impl Output {
-    /// What is in the ring.
-    pub(crate) fn kept(&self) -> Vec<u8> {
-        self.0.lock().ring.iter().copied().collect()
-    }
-
     /// What the slowest reader has not taken.
     pub(crate) fn unread(&self) -> u64 {
         let state = self.0.lock();
@@ -136,4 +131,24 @@ fn a_reader_that_leaves_makes_room() {
     until("the ring is full", || output.holds_a_sink_up());
     drop(reader);
     writing.join().unwrap();
+}
+
+/// Also across the place where the ring begins anew.
+#[test]
+fn what_nobody_has_read_can_be_seen_and_stays() {
+    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let (first, second) = printed.split_at(CAPACITY - 1000);
+    print(&output, first);
+    let mut reader = output.reader();
+    assert!(all(&output, &mut reader) == first);
+    drop(reader);
+    print(&output, &second[..3000]);
+    for _ in 0..2 {
+        assert!(output.peek() == (second[..3000].to_vec(), 0));
+    }
+    print(&output, &second[3000..]);
+    let (unread, lost) = output.peek();
+    assert!(unread == printed[2 << 20..]);
+    assert_eq!(lost, (second.len() - CAPACITY) as u64);
+    assert!(output.kept() == unread);
 }

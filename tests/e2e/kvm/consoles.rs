@@ -2,10 +2,11 @@
 //! cannot be.
 
 use std::fs;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, until};
+use tests::{End, Running, environment, until};
 
 use super::probe;
 
@@ -62,4 +63,89 @@ fn what_cannot_be_is_refused_in_a_line() {
         running.assert_terminal_restored();
         running.assert_nothing_left();
     }
+}
+
+/// A guest named "web" with two consoles: it echoes what it reads on the first, and
+/// leaves the second alone.
+fn web() -> Running {
+    let launch = probe("console").option("--name=web").option("--console=null");
+    let running = launch.option("--console=null").piped();
+    until("the guest has printed", || {
+        let log = running.lguest(&["log", "web"]);
+        (log.stdout == "hello 80x24\n").then_some(())
+    });
+    running
+}
+
+#[test]
+fn what_was_printed_can_be_read_from_outside() {
+    let running = web();
+    let counts = running.lguest(&["peek", "web", "--json"]).well();
+    assert_eq!(counts, "{\"dropped\":0,\"unread\":12}\n");
+    for _ in 0..2 {
+        assert_eq!(running.lguest(&["peek", "web", "0"]).well(), "hello 80x24\n");
+    }
+    assert_eq!(running.lguest(&["peek", "web", "--max", "5"]).well(), "hello");
+    assert_eq!(running.lguest(&["log", "web", "1"]).well(), "");
+}
+
+#[test]
+fn what_is_sent_is_typed_once() {
+    let running = web();
+    assert_eq!(running.lguest(&["send", "web", "0", "over here"]).well(), "");
+    until("the guest has read it", || {
+        let log = running.lguest(&["log", "web"]).well();
+        (log == "hello 80x24\nover here").then_some(())
+    });
+    assert_eq!(running.lguest(&["peek", "web", "0", "--input"]).well(), "");
+}
+
+#[test]
+fn what_the_guest_does_not_read_waits_and_can_be_seen() {
+    let (running, scratch) = (web(), Scratch::new());
+    running.lguest(&["send", "web", "1", "echo hi\n"]).well();
+    for _ in 0..2 {
+        assert_eq!(running.lguest(&["peek", "web", "1", "--input"]).well(), "echo hi\n");
+    }
+    assert_eq!(running.lguest(&["peek", "web", "1", "--input", "--max", "3"]).well(), "ech");
+    let counts = running.lguest(&["peek", "web", "1", "--input", "--json"]).well();
+    assert_eq!(counts, "{\"unread\":8}\n");
+
+    // More than there is room for, from stdin.
+    let much = fs::File::open(scratch.file("much", vec![b'x'; 3 << 20])).unwrap();
+    let mut send = Command::new(environment::launcher());
+    send.args(["send", "web", "1", "-"]).env("XDG_RUNTIME_DIR", running.runtime());
+    let said = send.stdin(much).output().unwrap();
+    assert_eq!(said.status.code(), Some(75));
+    let said = String::from_utf8(said.stderr).unwrap();
+    let (_, count) = said.trim_end().split_once("does not read its console: ").unwrap();
+    let sent: usize = count.split(' ').next().unwrap().parse().unwrap();
+    let unread = running.lguest(&["peek", "web", "1", "--input"]).well();
+    assert!(sent > 4095 && unread.len() == sent + 8, "{sent} sent, {} unread", unread.len());
+    assert!(unread.starts_with("echo hi\nxxx") && unread.ends_with("xxx"));
+}
+
+#[test]
+fn a_window_has_the_size_that_it_is_given() {
+    let running = web();
+    running.lguest(&["send", "web", "0", "\u{1e}w"]).well();
+    running.lguest(&["resize", "web", "0", "41", "133"]).well();
+    until("the guest hears of it", || {
+        running.lguest(&["log", "web"]).well().ends_with("133x41\n").then_some(())
+    });
+}
+
+#[test]
+fn a_console_that_there_is_not_is_named() {
+    let running = web();
+    for words in [
+        &["log", "web", "77"][..],
+        &["peek", "web", "77"],
+        &["send", "web", "77", "text"],
+        &["resize", "web", "77", "24", "80"],
+    ] {
+        let line = running.lguest(words).one_line();
+        assert!(line.contains("no console 77: there are 0 to 1"), "{line}");
+    }
+    assert!(running.lguest(&["log", "nobody"]).one_line().contains("no guest nobody"));
 }
