@@ -28,6 +28,13 @@ impl WindowSize {
         self.0.store(u32::from(columns) | u32::from(rows) << 16, Ordering::Release);
     }
 
+    /// What it is told: columns and rows.
+    #[must_use]
+    pub fn get(&self) -> (u16, u16) {
+        let [a, b, c, d] = self.to_config();
+        (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+    }
+
     /// `cols` and `rows` of struct virtio_console_config, little-endian.
     fn to_config(&self) -> [u8; 4] {
         self.0.load(Ordering::Acquire).to_le_bytes()

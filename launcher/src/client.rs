@@ -84,8 +84,15 @@ fn is_running(name: &Name) -> Result<bool> {
 
 /// The answer to one request.
 fn ask(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
+    let request = Request { version: VERSION, verb, fields: fields.clone() };
+    let said = converse(guest, &request, patience).map_err(|error| unanswered(guest, error))?;
+    answer(guest, &said)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
+}
+
+/// What it means that there is none.
+fn unanswered(guest: &Found, error: io::Error) -> anyhow::Error {
     let name = &guest.name;
-    let answer = converse(guest, verb, fields, patience).map_err(|error| match error.kind() {
+    match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             anyhow!(
                 "guest {name} does not answer: its launcher (pid {}) is stopped, or at work \
@@ -97,13 +104,18 @@ fn ask(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> Result
             anyhow!("guest {name} (pid {}) does not answer yet, or is ending", guest.pid)
         }
         _ => anyhow!(error).context(format!("asking guest {name} (pid {})", guest.pid)),
-    })?;
-    ensure!(!answer.is_empty(), "guest {name} has ended");
+    }
+}
+
+/// What a line says.
+fn answer(guest: &Found, line: &str) -> Result<Result<Value, Fault>> {
+    let name = &guest.name;
+    ensure!(!line.is_empty(), "guest {name} has ended");
     let answer: Answer =
-        serde_json::from_str(&answer).with_context(|| format!("the answer of guest {name}"))?;
+        serde_json::from_str(line).with_context(|| format!("the answer of guest {name}"))?;
     match answer {
-        Answer { ok: Some(ok), .. } => Ok(ok),
-        Answer { error: Some(Fault { text, .. }), .. } => bail!("guest {name}: {text}"),
+        Answer { ok: Some(ok), .. } => Ok(Ok(ok)),
+        Answer { error: Some(fault), .. } => Ok(Err(fault)),
         Answer { .. } => bail!("guest {name} gave no answer"),
     }
 }
@@ -115,18 +127,24 @@ struct Answer {
     error: Option<Fault>,
 }
 
-fn converse(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> io::Result<String> {
+/// Say it, on a new connection. Who is refused may be hung up on before having said
+/// anything: the answer is there all the same, and it says more.
+fn open(guest: &Found, request: &Request, patience: Duration) -> io::Result<BufReader<UnixStream>> {
     let mut stream: UnixStream = guest.connect()?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let request = Request { version: VERSION, verb, fields: fields.clone() };
-    let line = serde_json::to_string(&request)? + "\n";
-    // Who is refused may be hung up on before having said anything: the answer is there.
-    let said = stream.write_all(line.as_bytes());
+    let line = serde_json::to_string(request)? + "\n";
+    match stream.write_all(line.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(BufReader::new(stream)),
+    }
+}
+
+fn converse(guest: &Found, request: &Request, patience: Duration) -> io::Result<String> {
+    let stream = open(guest, request, patience)?;
     let mut answer = String::new();
-    let read = BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer);
+    let read = stream.take(LONGEST_ANSWER).read_line(&mut answer);
     if answer.is_empty() {
-        said?;
         read?;
     }
     Ok(answer)

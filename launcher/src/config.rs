@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use crate::attach::Escape;
 pub(crate) use block::BlockConfig;
 use console::ConsoleConfig;
 pub(crate) use name::{Name, parse as parse_name};
@@ -72,6 +73,21 @@ pub(crate) enum Command {
     Pause(Target),
     /// Have it go on
     Resume(Target),
+    /// Sit down at a console of a guest: its output here, your keys there. ^] leaves
+    Console {
+        #[command(flatten)]
+        target: ConsoleTarget,
+        /// Look on
+        #[arg(short, long)]
+        read_only: bool,
+        /// Take it over from whoever types on it
+        #[arg(long, conflicts_with = "read_only")]
+        force: bool,
+        /// The key that leaves, as ^A, or none; pressed twice it is the guest's
+        #[arg(short, long, value_name = "KEY", value_parser = Escape::parse)]
+        #[arg(default_value = "^]")]
+        escape: Escape,
+    },
     /// Print the last of what a guest has printed on a console (1 MiB at most)
     Log(ConsoleTarget),
     /// Print what nobody has read of a console, and leave it unread

@@ -5,12 +5,13 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
 use devices::status::Status;
 
+use crate::attach::server::Seat;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::exit::Exit;
@@ -35,6 +36,10 @@ pub(crate) struct Console {
     /// How large its window is.
     pub(crate) window: Arc<WindowSize>,
     pub(crate) end: HostEnd,
+    /// The client that types on it.
+    pub(crate) seat: Seat,
+    /// Why the guest has ended, once it has for good.
+    pub(crate) ending: OnceLock<String>,
     /// The device that it is for this guest, once there is one.
     device: Mutex<Weak<Status>>,
 }
@@ -94,6 +99,8 @@ impl Console {
             input: Input::new().context("creating the input pipe of a console")?,
             window,
             end,
+            seat: Seat::default(),
+            ending: OnceLock::new(),
             device: Mutex::default(),
         })
     }
@@ -128,12 +135,31 @@ impl Console {
         *self.device.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(device);
     }
 
+    /// Give its window this size.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        self.window.set(columns, rows);
+        self.resized();
+    }
+
+    /// The guest has printed its last, for this reason: whoever reads leaves when all
+    /// is read.
+    pub(crate) fn finish(&self, why: &str) {
+        let _ = self.ending.set(why.to_string());
+        self.output.finish();
+    }
+
     /// Tell the guest that its window has another size now.
     pub(crate) fn resized(&self) {
         let device = self.device.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         if let Some(device) = device {
             device.config_changed();
         }
+    }
+
+    /// How many clients sit at it, typing or looking on.
+    pub(crate) fn clients(&self) -> usize {
+        let own = usize::from(!matches!(self.end, HostEnd::Null));
+        self.output.readers().saturating_sub(own)
     }
 
     /// Is it the one on this terminal?

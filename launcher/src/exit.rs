@@ -10,7 +10,10 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::crash::Crash;
 use crate::sys;
 
-/// Why a guest ended.
+/// So begins the reason for which a client has to leave its console to another.
+pub(crate) const TAKEN_OVER: &str = "taken over";
+
+/// Why a guest ended, or a stay at one of its consoles did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The guest switched itself off.
@@ -33,13 +36,19 @@ pub(crate) enum Ending {
     Killed,
     /// This signal was sent to the launcher.
     Signal(i32),
+    /// Of a stay at a console (`lguest console`): the user has left it.
+    Detached,
+    /// The same: the guest's launcher ended it, and said why.
+    SentAway(String),
 }
 
 impl Ending {
     /// The launcher's exit status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::PoweredOff | Self::Reset(_) | Self::Stopped => 0,
+            Self::PoweredOff | Self::Reset(_) | Self::Stopped | Self::Detached => 0,
+            Self::SentAway(why) if why.starts_with(TAKEN_OVER) => 4,
+            Self::SentAway(_) => 0,
             Self::Status(status) => *status,
             Self::Failed(_) => 1,
             Self::Panicked => 101,
@@ -62,6 +71,8 @@ impl Ending {
             Self::Stopped => Some("stopped by `lguest stop`".to_string()),
             Self::Killed => Some("killed by `lguest kill`".to_string()),
             Self::Signal(number) => Some(format!("signal {number}: guest stopped")),
+            Self::Detached => Some("left the console; the guest goes on".to_string()),
+            Self::SentAway(why) => Some(why.clone()),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
@@ -59,6 +59,11 @@ impl Input {
             Err(Errno::EAGAIN) => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What [`Self::send`] writes to: ready to be written to when there is room.
+    pub(crate) fn sender(&self) -> BorrowedFd<'_> {
+        self.sender.as_fd()
     }
 
     /// What the guest has not read yet. It stays where it is.

@@ -6,6 +6,7 @@ use std::env;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -71,9 +72,10 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
         match stop(guest, ending, &signals, &host, terminal.as_ref()) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
+                let ending = explain(&host, ending);
+                farewell(&host, &ending);
                 // There is no guest any more; its last words may take a while.
                 drop(control.take());
-                let ending = explain(&host, ending);
                 return Ok(finish(&writers, &signals, terminal.as_ref(), ending));
             }
         }
@@ -163,6 +165,19 @@ fn stop(
         }
         let until = Some(Instant::now() + PATIENCE);
         ending = signals.wait(&host.exit, terminal, until, || {}).unwrap_or(ending);
+    }
+}
+
+/// Have those who sit at its consoles read the rest, and hear why there is no more.
+fn farewell(host: &Host, ending: &Ending) {
+    let why = ending.text().unwrap_or_else(|| "guest powered off".to_string());
+    let until = Instant::now() + LAST_WORDS;
+    for console in &host.consoles {
+        console.finish(&why);
+    }
+    let there_are_some = || host.consoles.iter().any(|console| console.clients() > 0);
+    while there_are_some() && *ending != Ending::Killed && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -6,6 +6,7 @@
 mod sys;
 
 mod acpi;
+mod attach;
 mod boot;
 mod check;
 mod client;
@@ -44,7 +45,7 @@ use clap::Parser;
 
 use client::consoles;
 use config::{Command, CommandLine};
-use control::protocol::{Side, Verb};
+use control::protocol::{Mode, Side, Verb};
 
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
@@ -94,6 +95,15 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,
         Command::Pause(target) => client::tell(&target.name, Verb::Pause)?,
         Command::Resume(target) => client::tell(&target.name, Verb::Resume)?,
+        Command::Console { target, read_only, force, escape } => {
+            let mode = match (read_only, force) {
+                (true, _) => Mode::Watch,
+                (_, true) => Mode::Force,
+                _ => Mode::Write,
+            };
+            let status = consoles::console(&target.name, target.number, mode, *escape)?;
+            return Ok(ExitCode::from(status));
+        }
         Command::Log(target) => consoles::log(&target.name, target.number)?,
         Command::Peek { target, input, max, json } => {
             let side = if *input { Side::Input } else { Side::Output };

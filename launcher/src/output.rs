@@ -72,6 +72,8 @@ struct Place {
     waited: Duration,
     /// What it lost since it was told.
     lost: u64,
+    /// It is to leave.
+    dismissed: bool,
 }
 
 impl Output {
@@ -124,6 +126,12 @@ impl Output {
         (state.ring.iter().skip(skip).copied().collect(), state.lost)
     }
 
+    /// How many bytes nobody has read, and how many before those are lost.
+    pub(crate) fn unread(&self) -> (u64, u64) {
+        let state = self.0.lock();
+        (state.end.saturating_sub(state.read.max(state.start())), state.lost)
+    }
+
     /// Whether the guest has printed anything at all.
     pub(crate) fn is_used(&self) -> bool {
         self.0.lock().end > 0
@@ -133,6 +141,19 @@ impl Output {
     pub(crate) fn finish(&self) {
         self.0.lock().finished = true;
         self.0.filled.notify_all();
+    }
+
+    /// Have this reader leave, whatever there is to take.
+    pub(crate) fn dismiss(&self, reader: u64) {
+        if let Some(place) = self.0.lock().place(reader) {
+            place.dismissed = true;
+        }
+        self.0.filled.notify_all();
+    }
+
+    /// How many readers there are.
+    pub(crate) fn readers(&self) -> usize {
+        self.0.lock().readers.len()
     }
 
     /// Whether all readers have left.

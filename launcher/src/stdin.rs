@@ -17,7 +17,7 @@ use crate::exit::{Ending, Exit};
 use crate::input::Input;
 use crate::terminal::{Terminal, Tty, sys};
 
-mod keys;
+pub(crate) mod keys;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Tests that boot Linux.
 
+mod attach;
 mod block;
 mod bytes;
 mod consoles;

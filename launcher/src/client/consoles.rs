@@ -9,8 +9,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, ask, find};
+use crate::attach::Escape;
+use crate::attach::client::{self, Attached};
 use crate::config::Name;
-use crate::control::protocol::{Fields, Side, Verb};
+use crate::control::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
+use crate::terminal;
+
+/// Somebody else types on the console.
+const TAKEN: u8 = 3;
 
 /// What is sent at once: base64 makes it longer, and a line has its limit.
 const PIECE: usize = 32 << 10;
@@ -78,6 +84,43 @@ pub(crate) fn send(name: &Name, console: usize, text: &str) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// `lguest console`: the exit status.
+///
+/// # Errors
+/// When there is no such guest or console; the terminal has not been touched then.
+pub(crate) fn console(name: &Name, console: usize, mode: Mode, escape: Escape) -> Result<u8> {
+    let guest = find(name)?;
+    let seat = client::Seat::prepare()?;
+    let size = terminal::size();
+    let (columns, rows) = size.unwrap_or_default();
+    let fields = Fields {
+        console: Some(console),
+        mode: Some(mode),
+        rows: Some(rows),
+        columns: Some(columns),
+        ..Fields::default()
+    };
+    let request = Request { version: VERSION, verb: Verb::Attach, fields };
+    let mut stream = super::open(&guest, &request, PATIENCE)
+        .map_err(|error| super::unanswered(&guest, error))?;
+    let answer =
+        client::read_line(&mut stream).map_err(|error| super::unanswered(&guest, error))?;
+    let answer = super::answer(&guest, &answer)?;
+    if let Err(fault) = answer {
+        crate::messages::say(&format!("guest {name}: {}", fault.text));
+        return Ok(if fault.kind == Kind::Taken { TAKEN } else { 1 });
+    }
+    stream.get_ref().set_read_timeout(None).context("preparing the connection")?;
+    stream.get_ref().set_write_timeout(None).context("preparing the connection")?;
+    let what = format!("{name}, console {console}");
+    let watching = mode == Mode::Watch;
+    let ending = seat.stay(Attached { what, stream, escape, watching, size })?;
+    if let Some(text) = ending.text() {
+        crate::messages::say(&text);
+    }
+    Ok(ending.status())
 }
 
 /// `lguest resize`.

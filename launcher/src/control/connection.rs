@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
-use super::protocol::{Fault, Kind, LONGEST_LINE, Reply, Verb, parse};
+use super::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 use super::{Office, Order, consoles};
 use crate::exit::Ending;
 
@@ -40,7 +40,10 @@ fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
         let limit = u64::try_from(LONGEST_LINE + 1).map_err(io::Error::other)?;
         lines.by_ref().take(limit).read_until(b'\n', &mut line)?;
         match line.pop() {
-            Some(b'\n') => reply(stream, &answer(&line, office))?,
+            Some(b'\n') => match parse(&line) {
+                Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, office),
+                asked => reply(stream, &answer(asked, office))?,
+            },
             Some(_) if line.len() >= LONGEST_LINE => {
                 let text = format!("a line has {LONGEST_LINE} bytes at most");
                 return refuse(stream, Kind::Length, &text);
@@ -56,13 +59,30 @@ fn is_one_of_us(stream: &UnixStream) -> bool {
     peer.uid() == 0 || peer.uid() == Uid::effective().as_raw()
 }
 
+/// From here on the connection is a console's, if that can be had.
+fn attach(
+    stream: &UnixStream,
+    lines: BufReader<&UnixStream>,
+    fields: &Fields,
+    office: &Office,
+) -> io::Result<()> {
+    match consoles::admit(&office.consoles, stream, fields) {
+        Err(fault) => reply(stream, &Reply::<Empty>::Error(fault).line()),
+        Ok(admitted) => {
+            reply(stream, &Reply::Ok(Empty {}).line())?;
+            let size = (fields.rows.unwrap_or(0), fields.columns.unwrap_or(0));
+            admitted.serve(lines, size)
+        }
+    }
+}
+
 /// The line that answers this one.
-fn answer(line: &[u8], office: &Office) -> String {
+fn answer(asked: Result<(Verb, Fields), Fault>, office: &Office) -> String {
     let end = |ending| {
         office.exit.end(ending);
         Ok(())
     };
-    let done = match parse(line) {
+    let done = match asked {
         Ok((Verb::Info, _)) => return Reply::Ok(office.machine.info()).line(),
         Ok((Verb::Stop, _)) => end(Ending::Stopped),
         Ok((Verb::Kill, _)) => end(Ending::Killed),

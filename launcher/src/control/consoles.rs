@@ -2,13 +2,16 @@
 //! yet, to have something typed, to have another size. Nothing here waits. Called
 //! by [`super::connection`].
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde_json::{Value, json};
 
-use super::protocol::{Fault, Fields, Kind, Side, Verb};
+use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb};
+use crate::attach::server::{self, Admitted, Way};
 use crate::console::Console;
 
 /// The answer to a verb that is about a console.
@@ -46,17 +49,46 @@ pub(super) fn answer(
                 .filter(|(columns, rows)| *columns != 0 && *rows != 0);
             let (columns, rows) = size
                 .ok_or_else(|| Fault::new(Kind::Field, "\"rows\" and \"columns\" begin with 1"))?;
-            console.window.set(columns, rows);
-            console.resized();
+            console.resize(columns, rows);
             Ok(json!({}))
         }
         _ => Err(Fault::new(Kind::Verb, "that is not about a console")),
     }
 }
 
-fn find(consoles: &[Arc<Console>], number: Option<usize>) -> Result<&Console, Fault> {
+/// The answer to `attach`: a place at the console.
+pub(super) fn admit(
+    consoles: &[Arc<Console>],
+    stream: &UnixStream,
+    fields: &Fields,
+) -> Result<Admitted, Fault> {
+    let console = find(consoles, fields.console)?;
+    let way = match fields.mode {
+        Some(Mode::Watch) => Way::Watching,
+        Some(Mode::Force) => Way::TakingOver,
+        Some(Mode::Write) | None => Way::Typing,
+    };
+    let number = console.number;
+    let busy = |text: String| Fault::new(Kind::Taken, text);
+    if console.is_stdio() && way != Way::Watching {
+        let pid = std::process::id();
+        return Err(busy(format!(
+            "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
+        )));
+    }
+    let pid = getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid());
+    server::admit(stream, pid, console, way).map_err(|other| match other {
+        Some(pid) => {
+            let advice = "use --force to take it over, or --read-only";
+            busy(format!("console {number} is in use by pid {pid}: {advice}"))
+        }
+        None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
+    })
+}
+
+fn find(consoles: &[Arc<Console>], number: Option<usize>) -> Result<&Arc<Console>, Fault> {
     let number = number.unwrap_or(0);
-    consoles.get(number).map(Arc::as_ref).ok_or_else(|| {
+    consoles.get(number).ok_or_else(|| {
         let last = consoles.len().saturating_sub(1);
         Fault::new(Kind::Console, format!("no console {number}: there are 0 to {last}"))
     })

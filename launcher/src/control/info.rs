@@ -18,6 +18,7 @@ use crate::runtime::Claim;
 #[derive(Debug)]
 pub(crate) struct Machine {
     info: Info,
+    consoles: Vec<Arc<crate::console::Console>>,
     paused: Arc<AtomicBool>,
     since: Instant,
 }
@@ -61,6 +62,16 @@ struct Console {
     backend: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// The pid of the client that types on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writer: Option<i32>,
+    /// Of it, and of those that look on.
+    clients: usize,
+    /// Bytes that nobody has read, and those before them that are lost.
+    unread: u64,
+    dropped: u64,
+    rows: u16,
+    columns: u16,
 }
 
 impl Machine {
@@ -78,9 +89,10 @@ impl Machine {
             kernel: shown(here, &config.kernel),
             command_line: boot::command_line(&request).unwrap_or_default(),
             devices: devices(config, host, here),
-            consoles: host.consoles.iter().map(|each| console(each)).collect(),
+            consoles: Vec::new(),
         };
-        Self { info, paused: Arc::clone(&host.paused), since: Instant::now() }
+        let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
+        Self { info, consoles, paused, since: Instant::now() }
     }
 
     /// It, now.
@@ -88,6 +100,7 @@ impl Machine {
         Info {
             state: if self.paused.load(Ordering::Relaxed) { "paused" } else { "running" },
             uptime: self.since.elapsed().as_secs(),
+            consoles: self.consoles.iter().map(|each| console(each)).collect(),
             ..self.info.clone()
         }
     }
@@ -99,8 +112,20 @@ fn console(console: &crate::console::Console) -> Console {
         HostEnd::File { path, .. } => ("file", Some(path.display().to_string())),
         HostEnd::Null => ("null", None),
     };
-    let index = console.number;
-    Console { index, name: format!("hvc{index}"), backend, path }
+    let (index, (columns, rows)) = (console.number, console.window.get());
+    let (unread, dropped) = console.output.unread();
+    Console {
+        index,
+        name: format!("hvc{index}"),
+        backend,
+        path,
+        writer: console.seat.pid(),
+        clients: console.clients(),
+        unread,
+        dropped,
+        rows,
+        columns,
+    }
 }
 
 fn devices(config: &Config, host: &Host, here: &Path) -> Vec<Device> {
@@ -149,6 +174,6 @@ impl Machine {
             devices: Vec::new(),
             consoles: Vec::new(),
         };
-        Self { info, paused: Arc::default(), since: Instant::now() }
+        Self { info, consoles: Vec::new(), paused: Arc::default(), since: Instant::now() }
     }
 }

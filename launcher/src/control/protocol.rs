@@ -28,6 +28,7 @@ pub(crate) enum Verb {
     Peek,
     Send,
     Resize,
+    Attach,
 }
 
 /// What goes with a verb; which, [`Verb::fields`] says.
@@ -43,10 +44,25 @@ pub(crate) struct Fields {
     /// Bytes, as base64 (RFC 4648, 4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<String>,
+    /// How to sit at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<Mode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rows: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) columns: Option<u16>,
+}
+
+/// How to sit at a console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// And type, if no other client does.
+    Write,
+    /// And type; another client that does has to leave.
+    Force,
+    /// And look on.
+    Watch,
 }
 
 /// The sides of a console.
@@ -67,6 +83,7 @@ impl Verb {
             Self::Peek => &["console", "side"],
             Self::Send => &["console", "data"],
             Self::Resize => &["console", "rows", "columns"],
+            Self::Attach => &["console", "mode", "rows", "columns"],
             _ => &[],
         }
     }
@@ -93,6 +110,8 @@ pub(crate) enum Kind {
     Length,
     /// There is no such console.
     Console,
+    /// Somebody else types on that console.
+    Taken,
     /// Too many are asking at once.
     Busy,
     /// Whoever asks is somebody else.
@@ -173,7 +192,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
         };
     }
     let verb = verb.map_err(|_| {
-        let text = "there are info, stop, kill, reset, pause, resume, log, peek, send and resize";
+        let text = "there are info, stop, kill, reset, pause, resume, log, peek, send, \
+                    resize and attach";
         Fault::new(Kind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
     let fault = |text: String| Fault::new(Kind::Field, text);

@@ -23,18 +23,22 @@ impl Reader {
         state.next_reader += 1;
         let lost = std::mem::take(&mut state.lost);
         let at = state.read.max(state.start());
-        state.readers.push(Place { reader: id, at, waited: Duration::ZERO, lost });
+        let place = Place { reader: id, at, waited: Duration::ZERO, lost, dismissed: false };
+        state.readers.push(place);
         Self { id, shared: Arc::clone(shared) }
     }
 
     /// Sleep until the guest has printed something, and take the beginning of it
-    /// into `chunk`. False if all is taken and no more will come.
+    /// into `chunk`. False if all is taken and no more will come, or it is to leave.
     pub(crate) fn take(&mut self, chunk: &mut Vec<u8>) -> bool {
         chunk.clear();
         let mut state = self.shared.lock();
         loop {
             let (start, end, finished) = (state.start(), state.end, state.finished);
             let Some(place) = state.place(self.id) else { return false };
+            if place.dismissed {
+                return false;
+            }
             let skip = usize::try_from(place.at.saturating_sub(start)).unwrap_or(usize::MAX);
             if place.at < end {
                 state.copy(skip, chunk);
@@ -60,9 +64,16 @@ impl Reader {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn id(&self) -> u64 {
+    /// For [`super::Output::dismiss`].
+    pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What there is to take now.
+    pub(crate) fn backlog(&self) -> u64 {
+        let mut state = self.shared.lock();
+        let end = state.end;
+        state.place(self.id).map_or(0, |place| end.saturating_sub(place.at))
     }
 
     /// Some of what was taken has been read by whoever it was for, who therefore is

@@ -8,7 +8,7 @@ use crate::testing::until;
 
 impl Output {
     /// What the slowest reader has not taken.
-    pub(crate) fn unread(&self) -> u64 {
+    pub(crate) fn behind(&self) -> u64 {
         let state = self.0.lock();
         state.readers.iter().map(|place| state.end - place.at).max().unwrap_or(0)
     }

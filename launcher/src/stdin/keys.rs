@@ -18,25 +18,36 @@ use crate::terminal::Tty;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Read the terminal until it is gone or given back for good.
-pub(super) fn pass_on(mut input: File, guest: File, tty: &Tty, exit: &Exit) {
+pub(super) fn pass_on(input: File, guest: File, tty: &Tty, exit: &Exit) {
     let Ok(mut guest) = Guest::new(guest) else { return };
     let mut presses = Presses::default();
+    read(input, tty, |bytes| {
+        guest.take(bytes);
+        if presses.are_three(bytes, Instant::now()) {
+            exit.end(Ending::Interrupted);
+        }
+        None
+    });
+}
+
+/// Read the terminal until it is gone or given back for good. What is read goes to
+/// `typed`, which may ask to be called again after so long, with nothing, if
+/// nothing else is typed until then.
+pub(crate) fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> Option<Duration>) {
     let mut buffer = vec![0; 1 << 12];
+    let mut patience = None;
     while tty.wait_until_ours() {
-        wait_for_key(&input, tty);
+        if !wait_for_key(&input, tty, patience) {
+            patience = typed(&[]);
+            continue;
+        }
         if !tty.is_ours() {
             continue;
         }
         match input.read(&mut buffer) {
             Ok(0) if tty.is_hung_up() => return,
             Err(_) if tty.is_hung_up() => return,
-            Ok(length @ 1..) => {
-                let bytes = buffer.get(..length).unwrap_or_default();
-                guest.take(bytes);
-                if presses.are_three(bytes, Instant::now()) {
-                    exit.end(Ending::Interrupted);
-                }
-            }
+            Ok(length @ 1..) => patience = typed(buffer.get(..length).unwrap_or_default()),
             // In the background by now, or nothing there after all.
             Ok(_) | Err(_) => tty.look_again(),
         }
@@ -44,11 +55,12 @@ pub(super) fn pass_on(mut input: File, guest: File, tty: &Tty, exit: &Exit) {
 }
 
 /// Sleep until a key arrives or the terminal is given back for good: its keys
-/// are not for us then, and a read would take them.
-fn wait_for_key(input: &File, tty: &Tty) {
+/// are not for us then, and a read would take them. False if that took too long.
+fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
     let mut fds =
         [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.over(), PollFlags::POLLIN)];
-    let _ = poll(&mut fds, PollTimeout::NONE);
+    let timeout = patience.and_then(|patience| PollTimeout::try_from(patience).ok());
+    !matches!(poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)), Ok(0))
 }
 
 /// When the last ^C were pressed, each one alone in its read: a paste that

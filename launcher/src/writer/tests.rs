@@ -39,7 +39,7 @@ fn full_ring() -> (Writer, File) {
     fcntl(&output, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     let stdout = writing(output);
     stdout.sink().write_all(b".").unwrap();
-    until("the writer is stuck", || stdout.output.unread() == 0);
+    until("the writer is stuck", || stdout.output.behind() == 0);
     stdout.sink().write_all(&[b'.'; CAPACITY]).unwrap();
     (stdout, File::from(reader))
 }

@@ -1,0 +1,78 @@
+//! What an attached connection carries, in both directions: a byte that says what
+//! comes, its length (32 bits, little-endian), and that many bytes.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+/// The longest that is accepted. Nobody sends more than 64 KiB.
+const LONGEST: usize = 1 << 20;
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// To the client: what the guest has printed. To the guest: what was typed.
+    Data(Vec<u8>),
+    /// To the client: so many bytes were lost before what comes next.
+    Dropped(u64),
+    /// To the guest: the window has this size, rows and columns.
+    Size(u16, u16),
+    /// To the client, the last: why.
+    End(String),
+}
+
+impl Frame {
+    /// Write it.
+    pub(super) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
+        let (kind, payload) = match self {
+            Self::Data(bytes) => (b'd', bytes.clone()),
+            Self::Dropped(count) => (b'l', count.to_le_bytes().to_vec()),
+            Self::Size(rows, columns) => {
+                (b's', [rows.to_le_bytes(), columns.to_le_bytes()].concat())
+            }
+            Self::End(why) => (b'e', why.clone().into_bytes()),
+        };
+        let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        // One write, so that frames of several threads do not mix.
+        let mut bytes = vec![kind];
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(payload);
+        stream.write_all(&bytes)
+    }
+
+    /// Read the next one; none at the end of the connection.
+    ///
+    /// # Errors
+    /// Those of the connection, and `InvalidData` for what is no frame.
+    pub(super) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
+        let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
+        let mut header = [0; 5];
+        let mut filled = 0;
+        while let Some(rest) = header.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match stream.read(rest) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let [kind, length @ ..] = header;
+        let length = usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?;
+        if length > LONGEST {
+            return Err(invalid("a frame that is too long"));
+        }
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload)?;
+        match (kind, payload.as_slice()) {
+            (b'd', _) => Ok(Some(Self::Data(payload))),
+            (b'l', bytes) => match bytes.try_into() {
+                Ok(bytes) => Ok(Some(Self::Dropped(u64::from_le_bytes(bytes)))),
+                Err(_) => Err(invalid("a count of another length")),
+            },
+            (b's', &[a, b, c, d]) => {
+                Ok(Some(Self::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))))
+            }
+            (b'e', bytes) => Ok(Some(Self::End(String::from_utf8_lossy(bytes).into_owned()))),
+            _ => Err(invalid("a frame of no known kind")),
+        }
+    }
+}

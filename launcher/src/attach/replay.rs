@@ -1,0 +1,174 @@
+//! What was printed while nobody looked, made fit to be shown later: from the
+//! beginning of a line, and without questions to the terminal, whose answers the
+//! guest's program would not expect any more and take for keys.
+
+/// Looks at a backlog, in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    /// Nothing is shown before the next line begins.
+    skipping: bool,
+    /// A sequence whose end has not come, and which may be a question.
+    held: Vec<u8>,
+}
+
+/// Longer than any question; what is longer is none.
+const LONGEST: usize = 256;
+
+const ESCAPE: u8 = 0x1b;
+const BELL: u8 = 0x07;
+/// "Who are you?"
+const ENQUIRY: u8 = 0x05;
+
+impl Replay {
+    /// A backlog whose beginning is lost, or not.
+    pub(super) fn new(cut: bool) -> Self {
+        Self { skipping: cut, held: Vec::new() }
+    }
+
+    /// What is to be shown of the next piece.
+    pub(super) fn show(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(piece.len());
+        for &byte in piece {
+            if self.skipping {
+                self.skipping = byte != b'\n';
+                continue;
+            }
+            self.next(byte, &mut shown);
+        }
+        shown
+    }
+
+    /// The rest: a sequence that will go on in what is printed now.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.held
+    }
+
+    fn next(&mut self, byte: u8, shown: &mut Vec<u8>) {
+        if self.held.is_empty() {
+            match byte {
+                ESCAPE => self.held.push(byte),
+                ENQUIRY => {}
+                _ => shown.push(byte),
+            }
+            return;
+        }
+        self.held.push(byte);
+        if self.held.len() < LONGEST && !is_complete(&self.held) {
+            return;
+        }
+        let sequence = std::mem::take(&mut self.held);
+        if !is_question(&sequence) {
+            shown.extend(sequence);
+        }
+    }
+}
+
+/// ECMA-48: CSI ends with a byte from `@` on, a string with BEL or ST, anything else
+/// with the byte after ESC and those between.
+fn is_complete(sequence: &[u8]) -> bool {
+    match sequence {
+        [ESCAPE] => false,
+        [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),
+        [ESCAPE, b']' | b'P' | b'_' | b'^', rest @ ..] => {
+            rest.last() == Some(&BELL) || rest.ends_with(&[ESCAPE, b'\\'])
+        }
+        [.., last] => !(0x20..0x30).contains(last),
+        [] => true,
+    }
+}
+
+/// xterm's "Control Sequences": reports of status, of what it is, of colours, of
+/// settings and of the window.
+fn is_question(sequence: &[u8]) -> bool {
+    match sequence {
+        [ESCAPE, b'Z'] => true,
+        [ESCAPE, b'[', .., b'n' | b'c' | b'x'] => true,
+        // DECRQM; "p" alone is none.
+        [ESCAPE, b'[', .., b'$', b'p'] => true,
+        // XTVERSION; "q" alone is none.
+        [ESCAPE, b'[', b'>', .., b'q'] => true,
+        [ESCAPE, b'[', size @ .., b't'] => {
+            let number: Vec<_> = size.iter().take_while(|byte| byte.is_ascii_digit()).collect();
+            matches!(number.as_slice(), [b'1', _] | [b'2', b'0' | b'1'])
+        }
+        [ESCAPE, b']', text @ ..] => text.contains(&b'?'),
+        [ESCAPE, b'P', b'$' | b'+', b'q', ..] => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole, and byte by byte.
+    fn shown(cut: bool, bytes: &[u8]) -> Vec<u8> {
+        let mut whole = Replay::new(cut);
+        let mut all = whole.show(bytes);
+        all.extend(whole.finish());
+        let mut pieces = Replay::new(cut);
+        let mut parts: Vec<u8> = bytes.iter().flat_map(|&byte| pieces.show(&[byte])).collect();
+        parts.extend(pieces.finish());
+        assert_eq!(all, parts);
+        all
+    }
+
+    #[test]
+    fn questions_are_left_out() {
+        for question in [
+            "\x1b[6n",
+            "\x1b[c",
+            "\x1b[>c",
+            "\x1b[0c",
+            "\x1b[5n",
+            "\x1b[?6n",
+            "\x1bZ",
+            "\x05",
+            "\x1b]10;?\x07",
+            "\x1b]11;?\x1b\\",
+            "\x1bP$qm\x1b\\",
+            "\x1bP+q436f\x1b\\",
+            "\x1b[18t",
+            "\x1b[?2026$p",
+            "\x1b[>0q",
+            "\x1b[x",
+        ] {
+            assert_eq!(shown(false, format!("a{question}b").as_bytes()), b"ab", "{question:?}");
+        }
+    }
+
+    #[test]
+    fn all_else_is_as_it_was() {
+        for text in [
+            "plain\r\n",
+            "\x1b[31mred\x1b[m",
+            "\x1b[2J\x1b[H",
+            "\x1b]0;title\x07x",
+            "\x1b(B",
+            "\x1b7",
+            "\x1b[?1049h",
+            "\x1b[1;24r",
+            "\x1b[4 q",
+            "\x1b[8;24;80t",
+            "\x1b[!p",
+            "\u{e4}\u{20ac}",
+        ] {
+            assert_eq!(shown(false, text.as_bytes()), text.as_bytes(), "{text:?}");
+        }
+        let all: Vec<u8> = (0..=255).filter(|byte| ![ESCAPE, ENQUIRY].contains(byte)).collect();
+        assert_eq!(shown(false, &all), all);
+    }
+
+    #[test]
+    fn what_lost_its_beginning_begins_with_a_line() {
+        assert_eq!(shown(true, b"1;31mhalf a line\nwhole\n"), b"whole\n");
+        assert_eq!(shown(true, b"no end"), b"");
+    }
+
+    #[test]
+    fn what_is_not_finished_goes_on() {
+        assert_eq!(shown(false, b"a\x1b[3"), b"a\x1b[3");
+        let long = [b"\x1b]0;".as_slice(), &[b'x'; 1000]].concat();
+        assert_eq!(shown(false, &long), long);
+    }
+}

@@ -1,0 +1,252 @@
+//! The launcher's end of an attached connection: a thread that writes what the
+//! guest prints, at the client's pace, and the connection's own, which reads what is
+//! typed. Whatever a client does or does not do, the guest hears nothing of it but
+//! keys and a window's size. Called by [`crate::control`].
+
+use std::io::{self, BufReader};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::frame::Frame;
+use super::replay::Replay;
+use crate::console::Console;
+use crate::exit::TAKEN_OVER;
+use crate::output::Reader;
+
+/// Enough for copying; as the stdin thread's.
+const STACK: usize = 128 << 10;
+
+/// How long a client may take to read its last frame.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a window has another size, so that a program draws it anew.
+const FLICKER: Duration = Duration::from_millis(100);
+
+/// A client at a console.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pid: i32,
+    stream: UnixStream,
+    /// Why it has to leave, if it has.
+    reason: Mutex<Option<String>>,
+}
+
+/// Where the one sits who types.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(Mutex<Option<Arc<Client>>>);
+
+impl Seat {
+    /// Sit down there. Whoever sat there is sent away if `force`; else his pid is
+    /// the answer.
+    fn take(&self, client: &Arc<Client>, force: bool) -> Result<(), i32> {
+        let mut seat = self.lock();
+        if let Some(other) = seat.as_ref() {
+            if !force {
+                return Err(other.pid);
+            }
+            let why = format!("{TAKEN_OVER} by pid {}", client.pid);
+            *other.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            // Fails only if it has left by itself.
+            let _ = other.stream.shutdown(Shutdown::Read);
+        }
+        *seat = Some(Arc::clone(client));
+        Ok(())
+    }
+
+    fn is_taken_by(&self, client: &Arc<Client>) -> bool {
+        self.lock().as_ref().is_some_and(|other| Arc::ptr_eq(other, client))
+    }
+
+    fn leave(&self, client: &Arc<Client>) {
+        self.lock().take_if(|other| Arc::ptr_eq(other, client));
+    }
+
+    /// The pid of who sits there.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.lock().as_ref().map(|client| client.pid)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a client wants to sit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// And type, if nobody else does.
+    Typing,
+    /// And type, whoever else does.
+    TakingOver,
+    /// And look on.
+    Watching,
+}
+
+/// A client that has its place, and has not been served yet.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    client: Arc<Client>,
+    console: Arc<Console>,
+    reader: Reader,
+}
+
+/// Give the process at the other end a place at the console.
+///
+/// # Errors
+/// The pid of who types there already; or none, when the host has no descriptor to
+/// spare.
+pub(crate) fn admit(
+    stream: &UnixStream,
+    pid: i32,
+    console: &Arc<Console>,
+    way: Way,
+) -> Result<Admitted, Option<i32>> {
+    let stream = stream.try_clone().map_err(|_| None)?;
+    let client = Arc::new(Client { pid, stream, reason: Mutex::default() });
+    if way != Way::Watching {
+        console.seat.take(&client, way == Way::TakingOver).map_err(Some)?;
+    }
+    Ok(Admitted { client, reader: console.output.reader(), console: Arc::clone(console) })
+}
+
+impl Admitted {
+    /// Serve it until it leaves, has to, or the guest has printed its last.
+    pub(crate) fn serve(self, input: BufReader<&UnixStream>, size: (u16, u16)) -> io::Result<()> {
+        let Self { client, console, reader } = self;
+        client.stream.set_read_timeout(None)?;
+        client.stream.set_write_timeout(None)?;
+        let id = reader.id();
+        let writing = start_writing(&client, &console, reader);
+        if let Ok(writing) = writing {
+            if console.seat.is_taken_by(&client) {
+                redraw(&console, size);
+            }
+            let read = read(input, &client, &console);
+            if let Err(error) = read {
+                log::debug!("con{}: pid {}: {error}", console.number, client.pid);
+            }
+            console.output.dismiss(id);
+            finish(&client, writing);
+        }
+        console.seat.leave(&client);
+        Ok(())
+    }
+}
+
+fn start_writing(
+    client: &Arc<Client>,
+    console: &Arc<Console>,
+    reader: Reader,
+) -> io::Result<JoinHandle<()>> {
+    let (client, console) = (Arc::clone(client), Arc::clone(console));
+    let name = format!("con{}-client", console.number);
+    thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
+        // Its end is the client's own affair.
+        if let Err(error) = write_out(&client, &console, reader) {
+            log::debug!("con{}: pid {}: {error}", console.number, client.pid);
+        }
+        // Who reads its keys wakes up.
+        let _ = client.stream.shutdown(Shutdown::Read);
+    })
+}
+
+/// Its last frame may be written while there is some patience.
+fn finish(client: &Client, writing: JoinHandle<()>) {
+    let until = Instant::now() + PATIENCE;
+    while !writing.is_finished() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let _ = client.stream.shutdown(Shutdown::Both);
+    let _ = writing.join(); // It has nothing to panic about.
+}
+
+fn write_out(client: &Client, console: &Console, mut reader: Reader) -> io::Result<()> {
+    let mut stream = &client.stream;
+    let lost = reader.progress();
+    if lost > 0 {
+        Frame::Dropped(lost).write_to(stream)?;
+    }
+    let (mut backlog, mut replay) = (reader.backlog(), Some(Replay::new(lost > 0)));
+    let mut chunk = Vec::new();
+    while reader.take(&mut chunk) {
+        let mut shown = std::mem::take(&mut chunk);
+        if let Some(filter) = &mut replay {
+            let old = usize::try_from(backlog).unwrap_or(usize::MAX).min(shown.len());
+            backlog = backlog.saturating_sub(old as u64);
+            let new = shown.split_off(old);
+            shown = filter.show(&shown);
+            if backlog == 0 {
+                shown.extend(replay.take().map(Replay::finish).unwrap_or_default());
+            }
+            shown.extend(new);
+        }
+        Frame::Data(shown).write_to(&mut stream)?;
+        let lost = reader.progress();
+        if lost > 0 {
+            Frame::Dropped(lost).write_to(&mut stream)?;
+        }
+    }
+    let told = client.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let why = told.or_else(|| console.ending.get().cloned()).unwrap_or_default();
+    Frame::End(why).write_to(stream)
+}
+
+fn read(
+    mut input: BufReader<&UnixStream>,
+    client: &Arc<Client>,
+    console: &Console,
+) -> io::Result<()> {
+    while let Some(frame) = Frame::read_from(&mut input)? {
+        if !console.seat.is_taken_by(client) {
+            continue; // It looks on.
+        }
+        match frame {
+            Frame::Data(keys) => type_in(&keys, client, console)?,
+            Frame::Size(rows, columns) => console.resize(columns, rows),
+            Frame::Dropped(_) | Frame::End(_) => {
+                return Err(io::Error::other("a frame that is not a client's"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Type it; wait while the guest does not read, but not for a client that has left.
+fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()> {
+    let left = PollFlags::from_bits_retain(libc::POLLRDHUP);
+    loop {
+        let sent = console.input.send(keys)?;
+        keys = keys.get(sent..).unwrap_or_default();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut fds = [
+            PollFd::new(console.input.sender(), PollFlags::POLLOUT),
+            PollFd::new(client.stream.as_fd(), left),
+        ];
+        poll(&mut fds, PollTimeout::NONE)?;
+        // A flag that nix does not know, see above, is no flags to it.
+        if fds[1].any() != Some(false) {
+            return Err(io::Error::other("left before the guest had read its keys"));
+        }
+    }
+}
+
+/// Have programs draw their screen for somebody who has just come: they do when
+/// the window changes its size, so it has another one for a moment.
+fn redraw(console: &Console, (rows, columns): (u16, u16)) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    if console.window.get() == (columns, rows) {
+        console.resize(columns, rows.saturating_add(1));
+        thread::sleep(FLICKER);
+    }
+    console.resize(columns, rows);
+}

@@ -1,0 +1,210 @@
+//! `lguest console`: people at the consoles of a guest that runs. The guest is the
+//! probe, which echoes what it reads on its first console.
+
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Pty, Running, environment, program, until};
+
+use super::probe;
+
+/// The key that leaves.
+const ESCAPE: u8 = 0x1d;
+
+/// Commands to the probe begin with this byte.
+const COMMAND: u8 = 0x1e;
+
+/// A guest named "web" with nobody at its two consoles.
+fn web() -> Running {
+    let launch = probe("console").option("--name=web").option("--console=null");
+    let running = launch.option("--console=null").piped();
+    until("the guest has printed", || {
+        (running.lguest(&["log", "web"]).stdout == "hello 80x24\n").then_some(())
+    });
+    running
+}
+
+/// Somebody at a console of it, on a terminal of 30 lines of 100 characters.
+fn attach(guest: &Running, words: &[&str]) -> Running {
+    let runtime = format!("XDG_RUNTIME_DIR={}", guest.runtime().display());
+    let launcher = environment::launcher();
+    let mut all = vec!["env", &runtime, launcher.to_str().unwrap(), "console", "web"];
+    all.extend(words);
+    program(&all, &PathBuf::from("/"), Pty::new(30, 100))
+}
+
+#[test]
+fn what_was_printed_before_is_seen_and_what_is_typed_arrives() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    user.expect("hello 80x24\n");
+    assert!(user.pty().snapshot().is_raw());
+    user.expect_stderr("attached to web, console 0; ^] leaves");
+    user.send("some words");
+    user.expect("some words");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+    assert!(user.stderr().contains("left the console; the guest goes on"), "{}", user.stderr());
+
+    // What has been seen once is not shown again; what is printed meanwhile is.
+    guest.lguest(&["send", "web", "0", "meanwhile"]).well();
+    until("the guest has printed it", || {
+        guest.lguest(&["log", "web"]).well().ends_with("meanwhile").then_some(())
+    });
+    let mut user = attach(&guest, &["0"]);
+    user.expect("meanwhile");
+    assert!(!user.text().contains("some words"), "{}", user.text());
+}
+
+#[test]
+fn the_key_that_leaves_can_be_typed_and_changed() {
+    let guest = web();
+    let mut user = attach(&guest, &["--escape=^A"]);
+    user.expect("hello");
+    user.send([ESCAPE]);
+    user.expect("\u{1d}");
+    user.send([1, 1]);
+    user.expect("\u{1}");
+    user.send([1]);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+}
+
+#[test]
+fn the_window_is_the_users() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    until("the size is the user's", || {
+        guest.lguest(&["info", "web", "--json"]).well().contains("\"rows\":30").then_some(())
+    });
+    user.send([COMMAND, b'w']);
+    user.pty().resize(41, 133);
+    user.expect("resized 133x41");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+}
+
+#[test]
+fn one_types_and_the_others_look_on() {
+    let guest = web();
+    let mut first = attach(&guest, &[]);
+    first.expect("hello");
+    let mut second = attach(&guest, &[]);
+    assert_eq!(second.wait(), End::Status(3));
+    assert!(second.stderr().contains("in use by pid"), "{}", second.stderr());
+    second.assert_terminal_restored();
+
+    let mut watchers = [(); 2].map(|()| attach(&guest, &["--read-only"]));
+    for watcher in &mut watchers {
+        watcher.expect_stderr("looking on");
+        watcher.send("not heard ");
+    }
+    first.send("to all");
+    first.expect("to all");
+    for watcher in &mut watchers {
+        watcher.expect("to all");
+    }
+    assert!(!guest.lguest(&["log", "web"]).well().contains("not heard"));
+
+    let mut third = attach(&guest, &["--force"]);
+    assert_eq!(first.wait(), End::Status(4));
+    assert!(first.stderr().contains("taken over by pid"), "{}", first.stderr());
+    first.assert_terminal_restored();
+    third.send("by the third");
+    third.expect("by the third");
+    for watcher in &mut watchers {
+        watcher.expect("by the third");
+    }
+}
+
+#[test]
+fn the_end_of_the_guest_is_told_with_the_rest_of_its_output() {
+    let mut guest = web();
+    let mut users = [attach(&guest, &[]), attach(&guest, &["-r"]), attach(&guest, &["1"])];
+    users[0].expect("hello");
+    for user in &mut users {
+        user.expect_stderr("attached");
+    }
+    users[0].send(b"last words\x1ep".as_slice());
+    assert_eq!(guest.wait(), End::Status(0));
+    for user in &mut users {
+        assert_eq!(user.wait(), End::Status(0));
+        assert!(user.stderr().contains("guest powered off"), "{}", user.stderr());
+        user.assert_terminal_restored();
+    }
+    assert!(users[0].text().ends_with("last words") && users[1].text().ends_with("last words"));
+}
+
+#[test]
+fn a_client_that_is_killed_is_not_noticed_by_the_guest() {
+    let guest = web();
+    let held = || {
+        let process = guest.process();
+        (process.descriptors(), process.threads())
+    };
+    until("nobody asks it anything", || guest.process().thread("client").is_none().then_some(()));
+    let before = held();
+    for _ in 0..50 {
+        let mut user = attach(&guest, &[]);
+        user.expect_stderr("attached");
+        user.process().signal(Signal::SIGKILL);
+        assert_eq!(user.wait(), End::Killed(9));
+        until("its place is free", || {
+            (!guest.lguest(&["info", "web", "--json"]).well().contains("writer")).then_some(())
+        });
+    }
+    until("nothing is left of them", || (held() == before).then_some(()));
+    let mut user = attach(&guest, &[]);
+    user.send("alive");
+    user.expect("alive");
+}
+
+/// Much more than the ring and the socket hold.
+#[test]
+fn a_client_that_is_stopped_holds_nobody_up_for_long() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    user.expect("hello");
+    user.process().signal(Signal::SIGSTOP);
+    guest.lguest(&["send", "web", "0", "\u{1e}f4096\nflood done\n"]).well();
+    until("the guest has printed all", || {
+        guest.lguest(&["log", "web"]).well().ends_with("flood done\n").then_some(())
+    });
+    user.process().signal(Signal::SIGCONT);
+    user.expect("flood done\n");
+    assert!(user.stderr().contains("bytes of the guest's output are lost"), "{}", user.stderr());
+}
+
+#[test]
+fn the_terminal_of_lguest_itself_can_be_looked_at_only() {
+    let mut guest = probe("console").option("--name=web").on_terminal();
+    guest.expect("hello");
+    for words in [&["0"][..], &["--force"]] {
+        let mut user = attach(&guest, words);
+        assert_eq!(user.wait(), End::Status(3));
+        assert!(user.stderr().contains("on the terminal of its lguest"), "{}", user.stderr());
+    }
+    let mut user = attach(&guest, &["-r"]);
+    user.expect_stderr("attached");
+    guest.send("seen twice");
+    guest.expect("seen twice");
+    user.expect("seen twice");
+}
+
+#[test]
+fn what_comes_from_a_file_is_typed() {
+    let (guest, scratch) = (web(), Scratch::new());
+    let keys = scratch.file("keys", "from a file");
+    let line = format!(
+        "XDG_RUNTIME_DIR={} exec {} console web < {}",
+        guest.runtime().display(),
+        environment::launcher().display(),
+        keys.display()
+    );
+    let mut user = program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
+    user.expect("from a file");
+    user.process().signal(Signal::SIGTERM);
+    assert_eq!(user.wait(), End::Status(143));
+}
