@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
+use nix::unistd::geteuid;
 use serde_json::Value;
 use tests::{End, Process, Running, until};
 
@@ -109,4 +111,36 @@ fn nobody_else_gets_at_the_socket() {
     };
     assert_eq!([mode("lguest"), mode("lguest/one")], [0o700; 2]);
     assert_eq!([mode("lguest/one/control"), mode("lguest/one/lock")], [0o600; 2]);
+}
+
+#[test]
+fn another_user_who_gets_at_it_is_sent_away() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    // As if it had all been left open.
+    for path in ["", "lguest", "lguest/one", "lguest/one/control"] {
+        let permissions = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(running.runtime().join(path), permissions).unwrap();
+    }
+    let script = r#"
+        my $socket = IO::Socket::UNIX->new($ARGV[0]) or die "$!";
+        print $socket qq({"version":1,"do":"stop"}
+);
+        print <$socket>;
+    "#;
+    let say_stop = |user: &str| {
+        let output = Command::new("setpriv")
+            .args([&format!("--reuid={user}"), "--clear-groups", "perl", "-MIO::Socket::UNIX"])
+            .args(["-e", script])
+            .arg(running.runtime().join("lguest/one/control"))
+            .output();
+        let answer = String::from_utf8(output.unwrap().stdout).unwrap();
+        serde_json::from_str::<Value>(&answer).unwrap()
+    };
+    assert_eq!(say_stop("65534")["error"]["kind"], "forbidden");
+    assert_eq!(say_stop("0")["ok"], serde_json::json!({}));
+    assert_eq!(running.wait(), End::Status(0));
 }

@@ -121,6 +121,8 @@ fn a_paused_guest_can_be_ended() {
         running.lguest(&["pause", "one"]).well();
         act(&mut running);
         assert_eq!(running.wait(), End::Status(status), "{name}");
+        // And no vCPU was left behind for not having ended in time.
+        assert_eq!(running.stderr().lines().count(), 1, "{name}: {}", running.stderr());
         running.assert_terminal_restored();
         running.assert_nothing_left();
     }
