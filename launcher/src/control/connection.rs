@@ -14,7 +14,7 @@ use super::{Office, Order, consoles};
 use crate::exit::Ending;
 
 /// A client that says nothing, or does not listen, for so long has lost its place.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// One that was refused is not waited for.
 const REFUSED: Duration = Duration::from_millis(100);
