@@ -161,10 +161,16 @@ fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
     let scratch = Scratch::new();
     let root = scratch.path().join("root");
     fs::create_dir(&root).unwrap();
+    let disk = scratch.file("disk", [0; 4096]);
     let launch = probe("console").option("--name=one").option("--username=nobody");
-    let mut running = launch.option(&format!("--chroot={}", root.display())).on_terminal();
+    let line =
+        format!("exec {}", launch.option("--chroot=root").option("--block=disk").shell_line());
+    let mut running = tests::program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
     running.expect("hello 100x30");
     assert!(running.lguest(&["list"]).well().contains("one"));
+    // Named as it was where it was started.
+    let info = running.lguest(&["info", "one"]).well();
+    assert!(info.contains(disk.to_str().unwrap()), "{info}");
     running.lguest(&["pause", "one"]).well();
     running.lguest(&["resume", "one"]).well();
     running.lguest(&["reset", "one"]).well();
