@@ -16,6 +16,7 @@ pub mod bzimage;
 mod commands;
 pub mod environment;
 pub mod files;
+mod flood;
 mod guest;
 mod hanging_disk;
 pub mod kernel;
@@ -31,6 +32,7 @@ mod transcript;
 mod wait;
 
 pub use commands::{Said, lguest};
+pub use flood::Flood;
 pub use guest::{Guest, PROMPT};
 pub use hanging_disk::HangingDisk;
 pub use launch::{Launch, program};

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod forwarding;
 mod life;
 mod refusals;
 mod taps;
@@ -29,4 +30,12 @@ fn expect_carrier(guest: &mut Guest, carrier: &str) {
     tests::until(&format!("the guest's carrier is {carrier}"), || {
         (guest.run("cat /sys/class/net/eth0/carrier") == carrier).then_some(())
     });
+}
+
+/// How many queues the tap gives frames to, and how many it does not.
+pub(super) fn queues(network: &Network) -> String {
+    let said = network.ip("-details link show dev lg0");
+    let words: Vec<_> = said.split_whitespace().collect();
+    let after = |name: &str| *words.iter().skip_while(|word| **word != name).nth(1).unwrap();
+    format!("{} and {}", after("numqueues"), after("numdisabled"))
 }

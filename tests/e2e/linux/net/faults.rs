@@ -1,6 +1,7 @@
 //! An interface that goes is a cable that was pulled.
 
-use super::traffic::Flood;
+use tests::Flood;
+
 use super::*;
 
 #[test]

@@ -1,7 +1,7 @@
 //! One option, one network: from the start to every end.
 
 use nix::sys::signal::Signal;
-use tests::End;
+use tests::{End, Flood};
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn it_goes_on_after_an_unbind_and_after_a_reboot() {
     let Some((network, mut guest)) = boot(HOST) else { return };
     let mac = guest.run("cat /sys/class/net/eth0/address");
     let process = guest.process();
-    let flood = super::traffic::Flood::start(GUEST);
+    let flood = Flood::start(GUEST);
     network.expect_answer(GUEST);
 
     guest.run("cd /sys/bus/virtio/drivers/virtio_net; echo virtio1 > unbind");

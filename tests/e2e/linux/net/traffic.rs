@@ -4,53 +4,12 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tests::files::Scratch;
-use tests::until;
+use tests::{Flood, until};
 
 use super::*;
-
-/// UDP packets to an address, without an end.
-pub(super) struct Flood {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<usize>>,
-}
-
-impl Flood {
-    pub(super) fn start(address: &str) -> Self {
-        let to = format!("{address}:9");
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let flood = move || {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            let mut sent = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                // Nobody may be there; and the one CPU is for others as well.
-                sent += (0..32).filter(|_| socket.send_to(&[7; 1400], &to).is_ok()).count();
-                thread::sleep(Duration::from_millis(1));
-            }
-            sent
-        };
-        let thread = thread::Builder::new().name("flood".into()).spawn(flood);
-        Self { stop, thread: Some(thread.unwrap()) }
-    }
-
-    /// End it; how many packets it was.
-    pub(super) fn stop(mut self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
 
 fn sum(scratch: &Scratch, contents: &[u8]) -> String {
     let file = scratch.file("received", contents);
@@ -133,6 +92,7 @@ fn several_queues_are_all_used() {
         assert!(threads.iter().any(|thread| thread == name), "{name} is not in {threads:?}");
     }
     assert_eq!(guest.run("ls /sys/class/net/eth0/queues"), "rx-0  rx-1  tx-0  tx-1");
+    assert_eq!(queues(&network), "2 and 0");
 
     // Each connection goes to one of them.
     for _ in 0..50 {
@@ -155,6 +115,7 @@ fn several_queues_are_all_used() {
     guest.run(&format!("ip addr add {GUEST}/24 dev eth0; ip link set eth0 up"));
     network.expect_answer(GUEST);
     assert_eq!(guest.run("nproc; ls /sys/class/net/eth0/queues"), "1\nrx-0  tx-0");
+    assert_eq!(queues(&network), "1 and 1");
     guest.run("echo 0 > /proc/sys/net/ipv4/icmp_ratelimit");
     for _ in 0..20 {
         let socket = UdpSocket::bind((HOST, 0)).unwrap();

@@ -1,0 +1,83 @@
+//! The rest of the world, by the words of the README.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use nix::unistd::gettid;
+use tests::patience;
+
+use super::*;
+
+const README: &str = include_str!("../../../../README.md");
+
+/// The host's address on the outside, and one of the world's.
+const OUTSIDE: &str = "203.0.113.1";
+const WORLD: &str = "203.0.113.2";
+
+/// What stands between two texts of the README, without what comes in front of each line.
+fn readme(from: &str, to: &str) -> String {
+    let (_, rest) = README.split_once(from).expect("the README has changed");
+    let (between, _) = rest.split_once(to).expect("the README has changed");
+    between.lines().map(str::trim).collect::<Vec<_>>().join("\n")
+}
+
+fn shell(script: &str) {
+    let output = Command::new("sh").args(["-exc", script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A network behind the host's that knows nothing of the guest's, and a server in it
+/// that gives back what it gets; whom it had to do with, each time.
+fn world(network: &Network) -> Receiver<IpAddr> {
+    network.ip("link add outside type veth peer name inside");
+    network.ip(&format!("addr add {OUTSIDE}/24 dev outside"));
+    network.ip("link set outside up");
+    let (told, tell) = channel();
+    let (peers, seen) = channel();
+    let (moved, is_moved) = channel();
+    let serve = move || live_in_the_world(&told, &is_moved, &peers);
+    thread::Builder::new().name("world".into()).spawn(serve).unwrap();
+    network.ip(&format!("link set inside netns {}", tell.recv_timeout(patience()).unwrap()));
+    moved.send(()).unwrap();
+    seen
+}
+
+/// The namespace is this thread's.
+fn live_in_the_world(tell: &Sender<i32>, moved: &Receiver<()>, peers: &Sender<IpAddr>) {
+    let network = Network::new().unwrap();
+    tell.send(gettid().as_raw()).unwrap();
+    moved.recv().unwrap();
+    network.ip(&format!("addr add {WORLD}/24 dev inside"));
+    network.ip("link set inside up");
+    let listener = TcpListener::bind((WORLD, 7777)).unwrap();
+    while let Ok((mut stream, peer)) = listener.accept() {
+        let mut received = Vec::new();
+        let echoed = stream.read_to_end(&mut received).and_then(|_| stream.write_all(&received));
+        if echoed.is_ok() && peers.send(peer.ip()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_the_world_as_the_readme_has_it() {
+    let Some((network, mut guest)) = boot(HOST) else { return };
+    let peers = world(&network);
+    network.expect_answer(GUEST);
+    network.expect_answer(WORLD);
+    let ping = format!("ping -c 1 -W 3 {WORLD} > /dev/null");
+    guest.run(&format!("! {ping}"));
+
+    shell(&readme("For the rest of the world, as root on the host:", "(and a name server"));
+    guest.run(&ping);
+    guest.run("dd if=/dev/urandom of=/tmp/out bs=1M count=4 2> /dev/null");
+    guest.run(&format!("nc {WORLD} 7777 < /tmp/out > /tmp/in; cmp /tmp/out /tmp/in"));
+    assert_eq!(peers.recv_timeout(patience()).unwrap().to_string(), OUTSIDE);
+
+    shell(&readme("guest's /etc/resolv.conf; `", "` takes it back"));
+    guest.run(&format!("! {ping}"));
+    guest.run(&format!("ping -c 1 {HOST}"));
+}
