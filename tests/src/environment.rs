@@ -67,6 +67,18 @@ pub fn reboots() -> u32 {
     number("LGUEST_TEST_REBOOTS").unwrap_or(5)
 }
 
+/// How often each device is reset in the test that looks for what is left.
+#[must_use]
+pub fn resets() -> usize {
+    number("LGUEST_TEST_RESETS").unwrap_or(2_500)
+}
+
+/// How many launchers are killed while their guests write.
+#[must_use]
+pub fn kills() -> u32 {
+    number("LGUEST_TEST_KILLS").unwrap_or(50)
+}
+
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
     Some(value.parse().ok().or_fail(&format!("reading {name}={value} as a number")))

@@ -42,6 +42,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("console", console::echo),
     ("resets", console::resets),
     ("hostile", hostile::attack),
+    ("storm", hostile::storm),
 ];
 
 /// Do what the command line says.

@@ -31,7 +31,7 @@ fn contents() -> Vec<u8> {
 }
 
 /// With a device of every kind, as far as this user may have them; the queues.
-fn with_devices(
+pub(super) fn with_devices(
     mode: &str,
     disk: &Path,
     network: Option<&Network>,
@@ -49,11 +49,11 @@ fn with_devices(
 }
 
 /// Descriptors and threads.
-fn held(process: Process) -> (Vec<String>, Vec<String>) {
+pub(super) fn held(process: Process) -> (Vec<String>, Vec<String>) {
     (process.descriptors(), process.threads())
 }
 
-fn power_off(running: &mut Running) {
+pub(super) fn power_off(running: &mut Running) {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
 }

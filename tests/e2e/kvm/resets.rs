@@ -1,8 +1,11 @@
 //! Resets of the machine and of its device, many times: nothing is left over.
 
-use tests::{End, Process, Running, until};
+use std::path::Path;
 
-use super::probe;
+use tests::files::Scratch;
+use tests::{End, Flood, Network, Process, Running, environment, patience, until, within};
+
+use super::{hostile, probe};
 
 /// So many rounds show a leak of one descriptor or thread.
 const ROUNDS: usize = 200;
@@ -43,4 +46,52 @@ fn two_hundred_reboots_in_one_process_leave_nothing() {
 fn a_storm_of_device_resets_ends() {
     let mut running = probe("resets=300").piped();
     assert_eq!(running.wait(), End::Status(0));
+}
+
+/// A guest that resets each of its devices so often while all its queues work, and then is on its console.
+fn stormed(lives: usize, disk: &Path, network: Option<&Network>) -> Running {
+    let launch = hostile::with_devices(&format!("storm={lives}"), disk, network).0.argument("stay");
+    let mut running = launch.piped();
+    // Input and frames, for the queues that wait for some.
+    running.send_beside(vec![b'x'; 1 << 16]);
+    let flood = network.map(|network| {
+        network.wait_for("lg0", true);
+        Flood::start("192.168.77.255")
+    });
+    running.expect_within("hello 80x24\n", patience() * 12);
+    if let Some(flood) = flood {
+        assert!(flood.stop() > 0);
+    }
+    let said = running.text();
+    for device in ["con", "blk", "rng", "net"].iter().take(3 + usize::from(network.is_some())) {
+        let line = format!("storm: {device}: {lives} lives, ");
+        let (_, rest) = said.split_once(&line).unwrap_or_else(|| panic!("no {line:?} in {said}"));
+        let counts = rest.split([' ', '\n']).filter_map(|word| word.parse::<usize>().ok()).take(2);
+        let [requests, interrupts] = counts.collect::<Vec<_>>()[..] else { panic!("{said}") };
+        assert!(requests > lives && interrupts > lives / 10, "{device} was not at work: {said}");
+    }
+    running
+}
+
+/// Four devices, LGUEST_TEST_RESETS of each: the guest looks whether anything comes
+/// from a device after its reset, and we at what the launcher holds.
+#[test]
+fn ten_thousand_resets_of_devices_at_work_leave_nothing() {
+    let network = Network::new();
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", vec![0; 1 << 20]);
+
+    let mut few = stormed(100, &disk, network.as_ref());
+    let process = few.process();
+    let (expected, memory) = (hostile::held(process), process.memory_beyond_guest());
+    hostile::power_off(&mut few);
+
+    let mut many = stormed(environment::resets(), &disk, network.as_ref());
+    let process = many.process();
+    let settled = within(patience(), || (hostile::held(process) == expected).then_some(()));
+    assert!(settled.is_some(), "{:?} is not {expected:?}", hostile::held(process));
+    let grown = process.memory_beyond_guest().saturating_sub(memory);
+    assert!(grown < 1024, "{grown} KiB more than after few");
+    hostile::power_off(&mut many);
+    assert_eq!(many.stderr(), "");
 }

@@ -26,7 +26,10 @@ mod pci;
 mod queues;
 mod requests;
 mod rings;
+mod storm;
 mod transport;
+
+pub(super) use storm::storm;
 
 use bench::{Bench, Outcome, Role, Target};
 

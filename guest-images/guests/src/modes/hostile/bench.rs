@@ -183,9 +183,14 @@ impl Bench {
 
     /// From the queues on.
     pub(super) fn go(&self) {
+        self.go_with(NO_VECTOR);
+    }
+
+    /// The same, and the queues interrupt by this vector.
+    pub(super) fn go_with(&self, vector: u16) {
         for target in self.targets() {
             target.ring.clear();
-            self.device.enable_queue(target.index, &target.ring, NO_VECTOR);
+            self.device.enable_queue(target.index, &target.ring, vector);
         }
         self.device.driver_ok();
     }

@@ -1,0 +1,154 @@
+//! `storm=N`: N lives of each virtio device of the machine. In each life every queue
+//! has as much work as its ring holds, and the device is reset while that is under
+//! way: at once, or somewhat later. From then on the memory that it was given stays
+//! as it is, and no interrupt comes (virtio 1.2, 2.4.1); else the exit status is 1,
+//! and the last line tells why. Option: `stay`, as for `hostile`. Not an attack: an
+//! honest driver that is always in a hurry, with the same [`Bench`] as the attacks.
+
+use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
+use super::{NOT_WELL, honest};
+use crate::memory::Region;
+use crate::modes::{Task, console};
+use crate::ring::{Descriptor, NEXT, WRITE};
+use crate::virtio::Virtio;
+use crate::{interrupts, ports, start};
+
+/// How long a device works until it is reset, in turns of a loop.
+const SPINS: [u32; 4] = [0, 1_000, 10_000, 100_000];
+
+/// How long we watch it afterwards; and in one of so many lives, longer.
+const WATCH: u32 = 1_000;
+const SELDOM: u32 = 64;
+const LONG_WATCH: u32 = 300_000;
+
+/// What memory is filled with that nobody must write to.
+const PATTERN: u8 = 0xa5;
+
+/// Bytes in front of each buffer that are looked at: where a device begins to write.
+const FRONT: usize = 64;
+
+/// Each queue's part of the buffer: a header, data, and a byte of status behind them.
+const PART: u64 = 4096;
+const DATA: u64 = 512;
+const STATUS: u64 = 4000;
+
+/// All of them.
+pub(in crate::modes) fn storm(task: &Task<'_>) {
+    let count: u32 = task.number();
+    interrupts::enable();
+    for (kind, device) in Virtio::all() {
+        let bench = Bench::new(kind, device, task);
+        device.msix.set(0, interrupts::message(interrupts::RECEIVE));
+        device.msix.enable(true);
+        let mut done = 0;
+        for life in 0..count {
+            done += live(&bench, life).unwrap_or_else(|why| end(&bench, life, why));
+        }
+        serves(&bench).unwrap_or_else(|why| end(&bench, count, why));
+        let came = start::count(interrupts::RECEIVE);
+        report!("storm: {}: {count} lives, {done} requests, {came} interrupts", bench.name);
+    }
+    if task.arguments.has("stay") {
+        console::echo(task);
+    }
+}
+
+fn end(bench: &Bench, life: u32, why: &str) -> ! {
+    report!("storm: {} in life {life}: {why}", bench.name);
+    ports::exit(NOT_WELL)
+}
+
+/// From one reset to the next, and a look at what comes after it; the requests done.
+fn live(bench: &Bench, life: u32) -> Result<u32, &'static str> {
+    bench.prepare()?;
+    bench.go_with(0);
+    for target in bench.targets() {
+        offer(bench, target, life);
+    }
+    let turn = usize::try_from(life).unwrap_or(0) % SPINS.len();
+    spin(SPINS.get(turn).copied().unwrap_or(0));
+    bench.device.reset();
+
+    let interrupts = start::count(interrupts::RECEIVE);
+    let done = bench.targets().map(|target| u32::from(target.ring.used_index())).sum();
+    for region in bench.targets().flat_map(|target| watched(bench, target)) {
+        region.write_bytes(0, &[PATTERN; FRONT]);
+    }
+    spin(if life.is_multiple_of(SELDOM) { LONG_WATCH } else { WATCH });
+    for region in bench.targets().flat_map(|target| watched(bench, target)) {
+        let mut after = [0; FRONT];
+        region.read_bytes(0, &mut after);
+        ok_if(after == [PATTERN; FRONT], "writes into memory after a reset")?;
+    }
+    let quiet = start::count(interrupts::RECEIVE) == interrupts;
+    ok_if(quiet, "interrupts after a reset").map(|()| done)
+}
+
+/// One life more, in which all work is waited for. (There is no saying what comes in
+/// from outside.)
+fn serves(bench: &Bench) -> Outcome {
+    bench.prepare()?;
+    bench.go_with(0);
+    for target in bench.targets().filter(|target| target.role.answers()) {
+        offer(bench, target, 0);
+        bench.expect_used(target, SIZE)?;
+    }
+    bench.device.reset();
+    Ok(())
+}
+
+/// What the device has written to, or may have wanted to write to.
+fn watched(bench: &Bench, target: &Target) -> [Region; 3] {
+    let front = FRONT as u64;
+    let part = part(bench, target);
+    [target.ring.used.part(0, front), part.part(DATA, front), part.part(STATUS, front)]
+}
+
+fn part(bench: &Bench, target: &Target) -> Region {
+    bench.buffer.part(u64::from(target.index) * PART, PART)
+}
+
+/// One request, in all entries of the ring.
+fn offer(bench: &Bench, target: &Target, life: u32) {
+    let (part, even) = (part(bench, target), life.is_multiple_of(2));
+    let (data, status) = (part.address() + DATA, part.address() + STATUS);
+    let chain: &[(u64, u32, u16)] = match target.role {
+        Role::ConsoleReceive | Role::Random => &[(data, 64, WRITE)],
+        Role::ConsoleTransmit => {
+            part.write(DATA, b'.');
+            &[(data, 1, 0)]
+        }
+        Role::NetReceive => &[(data, 2048, WRITE)],
+        Role::NetTransmit => {
+            // Ethernet, to all, of a type that nobody knows, behind an empty header (5.1.6).
+            part.part(DATA, 12).clear();
+            part.write_bytes(DATA + 12, &[0xff; 6]);
+            part.write_bytes(DATA + 24, &[0x88, 0xb5]);
+            &[(data, 12 + 60, 0)]
+        }
+        Role::NetControl => {
+            // "Use one queue pair", or all of them (5.1.6.5.5).
+            part.write_bytes(0, &[4, 0, if even { 1 } else { 2 }, 0]);
+            &[(part.address(), 4, 0), (status, 1, WRITE)]
+        }
+        Role::Block => {
+            // 5.2.6: reads and writes take turns.
+            let (kind, flags) = if even { (0_u32, WRITE) } else { (1, 0) };
+            part.write(0, kind);
+            part.write(8, honest::OUR_SECTOR);
+            &[(part.address(), 16, 0), (data, 512, flags), (status, 1, WRITE)]
+        }
+    };
+    for (index, (address, length, flags)) in (0_u16..).zip(chain.iter().copied()) {
+        let more = usize::from(index) + 1 < chain.len();
+        let flags = if more { flags | NEXT } else { flags };
+        target.ring.set_descriptor(index, Descriptor { address, length, flags, next: index + 1 });
+    }
+    (0..SIZE).for_each(|index| target.ring.set_avail(index, 0));
+    target.ring.set_avail_index(SIZE);
+    target.notify();
+}
+
+fn spin(turns: u32) {
+    (0..turns).for_each(|_| core::hint::spin_loop());
+}
