@@ -23,15 +23,62 @@ pub fn halted() -> Vec<u8> {
 /// A program for Linux that writes a byte to a port.
 #[must_use]
 pub fn port_program(port: u16, byte: u8) -> Vec<u8> {
-    const IOPERM: u8 = 173;
-    const EXIT: u8 = 60;
-    let [low, high] = port.to_le_bytes();
-    // ioperm(port, 1, 1); out; exit(0)
-    let mut code = vec![0xb8, IOPERM, 0, 0, 0, 0xbf, low, high, 0, 0];
-    code.extend([0xbe, 1, 0, 0, 0, 0xba, 1, 0, 0, 0, 0x0f, 0x05]);
+    const IOPERM: u32 = 173;
+    let mut code = system_call(IOPERM, &[port.into(), 1, 1]);
     code.extend(write_port(port, byte));
-    code.extend([0xb8, EXIT, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05]);
+    code.extend(system_call(EXIT, &[0]));
     elf(PROGRAM_ADDRESS, &code)
+}
+
+/// A program for Linux that makes zeroes of a part of the file that it has as
+/// descriptor 3; with leave to `unmap`, by a hole.
+#[must_use]
+pub fn zero_program(offset: u32, length: u32, unmap: bool) -> Vec<u8> {
+    const FALLOCATE: u32 = 285;
+    const KEEP_SIZE: u32 = 1;
+    let mode = KEEP_SIZE | if unmap { 2 } else { 16 };
+    let mut code = system_call(FALLOCATE, &[3, mode, offset, length]);
+    code.extend(system_call(EXIT, &[0]));
+    elf(PROGRAM_ADDRESS, &code)
+}
+
+/// A program for Linux that starts the kernel of its descriptor 3, with the initial
+/// file system of descriptor 4 and this command line, in the place of the one that
+/// runs: kexec_file_load(2), and at once reboot(2).
+#[must_use]
+pub fn kexec_program(command_line: &str) -> Vec<u8> {
+    const KEXEC_FILE_LOAD: u32 = 320;
+    const REBOOT: u32 = 169;
+    const MAGIC: [u32; 3] = [0xfee1_dead, 0x2812_1969, 0x4558_4543];
+    let length = u32::try_from(command_line.len() + 1).unwrap_or(0);
+    let program = |text: u32| {
+        let load = system_call(KEXEC_FILE_LOAD, &[3, 4, length, text, 0]);
+        [load, system_call(REBOOT, &MAGIC), system_call(EXIT, &[0])].concat()
+    };
+    // The text lies behind the code, which is as long wherever that is.
+    let start = u64::from(HEADER + PROGRAM_HEADER) + PROGRAM_ADDRESS;
+    let text = u32::try_from(start).unwrap_or(0) + u32::try_from(program(0).len()).unwrap_or(0);
+    elf(PROGRAM_ADDRESS, &[&program(text)[..], command_line.as_bytes(), &[0]].concat())
+}
+
+const EXIT: u32 = 60;
+
+/// A system call with up to five arguments; the end of the program if it fails, with
+/// the error's number as its status.
+fn system_call(number: u32, arguments: &[u32]) -> Vec<u8> {
+    // mov edi, esi, edx, r10d, r8d: NUMBER
+    const REGISTERS: [&[u8]; 5] = [&[0xbf], &[0xbe], &[0xba], &[0x41, 0xba], &[0x41, 0xb8]];
+    let mut code = vec![0xb8];
+    code.extend(number.to_le_bytes());
+    for (register, argument) in REGISTERS.iter().zip(arguments) {
+        code.extend(*register);
+        code.extend(argument.to_le_bytes());
+    }
+    // syscall; test eax, eax; jns 1f; neg eax; mov edi, eax; mov eax, EXIT; syscall; 1:
+    code.extend([0x0f, 0x05, 0x85, 0xc0, 0x79, 11, 0xf7, 0xd8, 0x89, 0xc7, 0xb8]);
+    code.extend(EXIT.to_le_bytes());
+    code.extend([0x0f, 0x05]);
+    code
 }
 
 /// `mov dx, PORT; mov al, BYTE; out dx, al`

@@ -4,7 +4,9 @@
 mod faults;
 mod flush;
 mod hangs;
+mod kills;
 mod resets;
+mod zeroes;
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -15,17 +17,17 @@ use nix::unistd::Uid;
 use tests::files::Scratch;
 use tests::{End, Guest, Launch};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// A sparse file.
-fn image(scratch: &Scratch, name: &str, length: u64) -> PathBuf {
+pub(super) fn image(scratch: &Scratch, name: &str, length: u64) -> PathBuf {
     let path = scratch.path().join(name);
     File::create(&path).unwrap().set_len(length).unwrap();
     path
 }
 
 /// An ext4 file system on so much of a sparse file, with these files in it.
-fn ext4(scratch: &Scratch, name: &str, length: u64, files: &[(&str, &str)]) -> PathBuf {
+pub(super) fn ext4(scratch: &Scratch, name: &str, length: u64, files: &[(&str, &str)]) -> PathBuf {
     let (path, root) = (image(scratch, name, length), scratch.path().join("root"));
     fs::create_dir_all(&root).unwrap();
     for (name, contents) in files {
@@ -36,7 +38,7 @@ fn ext4(scratch: &Scratch, name: &str, length: u64, files: &[(&str, &str)]) -> P
 }
 
 /// What a program of the host says; it must succeed.
-fn host(program: &str, arguments: &[&str]) -> String {
+pub(super) fn host(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -44,7 +46,7 @@ fn host(program: &str, arguments: &[&str]) -> String {
 
 /// The host's check of a file system: its journal first, if it was left in use,
 /// and then nothing is wrong with it.
-fn assert_clean(image: &Path) {
+pub(super) fn assert_clean(image: &Path) {
     let path = image.to_str().unwrap();
     // Status 1: the journal was replayed, and that was all.
     let replay = Command::new("e2fsck").args(["-p", "-E", "journal_only", path]).output().unwrap();
@@ -53,16 +55,16 @@ fn assert_clean(image: &Path) {
 }
 
 /// What is in a file of an ext4 image.
-fn file_in(image: &Path, name: &str) -> String {
+pub(super) fn file_in(image: &Path, name: &str) -> String {
     host("debugfs", &["-R", &format!("cat {name}"), image.to_str().unwrap()])
 }
 
 /// Bytes that a file takes on the host.
-fn allocated(path: &Path) -> u64 {
+pub(super) fn allocated(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
-fn with_disk(launch: Launch, path: &Path, options: &str) -> Launch {
+pub(super) fn with_disk(launch: Launch, path: &Path, options: &str) -> Launch {
     launch.option(&format!("--block={}{options}", path.display()))
 }
 

@@ -1,36 +1,8 @@
-//! What the host does to a disk, or to the launcher while it writes to one.
+//! What the host does to a disk while a guest writes to it.
 
-use nix::sys::signal::Signal;
 use tests::{Pty, program};
 
 use super::*;
-
-/// Launchers killed in the middle of writing.
-const KILLS: u32 = 4;
-
-#[test]
-fn what_was_synced_is_there_after_a_kill() {
-    let scratch = Scratch::new();
-    let disk = ext4(&scratch, "disk", 128 * MIB, &[]);
-    for round in 1..=KILLS {
-        let mut guest = boot(&disk, "");
-        guest.run("mount -t ext4 /dev/vda /mnt");
-        // On ext4, syncing a new file makes its name stable, too.
-        let write = "seq $n 3000 | dd of=/mnt/$r-$n conv=fsync 2> /dev/null";
-        let body = format!("{write} && echo safe $r-$n.");
-        guest.type_line(&format!("r={round}; n=1; while :; do {body}; n=$((n + 1)); done"));
-        let last = 3 * round;
-        guest.expect(&format!("safe {round}-{last}.\r\n"));
-        guest.process().signal(Signal::SIGKILL);
-        assert_eq!(guest.wait(), End::Killed(9));
-
-        assert_clean(&disk);
-        for number in 1..=last {
-            let wanted: String = (number..=3000).map(|line| format!("{line}\n")).collect();
-            assert!(file_in(&disk, &format!("/{round}-{number}")) == wanted, "{round}-{number}");
-        }
-    }
-}
 
 /// The launcher in a mount namespace of its own, with 24 MiB of disk space under
 /// /mnt, of which a file called filler takes half.
