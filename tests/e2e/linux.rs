@@ -7,6 +7,7 @@ mod consoles;
 mod cpus;
 mod debian;
 mod ends;
+mod everything;
 mod initrd;
 mod interruptions;
 mod kernels;

@@ -1,0 +1,234 @@
+//! Every device at work at once, in both directions, when the guest's drivers go, the
+//! guest restarts, or the launcher is told to end.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::thread;
+
+use nix::sys::signal::Signal;
+use tests::files::{self, Scratch};
+use tests::{End, Flood, Guest, Launch, Network, PROMPT, Process, kernel, until};
+
+use super::block::{MIB, assert_clean, ext4, image};
+
+const HOST: &str = "192.168.19.1";
+const GUEST: &str = "192.168.19.2";
+
+/// As much as a device must have done since somebody looked, in interrupts.
+const WORK: u64 = 30;
+
+/// A guest with a device of each kind, and somebody at the other end of its cable.
+struct Everything {
+    guest: Guest,
+    network: Network,
+    disk: PathBuf,
+    _flood: Flood,
+    scratch: Scratch,
+}
+
+impl Everything {
+    fn boot(options: &[&str], programs: &[(&str, &[u8])]) -> Option<Self> {
+        let network = Network::new()?;
+        let scratch = Scratch::new();
+        let disk = image(&scratch, "disk", 64 * MIB);
+        let kernels = kernels(&scratch);
+        let launch = Launch::linux().initrd(scratch.file("programs", files::initrd(programs)));
+        let launch = launch.option("--cpus").option("2").option("--rng");
+        let launch = launch.option(&format!("--block={},queues=2", disk.display()));
+        let launch = launch.option(&format!("--block={},ro", kernels.display()));
+        let launch = launch.option(&format!("--tunnet={HOST},queues=2"));
+        let launch = options.iter().fold(launch, |launch, option| launch.option(option));
+        let mut guest = Guest::of(launch.on_terminal());
+        network.expect_answer(GUEST);
+        swallow();
+        guest.run("yes kept | dd of=/dev/vda bs=64k count=1 iflag=fullblock conv=fsync");
+        let flood = Flood::start(GUEST);
+        Some(Self { guest, network, disk, _flood: flood, scratch })
+    }
+
+    /// All devices are at work, now and until they are taken away.
+    fn load(&mut self) {
+        let loops = [
+            "while [ -b /dev/vda ]; do \
+             dd if=/dev/zero of=/dev/vda bs=64k seek=16 count=64 conv=fsync; done",
+            "while :; do cat /dev/hwrng; sleep 0.1; done",
+        ];
+        for each in loops.map(String::from) {
+            self.guest.run(&format!("({each}) > /dev/null 2>&1 &"));
+        }
+        let send = format!("while :; do nc {HOST} 7777; sleep 0.1; done");
+        self.guest.run(&format!("({send}) < /dev/zero > /dev/null 2>&1 &"));
+        self.expect_work();
+    }
+
+    /// Each driver is interrupted.
+    fn expect_work(&mut self) {
+        let before = interrupts(&mut self.guest);
+        for driver in ["virtio_blk", "virtio_net", "virtio_rng"] {
+            let count = |all: &BTreeMap<String, u64>| all.get(driver).copied().unwrap_or(0);
+            until(&format!("{driver} has work"), || {
+                (count(&interrupts(&mut self.guest)) > count(&before) + WORK).then_some(())
+            });
+        }
+    }
+
+    /// With output as fast as it comes, so that the console is at work as well. What is
+    /// next in the guest waits for a key: no prompt comes before that.
+    fn load_console(&mut self, next: &str) {
+        self.guest.type_line(&format!(
+            "(yes 'output and more output' > /dev/hvc0) & read -r key; {next}"
+        ));
+        let lines = ["output and more output\r\n"; 20].concat();
+        self.guest.expect(&lines);
+    }
+
+    /// What it does not use is there, and all devices serve.
+    fn expect_kept(&mut self) {
+        self.guest.run("yes kept | head -c 65536 | cmp - /dev/vda -n 65536");
+        self.guest.run("dd if=/dev/hwrng bs=64 count=4 iflag=fullblock of=/dev/null");
+        self.network.expect_answer(GUEST);
+        // The flood leaves little room for answers, and some are lost.
+        let ping = format!("ping -c 1 -W 5 {HOST} && break");
+        self.guest.run(&format!("for try in 1 2 3 4 5 6 7 8; do {ping}; done > /dev/null"));
+    }
+}
+
+/// A disk with a kernel and an initial file system, for a guest that starts another guest.
+fn kernels(scratch: &Scratch) -> PathBuf {
+    let root = scratch.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::copy(tests::environment::bzimage(), root.join("vmlinuz")).unwrap();
+    std::fs::copy(tests::environment::initramfs(), root.join("initramfs")).unwrap();
+    ext4(scratch, "kernels", 64 * MIB, &[])
+}
+
+/// Takes what the guest sends, whoever connects.
+fn swallow() {
+    let listener = TcpListener::bind((HOST, 7777)).unwrap();
+    let swallow = move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = io::copy(&mut stream.by_ref(), &mut io::sink());
+        }
+    };
+    thread::Builder::new().name("swallow".into()).spawn(swallow).unwrap();
+}
+
+/// How many interrupts each driver has had.
+fn interrupts(guest: &mut Guest) -> BTreeMap<String, u64> {
+    let links = guest.run("cd /sys/bus/virtio/drivers; ls -d */virtio*; cd");
+    let driver_of: BTreeMap<_, _> = links
+        .split_whitespace()
+        .filter_map(|link| link.split_once('/'))
+        .map(|(d, v)| (v, d))
+        .collect();
+    let mut counts = BTreeMap::new();
+    for line in guest.run("grep virtio /proc/interrupts").lines() {
+        let name = line.split_whitespace().last().unwrap();
+        let driver = driver_of.get(name.split('-').next().unwrap());
+        let cpus = line.split_whitespace().skip(1).map_while(|word| word.parse::<u64>().ok());
+        *counts.entry(driver.unwrap_or(&"none").to_string()).or_default() += cpus.sum::<u64>();
+    }
+    counts
+}
+
+fn held(process: Process) -> (Vec<String>, Vec<String>) {
+    (process.descriptors(), process.threads())
+}
+
+/// No thread of a device is left, but of the console.
+fn expect_no_queue_threads(process: Process) {
+    until("the queues' threads have ended", || {
+        let threads = process.threads();
+        let of_queue = |name: &String| {
+            ["blk", "net", "rng"].iter().any(|kind| name.starts_with(&format!("{kind}0-")))
+        };
+        (!threads.iter().any(of_queue)).then_some(())
+    });
+}
+
+#[test]
+fn all_drivers_leave_and_are_loaded_again() {
+    let Some(mut all) = Everything::boot(&[], &[]) else { return };
+    let process = all.guest.process();
+    let before = held(process);
+    let configure = format!("ip addr add {GUEST}/24 dev eth0; ip link set eth0 up");
+
+    // All at once.
+    all.load();
+    let each = "for link in */virtio*; do case $link in virtio_console*) continue;; esac;";
+    all.guest.run(&format!(
+        "cd /sys/bus/virtio/drivers; links=$(echo */virtio*); pids=; \
+         {each} echo ${{link#*/}} > ${{link%/*}}/unbind & pids=\"$pids $!\"; done; wait $pids"
+    ));
+    expect_no_queue_threads(process);
+    all.guest
+        .run("for link in $links; do [ -e $link ] || echo ${link#*/} > ${link%/*}/bind; done; cd");
+    all.guest.run(&configure);
+    all.expect_kept();
+
+    // A disk's driver only goes while nobody has the disk open: between two writers.
+    all.load();
+    all.guest.run("rmmod virtio_net; rmmod virtio_rng");
+    all.guest.run("until rmmod virtio_blk 2> /dev/null; do :; done");
+    expect_no_queue_threads(process);
+    all.guest.run("rm -f /dev/vda; modprobe -a virtio_blk virtio_net virtio-rng");
+    all.guest.run(&configure);
+    all.expect_kept();
+    all.load();
+
+    until("as much is held as before", || (held(process) == before).then_some(()));
+    assert_eq!(all.guest.power_off(), End::Status(0));
+    assert_eq!(all.guest.stderr(), "");
+    all.network.wait_for("lg0", false);
+}
+
+#[test]
+fn the_guest_reboots_and_the_launcher_is_told_to_end() {
+    let Some(mut all) = Everything::boot(&[], &[]) else { return };
+    let process = all.guest.process();
+    let before = held(process);
+
+    all.load();
+    all.load_console("reboot -f");
+    all.guest.type_line("");
+    all.guest.expect(PROMPT);
+    all.expect_kept();
+    assert_eq!(held(process), before);
+
+    all.load();
+    all.load_console("");
+    process.signal(Signal::SIGTERM);
+    assert_eq!(all.guest.wait(), End::Status(143));
+    all.guest.assert_terminal_restored();
+    all.guest.assert_nothing_left();
+    all.network.wait_for("lg0", false);
+    let after = std::fs::read(&all.disk).unwrap();
+    assert_eq!(after.len(), 64 << 20);
+    assert!(after[..1 << 16] == *"kept\n".repeat(1 << 14).as_bytes().get(..1 << 16).unwrap());
+}
+
+/// The old kernel's queues are all it leaves behind, and the new one knows nothing of them.
+#[test]
+fn another_kernel_is_started_by_kexec() {
+    let words = format!("console=hvc0 quiet kexec=yes ip={GUEST}::{HOST}:255.255.255.0::eth0:off");
+    let kexec = kernel::kexec_program(&words);
+    let Some(mut all) = Everything::boot(&["--no-reboot"], &[("kexec", &kexec)]) else { return };
+    let process = all.guest.process();
+    let before = held(process);
+
+    all.guest.run("mount -t ext4 -o ro /dev/vdb /mnt");
+    all.load();
+    all.guest.type_line("/kexec 3< /mnt/vmlinuz 4< /mnt/initramfs");
+    all.guest.expect("initramfs\r\n");
+    all.guest.expect_within(PROMPT, tests::patience() * 2);
+
+    assert!(all.guest.run("cat /proc/cmdline").contains("kexec=yes"));
+    all.expect_kept();
+    all.load();
+    until("as much is held as before", || (held(process) == before).then_some(()));
+    assert_eq!(all.guest.power_off(), End::Status(0));
+    assert_eq!(all.guest.stderr(), "");
+    assert_clean(&all.scratch.path().join("kernels"));
+}
