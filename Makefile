@@ -60,8 +60,9 @@ debian: ## a disk with Debian 12 on it, to boot with --block
 	@guest-images/debian
 
 .PHONY: test-debian
-test-debian: setup build guest debian ## boot that disk to its login prompt, and fio on it
-	@DEBIAN=$$(guest-images/debian --print | cut -d= -f2) tests/linux linux::debian
+test-debian: setup build guest debian ## Debian's programs on that disk, and 50 launchers killed
+	@DEBIAN=$$(guest-images/debian --print | cut -d= -f2) LGUEST_TEST_KILLS=50 \
+		tests/linux linux::debian linux::block::kills
 
 .PHONY: check
 check: setup-check ## formatting, clippy and docs, warnings are errors
