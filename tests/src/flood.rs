@@ -20,6 +20,21 @@ impl Flood {
     #[must_use]
     #[track_caller]
     pub fn start(address: &str) -> Self {
+        // Nobody may be there; and the one CPU is for others as well.
+        Self::of_bursts(address, 32)
+    }
+
+    /// One packet each millisecond: for a guest that has other work, too, and with the
+    /// sender a part of one emulated CPU.
+    #[must_use]
+    #[track_caller]
+    pub fn gentle(address: &str) -> Self {
+        Self::of_bursts(address, 1)
+    }
+
+    /// So many each millisecond.
+    #[track_caller]
+    fn of_bursts(address: &str, packets: usize) -> Self {
         let to = format!("{address}:9");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -28,8 +43,7 @@ impl Flood {
             socket.set_broadcast(true).or_fail("setting SO_BROADCAST");
             let mut sent = 0;
             while !stopped.load(Ordering::Relaxed) {
-                // Nobody may be there; and the one CPU is for others as well.
-                sent += (0..32).filter(|_| socket.send_to(&[7; 1400], &to).is_ok()).count();
+                sent += (0..packets).filter(|_| socket.send_to(&[7; 1400], &to).is_ok()).count();
                 thread::sleep(Duration::from_millis(1));
             }
             sent

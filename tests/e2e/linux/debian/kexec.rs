@@ -21,7 +21,7 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
 
     guest.run("kexec --kexec-file-syscall --load /vmlinuz --initrd=/initrd.img --reuse-cmdline");
     guest.run("echo kept > file; sync");
-    let flood = network.as_ref().map(|_| Flood::start("192.168.19.2"));
+    let flood = network.as_ref().map(|_| Flood::gentle("192.168.19.2"));
     guest.run(
         "(while :; do dd if=/dev/urandom of=load bs=1M count=8 conv=fsync; done) \
                > /dev/null 2>&1 & (while :; do cat /dev/hwrng; done) > /dev/null 2>&1 & :",
