@@ -109,19 +109,19 @@ impl Process {
         flags.or_fail("finding a descriptor's flags").trim().to_string()
     }
 
-    /// Its share of memory (PSS) beyond its largest mapping, which is the guest's
-    /// memory; in KiB.
+    /// The memory of its own beyond its largest mapping, which is the guest's memory; in
+    /// KiB. Pages of files are not counted: they are shared with whoever else runs.
     #[must_use]
     #[track_caller]
     pub fn memory_beyond_guest(self) -> u64 {
         let maps = fs::read_to_string(self.file("smaps")).or_fail("reading memory use");
-        // A mapping begins with its addresses; "Size" and "Pss" are among the lines that follow.
+        // A mapping begins with its addresses; "Size" and "Anonymous" are among the lines that follow.
         let field = |line: &str, name| {
             let kib = line.strip_prefix(name)?.trim().strip_suffix(" kB")?;
             kib.parse::<u64>().ok()
         };
         let sizes = maps.lines().filter_map(|line| field(line, "Size:"));
-        let shares = maps.lines().filter_map(|line| field(line, "Pss:"));
+        let shares = maps.lines().filter_map(|line| field(line, "Anonymous:"));
         let mut mappings: Vec<_> = sizes.zip(shares).collect();
         mappings.sort_unstable();
         mappings.pop().or_fail("finding the guest's memory");
