@@ -10,9 +10,6 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::crash::Crash;
 use crate::sys;
 
-/// So begins the reason for which a client has to leave its console to another.
-pub(crate) const TAKEN_OVER: &str = "taken over";
-
 /// Why a guest ended, or a stay at one of its consoles did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -38,8 +35,8 @@ pub(crate) enum Ending {
     Signal(i32),
     /// Of a stay at a console (`lguest console`): the user has left it.
     Detached,
-    /// The same: the guest's launcher ended it, and said why.
-    SentAway(String),
+    /// The same: the guest's launcher ended it, with this status, and said why.
+    SentAway(u8, String),
 }
 
 impl Ending {
@@ -47,8 +44,7 @@ impl Ending {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::PoweredOff | Self::Reset(_) | Self::Stopped | Self::Detached => 0,
-            Self::SentAway(why) if why.starts_with(TAKEN_OVER) => 4,
-            Self::SentAway(_) => 0,
+            Self::SentAway(status, _) => *status,
             Self::Status(status) => *status,
             Self::Failed(_) => 1,
             Self::Panicked => 101,
@@ -72,7 +68,7 @@ impl Ending {
             Self::Killed => Some("killed by `lguest kill`".to_string()),
             Self::Signal(number) => Some(format!("signal {number}: guest stopped")),
             Self::Detached => Some("left the console; the guest goes on".to_string()),
-            Self::SentAway(why) => Some(why.clone()),
+            Self::SentAway(_, why) => Some(why.clone()),
         }
     }
 }

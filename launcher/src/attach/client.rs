@@ -125,8 +125,8 @@ fn print(mut stream: impl Read, exit: &Exit) -> io::Result<()> {
             Some(Frame::Dropped(count)) => {
                 messages::say(&format!("{count} bytes of the guest's output are lost"));
             }
-            Some(Frame::End(why)) => {
-                exit.end(Ending::SentAway(why));
+            Some(Frame::End(status, why)) => {
+                exit.end(Ending::SentAway(status, why));
                 return Ok(());
             }
             Some(Frame::Size(..)) => {}

@@ -15,8 +15,8 @@ pub(super) enum Frame {
     Dropped(u64),
     /// To the guest: the window has this size, rows and columns.
     Size(u16, u16),
-    /// To the client, the last: why.
-    End(String),
+    /// To the client, the last: the exit status that suits it, and why.
+    End(u8, String),
 }
 
 impl Frame {
@@ -28,7 +28,7 @@ impl Frame {
             Self::Size(rows, columns) => {
                 (b's', [rows.to_le_bytes(), columns.to_le_bytes()].concat())
             }
-            Self::End(why) => (b'e', why.clone().into_bytes()),
+            Self::End(status, why) => (b'e', [&[*status], why.as_bytes()].concat()),
         };
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
         // One write, so that frames of several threads do not mix.
@@ -71,8 +71,51 @@ impl Frame {
             (b's', &[a, b, c, d]) => {
                 Ok(Some(Self::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))))
             }
-            (b'e', bytes) => Ok(Some(Self::End(String::from_utf8_lossy(bytes).into_owned()))),
+            (b'e', [status, why @ ..]) => {
+                Ok(Some(Self::End(*status, String::from_utf8_lossy(why).into_owned())))
+            }
             _ => Err(invalid("a frame of no known kind")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let frames = [
+            Frame::Data(b"some bytes\xff".to_vec()),
+            Frame::Data(Vec::new()),
+            Frame::Dropped(u64::MAX),
+            Frame::Size(30, 100),
+            Frame::End(4, "why \u{20ac}".into()),
+        ];
+        let mut bytes = Vec::new();
+        for frame in &frames {
+            frame.write_to(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        for frame in frames {
+            assert_eq!(Frame::read_from(&mut rest).unwrap(), Some(frame));
+        }
+        assert_eq!(Frame::read_from(&mut rest).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let header = |kind: u8, length: u32| [&[kind], length.to_le_bytes().as_slice()].concat();
+        for bytes in [
+            header(b'd', 1 << 30),
+            header(b'?', 0),
+            [header(b's', 3), vec![0; 3]].concat(),
+            [header(b'l', 4), vec![0; 4]].concat(),
+            header(b'e', 0),
+            header(b'd', 5),
+            vec![b'd', 0],
+        ] {
+            assert!(Frame::read_from(bytes.as_slice()).is_err(), "{bytes:?}");
         }
     }
 }

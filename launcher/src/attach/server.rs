@@ -16,11 +16,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::frame::Frame;
 use super::replay::Replay;
 use crate::console::Console;
-use crate::exit::TAKEN_OVER;
+use crate::control::protocol::Mode;
 use crate::output::Reader;
 
 /// Enough for copying; as the stdin thread's.
 const STACK: usize = 128 << 10;
+
+/// Exit statuses of clients: the guest has ended; somebody else types now.
+const ENDED: u8 = 0;
+const TAKEN_OVER: u8 = 4;
 
 /// How long a client may take to read its last frame.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -33,8 +37,8 @@ const FLICKER: Duration = Duration::from_millis(100);
 pub(crate) struct Client {
     pid: i32,
     stream: UnixStream,
-    /// Why it has to leave, if it has.
-    reason: Mutex<Option<String>>,
+    /// What it is told when it has to leave.
+    last: Mutex<Option<Frame>>,
 }
 
 /// Where the one sits who types.
@@ -50,8 +54,8 @@ impl Seat {
             if !force {
                 return Err(other.pid);
             }
-            let why = format!("{TAKEN_OVER} by pid {}", client.pid);
-            *other.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            let why = Frame::End(TAKEN_OVER, format!("taken over by pid {}", client.pid));
+            *other.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             // Fails only if it has left by itself.
             let _ = other.stream.shutdown(Shutdown::Read);
         }
@@ -77,17 +81,6 @@ impl Seat {
     }
 }
 
-/// How a client wants to sit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// And type, if nobody else does.
-    Typing,
-    /// And type, whoever else does.
-    TakingOver,
-    /// And look on.
-    Watching,
-}
-
 /// A client that has its place, and has not been served yet.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -105,12 +98,12 @@ pub(crate) fn admit(
     stream: &UnixStream,
     pid: i32,
     console: &Arc<Console>,
-    way: Way,
+    mode: Mode,
 ) -> Result<Admitted, Option<i32>> {
     let stream = stream.try_clone().map_err(|_| None)?;
-    let client = Arc::new(Client { pid, stream, reason: Mutex::default() });
-    if way != Way::Watching {
-        console.seat.take(&client, way == Way::TakingOver).map_err(Some)?;
+    let client = Arc::new(Client { pid, stream, last: Mutex::default() });
+    if mode != Mode::Watch {
+        console.seat.take(&client, mode == Mode::Force).map_err(Some)?;
     }
     Ok(Admitted { client, reader: console.output.reader(), console: Arc::clone(console) })
 }
@@ -192,9 +185,9 @@ fn write_out(client: &Client, console: &Console, mut reader: Reader) -> io::Resu
             Frame::Dropped(lost).write_to(&mut stream)?;
         }
     }
-    let told = client.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let why = told.or_else(|| console.ending.get().cloned()).unwrap_or_default();
-    Frame::End(why).write_to(stream)
+    let last = client.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let ended = || Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default());
+    last.unwrap_or_else(ended).write_to(stream)
 }
 
 fn read(
@@ -209,7 +202,7 @@ fn read(
         match frame {
             Frame::Data(keys) => type_in(&keys, client, console)?,
             Frame::Size(rows, columns) => console.resize(columns, rows),
-            Frame::Dropped(_) | Frame::End(_) => {
+            Frame::Dropped(_) | Frame::End(..) => {
                 return Err(io::Error::other("a frame that is not a client's"));
             }
         }

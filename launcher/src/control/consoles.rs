@@ -11,7 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde_json::{Value, json};
 
 use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb};
-use crate::attach::server::{self, Admitted, Way};
+use crate::attach::server::{self, Admitted};
 use crate::console::Console;
 
 /// The answer to a verb that is about a console.
@@ -63,21 +63,17 @@ pub(super) fn admit(
     fields: &Fields,
 ) -> Result<Admitted, Fault> {
     let console = find(consoles, fields.console)?;
-    let way = match fields.mode {
-        Some(Mode::Watch) => Way::Watching,
-        Some(Mode::Force) => Way::TakingOver,
-        Some(Mode::Write) | None => Way::Typing,
-    };
+    let mode = fields.mode.unwrap_or(Mode::Write);
     let number = console.number;
     let busy = |text: String| Fault::new(Kind::Taken, text);
-    if console.is_stdio() && way != Way::Watching {
+    if console.is_stdio() && mode != Mode::Watch {
         let pid = std::process::id();
         return Err(busy(format!(
             "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
         )));
     }
     let pid = getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid());
-    server::admit(stream, pid, console, way).map_err(|other| match other {
+    server::admit(stream, pid, console, mode).map_err(|other| match other {
         Some(pid) => {
             let advice = "use --force to take it over, or --read-only";
             busy(format!("console {number} is in use by pid {pid}: {advice}"))
