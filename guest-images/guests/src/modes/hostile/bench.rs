@@ -201,8 +201,17 @@ impl Bench {
 
     /// Wait until the device has used so many; or broken down, or died.
     pub(super) fn expect_used(&self, target: &Target, count: u16) -> Outcome {
+        self.expect(|| target.ring.used_index() == count)
+    }
+
+    /// The same, or more: frames come when others send them.
+    pub(super) fn expect_frame(&self, target: &Target, count: u16) -> Outcome {
+        self.expect(|| target.ring.used_index().wrapping_sub(count) < SIZE)
+    }
+
+    fn expect(&self, mut done: impl FnMut() -> bool) -> Outcome {
         for _ in 0..PATIENCE {
-            if comes(|| target.ring.used_index() == count) {
+            if comes(&mut done) {
                 return Ok(());
             }
             ok_if(!self.is_broken(), "broke down on what is legal")?;

@@ -103,7 +103,7 @@ fn receive(bench: &Bench, target: &Target) -> Outcome {
     }
     let our = ask_host(bench, transmit)?;
     for count in 1..OTHER_FRAMES {
-        wait_for_frame(bench, target, count)?;
+        bench.expect_frame(target, count)?;
         let (head, _) = target.ring.used(count.wrapping_sub(1));
         let head = u16::try_from(head).unwrap_or(SIZE);
         ok_if(head < SIZE, "gives back what it was not given")?;
@@ -113,12 +113,6 @@ fn receive(bench: &Bench, target: &Target) -> Outcome {
         target.offer_head(head);
     }
     Err("gets other frames only")
-}
-
-/// It is there as soon as the index is at least `count`.
-fn wait_for_frame(bench: &Bench, target: &Target, count: u16) -> Outcome {
-    let there = target.ring.used_index().wrapping_sub(count) < SIZE;
-    if there { Ok(()) } else { bench.expect_used(target, count) }
 }
 
 fn frame(buffers: &Region, head: u16) -> Region {
