@@ -81,7 +81,10 @@ fn info_tells_what_the_guest_has() {
         { "name": "rng0", "kind": "rng", "path": "/dev/urandom" },
     ]);
     assert_eq!(info["devices"], devices);
-    let consoles = serde_json::json!([{ "index": 0, "name": "hvc0", "backend": "stdio" }]);
+    let consoles = serde_json::json!([{
+        "index": 0, "name": "hvc0", "backend": "stdio", "clients": 0,
+        "unread": 0, "dropped": 0, "rows": 30, "columns": 100,
+    }]);
     assert_eq!(info["consoles"], consoles);
 
     let text = running.lguest(&["info", "one"]).well();
