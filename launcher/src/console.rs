@@ -4,12 +4,16 @@
 //! a device of it.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
 use devices::status::Status;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::attach::server::Seat;
 use crate::config::Config;
@@ -84,9 +88,7 @@ impl Console {
             Backend::Stdio => HostEnd::Stdio,
             Backend::Null => HostEnd::Null,
             Backend::File { path, append } => {
-                let mut options = File::options();
-                options.create(true).write(!append).truncate(!append).append(*append);
-                let file = options.open(path);
+                let file = open_file(path, *append);
                 let file = file.with_context(|| format!("console file {}", path.display()))?;
                 HostEnd::File { path: path.clone(), file }
             }
@@ -162,8 +164,33 @@ impl Console {
         self.output.readers().saturating_sub(own)
     }
 
+    /// Wait until they have left, but not after `until`.
+    pub(crate) fn wait_for_clients(&self, until: Instant) {
+        while self.clients() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.output.left(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            if matches!(poll(&mut fds, timeout), Ok(0)) {
+                return;
+            }
+            self.output.rearm();
+        }
+    }
+
     /// Is it the one on this terminal?
     pub(crate) fn is_stdio(&self) -> bool {
         matches!(self.end, HostEnd::Stdio)
     }
+}
+
+/// Open it for writing. A named pipe that nobody reads is an error, where it would
+/// be waited for (and signals are blocked by now); a terminal does not become ours.
+fn open_file(path: &Path, append: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).write(!append).truncate(!append).append(append);
+    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("nobody reads this pipe: start its reader first"),
+        _ => error,
+    })
 }

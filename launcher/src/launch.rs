@@ -6,7 +6,6 @@ use std::env;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -171,13 +170,13 @@ fn stop(
 /// Have those who sit at its consoles read the rest, and hear why there is no more.
 fn farewell(host: &Host, ending: &Ending) {
     let why = ending.text().unwrap_or_else(|| "guest powered off".to_string());
-    let until = Instant::now() + LAST_WORDS;
+    let patience = if *ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
+    let until = Instant::now() + patience;
     for console in &host.consoles {
         console.finish(&why);
     }
-    let there_are_some = || host.consoles.iter().any(|console| console.clients() > 0);
-    while there_are_some() && *ending != Ending::Killed && Instant::now() < until {
-        thread::sleep(Duration::from_millis(1));
+    for console in &host.consoles {
+        console.wait_for_clients(until);
     }
 }
 
@@ -196,8 +195,9 @@ fn explain(host: &Host, ending: Ending) -> Ending {
 
 /// The guest has ended; its last words are still to be written. They belong on
 /// the terminal as it was when they were said, but a reader that takes its time
-/// must not keep the user from it; and whoever wants us gone does not wait.
-fn finish(
+/// must not keep the user from it; and whoever wants us gone does not wait. So ends
+/// a stay at a console, too ([`crate::attach::client`]).
+pub(crate) fn finish(
     writers: &[Writer],
     signals: &Signals,
     terminal: Option<&Terminal>,
@@ -210,7 +210,11 @@ fn finish(
         terminal.leave();
     }
     match ending {
-        Ending::Signal(_) | Ending::Interrupted | Ending::Stopped | Ending::Killed => ending,
+        Ending::Signal(_)
+        | Ending::Interrupted
+        | Ending::Stopped
+        | Ending::Killed
+        | Ending::Detached => ending,
         ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
     }
 }
@@ -232,8 +236,9 @@ fn prepare(
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
-    let consoles = console::open_all(consoles)?;
     let taps = net::open(&config.tunnet)?;
+    // Last, as it empties files.
+    let consoles = console::open_all(consoles)?;
     if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
         claim.close_directories();
     }

@@ -37,13 +37,13 @@ pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>
     read(File::from(stdin), guest, exit, terminal.map(Terminal::tty))
 }
 
-fn read(stdin: File, guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<()> {
+fn read(stdin: File, mut guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<()> {
     let exit = Arc::clone(exit);
     thread::Builder::new()
         .name("stdin".into())
         .stack_size(STACK)
         .spawn(move || match tty {
-            None => copy(stdin, guest),
+            None => copy(stdin, |bytes| guest.write_all(bytes)),
             Some(tty) => {
                 keys::pass_on(stdin, guest, &tty, &exit);
                 if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
@@ -55,9 +55,9 @@ fn read(stdin: File, guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Re
     Ok(())
 }
 
-/// A pipe or file, to its end. The guest's pace holds the writer up, and no
-/// byte is lost.
-fn copy(mut input: File, mut guest: File) {
+/// Hand on what comes from a pipe or file, to its end. The guest's pace holds the
+/// writer up, and no byte is lost.
+pub(crate) fn copy(mut input: File, mut hand_on: impl FnMut(&[u8]) -> io::Result<()>) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let bytes = match input.read(&mut buffer) {
@@ -70,7 +70,7 @@ fn copy(mut input: File, mut guest: File) {
             }
             Err(e) => return log::warn!("reading stdin: {e}: the guest gets no more input"),
         };
-        if guest.write_all(bytes).is_err() {
+        if hand_on(bytes).is_err() {
             return;
         }
     }

@@ -1,6 +1,7 @@
-//! `lguest console`: this terminal at a console of a guest that runs. Two threads:
-//! what the guest prints goes to stdout, what is typed goes to the guest; the main
-//! thread waits for the end, as in a launch. Called by `main`.
+//! `lguest console`: this terminal at a console of a guest that runs. What the guest
+//! prints goes the way that it goes in a launch, by [`crate::output`] and
+//! [`crate::writer`]; what is typed is read as in a launch ([`crate::stdin`]) and goes
+//! to the guest's launcher. The main thread waits for the end. Called by `main`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,17 +16,17 @@ use anyhow::{Context, Result};
 use super::escape::{Escape, Keys, Typed};
 use super::frame::Frame;
 use crate::exit::{Ending, Exit};
+use crate::launch;
 use crate::messages;
+use crate::output::{Output, Sink};
 use crate::privilege::Confinement;
 use crate::signals::Signals;
-use crate::stdin::keys;
+use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
+use crate::writer::Writer;
 
 /// As the launcher's stdin thread's.
 const STACK: usize = 128 << 10;
-
-/// What is read from a file or pipe at once.
-const CHUNK: usize = 1 << 14;
 
 /// A connection on which `attach` has been answered, from the first frame on.
 #[derive(Debug)]
@@ -66,17 +67,19 @@ impl Seat {
         let Attached { what, stream, escape, watching, mut size } = attached;
         let exit = Arc::new(Exit::new()?);
         let to_guest = Arc::new(stream.get_ref().try_clone().context("duplicating a socket")?);
+        let output = Output::new().context("creating an event of the output")?;
+        let writer = Writer::to_stdout(&output)?;
         if let Some(terminal) = &terminal {
             terminal.enter()?;
         }
         let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
         let watching_only = if watching { ", looking on" } else { "" };
         messages::say(&format!("attached to {what}{watching_only}{leave}"));
-        start("output", &exit, {
+        start("output", {
             let exit = Arc::clone(&exit);
-            move || print(stream, &exit)
+            move || exit.end(print(stream, &output))
         })?;
-        start("keys", &exit, {
+        start("keys", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
             let tty = terminal.as_ref().map(Terminal::tty);
             move || type_in(tty.as_deref(), escape, &to_guest, &exit)
@@ -89,106 +92,69 @@ impl Seat {
                 let _ = Frame::Size(rows, columns).write_to(&*to_guest);
             }
         });
-        if let Some(terminal) = &terminal {
-            terminal.leave();
-        }
-        Ok(ending.unwrap_or(Ending::Detached))
+        let ending = ending.unwrap_or(Ending::Detached);
+        Ok(launch::finish(&[writer], &signals, terminal.as_ref(), ending))
     }
 }
 
-/// A thread whose failure ends the stay.
-fn start(
-    name: &str,
-    exit: &Arc<Exit>,
-    body: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<()> {
-    let exit = Arc::clone(exit);
-    let body = move || {
-        if let Err(error) = body() {
-            exit.end(Ending::Failed(format!("the connection to the guest: {error}")));
-        }
-    };
+fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     let thread = thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body);
     thread.with_context(|| format!("starting the thread {name}"))?;
     Ok(())
 }
 
-/// What the guest prints.
-fn print(mut stream: impl Read, exit: &Exit) -> io::Result<()> {
-    let mut stdout = io::stdout();
+/// Pass on what the guest prints; why there is no more of it.
+fn print(mut stream: impl Read, output: &Output) -> Ending {
+    let mut sink = output.sink();
     loop {
-        match Frame::read_from(&mut stream)? {
-            Some(Frame::Data(bytes)) => {
-                stdout.write_all(&bytes)?;
-                stdout.flush()?;
-            }
-            Some(Frame::Dropped(count)) => {
-                messages::say(&format!("{count} bytes of the guest's output are lost"));
-            }
-            Some(Frame::End(status, why)) => {
-                exit.end(Ending::SentAway(status, why));
-                return Ok(());
-            }
-            Some(Frame::Size(..)) => {}
-            None => {
-                exit.end(Ending::Failed("the guest's launcher has ended".into()));
-                return Ok(());
-            }
+        match print_next(&mut stream, &mut sink) {
+            Ok(None) if output.is_left() => return Ending::Detached,
+            Ok(None) => {}
+            Ok(Some(ending)) => return ending,
+            Err(error) => return Ending::Failed(format!("the connection to the guest: {error}")),
         }
     }
 }
 
-/// What is typed, or comes from a file or pipe, whose end is not the end.
-fn type_in(
-    tty: Option<&Tty>,
-    escape: Escape,
-    mut guest: &UnixStream,
-    exit: &Exit,
-) -> io::Result<()> {
-    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Some(tty) = tty else {
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let count = match stdin.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            Frame::Data(buffer.get(..count).unwrap_or_default().to_vec()).write_to(&mut guest)?;
+fn print_next(stream: impl Read, sink: &mut Sink) -> io::Result<Option<Ending>> {
+    match Frame::read_from(stream)? {
+        Some(Frame::Data(bytes)) => sink.write_all(&bytes)?,
+        Some(Frame::Dropped(count)) => {
+            messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
-    };
-    let (mut keys, mut failed) = (Keys::new(escape), None);
-    let mut send = |bytes: Vec<u8>| {
-        if !bytes.is_empty()
-            && let Err(error) = Frame::Data(bytes).write_to(&mut guest)
-        {
-            failed = Some(error);
-        }
-    };
-    keys::read(stdin, tty, |typed| -> Option<Duration> {
-        match keys.typed(typed) {
-            Typed::Keys(bytes) => send(bytes),
-            Typed::Wait(bytes, patience) => {
-                send(bytes);
-                return Some(patience);
-            }
-            Typed::Leave(bytes) => {
-                send(bytes);
-                exit.end(Ending::Detached);
-            }
-        }
-        None
-    });
-    match failed {
-        // The other thread says it better.
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Some(error) => Err(error),
-        None => {
-            exit.end(Ending::Detached);
-            Ok(())
-        }
+        Some(Frame::End(status, why)) => return Ok(Some(Ending::SentAway(status, why))),
+        Some(Frame::Size(..)) => return Err(io::Error::other("a frame that is not a launcher's")),
+        None => return Ok(Some(Ending::Failed("the guest's launcher has ended".into()))),
     }
+    Ok(None)
+}
+
+/// What is typed, or comes from a file or pipe, whose end is not the end. If the
+/// connection is gone, the other thread says it.
+fn type_in(tty: Option<&Tty>, escape: Escape, guest: &UnixStream, exit: &Exit) {
+    let send = |bytes: &[u8]| Frame::Data(bytes.to_vec()).write_to(guest);
+    let stdin = match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(stdin) => File::from(stdin),
+        Err(error) => return exit.end(Ending::Failed(format!("duplicating stdin: {error}"))),
+    };
+    let Some(tty) = tty else { return stdin::copy(stdin, send) };
+    let mut keys = Keys::new(escape);
+    keys::read(stdin, tty, |typed| -> Option<Duration> {
+        let (bytes, patience) = match keys.typed(typed) {
+            Typed::Keys(bytes) => (bytes, None),
+            Typed::Wait(bytes, patience) => (bytes, Some(patience)),
+            Typed::Leave(bytes) => {
+                exit.end(Ending::Detached);
+                (bytes, None)
+            }
+        };
+        if !bytes.is_empty() {
+            let _ = send(&bytes);
+        }
+        patience
+    });
+    // The terminal is gone, or given back.
+    exit.end(Ending::Detached);
 }
 
 /// The answer to a request, before the first frame.

@@ -6,6 +6,9 @@ use std::io::{self, ErrorKind, Read, Write};
 /// The longest that is accepted. Nobody sends more than 64 KiB.
 const LONGEST: usize = 1 << 20;
 
+/// Kind and length.
+const HEADER: usize = 5;
+
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -22,19 +25,30 @@ pub(super) enum Frame {
 impl Frame {
     /// Write it.
     pub(super) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
-        let (kind, payload) = match self {
-            Self::Data(bytes) => (b'd', bytes.clone()),
-            Self::Dropped(count) => (b'l', count.to_le_bytes().to_vec()),
-            Self::Size(rows, columns) => {
-                (b's', [rows.to_le_bytes(), columns.to_le_bytes()].concat())
+        let mut bytes = vec![0; HEADER];
+        let kind = match self {
+            Self::Data(data) => {
+                bytes.extend(data);
+                b'd'
             }
-            Self::End(status, why) => (b'e', [&[*status], why.as_bytes()].concat()),
+            Self::Dropped(count) => {
+                bytes.extend(count.to_le_bytes());
+                b'l'
+            }
+            Self::Size(rows, columns) => {
+                bytes.extend(rows.to_le_bytes().iter().chain(&columns.to_le_bytes()));
+                b's'
+            }
+            Self::End(status, why) => {
+                bytes.push(*status);
+                bytes.extend(why.as_bytes());
+                b'e'
+            }
         };
-        let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        let length = u32::try_from(bytes.len() - HEADER).map_err(io::Error::other)?;
+        let header = [&[kind], length.to_le_bytes().as_slice()].concat();
+        bytes.splice(..HEADER, header);
         // One write, so that frames of several threads do not mix.
-        let mut bytes = vec![kind];
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(payload);
         stream.write_all(&bytes)
     }
 
@@ -44,7 +58,7 @@ impl Frame {
     /// Those of the connection, and `InvalidData` for what is no frame.
     pub(super) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
         let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
-        let mut header = [0; 5];
+        let mut header = [0; HEADER];
         let mut filled = 0;
         while let Some(rest) = header.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match stream.read(rest) {

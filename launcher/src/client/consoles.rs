@@ -13,6 +13,7 @@ use crate::attach::Escape;
 use crate::attach::client::{self, Attached};
 use crate::config::Name;
 use crate::control::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
+use crate::exit::Ending;
 use crate::terminal;
 
 /// Somebody else types on the console.
@@ -117,7 +118,14 @@ pub(crate) fn console(name: &Name, console: usize, mode: Mode, escape: Escape) -
     let what = format!("{name}, console {console}");
     let watching = mode == Mode::Watch;
     let ending = seat.stay(Attached { what, stream, escape, watching, size })?;
-    if let Some(text) = ending.text() {
+    let text = match &ending {
+        // It ends our stay, and nobody's guest.
+        Ending::Signal(number) => {
+            Some(format!("signal {number}: left the console; the guest goes on"))
+        }
+        ending => ending.text(),
+    };
+    if let Some(text) = text {
         crate::messages::say(&text);
     }
     Ok(ending.status())

@@ -122,8 +122,10 @@ fn one_types_and_the_others_look_on() {
 #[test]
 fn the_end_of_the_guest_is_told_with_the_rest_of_its_output() {
     let mut guest = web();
-    let mut users = [attach(&guest, &[]), attach(&guest, &["-r"]), attach(&guest, &["1"])];
-    users[0].expect("hello");
+    let mut first = attach(&guest, &[]);
+    // Before the next one sits down, who would have read it otherwise.
+    first.expect("hello");
+    let mut users = [first, attach(&guest, &["-r"]), attach(&guest, &["1"])];
     for user in &mut users {
         user.expect_stderr("attached");
     }
@@ -207,4 +209,36 @@ fn what_comes_from_a_file_is_typed() {
     user.expect("from a file");
     user.process().signal(Signal::SIGTERM);
     assert_eq!(user.wait(), End::Status(143));
+    assert!(user.stderr().contains("signal 15: left the console"), "{}", user.stderr());
+}
+
+#[test]
+fn what_the_guest_set_on_the_screen_is_taken_back_when_one_leaves() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    user.expect("hello");
+    user.send("\u{1b}[?1049h\u{1b}[?25lfull screen");
+    user.expect("full screen");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    assert!(user.text().ends_with("\u{1b}[?25h\u{1b}[?1049l"), "{:?}", user.text());
+}
+
+/// As `lguest console web | head -n 1` does.
+#[test]
+fn a_stay_ends_when_nobody_reads_it() {
+    let guest = web();
+    let line = format!(
+        "XDG_RUNTIME_DIR={} {} console -r web | head -n 1",
+        guest.runtime().display(),
+        environment::launcher().display(),
+    );
+    let mut user = program(&["sh", "-c", &line], &PathBuf::from("/"), Pty::new(30, 100));
+    user.expect("hello 80x24");
+    let end = until("the pipe's reader is missed", || {
+        guest.lguest(&["send", "web", "0", "more\n"]).well();
+        user.poll_end()
+    });
+    assert_eq!(end, End::Status(0));
+    user.assert_terminal_restored();
 }

@@ -50,9 +50,13 @@ fn a_file_is_appended_to_if_that_is_asked_for() {
 fn what_cannot_be_is_refused_in_a_line() {
     let scratch = Scratch::new();
     let missing = scratch.path().join("no/log");
+    // To open it would be to wait for its reader, deaf to everything.
+    let pipe = scratch.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (options, status, words) in [
         (vec!["--console=stdio".into(), "--console=stdio".into()], 1, "given twice"),
         (vec![format!("--console=file={}", missing.display())], 1, "no/log: No such file"),
+        (vec![format!("--console=file={}", pipe.display())], 1, "nobody reads this pipe"),
         (vec!["--console=multiport".into()], 2, "multiport"),
         (vec!["--console=stdio,foo=1".into()], 2, "foo=1"),
     ] {
