@@ -24,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to be listed.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// An answer is not longer than this.
-const LONGEST_ANSWER: u64 = 4 << 20;
+/// An answer is not longer than this: the largest buffer of a console is 16 MiB, and its
+/// base64 a third longer.
+const LONGEST_ANSWER: u64 = 32 << 20;
 
 /// `lguest list`.
 ///

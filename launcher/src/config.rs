@@ -2,6 +2,7 @@
 //! looked at when the guest is built, in [`crate::launch`].
 
 mod block;
+mod command;
 pub(crate) mod console;
 mod name;
 pub(crate) mod tunnet;
@@ -10,10 +11,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser};
 
-use crate::attach::Escape;
 pub(crate) use block::BlockConfig;
+pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 pub(crate) use name::{Name, parse as parse_name};
 use tunnet::Tunnet;
@@ -30,123 +31,6 @@ pub(crate) struct CommandLine {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) launch: Option<Config>,
-}
-
-/// Everything that is not launching a guest.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Tell what this host offers to guests, and what to do where it lacks something
-    Check {
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Write the kernel inside a bzImage or compressed file, unpacked, to a file
-    Unpack {
-        /// A kernel, in any form that lguest boots
-        kernel: PathBuf,
-        /// Where its ELF file goes
-        output: PathBuf,
-    },
-    /// List the guests that run
-    List {
-        /// Print one JSON array
-        #[arg(long)]
-        json: bool,
-    },
-    /// Tell what a guest is and has
-    Info {
-        /// Its name
-        #[arg(value_parser = name::parse)]
-        name: Name,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// End a guest, as SIGTERM to its launcher does
-    Stop(Target),
-    /// End a guest without waiting for anything
-    Kill(Target),
-    /// Start a guest again, as its own reset does
-    Reset(Target),
-    /// Have a guest stand still
-    Pause(Target),
-    /// Have it go on
-    Resume(Target),
-    /// Sit down at a console of a guest: its output here, your keys there. ^] leaves
-    Console {
-        #[command(flatten)]
-        target: ConsoleTarget,
-        /// Look on
-        #[arg(short, long)]
-        read_only: bool,
-        /// Take it over from whoever types on it
-        #[arg(long, conflicts_with = "read_only")]
-        force: bool,
-        /// The key that leaves, as ^A, or none; pressed twice it is the guest's
-        #[arg(short, long, value_name = "KEY", value_parser = Escape::parse)]
-        #[arg(default_value = "^]")]
-        escape: Escape,
-    },
-    /// Print the last of what a guest has printed on a console (1 MiB at most)
-    Log(ConsoleTarget),
-    /// Print what nobody has read of a console, and leave it unread
-    Peek {
-        #[command(flatten)]
-        target: ConsoleTarget,
-        /// What was typed and the guest has not read; else what it has printed
-        #[arg(long)]
-        input: bool,
-        /// Print so many bytes at most
-        #[arg(long, value_name = "BYTES")]
-        max: Option<usize>,
-        /// Print one JSON object, with the counts: unread and, of output, dropped
-        #[arg(long, conflicts_with = "max")]
-        json: bool,
-    },
-    /// Type something into a console; status 75 if the guest has no room for it
-    Send {
-        /// The guest's name
-        #[arg(value_parser = name::parse)]
-        name: Name,
-        /// The console: N of hvcN
-        number: usize,
-        /// What to type, as it is; "-" for what comes from stdin
-        text: String,
-    },
-    /// Give a console's window another size
-    Resize {
-        /// The guest's name
-        #[arg(value_parser = name::parse)]
-        name: Name,
-        /// The console: N of hvcN
-        number: usize,
-        /// Lines
-        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-        rows: u16,
-        /// Characters in a line
-        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-        columns: u16,
-    },
-}
-
-/// The console that a command is for.
-#[derive(Debug, Args)]
-pub(crate) struct ConsoleTarget {
-    /// The guest's name
-    #[arg(value_parser = name::parse)]
-    pub(crate) name: Name,
-    /// The console: N of hvcN
-    #[arg(default_value_t = 0)]
-    pub(crate) number: usize,
-}
-
-/// The guest that a command is for.
-#[derive(Debug, Args)]
-pub(crate) struct Target {
-    /// Its name
-    #[arg(value_parser = name::parse)]
-    pub(crate) name: Name,
 }
 
 /// One guest, as the user described it.
@@ -187,8 +71,8 @@ pub(crate) struct Config {
 
     /// Consoles, hvc0 first.
     #[arg(long, value_name = "HOST-END")]
-    #[arg(help = "A console, hvc0 first: stdio (what there is without a word), \
-        file=PATH[,append] or null")]
+    #[arg(help = "A console, hvc0 first: stdio (what there is without a word), sock[=PATH], \
+        pty[=LINK], file=PATH[,append] or null; and \",buffer=SIZE\", \",name=NAME\"")]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| console::parse(&value)))]
     pub(crate) console: Vec<ConsoleConfig>,
 
@@ -208,6 +92,10 @@ pub(crate) struct Config {
     /// Its name for the other commands; else one is made up
     #[arg(long, value_name = "NAME", value_parser = name::parse)]
     pub(crate) name: Option<Name>,
+
+    /// Print the guest's name when it runs, and leave it alone with its consoles
+    #[arg(long)]
+    pub(crate) detach: bool,
 
     /// End when the guest reboots instead of starting it again
     #[arg(long)]

@@ -14,9 +14,10 @@ use crate::boot;
 use crate::check::{self, KernelMode};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console::{self, Console};
+use crate::console::{self, HostEnd};
 use crate::control::{Control, Order};
 use crate::crash::Crash;
+use crate::detach::Parent;
 use crate::disk;
 use crate::exit::{Ending, Exit};
 use crate::guest::{Guest, Host};
@@ -40,11 +41,12 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// How long the terminal may take to show what the guest said last.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Launch the guest, and see it through its reboots.
+/// Launch the guest, and see it through its reboots. A process that waits for it is told
+/// when it runs.
 ///
 /// # Errors
 /// When it cannot be set up; the terminal has not been touched then.
-pub(crate) fn launch(config: &Config) -> Result<Ending> {
+pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Ending> {
     let confinement = Confinement::of(config)?;
     // Before any thread: signals are blocked in all of them, and the terminal's
     // guard is forked.
@@ -55,10 +57,14 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
     // What the user named is named from here.
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
-    let host = prepare(config, &wanted, &confinement, &mut claim)?;
-    let connect = |console: &Arc<Console>| console.connect(&host.exit, terminal.as_ref());
-    let writers: Vec<_> = host.consoles.iter().map(connect).collect::<Result<_>>()?;
-    let writers: Vec<_> = writers.into_iter().flatten().collect();
+    let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
+    let (host, ends) = prepare(config, &wanted, &confinement, &mut claim)?;
+    let (mut writers, mut entries) = (Vec::new(), Vec::new());
+    for (console, end) in host.consoles.iter().zip(ends) {
+        let connected = end.connect(console, &host.exit, terminal.as_ref())?;
+        writers.extend(connected.writer);
+        entries.extend(connected.entry);
+    }
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     loop {
         let mut guest = Guest::build(config, &host)?;
@@ -67,6 +73,9 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
             terminal.enter()?;
         }
         guest.start()?;
+        if let (Some(parent), Some(name)) = (parent.take(), &name) {
+            parent.let_go(name)?;
+        }
         let ending = wait(&signals, &host, terminal.as_ref(), &guest, control.as_ref());
         match stop(guest, ending, &signals, &host, terminal.as_ref()) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
@@ -74,7 +83,7 @@ pub(crate) fn launch(config: &Config) -> Result<Ending> {
                 let ending = explain(&host, ending);
                 farewell(&host, &ending);
                 // There is no guest any more; its last words may take a while.
-                drop(control.take());
+                drop((control.take(), entries));
                 return Ok(finish(&writers, &signals, terminal.as_ref(), ending));
             }
         }
@@ -226,7 +235,7 @@ fn prepare(
     consoles: &[ConsoleConfig],
     confinement: &Confinement,
     claim: &mut Option<(Claim, UnixListener)>,
-) -> Result<Host> {
+) -> Result<(Host, Vec<HostEnd>)> {
     let mut files = boot::Files::of(config);
     if confinement.is_wanted() {
         files.keep()?;
@@ -238,7 +247,7 @@ fn prepare(
     let ram = Ram::new(config.memory)?;
     let taps = net::open(&config.tunnet)?;
     // Last, as it empties files.
-    let consoles = console::open_all(consoles)?;
+    let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
     if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
         claim.close_directories();
     }
@@ -247,5 +256,5 @@ fn prepare(
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let paused = Arc::new(AtomicBool::new(false));
-    Ok(Host { kvm, ram, files, exit, consoles, disks, taps, random, paused })
+    Ok((Host { kvm, ram, files, exit, consoles, disks, taps, random, paused }, ends))
 }

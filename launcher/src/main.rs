@@ -15,6 +15,7 @@ mod console;
 mod control;
 mod cpuid;
 mod crash;
+mod detach;
 mod disk;
 mod exit;
 mod firmware;
@@ -25,6 +26,7 @@ mod memory;
 mod messages;
 mod net;
 mod output;
+mod peer;
 mod ports;
 mod privilege;
 mod runtime;
@@ -43,9 +45,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use client::consoles;
+use client::consoles::{self, Wish};
 use config::{Command, CommandLine};
 use control::protocol::{Mode, Side, Verb};
+use detach::Process;
 
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
@@ -72,7 +75,12 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
     match (&line.command, &line.launch) {
         (Some(command), _) => obey(command),
         (None, Some(config)) => {
-            let ending = launch::launch(config)?;
+            let parent = match config.detach.then(detach::detach).transpose()? {
+                Some(Process::Parent(status)) => return Ok(ExitCode::from(status)),
+                Some(Process::Child(parent)) => Some(parent),
+                None => None,
+            };
+            let ending = launch::launch(config, parent)?;
             if let Some(text) = ending.text() {
                 messages::say(&text);
             }
@@ -95,26 +103,25 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,
         Command::Pause(target) => client::tell(&target.name, Verb::Pause)?,
         Command::Resume(target) => client::tell(&target.name, Verb::Resume)?,
-        Command::Console { target, read_only, force, escape } => {
+        Command::Console { target, read_only, force, escape, wait, persist } => {
             let mode = match (read_only, force) {
                 (true, _) => Mode::Watch,
                 (_, true) => Mode::Force,
                 _ => Mode::Write,
             };
-            let status = consoles::console(&target.name, target.number, mode, *escape)?;
-            return Ok(ExitCode::from(status));
+            let wish = Wish { target, mode, escape: *escape, persist: *persist };
+            return Ok(ExitCode::from(consoles::console(&wish, *wait)?));
         }
-        Command::Log(target) => consoles::log(&target.name, target.number)?,
+        Command::Log { target, follow: true } => consoles::follow(target)?,
+        Command::Log { target, .. } => consoles::log(target)?,
         Command::Peek { target, input, max, json } => {
             let side = if *input { Side::Input } else { Side::Output };
-            consoles::peek(&target.name, target.number, side, *max, *json)?;
+            consoles::peek(target, side, *max, *json)?;
         }
-        Command::Send { name, number, text } => {
-            return Ok(ExitCode::from(consoles::send(name, *number, text)?));
+        Command::Send { target, text } => {
+            return Ok(ExitCode::from(consoles::send(target, text)?));
         }
-        Command::Resize { name, number, rows, columns } => {
-            consoles::resize(name, *number, *rows, *columns)?;
-        }
+        Command::Resize { target, rows, columns } => consoles::resize(target, *rows, *columns)?,
     }
     Ok(ExitCode::SUCCESS)
 }

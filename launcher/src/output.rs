@@ -23,7 +23,7 @@ pub(crate) use reader::Reader;
 pub(crate) use sink::Sink;
 
 /// What a reader may leave unread before anybody waits for it, and what one that
-/// comes later still finds.
+/// comes later still finds, unless it is said.
 pub(crate) const CAPACITY: usize = 1 << 20;
 
 /// A reader that takes nothing for this long, with the ring full, counts as
@@ -49,6 +49,8 @@ struct Shared {
 struct State {
     /// The last of what was printed.
     ring: VecDeque<u8>,
+    /// How much of it is kept.
+    capacity: usize,
     /// How many bytes were ever printed. Positions count from there.
     end: u64,
     /// So far somebody has read; what comes then is new to a new reader.
@@ -63,10 +65,22 @@ struct State {
     finished: bool,
 }
 
+/// What a reader is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// To write to a file of ours, from the beginning to the end.
+    Writer,
+    /// Somebody at the console: what he has read is not new to the next.
+    Client,
+    /// To look, from the first of what is kept: it stays unread.
+    Follower,
+}
+
 /// How far a reader has come.
 #[derive(Debug)]
 struct Place {
     reader: u64,
+    role: Role,
     at: u64,
     /// For how long sinks have waited since it last took something.
     waited: Duration,
@@ -82,10 +96,19 @@ impl Output {
     /// # Errors
     /// When the host has no descriptor to spare.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::with_capacity(CAPACITY)
+    }
+
+    /// The same, of which so many bytes are kept: with 0, nothing that nobody reads.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
+    pub(crate) fn with_capacity(capacity: usize) -> io::Result<Self> {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let state = State {
             // The host gives pages as they are first used.
-            ring: VecDeque::with_capacity(CAPACITY),
+            ring: VecDeque::with_capacity(capacity),
+            capacity,
             end: 0,
             read: 0,
             lost: 0,
@@ -109,8 +132,8 @@ impl Output {
     }
 
     /// Somebody who reads from now on, beginning with what nobody has read.
-    pub(crate) fn reader(&self) -> Reader {
-        Reader::new(&self.0)
+    pub(crate) fn reader(&self, role: Role) -> Reader {
+        Reader::new(&self.0, role)
     }
 
     /// What is kept of all that was printed: the last of it.
@@ -151,9 +174,9 @@ impl Output {
         self.0.filled.notify_all();
     }
 
-    /// How many readers there are.
-    pub(crate) fn readers(&self) -> usize {
-        self.0.lock().readers.len()
+    /// How many readers there are that are not our own.
+    pub(crate) fn clients(&self) -> usize {
+        self.0.lock().readers.iter().filter(|place| place.role != Role::Writer).count()
     }
 
     /// Whether all readers have left.
@@ -172,10 +195,11 @@ impl Output {
         let _ = self.0.left.read();
     }
 
-    /// What readers have lost and not been told, and what they have not read.
+    /// What our own readers have lost and not been told, and what they have not read.
     pub(crate) fn take_unread(&self) -> u64 {
         let state = &mut *self.0.lock();
-        let lost = state.readers.iter_mut().map(|place| {
+        let ours = state.readers.iter_mut().filter(|place| place.role == Role::Writer);
+        let lost = ours.map(|place| {
             let unread = state.end.saturating_sub(place.at);
             std::mem::take(&mut place.lost).saturating_add(unread)
         });
@@ -198,14 +222,16 @@ impl State {
     /// Bytes that can be printed without loss to a reader that is there.
     fn room(&self) -> usize {
         let places = self.readers.iter().filter(|place| place.waited < PATIENCE);
-        let unread = places.map(|place| self.end.saturating_sub(place.at)).max().unwrap_or(0);
-        CAPACITY.saturating_sub(usize::try_from(unread).unwrap_or(usize::MAX))
+        let unread = places.map(|place| self.end.saturating_sub(place.at)).max();
+        unread.map_or(usize::MAX, |unread| {
+            self.capacity.saturating_sub(usize::try_from(unread).unwrap_or(usize::MAX))
+        })
     }
 
     /// Print these bytes. Where there is no room, the oldest are lost.
     fn print(&mut self, bytes: &[u8]) {
-        let kept = bytes.get(bytes.len().saturating_sub(CAPACITY)..).unwrap_or_default();
-        let excess = (self.ring.len() + kept.len()).saturating_sub(CAPACITY);
+        let kept = bytes.get(bytes.len().saturating_sub(self.capacity)..).unwrap_or_default();
+        let excess = (self.ring.len() + kept.len()).saturating_sub(self.capacity);
         self.ring.drain(..excess.min(self.ring.len()));
         self.ring.extend(kept);
         self.end = self.end.saturating_add(bytes.len() as u64);
@@ -214,7 +240,7 @@ impl State {
             place.lost = place.lost.saturating_add(start.saturating_sub(place.at));
             place.at = place.at.max(start);
         }
-        if self.readers.is_empty() {
+        if self.readers.iter().all(|place| place.role == Role::Follower) {
             self.lost = self.lost.saturating_add(start.saturating_sub(self.read));
         }
         self.read = self.read.max(start);

@@ -53,13 +53,13 @@ impl Claim {
     /// control socket. To be called while we are what the user started.
     ///
     /// # Errors
-    /// One line. None without `--name`: then it is done without.
+    /// One line. None without `--name` and `--detach`: then it is done without.
     pub(crate) fn of(config: &Config) -> Result<Option<(Self, UnixListener)>> {
         let name = config.name.clone().unwrap_or_else(Name::made_up);
         let claimed = Directory::of_all().and_then(|all| Self::new(all, name));
         match claimed {
             Ok(claimed) => Ok(Some(claimed)),
-            Err(error) if config.name.is_none() => {
+            Err(error) if config.name.is_none() && !config.detach => {
                 log::info!("no name and no control socket: {error:#}");
                 Ok(None)
             }
@@ -148,6 +148,19 @@ impl Found {
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         self.directory.connect(CONTROL)
     }
+
+    /// Wait until its launcher has ended.
+    ///
+    /// # Errors
+    /// Of the host.
+    pub(crate) fn wait_for_end(&self) -> Result<()> {
+        let file = match self.directory.file_if_there(LOCK) {
+            Err(Errno::ENOENT) => return Ok(()),
+            file => file?,
+        };
+        let waited = fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file(libc::F_RDLCK)?));
+        waited.map(drop).context("waiting for a guest's end")
+    }
 }
 
 /// The guests that run and are ours, by their names. What is stale is removed.
@@ -157,6 +170,22 @@ impl Found {
 pub(crate) fn guests() -> Result<Vec<Found>> {
     let Some(all) = Directory::of_all_if_there()? else { return Ok(Vec::new()) };
     guests_in(&all)
+}
+
+/// The guest of this name: at once, or as soon as there is one.
+///
+/// # Errors
+/// When it cannot be looked for.
+pub(crate) fn wait_for(name: &Name) -> Result<Found> {
+    let all = Directory::of_all()?;
+    let events = all.events()?;
+    loop {
+        if let Some(found) = guests_in(&all)?.into_iter().find(|guest| guest.name == *name) {
+            return Ok(found);
+        }
+        // What is stale has just been removed: a guest that comes makes its directory.
+        events.read_events().context("waiting for a guest")?;
+    }
 }
 
 fn guests_in(all: &Directory) -> Result<Vec<Found>> {
@@ -180,18 +209,21 @@ fn guests_in(all: &Directory) -> Result<Vec<Found>> {
 /// the open file, at the latest when the process ends, however that comes about.
 fn take_lock(own: &Directory) -> Result<Option<File>> {
     let file = own.file(LOCK)?;
-    let lock = libc::flock {
-        l_type: i16::try_from(libc::F_WRLCK)?,
-        l_whence: i16::try_from(libc::SEEK_SET)?,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)?)) {
         Ok(_) => Ok(Some(file)),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn whole_file(kind: i32) -> Result<libc::flock> {
+    Ok(libc::flock {
+        l_type: i16::try_from(kind)?,
+        l_whence: i16::try_from(libc::SEEK_SET)?,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    })
 }
 
 /// Who has locked it, as it says itself.

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::write;
 
 use crate::exit::Ending;
-use crate::output::{Output, Reader};
+use crate::output::{Output, Reader, Role};
 use crate::signals::{Signals, Wake};
 
 mod screen;
@@ -61,7 +61,7 @@ impl Writer {
     }
 
     fn start(output: &Output, file: OwnedFd, name: String, what: String) -> Result<Self> {
-        let reader = output.reader();
+        let reader = output.reader(Role::Writer);
         let screen = file.is_terminal().then(Screen::default);
         let mut body = Body { reader, file, screen, what: what.clone() };
         thread::Builder::new()

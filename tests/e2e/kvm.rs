@@ -6,6 +6,7 @@ mod check;
 mod console;
 mod consoles;
 mod control;
+mod detached;
 mod disks;
 mod endings;
 mod hostile;
@@ -14,8 +15,10 @@ mod machine;
 mod matrix;
 mod names;
 mod privilege;
+mod ptys;
 mod resets;
 mod shells;
+mod sockets;
 
 use tests::{Launch, environment};
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::environment;
+use crate::launch::program;
 use crate::running::{RUNTIME, Running};
+use crate::terminal::Pty;
 use crate::wait::OrFail;
 
 /// What a command said, and its exit status.
@@ -42,6 +44,19 @@ pub fn lguest(runtime: &Path, words: &[&str]) -> Said {
     let Output { status, stdout, stderr } = output.or_fail("running lguest");
     let text = |bytes| String::from_utf8(bytes).or_fail("reading what lguest said");
     Said { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Somebody who says `lguest console` and these words, on a terminal of 30 lines of 100
+/// characters.
+#[track_caller]
+#[must_use]
+pub fn console(runtime: &Path, words: &[&str]) -> Running {
+    let runtime = format!("{RUNTIME}={}", runtime.display());
+    let launcher = environment::launcher();
+    let launcher = launcher.to_str().or_fail("naming lguest");
+    let mut all = vec!["env", &runtime, launcher, "console"];
+    all.extend(words);
+    program(&all, Path::new("/"), Pty::new(30, 100))
 }
 
 impl Running {

@@ -31,7 +31,7 @@ mod terminal;
 mod transcript;
 mod wait;
 
-pub use commands::{Said, lguest};
+pub use commands::{Said, console, lguest};
 pub use flood::Flood;
 pub use guest::{Guest, PROMPT};
 pub use hanging_disk::HangingDisk;

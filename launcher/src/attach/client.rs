@@ -4,17 +4,19 @@
 //! to the guest's launcher. The main thread waits for the end. Called by `main`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::escape::{Escape, Keys, Typed};
 use super::frame::Frame;
+use super::server::ENDED;
+use crate::client::consoles::Admission;
 use crate::exit::{Ending, Exit};
 use crate::launch;
 use crate::messages;
@@ -29,7 +31,6 @@ use crate::writer::Writer;
 const STACK: usize = 128 << 10;
 
 /// A connection on which `attach` has been answered, from the first frame on.
-#[derive(Debug)]
 pub(crate) struct Attached {
     /// The guest's name, and the console's number.
     pub(crate) what: String,
@@ -39,9 +40,14 @@ pub(crate) struct Attached {
     pub(crate) watching: bool,
     /// What the guest was told of the window: columns and rows.
     pub(crate) size: Option<(u16, u16)>,
+    /// What to do when the guest has ended, if not to leave.
+    pub(crate) again: Option<Again>,
 }
 
-/// What has to be there before the connection: no thread yet, and nothing touched.
+/// Wait for the next guest, and attach to it.
+pub(crate) type Again = Box<dyn FnMut() -> Result<Admission> + Send>;
+
+/// What has to be there before any thread: nothing is touched yet.
 #[derive(Debug)]
 pub(crate) struct Seat {
     signals: Signals,
@@ -64,9 +70,9 @@ impl Seat {
     /// When the host has no descriptor or thread to spare.
     pub(crate) fn stay(self, attached: Attached) -> Result<Ending> {
         let Self { signals, terminal } = self;
-        let Attached { what, stream, escape, watching, mut size } = attached;
+        let Attached { what, stream, escape, watching, mut size, again } = attached;
         let exit = Arc::new(Exit::new()?);
-        let to_guest = Arc::new(stream.get_ref().try_clone().context("duplicating a socket")?);
+        let to_guest = Arc::new(ToGuest::new(&stream)?);
         let output = Output::new().context("creating an event of the output")?;
         let writer = Writer::to_stdout(&output)?;
         if let Some(terminal) = &terminal {
@@ -76,8 +82,8 @@ impl Seat {
         let watching_only = if watching { ", looking on" } else { "" };
         messages::say(&format!("attached to {what}{watching_only}{leave}"));
         start("output", {
-            let exit = Arc::clone(&exit);
-            move || exit.end(print(stream, &output))
+            let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
+            move || exit.end(print(stream, &output, &to_guest, again))
         })?;
         start("keys", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
@@ -88,8 +94,7 @@ impl Seat {
             let now = terminal::size();
             if let Some((columns, rows)) = now.filter(|_| now != size && !watching) {
                 size = now;
-                // Who reads it notices if the connection is gone.
-                let _ = Frame::Size(rows, columns).write_to(&*to_guest);
+                to_guest.say(&Frame::Size(rows, columns));
             }
         });
         let ending = ending.unwrap_or(Ending::Detached);
@@ -103,17 +108,64 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Pass on what the guest prints; why there is no more of it.
-fn print(mut stream: impl Read, output: &Output) -> Ending {
+/// The way to the guest: to the present one.
+struct ToGuest(Mutex<UnixStream>);
+
+impl ToGuest {
+    fn new(stream: &BufReader<UnixStream>) -> Result<Self> {
+        Ok(Self(Mutex::new(duplicate(stream)?)))
+    }
+
+    /// The guest is another one now.
+    fn is_now(&self, stream: &BufReader<UnixStream>) -> Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = duplicate(stream)?;
+        Ok(())
+    }
+
+    /// Say it. Who reads from the guest notices if the connection is gone.
+    fn say(&self, frame: &Frame) {
+        let _ = frame.write_to(&*self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn duplicate(stream: &BufReader<UnixStream>) -> Result<UnixStream> {
+    stream.get_ref().try_clone().context("duplicating a socket")
+}
+
+/// Pass on what the guest prints, and the next one after it if that is wanted; why there
+/// is no more of it.
+fn print(
+    mut stream: BufReader<UnixStream>,
+    output: &Output,
+    to_guest: &ToGuest,
+    mut again: Option<Again>,
+) -> Ending {
     let mut sink = output.sink();
     loop {
-        match print_next(&mut stream, &mut sink) {
+        let ending = match print_next(&mut stream, &mut sink) {
             Ok(None) if output.is_left() => return Ending::Detached,
-            Ok(None) => {}
-            Ok(Some(ending)) => return ending,
-            Err(error) => return Ending::Failed(format!("the connection to the guest: {error}")),
+            Ok(None) => continue,
+            Ok(Some(ending)) => ending,
+            Err(error) => Ending::Failed(format!("the connection to the guest: {error}")),
+        };
+        let Some(again) = again.as_mut().filter(|_| is_the_guests(&ending)) else { return ending };
+        let why = ending.text().unwrap_or_default();
+        messages::say(&format!("{why}; waiting for the next guest of that name"));
+        stream = match again() {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(refused)) => return Ending::SentAway(refused.status, refused.text),
+            Err(error) => return Ending::Failed(format!("{error:#}")),
+        };
+        if let Err(error) = to_guest.is_now(&stream) {
+            return Ending::Failed(format!("{error:#}"));
         }
+        messages::say("attached to it");
     }
+}
+
+/// Has the guest ended, or only our stay?
+fn is_the_guests(ending: &Ending) -> bool {
+    matches!(ending, Ending::SentAway(ENDED, _) | Ending::Failed(_))
 }
 
 fn print_next(stream: impl Read, sink: &mut Sink) -> io::Result<Option<Ending>> {
@@ -131,13 +183,18 @@ fn print_next(stream: impl Read, sink: &mut Sink) -> io::Result<Option<Ending>> 
 
 /// What is typed, or comes from a file or pipe, whose end is not the end. If the
 /// connection is gone, the other thread says it.
-fn type_in(tty: Option<&Tty>, escape: Escape, guest: &UnixStream, exit: &Exit) {
-    let send = |bytes: &[u8]| Frame::Data(bytes.to_vec()).write_to(guest);
+fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
+    let send = |bytes: &[u8]| guest.say(&Frame::Data(bytes.to_vec()));
     let stdin = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => File::from(stdin),
         Err(error) => return exit.end(Ending::Failed(format!("duplicating stdin: {error}"))),
     };
-    let Some(tty) = tty else { return stdin::copy(stdin, send) };
+    let Some(tty) = tty else {
+        return stdin::copy(stdin, |bytes| {
+            send(bytes);
+            Ok(())
+        });
+    };
     let mut keys = Keys::new(escape);
     keys::read(stdin, tty, |typed| -> Option<Duration> {
         let (bytes, patience) = match keys.typed(typed) {
@@ -149,7 +206,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &UnixStream, exit: &Exit) {
             }
         };
         if !bytes.is_empty() {
-            let _ = send(&bytes);
+            send(&bytes);
         }
         patience
     });
@@ -165,4 +222,26 @@ pub(crate) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String
     let mut line = String::new();
     stream.read_line(&mut line)?;
     Ok(line)
+}
+
+/// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
+/// is returned, or until nobody reads any more.
+///
+/// # Errors
+/// Those of the connection, and of `out`.
+pub(crate) fn follow(mut stream: impl Read, mut out: impl Write) -> Result<Option<String>> {
+    loop {
+        match Frame::read_from(&mut stream).context("the connection to the guest")? {
+            Some(Frame::Data(bytes)) => match out.write_all(&bytes).and_then(|()| out.flush()) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+                written => written.context("writing to stdout")?,
+            },
+            Some(Frame::Dropped(count)) => {
+                messages::say(&format!("{count} bytes of the guest's output are lost"));
+            }
+            Some(Frame::End(_, why)) => return Ok(Some(why)),
+            Some(Frame::Size(..)) => bail!("a frame that is not a launcher's"),
+            None => return Ok(Some("the guest's launcher has ended".into())),
+        }
+    }
 }

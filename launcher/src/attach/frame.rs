@@ -22,6 +22,42 @@ pub(super) enum Frame {
     End(u8, String),
 }
 
+/// What goes over a connection to a client: one who speaks frames, or a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Frames,
+    /// Bytes, as they are printed and typed. What else a client has to hear is a line
+    /// between them.
+    Plain,
+}
+
+impl Wire {
+    /// Tell the client.
+    pub(super) fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
+        match (self, frame) {
+            (Self::Frames, frame) => frame.write_to(stream),
+            (Self::Plain, Frame::Data(bytes)) => stream.write_all(bytes),
+            (Self::Plain, Frame::Dropped(count)) => {
+                write!(stream, "\r\n[lguest: {count} bytes are lost]\r\n")
+            }
+            // That the guest has ended, the end of the bytes says.
+            (Self::Plain, Frame::End(0, _) | Frame::Size(..)) => Ok(()),
+            (Self::Plain, Frame::End(_, why)) => write!(stream, "\r\n[lguest: {why}]\r\n"),
+        }
+    }
+
+    /// What the client says; none when it has left.
+    pub(super) fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
+        if self == Self::Frames {
+            return Frame::read_from(stream);
+        }
+        let mut keys = vec![0; 1 << 12];
+        let count = stream.read(&mut keys)?;
+        keys.truncate(count);
+        Ok((count > 0).then_some(Frame::Data(keys)))
+    }
+}
+
 impl Frame {
     /// Write it.
     pub(super) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {

@@ -3,7 +3,7 @@
 //! typed. Whatever a client does or does not do, the guest hears nothing of it but
 //! keys and a window's size. Called by [`crate::control`].
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::frame::Frame;
+pub(crate) use super::frame::Wire;
 use super::replay::Replay;
 use crate::console::Console;
 use crate::control::protocol::Mode;
-use crate::output::Reader;
+use crate::output::{Reader, Role};
 
 /// Enough for copying; as the stdin thread's.
 const STACK: usize = 128 << 10;
 
 /// Exit statuses of clients: the guest has ended; somebody else types now.
-const ENDED: u8 = 0;
+pub(super) const ENDED: u8 = 0;
 const TAKEN_OVER: u8 = 4;
 
 /// How long a client may take to read its last frame.
@@ -36,9 +37,18 @@ const FLICKER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Client {
     pid: i32,
+    wire: Wire,
     stream: UnixStream,
     /// What it is told when it has to leave.
     last: Mutex<Option<Frame>>,
+}
+
+impl Client {
+    /// Why it has to leave.
+    fn last_words(&self, console: &Console) -> Frame {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        last.unwrap_or_else(|| Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default()))
+    }
 }
 
 /// Where the one sits who types.
@@ -99,13 +109,15 @@ pub(crate) fn admit(
     pid: i32,
     console: &Arc<Console>,
     mode: Mode,
+    wire: Wire,
 ) -> Result<Admitted, Option<i32>> {
     let stream = stream.try_clone().map_err(|_| None)?;
-    let client = Arc::new(Client { pid, stream, last: Mutex::default() });
-    if mode != Mode::Watch {
+    let client = Arc::new(Client { pid, wire, stream, last: Mutex::default() });
+    if matches!(mode, Mode::Write | Mode::Force) {
         console.seat.take(&client, mode == Mode::Force).map_err(Some)?;
     }
-    Ok(Admitted { client, reader: console.output.reader(), console: Arc::clone(console) })
+    let role = if mode == Mode::Follow { Role::Follower } else { Role::Client };
+    Ok(Admitted { client, reader: console.output.reader(role), console: Arc::clone(console) })
 }
 
 impl Admitted {
@@ -135,13 +147,15 @@ impl Admitted {
 fn start_writing(
     client: &Arc<Client>,
     console: &Arc<Console>,
-    reader: Reader,
+    mut reader: Reader,
 ) -> io::Result<JoinHandle<()>> {
     let (client, console) = (Arc::clone(client), Arc::clone(console));
     let name = format!("con{}-client", console.number);
     thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
         // Its end is the client's own affair.
-        if let Err(error) = write_out(&client, &console, reader) {
+        let written = write_out(client.wire, &client.stream, &mut reader)
+            .and_then(|()| client.wire.say(&client.last_words(&console), &client.stream));
+        if let Err(error) = written {
             log::debug!("con{}: pid {}: {error}", console.number, client.pid);
         }
         // Who reads its keys wakes up.
@@ -159,13 +173,15 @@ fn finish(client: &Client, writing: JoinHandle<()>) {
     let _ = writing.join(); // It has nothing to panic about.
 }
 
-fn write_out(client: &Client, console: &Console, mut reader: Reader) -> io::Result<()> {
-    let mut stream = &client.stream;
+/// Write what a reader reads until it has to leave, or there is no more. A backlog is
+/// shown as [`Replay`] has it, but not to one who looks at what is kept.
+pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader) -> io::Result<()> {
     let lost = reader.progress();
     if lost > 0 {
-        Frame::Dropped(lost).write_to(stream)?;
+        wire.say(&Frame::Dropped(lost), &mut stream)?;
     }
-    let (mut backlog, mut replay) = (reader.backlog(), Some(Replay::new(lost > 0)));
+    let mut backlog = reader.backlog();
+    let mut replay = (!reader.is_follower()).then(|| Replay::new(lost > 0));
     let mut chunk = Vec::new();
     while reader.take(&mut chunk) {
         let mut shown = std::mem::take(&mut chunk);
@@ -179,15 +195,13 @@ fn write_out(client: &Client, console: &Console, mut reader: Reader) -> io::Resu
             }
             shown.extend(new);
         }
-        Frame::Data(shown).write_to(&mut stream)?;
+        wire.say(&Frame::Data(shown), &mut stream)?;
         let lost = reader.progress();
         if lost > 0 {
-            Frame::Dropped(lost).write_to(&mut stream)?;
+            wire.say(&Frame::Dropped(lost), &mut stream)?;
         }
     }
-    let last = client.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let ended = || Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default());
-    last.unwrap_or_else(ended).write_to(stream)
+    Ok(())
 }
 
 fn read(
@@ -195,7 +209,7 @@ fn read(
     client: &Arc<Client>,
     console: &Console,
 ) -> io::Result<()> {
-    while let Some(frame) = Frame::read_from(&mut input)? {
+    while let Some(frame) = client.wire.hear(&mut input)? {
         if !console.seat.is_taken_by(client) {
             continue; // It looks on.
         }

@@ -1,9 +1,10 @@
-//! The commands about the consoles of guests that run: `log`, `peek`, `send` and
-//! `resize`. Called by `main`.
+//! The commands about the consoles of guests that run: `console`, `log`, `peek`, `send`
+//! and `resize`. Called by `main`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
@@ -11,9 +12,10 @@ use serde_json::{Value, json};
 use super::{PATIENCE, ask, find};
 use crate::attach::Escape;
 use crate::attach::client::{self, Attached};
-use crate::config::Name;
+use crate::config::{CertainConsole, ConsoleTarget};
 use crate::control::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 use crate::exit::Ending;
+use crate::runtime::{self, Found};
 use crate::terminal;
 
 /// Somebody else types on the console.
@@ -29,9 +31,22 @@ pub(crate) const FULL: u8 = 75;
 ///
 /// # Errors
 /// When there is no such guest or console, or stdout takes nothing.
-pub(crate) fn log(name: &Name, console: usize) -> Result<()> {
-    let fields = Fields { console: Some(console), ..Fields::default() };
-    write(&data(&ask(&find(name)?, Verb::Log, &fields, PATIENCE)?)?)
+pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
+    let fields = Fields { console: Some(target.console.clone()), ..Fields::default() };
+    write(&data(&ask(&find(&target.name)?, Verb::Log, &fields, PATIENCE)?)?)
+}
+
+/// `lguest log --follow`.
+///
+/// # Errors
+/// When there is no such guest or console, or stdout takes nothing.
+pub(crate) fn follow(target: &ConsoleTarget) -> Result<()> {
+    let attached = attach(&find(&target.name)?, target, Mode::Follow)?;
+    let stream = attached.map_err(|refused| anyhow!(refused.text))?;
+    if let Some(why) = client::follow(stream, io::stdout())? {
+        crate::messages::say(&why);
+    }
+    Ok(())
 }
 
 /// `lguest peek`: at most so many bytes, and on stderr or with `json` what there is.
@@ -39,14 +54,14 @@ pub(crate) fn log(name: &Name, console: usize) -> Result<()> {
 /// # Errors
 /// When there is no such guest or console, or stdout takes nothing.
 pub(crate) fn peek(
-    name: &Name,
-    console: usize,
+    target: &ConsoleTarget,
     side: Side,
     most: Option<usize>,
     json: bool,
 ) -> Result<()> {
-    let fields = Fields { console: Some(console), side: Some(side), ..Fields::default() };
-    let answer = ask(&find(name)?, Verb::Peek, &fields, PATIENCE)?;
+    let console = Some(target.console.clone());
+    let fields = Fields { console, side: Some(side), ..Fields::default() };
+    let answer = ask(&find(&target.name)?, Verb::Peek, &fields, PATIENCE)?;
     if json {
         let counts = ["unread", "dropped"].into_iter();
         let counts = counts.filter_map(|name| Some((name, answer.get(name)?.clone())));
@@ -63,8 +78,8 @@ pub(crate) fn peek(
 ///
 /// # Errors
 /// When there is no such guest or console, or stdin cannot be read.
-pub(crate) fn send(name: &Name, console: usize, text: &str) -> Result<u8> {
-    let guest = find(name)?;
+pub(crate) fn send(target: &CertainConsole, text: &str) -> Result<u8> {
+    let guest = find(&target.name)?;
     let mut bytes = text.as_bytes().to_vec();
     if text == "-" {
         bytes.clear();
@@ -73,7 +88,8 @@ pub(crate) fn send(name: &Name, console: usize, text: &str) -> Result<u8> {
     let mut sent = 0;
     for piece in bytes.chunks(PIECE) {
         let data = Some(BASE64.encode(piece));
-        let fields = Fields { console: Some(console), data, ..Fields::default() };
+        let console = Some(target.console.clone());
+        let fields = Fields { console, data, ..Fields::default() };
         let answer = ask(&guest, Verb::Send, &fields, PATIENCE)?;
         let taken = answer.get("taken").and_then(Value::as_u64).unwrap_or(0);
         sent += usize::try_from(taken)?;
@@ -87,37 +103,52 @@ pub(crate) fn send(name: &Name, console: usize, text: &str) -> Result<u8> {
     Ok(0)
 }
 
+/// What somebody wants to do at a console.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub(crate) target: &'a ConsoleTarget,
+    pub(crate) mode: Mode,
+    pub(crate) escape: Escape,
+    /// To stay when the guest has ended.
+    pub(crate) persist: bool,
+}
+
+/// A connection, before the first frame.
+pub(crate) type Admission = Result<BufReader<UnixStream>, Refused>;
+
+/// Why not: the exit status, and a line.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: u8,
+    pub(crate) text: String,
+}
+
 /// `lguest console`: the exit status.
 ///
 /// # Errors
 /// When there is no such guest or console; the terminal has not been touched then.
-pub(crate) fn console(name: &Name, console: usize, mode: Mode, escape: Escape) -> Result<u8> {
-    let guest = find(name)?;
-    let seat = client::Seat::prepare()?;
+pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
+    let name = &wish.target.name;
     let size = terminal::size();
-    let (columns, rows) = size.unwrap_or_default();
-    let fields = Fields {
-        console: Some(console),
-        mode: Some(mode),
-        rows: Some(rows),
-        columns: Some(columns),
-        ..Fields::default()
+    // While ^C is what it always is.
+    let attached = match wait {
+        true => attach_to_next(wish.target, wish.mode)?,
+        false => attach(&find(name)?, wish.target, wish.mode)?,
     };
-    let request = Request { version: VERSION, verb: Verb::Attach, fields };
-    let mut stream = super::open(&guest, &request, PATIENCE)
-        .map_err(|error| super::unanswered(&guest, error))?;
-    let answer =
-        client::read_line(&mut stream).map_err(|error| super::unanswered(&guest, error))?;
-    let answer = super::answer(&guest, &answer)?;
-    if let Err(fault) = answer {
-        crate::messages::say(&format!("guest {name}: {}", fault.text));
-        return Ok(if fault.kind == Kind::Taken { TAKEN } else { 1 });
-    }
-    stream.get_ref().set_read_timeout(None).context("preparing the connection")?;
-    stream.get_ref().set_write_timeout(None).context("preparing the connection")?;
-    let what = format!("{name}, console {console}");
-    let watching = mode == Mode::Watch;
-    let ending = seat.stay(Attached { what, stream, escape, watching, size })?;
+    let stream = match attached {
+        Ok(stream) => stream,
+        Err(refused) => {
+            crate::messages::say(&refused.text);
+            return Ok(refused.status);
+        }
+    };
+    let seat = client::Seat::prepare()?;
+    let what = format!("{name}, console {}", wish.target.console);
+    let watching = wish.mode == Mode::Watch;
+    let (mode, escape, target) = (wish.mode, wish.escape, wish.target.clone());
+    let again =
+        wish.persist.then(|| -> client::Again { Box::new(move || attach_to_next(&target, mode)) });
+    let ending = seat.stay(Attached { what, stream, escape, watching, size, again })?;
     let text = match &ending {
         // It ends our stay, and nobody's guest.
         Ending::Signal(number) => {
@@ -131,15 +162,55 @@ pub(crate) fn console(name: &Name, console: usize, mode: Mode, escape: Escape) -
     Ok(ending.status())
 }
 
+/// Attach to the guest of that name that is there, or comes: one that is about to end is
+/// not it.
+fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
+    loop {
+        let guest = runtime::wait_for(&target.name)?;
+        match attach(&guest, target, mode) {
+            Err(error) => {
+                log::debug!("{error:#}");
+                guest.wait_for_end()?;
+            }
+            attached => return attached,
+        }
+    }
+}
+
+/// Ask the guest for a place at its console: a connection, before the first frame.
+fn attach(guest: &Found, target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
+    let (columns, rows) = terminal::size().unwrap_or_default();
+    let fields = Fields {
+        console: Some(target.console.clone()),
+        mode: Some(mode),
+        rows: Some(rows),
+        columns: Some(columns),
+        ..Fields::default()
+    };
+    let request = Request { version: VERSION, verb: Verb::Attach, fields };
+    let opened = super::open(guest, &request, PATIENCE).and_then(|mut stream| {
+        let answer = client::read_line(&mut stream)?;
+        Ok((stream, answer))
+    });
+    let (stream, answer) = opened.map_err(|error| super::unanswered(guest, error))?;
+    if let Err(fault) = super::answer(guest, &answer)? {
+        let status = if fault.kind == Kind::Taken { TAKEN } else { 1 };
+        let text = format!("guest {}: {}", guest.name, fault.text);
+        return Ok(Err(Refused { status, text }));
+    }
+    stream.get_ref().set_read_timeout(None).context("preparing the connection")?;
+    stream.get_ref().set_write_timeout(None).context("preparing the connection")?;
+    Ok(Ok(stream))
+}
+
 /// `lguest resize`.
 ///
 /// # Errors
 /// When there is no such guest or console.
-pub(crate) fn resize(name: &Name, console: usize, rows: u16, columns: u16) -> Result<()> {
-    let size = (Some(rows), Some(columns));
-    let fields =
-        Fields { console: Some(console), rows: size.0, columns: size.1, ..Fields::default() };
-    ask(&find(name)?, Verb::Resize, &fields, PATIENCE).map(drop)
+pub(crate) fn resize(target: &CertainConsole, rows: u16, columns: u16) -> Result<()> {
+    let (console, rows, columns) = (Some(target.console.clone()), Some(rows), Some(columns));
+    let fields = Fields { console, rows, columns, ..Fields::default() };
+    ask(&find(&target.name)?, Verb::Resize, &fields, PATIENCE).map(drop)
 }
 
 fn data(answer: &Value) -> Result<Vec<u8>> {

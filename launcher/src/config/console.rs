@@ -1,16 +1,44 @@
-//! `--console HOST-END[,OPTION]...`, read into a plain struct. Files are opened in
-//! [`crate::console`].
+//! `--console HOST-END[,OPTION]...`, read into a plain struct. What is named is opened
+//! by [`crate::console`].
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use super::name::{self, Name};
 use super::split;
+
+/// What is kept of a console's output, unless the user says otherwise: bytes.
+const BUFFER: usize = 1 << 20;
+
+/// What he may say: enough for a screen, and not more than fits into an answer of the
+/// control socket.
+const LEAST_BUFFER: usize = 4 << 10;
+const MOST_BUFFER: usize = 16 << 20;
 
 /// One console, as the user described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsoleConfig {
     pub(crate) backend: Backend,
+    /// How much is kept of what nobody has read, in bytes.
+    pub(crate) buffer: usize,
+    /// What it may be called by, other than its number.
+    pub(crate) name: Option<Name>,
+}
+
+/// What is at its host end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// stdin and stdout.
+    Stdio,
+    /// `lguest console`; and whoever connects to a socket of its own, if it has one.
+    Socket { path: Option<PathBuf> },
+    /// Whoever opens a pseudo-terminal, to which there may be a link.
+    Pty { link: Option<PathBuf> },
+    /// Output goes to this file.
+    File { path: PathBuf, append: bool },
+    /// Nobody, ever.
+    Null,
 }
 
 impl ConsoleConfig {
@@ -20,53 +48,83 @@ impl ConsoleConfig {
     }
 }
 
-/// What is at its host end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Backend {
-    /// stdin and stdout.
-    Stdio,
-    /// Output goes to this file.
-    File { path: PathBuf, append: bool },
-    /// Nobody.
-    Null,
-}
-
 impl Default for ConsoleConfig {
     fn default() -> Self {
-        Self { backend: Backend::Stdio }
+        Self { backend: Backend::Stdio, buffer: BUFFER, name: None }
     }
 }
 
 /// From the value of the option. A comma of a file name is written twice.
 pub(super) fn parse(value: &OsStr) -> Result<ConsoleConfig, String> {
     let mut words = split(value.as_bytes()).into_iter();
-    let end = words.next().unwrap_or_default();
-    let mut backend = match end.strip_prefix(b"file=") {
-        Some([]) => return Err("there is no file name".into()),
-        Some(path) => {
-            let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-            Backend::File { path, append: false }
-        }
-        None if end == b"stdio" => Backend::Stdio,
-        None if end == b"null" => Backend::Null,
-        None => {
-            let end = String::from_utf8_lossy(&end).into_owned();
-            return Err(format!("no host end {end:?}: there are stdio, file=PATH and null"));
-        }
-    };
+    let backend = parse_backend(&words.next().unwrap_or_default())?;
+    let mut console = ConsoleConfig { backend, ..ConsoleConfig::default() };
+    if console.backend == Backend::Null {
+        console.buffer = 0;
+    }
     for word in words {
-        match &mut backend {
-            Backend::File { append, .. } if word == b"append" => *append = true,
+        let word = String::from_utf8_lossy(&word).into_owned();
+        match (word.split_once('='), &mut console.backend) {
+            (None, Backend::File { append, .. }) if word == "append" => *append = true,
+            (Some(("buffer", _)), Backend::Null) => {
+                return Err("null keeps nothing: it has no buffer".into());
+            }
+            (Some(("buffer", size)), _) => console.buffer = parse_buffer(size)?,
+            (Some(("name", text)), _) => console.name = Some(parse_name(text)?),
             _ => {
-                let word = String::from_utf8_lossy(&word).into_owned();
                 return Err(format!(
-                    "no option {word:?} here: there is append, of file=PATH; a comma of the file \
-                     name is written twice"
+                    "no option {word:?} here: there are buffer=SIZE, name=NAME and, of file=PATH, \
+                     append; a comma of a file name is written twice"
                 ));
             }
         }
     }
-    Ok(ConsoleConfig { backend })
+    Ok(console)
+}
+
+fn parse_backend(end: &[u8]) -> Result<Backend, String> {
+    let at = end.iter().position(|byte| *byte == b'=');
+    let (kind, path) = match at.and_then(|at| end.split_at_checked(at)) {
+        Some((kind, path)) => (kind, Some(path.get(1..).unwrap_or_default())),
+        None => (end, None),
+    };
+    if path.is_some_and(<[u8]>::is_empty) {
+        return Err("there is no file name".into());
+    }
+    let path = path.map(|path| PathBuf::from(OsString::from_vec(path.to_vec())));
+    match (kind, path) {
+        (b"stdio", None) => Ok(Backend::Stdio),
+        (b"sock", path) => Ok(Backend::Socket { path }),
+        (b"pty", link) => Ok(Backend::Pty { link }),
+        (b"file", Some(path)) => Ok(Backend::File { path, append: false }),
+        (b"null", None) => Ok(Backend::Null),
+        _ => {
+            let end = String::from_utf8_lossy(end).into_owned();
+            Err(format!(
+                "no host end {end:?}: there are stdio, sock[=PATH], pty[=LINK], file=PATH and null"
+            ))
+        }
+    }
+}
+
+/// Bytes from "65536", "64K" or "1M".
+fn parse_buffer(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 10),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 0), |digits| (digits, 20)),
+    };
+    let size = digits.parse::<usize>().ok().and_then(|size| size.checked_mul(1 << shift));
+    size.filter(|size| (LEAST_BUFFER..=MOST_BUFFER).contains(size))
+        .ok_or_else(|| format!("buffer={text}: a buffer has 4K to 16M"))
+}
+
+/// One that cannot be taken for a number.
+fn parse_name(text: &str) -> Result<Name, String> {
+    let name = name::parse(text).map_err(|error| format!("name={text}: {error}"))?;
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Err(format!("name={text}: that is a number, and another console may have it")),
+        false => Ok(name),
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +151,24 @@ mod tests {
     fn host_ends() {
         assert_eq!(parsed("stdio"), Backend::Stdio);
         assert_eq!(parsed("null"), Backend::Null);
+        assert_eq!(parsed("sock"), Backend::Socket { path: None });
+        assert_eq!(parsed("sock=/a=b"), Backend::Socket { path: Some("/a=b".into()) });
+        assert_eq!(parsed("pty"), Backend::Pty { link: None });
+        assert_eq!(parsed("pty=con1"), Backend::Pty { link: Some("con1".into()) });
         assert_eq!(parsed("file=log"), file("log", false));
         assert_eq!(parsed("file=a,,b,append"), file("a,b", true));
+    }
+
+    #[test]
+    fn options() {
+        let console = ConsoleConfig::parsed("file=log,buffer=64K,append,name=daemon");
+        assert_eq!(console.backend, file("log", true));
+        assert_eq!(console.buffer, 65536);
+        assert_eq!(console.name.as_ref().map(Name::as_str), Some("daemon"));
+        assert_eq!(ConsoleConfig::parsed("sock,buffer=5000").buffer, 5000);
+        assert_eq!(ConsoleConfig::parsed("pty,buffer=16M").buffer, 16 << 20);
+        assert_eq!(ConsoleConfig::parsed("stdio").buffer, 1 << 20);
+        assert_eq!(ConsoleConfig::parsed("null").buffer, 0);
     }
 
     #[test]
@@ -102,9 +176,20 @@ mod tests {
         for (value, named) in [
             ("", "\"\""),
             ("multiport", "multiport"),
+            ("file", "file"),
             ("file=", "no file name"),
+            ("sock=", "no file name"),
+            ("stdio=1", "stdio=1"),
             ("file=log,foo=1", "foo=1"),
             ("stdio,append", "append"),
+            ("sock,append=1", "append=1"),
+            ("null,buffer=1M", "null"),
+            ("sock,buffer=1", "4K to 16M"),
+            ("sock,buffer=17M", "4K to 16M"),
+            ("sock,buffer=99999999999999999999M", "4K to 16M"),
+            ("sock,buffer=", "4K to 16M"),
+            ("sock,name=a/b", "a/b"),
+            ("sock,name=12", "12"),
         ] {
             let error = parse(value.as_ref()).unwrap_err();
             assert!(error.contains(named), "{value}: {error}");

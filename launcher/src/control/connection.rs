@@ -6,12 +6,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::Uid;
-
 use super::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 use super::{Office, Order, consoles};
 use crate::exit::Ending;
+use crate::peer;
 
 /// A client that says nothing, or does not listen, for so long has lost its place.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
@@ -30,7 +28,7 @@ pub(super) fn serve(stream: &UnixStream, office: &Office) {
 fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
-    if !is_one_of_us(stream) {
+    if !peer::is_one_of_us(stream) {
         return refuse(stream, Kind::Forbidden, "this guest belongs to another user");
     }
     let mut lines = BufReader::new(stream);
@@ -52,11 +50,6 @@ fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
             _ => return Ok(()),
         }
     }
-}
-
-fn is_one_of_us(stream: &UnixStream) -> bool {
-    let Ok(peer) = getsockopt(stream, PeerCredentials) else { return false };
-    peer.uid() == 0 || peer.uid() == Uid::effective().as_raw()
 }
 
 /// From here on the connection is a console's, if that can be had.

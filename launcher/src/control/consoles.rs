@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde_json::{Value, json};
 
-use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb};
-use crate::attach::server::{self, Admitted};
+use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
+use crate::attach::server::{self, Admitted, Wire};
 use crate::console::Console;
+use crate::peer;
 
 /// The answer to a verb that is about a console.
 pub(super) fn answer(
@@ -20,7 +20,7 @@ pub(super) fn answer(
     verb: Verb,
     fields: &Fields,
 ) -> Result<Value, Fault> {
-    let console = find(consoles, fields.console)?;
+    let console = find(consoles, fields.console.as_ref())?;
     match (verb, fields.side) {
         (Verb::Log, _) => Ok(json!({ "data": BASE64.encode(console.output.kept()) })),
         (Verb::Peek, Some(Side::Input)) => {
@@ -62,30 +62,48 @@ pub(super) fn admit(
     stream: &UnixStream,
     fields: &Fields,
 ) -> Result<Admitted, Fault> {
-    let console = find(consoles, fields.console)?;
+    let console = find(consoles, fields.console.as_ref())?;
     let mode = fields.mode.unwrap_or(Mode::Write);
     let number = console.number;
     let busy = |text: String| Fault::new(Kind::Taken, text);
-    if console.is_stdio() && mode != Mode::Watch {
+    if console.is_stdio() && matches!(mode, Mode::Write | Mode::Force) {
         let pid = std::process::id();
         return Err(busy(format!(
             "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
         )));
     }
-    let pid = getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid());
-    server::admit(stream, pid, console, mode).map_err(|other| match other {
-        Some(pid) => {
-            let advice = "use --force to take it over, or --read-only";
-            busy(format!("console {number} is in use by pid {pid}: {advice}"))
+    server::admit(stream, peer::pid(stream), console, mode, Wire::Frames).map_err(|other| {
+        match other {
+            Some(pid) => {
+                let advice = "use --force to take it over, or --read-only";
+                busy(format!("console {number} is in use by pid {pid}: {advice}"))
+            }
+            None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
         }
-        None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
     })
 }
 
-fn find(consoles: &[Arc<Console>], number: Option<usize>) -> Result<&Arc<Console>, Fault> {
-    let number = number.unwrap_or(0);
-    consoles.get(number).ok_or_else(|| {
+fn find<'a>(
+    consoles: &'a [Arc<Console>],
+    which: Option<&Which>,
+) -> Result<&'a Arc<Console>, Fault> {
+    let found = match which {
+        None => consoles.first(),
+        Some(Which::Number(number)) => consoles.get(*number),
+        Some(Which::Name(wanted)) => consoles.iter().find(|console| {
+            console.config.name.as_ref().is_some_and(|name| name.as_str() == wanted)
+        }),
+    };
+    let which = which.unwrap_or(&Which::Number(0));
+    let fault = |text| Fault::new(Kind::Console, text);
+    let console = found.ok_or_else(|| {
+        let names = consoles.iter().filter_map(|console| console.config.name.as_ref());
+        let names: String = names.map(|name| format!(", {name}")).collect();
         let last = consoles.len().saturating_sub(1);
-        Fault::new(Kind::Console, format!("no console {number}: there are 0 to {last}"))
-    })
+        fault(format!("no console {which}: there are 0 to {last}{names}"))
+    })?;
+    match console.is_null() {
+        true => Err(fault(format!("console {which} is null: nobody is ever there"))),
+        false => Ok(console),
+    }
 }

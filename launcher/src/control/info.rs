@@ -1,7 +1,7 @@
 //! What a guest says of itself when it is asked (`info`). Put together once, by
 //! [`crate::launch`], from what the command line says and what became of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,8 +9,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::boot;
-use crate::config::Config;
-use crate::console::HostEnd;
+use crate::config::console::Backend;
+use crate::config::{Config, Name};
 use crate::guest::Host;
 use crate::runtime::Claim;
 
@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     consoles: Vec<Arc<crate::console::Console>>,
     paused: Arc<AtomicBool>,
     since: Instant,
+    /// The directory in which the command line was given.
+    here: PathBuf,
 }
 
 /// Each field is described in docs/control.md.
@@ -59,9 +61,15 @@ struct Device {
 struct Console {
     index: usize,
     name: String,
+    /// What the user calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     backend: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// What leads to the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
     /// The pid of the client that types on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     writer: Option<i32>,
@@ -92,7 +100,7 @@ impl Machine {
             consoles: Vec::new(),
         };
         let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
-        Self { info, consoles, paused, since: Instant::now() }
+        Self { info, consoles, paused, since: Instant::now(), here: here.to_path_buf() }
     }
 
     /// It, now.
@@ -100,27 +108,32 @@ impl Machine {
         Info {
             state: if self.paused.load(Ordering::Relaxed) { "paused" } else { "running" },
             uptime: self.since.elapsed().as_secs(),
-            consoles: self.consoles.iter().map(|each| console(each)).collect(),
+            consoles: self.consoles.iter().map(|each| console(each, &self.here)).collect(),
             ..self.info.clone()
         }
     }
 }
 
-fn console(console: &crate::console::Console) -> Console {
-    let (backend, path) = match &console.end {
-        HostEnd::Stdio => ("stdio", None),
-        HostEnd::File { path, .. } => ("file", Some(path.display().to_string())),
-        HostEnd::Null => ("null", None),
+fn console(console: &crate::console::Console, here: &Path) -> Console {
+    let (backend, link) = match &console.config.backend {
+        Backend::Stdio => ("stdio", None),
+        Backend::Socket { .. } => ("sock", None),
+        Backend::Pty { link } => ("pty", link.as_deref()),
+        Backend::File { .. } => ("file", None),
+        Backend::Null => ("null", None),
     };
+    let shown = |path: &Path| shown(here, path);
     let (index, (columns, rows)) = (console.number, console.window.get());
     let (unread, dropped) = console.output.unread();
     Console {
         index,
         name: format!("hvc{index}"),
         backend,
-        path,
+        label: console.config.name.as_ref().map(Name::to_string),
+        path: console.path().as_deref().map(shown),
+        link: link.map(shown),
         writer: console.seat.pid(),
-        clients: console.clients(),
+        clients: console.output.clients(),
         unread,
         dropped,
         rows,
@@ -174,6 +187,7 @@ impl Machine {
             devices: Vec::new(),
             consoles: Vec::new(),
         };
-        Self { info, consoles: Vec::new(), paused: Arc::default(), since: Instant::now() }
+        let (paused, since) = (Arc::default(), Instant::now());
+        Self { info, consoles: Vec::new(), paused, since, here: PathBuf::new() }
     }
 }

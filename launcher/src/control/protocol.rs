@@ -2,8 +2,15 @@
 //! docs/control.md is its description. Used by both ends, [`super`] and
 //! [`crate::client`].
 
+mod fields;
+
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub(crate) use fields::{Fields, Mode, Side, Which};
 
 /// The version that is spoken here.
 pub(crate) const VERSION: u64 = 1;
@@ -29,50 +36,6 @@ pub(crate) enum Verb {
     Send,
     Resize,
     Attach,
-}
-
-/// What goes with a verb; which, [`Verb::fields`] says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Fields {
-    /// Which console: hvcN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) console: Option<usize>,
-    /// Which of its sides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) side: Option<Side>,
-    /// Bytes, as base64 (RFC 4648, 4).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<String>,
-    /// How to sit at it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mode: Option<Mode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rows: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) columns: Option<u16>,
-}
-
-/// How to sit at a console.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// And type, if no other client does.
-    Write,
-    /// And type; another client that does has to leave.
-    Force,
-    /// And look on.
-    Watch,
-}
-
-/// The sides of a console.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Side {
-    /// What was typed and the guest has not read.
-    Input,
-    /// What the guest has printed and nobody has read.
-    Output,
 }
 
 impl Verb {
@@ -205,7 +168,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     if let Some(field) = request.keys().find(|field| !known(field)) {
         return Err(fault(format!("no field {:?}: there are {}", shortened(field), there())));
     }
-    if let Some(field) = verb.fields().iter().find(|field| !request.contains_key(**field)) {
+    let missing = |field: &str| matches!(request.get(field), None | Some(Value::Null));
+    if let Some(field) = verb.fields().iter().find(|field| missing(field)) {
         return Err(fault(format!("there is no {field:?}: it takes {}", there())));
     }
     let fields = serde_json::from_value(Value::Object(request));
@@ -214,88 +178,4 @@ pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
 
 fn shortened(word: &str) -> String {
     word.chars().take(REPEATED).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind(line: &str) -> Kind {
-        parse(line.as_bytes()).unwrap_err().kind
-    }
-
-    #[test]
-    fn every_verb_is_read() {
-        let verbs = [Verb::Info, Verb::Stop, Verb::Kill, Verb::Reset, Verb::Pause, Verb::Resume];
-        for verb in verbs {
-            let none = Fields::default();
-            let request = Request { version: VERSION, verb, fields: none.clone() };
-            let line = serde_json::to_string(&request).unwrap();
-            assert_eq!(parse(line.as_bytes()), Ok((verb, none)), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_request_is_told_so() {
-        let deep = "[".repeat(10_000);
-        let lines = ["", " ", "info", "{", "[]", "1", "null", "{}", "\0", "\"do\"", &deep];
-        for line in lines {
-            assert_eq!(kind(line), Kind::Syntax, "{line:.80}");
-        }
-        for line in [r#"{"version":1}"#, r#"{"version":1,"do":7}"#, r#"{"do":"info"}"#] {
-            assert_eq!(kind(line), Kind::Syntax, "{line}");
-        }
-        assert_eq!(kind(r#"{"version":"1","do":"info"}"#), Kind::Syntax);
-        assert_eq!(parse(b"\xff\xfe{}").unwrap_err().kind, Kind::Syntax);
-    }
-
-    #[test]
-    fn every_version_may_ask_for_info_and_a_stop() {
-        assert_eq!(
-            parse(br#"{"version":99,"do":"info","with":[1]}"#),
-            Ok((Verb::Info, Fields::default()))
-        );
-        assert_eq!(parse(br#"{"version":0,"do":"stop"}"#), Ok((Verb::Stop, Fields::default())));
-        assert_eq!(kind(r#"{"version":99,"do":"kill"}"#), Kind::Version);
-        assert_eq!(kind(r#"{"version":2,"do":"dance"}"#), Kind::Version);
-        let fault = parse(br#"{"version":2,"do":"pause"}"#).unwrap_err();
-        assert!(fault.text.contains("version 2") && fault.text.contains("version 1"), "{fault:?}");
-    }
-
-    #[test]
-    fn what_is_not_known_is_named() {
-        let fault = parse(br#"{"version":1,"do":"dance"}"#).unwrap_err();
-        assert_eq!((fault.kind, fault.text.contains("\"dance\"")), (Kind::Verb, true), "{fault:?}");
-        let fault = parse(br#"{"version":1,"do":"stop","hard":true}"#).unwrap_err();
-        assert_eq!((fault.kind, fault.text.contains("\"hard\"")), (Kind::Field, true), "{fault:?}");
-        let long = format!(r#"{{"version":1,"do":"{}"}}"#, "x".repeat(60_000));
-        assert!(parse(long.as_bytes()).unwrap_err().text.len() < 200);
-    }
-
-    #[test]
-    fn fields_go_with_their_verbs() {
-        let (verb, fields) =
-            parse(br#"{"version":1,"do":"peek","console":1,"side":"input"}"#).unwrap();
-        assert_eq!(verb, Verb::Peek);
-        assert_eq!((fields.console, fields.side), (Some(1), Some(Side::Input)));
-        for (line, named) in [
-            (r#"{"version":1,"do":"log"}"#, "console"),
-            (r#"{"version":1,"do":"log","console":-1}"#, "-1"),
-            (r#"{"version":1,"do":"peek","console":0,"side":"inside"}"#, "inside"),
-            (r#"{"version":1,"do":"send","console":0,"data":7}"#, "7"),
-            (r#"{"version":1,"do":"resize","console":0,"rows":1,"columns":70000}"#, "70000"),
-            (r#"{"version":1,"do":"pause","console":0}"#, "console"),
-        ] {
-            let fault = parse(line.as_bytes()).unwrap_err();
-            assert_eq!((fault.kind, fault.text.contains(named)), (Kind::Field, true), "{fault:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_one_line() {
-        let line = Reply::Ok(["a\nb"]).line();
-        assert_eq!(line, "{\"version\":1,\"ok\":[\"a\\nb\"]}\n");
-        let line = Reply::<()>::Error(Fault::new(Kind::Busy, "later")).line();
-        assert_eq!(line, "{\"version\":1,\"error\":{\"kind\":\"busy\",\"text\":\"later\"}}\n");
-    }
 }

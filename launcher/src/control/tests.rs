@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::protocol::LONGEST_LINE;
 use super::*;
 use crate::config::console::ConsoleConfig;
+use crate::console;
 use crate::testing::until;
 
 struct Setting {
@@ -22,8 +23,8 @@ impl Setting {
         let listener = UnixListener::bind(address.path().join("control")).unwrap();
         let exit = Arc::new(Exit::new().unwrap());
         let (orders, reins) = orders::new(&exit);
-        let console = Console::open(0, &ConsoleConfig::parsed("null")).unwrap();
-        let consoles = vec![Arc::new(console)];
+        let opened = console::open_all(&[ConsoleConfig::parsed("sock")]).unwrap();
+        let consoles = opened.into_iter().map(|(console, _)| console).collect();
         let machine = Machine::example();
         let office = Office { exit: Arc::clone(&exit), machine, consoles, reins };
         let server = Server::start(listener, office).unwrap();

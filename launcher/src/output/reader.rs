@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Place, Shared, State};
+use super::{Place, Role, Shared, State};
 
 /// What is taken at once: as much as a pipe holds.
 const CHUNK: usize = 1 << 16;
@@ -17,13 +17,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, role: Role) -> Self {
         let state = &mut *shared.lock();
         let id = state.next_reader;
         state.next_reader += 1;
-        let lost = std::mem::take(&mut state.lost);
-        let at = state.read.max(state.start());
-        let place = Place { reader: id, at, waited: Duration::ZERO, lost, dismissed: false };
+        let (at, lost) = match role {
+            Role::Follower => (state.start(), 0),
+            _ => (state.read.max(state.start()), std::mem::take(&mut state.lost)),
+        };
+        let place = Place { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
         state.readers.push(place);
         Self { id, shared: Arc::clone(shared) }
     }
@@ -57,8 +59,10 @@ impl Reader {
     fn advance(&self, state: &mut State, taken: usize) {
         let Some(place) = state.place(self.id) else { return };
         place.at = place.at.saturating_add(taken as u64);
-        let at = place.at;
-        state.read = state.read.max(at);
+        let (at, role) = (place.at, place.role);
+        if role != Role::Follower {
+            state.read = state.read.max(at);
+        }
         if state.sinks_waiting > 0 {
             let _ = self.shared.room.write(1);
         }
@@ -67,6 +71,11 @@ impl Reader {
     /// For [`super::Output::dismiss`].
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether it only looks.
+    pub(crate) fn is_follower(&self) -> bool {
+        self.shared.lock().place(self.id).is_some_and(|place| place.role == Role::Follower)
     }
 
     /// What there is to take now.

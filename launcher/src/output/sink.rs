@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{CAPACITY, PATIENCE, Place, Shared, State};
+use super::{PATIENCE, Place, Shared, State};
 
 /// Waiting is counted in steps, so that an hour in which the whole launcher was
 /// stopped counts as one.
@@ -59,7 +59,8 @@ impl Sink {
             let _ = self.0.room.read();
         } else {
             let (end, waited) = (state.end, start.elapsed().min(STEP));
-            let full = |place: &&mut Place| end.saturating_sub(place.at) >= CAPACITY as u64;
+            let capacity = state.capacity as u64;
+            let full = |place: &&mut Place| end.saturating_sub(place.at) >= capacity;
             for place in state.readers.iter_mut().filter(full) {
                 place.waited = place.waited.saturating_add(waited).min(PATIENCE);
             }

@@ -63,7 +63,7 @@ fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
 fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     print(&output, &printed);
-    let mut reader = output.reader();
+    let mut reader = output.reader(Role::Client);
     assert_eq!(reader.progress(), 2 << 20);
     assert!(all(&output, &mut reader) == printed[2 << 20..]);
     assert_eq!(reader.progress(), 0);
@@ -73,11 +73,11 @@ fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
 fn what_one_has_read_is_not_new_to_the_next() {
     let output = Output::new().unwrap();
     print(&output, b"first");
-    let mut reader = output.reader();
+    let mut reader = output.reader(Role::Client);
     assert_eq!(all(&output, &mut reader), b"first");
     drop(reader);
     print(&output, b"second");
-    let mut reader = output.reader();
+    let mut reader = output.reader(Role::Client);
     assert_eq!(all(&output, &mut reader), b"second");
     assert_eq!(output.kept(), b"firstsecond");
 }
@@ -85,7 +85,7 @@ fn what_one_has_read_is_not_new_to_the_next() {
 #[test]
 fn two_readers_get_the_same() {
     let (output, printed) = (Output::new().unwrap(), pattern(4 << 20));
-    let readers = [output.reader(), output.reader()].map(|mut reader| {
+    let readers = [output.reader(Role::Client), output.reader(Role::Client)].map(|mut reader| {
         let read = move || {
             let (mut all, mut chunk) = (Vec::new(), Vec::new());
             while reader.take(&mut chunk) {
@@ -108,10 +108,10 @@ fn two_readers_get_the_same() {
 #[test]
 fn a_stopped_reader_is_absent_after_a_while() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
-    let mut stopped = output.reader();
+    let mut stopped = output.reader(Role::Client);
     let writing = printing(&output, printed.clone());
     until("the ring is full", || output.holds_a_sink_up());
-    let mut healthy = output.reader();
+    let mut healthy = output.reader(Role::Client);
     let mut read = Vec::new();
     until("nobody waits for it", || {
         read.extend(all(&output, &mut healthy));
@@ -126,7 +126,7 @@ fn a_stopped_reader_is_absent_after_a_while() {
 #[test]
 fn a_reader_that_leaves_makes_room() {
     let output = Output::new().unwrap();
-    let reader = output.reader();
+    let reader = output.reader(Role::Client);
     let writing = printing(&output, pattern(2 << 20));
     until("the ring is full", || output.holds_a_sink_up());
     drop(reader);
@@ -139,7 +139,7 @@ fn what_nobody_has_read_can_be_seen_and_stays() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     let (first, second) = printed.split_at(CAPACITY - 1000);
     print(&output, first);
-    let mut reader = output.reader();
+    let mut reader = output.reader(Role::Client);
     assert!(all(&output, &mut reader) == first);
     drop(reader);
     print(&output, &second[..3000]);

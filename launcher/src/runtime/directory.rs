@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
@@ -115,6 +116,12 @@ impl Directory {
         Ok(opened?.into())
     }
 
+    /// A file in it, to read.
+    pub(super) fn file_if_there(&self, name: &str) -> nix::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.file, name, flags, Mode::empty()).map(File::from)
+    }
+
     /// Make a socket in it, and listen.
     pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
         let address = self.address(name);
@@ -133,6 +140,15 @@ impl Directory {
     pub(super) fn entries(&self) -> Result<Vec<String>> {
         let entries = fs::read_dir(self.address(".")).with_context(|| format!("reading {self}"))?;
         Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// What tells of everything that is made in it from now on.
+    pub(super) fn events(&self) -> Result<Inotify> {
+        let events = Inotify::init(InitFlags::IN_CLOEXEC)?;
+        events
+            .add_watch(&self.address("."), AddWatchFlags::IN_CREATE)
+            .with_context(|| format!("watching {self}"))?;
+        Ok(events)
     }
 
     /// A file's name, for what takes only names: one of this descriptor, so that it

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fs, ptr};
 
@@ -50,18 +50,46 @@ pub(crate) fn window_size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// Run `body` in a child process, which ends with it.
+/// Set columns and rows of a terminal.
+pub(crate) fn set_window_size(tty: BorrowedFd<'_>, (columns, rows): (u16, u16)) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads a `winsize`, which `size` is.
+    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The end of a pseudo-terminal that users open, of this master.
+pub(crate) fn user_end(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes flags of open, and answers with a descriptor.
+    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Become two processes.
 ///
 /// # Errors
 /// Also when this process has a second thread: the child would inherit the
 /// locks which that thread holds, and nobody to release them.
-pub(crate) fn fork_child(body: impl FnOnce()) -> io::Result<Pid> {
+pub(crate) fn fork_alone() -> io::Result<ForkResult> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("another thread is already running"));
     }
     // SAFETY: this is the only thread, as just checked, so that the child finds
     // every lock free and all memory consistent.
-    match unsafe { fork() }? {
+    Ok(unsafe { fork() }?)
+}
+
+/// Run `body` in a child process, which ends with it.
+///
+/// # Errors
+/// As of [`fork_alone`].
+pub(crate) fn fork_child(body: impl FnOnce()) -> io::Result<Pid> {
+    match fork_alone()? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
             // A panic must not unwind into the parent's code.

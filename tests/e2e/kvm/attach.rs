@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Pty, Running, environment, program, until};
+use tests::{End, Pty, Running, console, environment, program, until};
 
 use super::probe;
 
@@ -17,21 +17,17 @@ const COMMAND: u8 = 0x1e;
 
 /// A guest named "web" with nobody at its two consoles.
 fn web() -> Running {
-    let launch = probe("console").option("--name=web").option("--console=null");
-    let running = launch.option("--console=null").piped();
+    let launch = probe("console").option("--name=web").option("--console=sock");
+    let running = launch.option("--console=sock").piped();
     until("the guest has printed", || {
         (running.lguest(&["log", "web"]).stdout == "hello 80x24\n").then_some(())
     });
     running
 }
 
-/// Somebody at a console of it, on a terminal of 30 lines of 100 characters.
+/// Somebody at a console of it.
 fn attach(guest: &Running, words: &[&str]) -> Running {
-    let runtime = format!("XDG_RUNTIME_DIR={}", guest.runtime().display());
-    let launcher = environment::launcher();
-    let mut all = vec!["env", &runtime, launcher.to_str().unwrap(), "console", "web"];
-    all.extend(words);
-    program(&all, &PathBuf::from("/"), Pty::new(30, 100))
+    console(guest.runtime(), &[&["web"], words].concat())
 }
 
 #[test]

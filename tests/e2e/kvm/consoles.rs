@@ -2,11 +2,12 @@
 //! cannot be.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Running, environment, until};
+use tests::{End, Launch, Pty, Running, environment, program, until};
 
 use super::probe;
 
@@ -37,7 +38,7 @@ fn a_file_is_appended_to_if_that_is_asked_for() {
     let file = scratch.file("a,log", "old\n");
     let path = file.to_str().unwrap().replace(',', ",,");
     let launch = probe("console").option(&format!("--console=file={path},append"));
-    let mut running = launch.option("--console=null").on_terminal();
+    let mut running = launch.option("--console=sock").on_terminal();
     until("the guest has printed", || {
         fs::read_to_string(&file).unwrap().ends_with("hello 80x24\n").then_some(())
     });
@@ -59,6 +60,8 @@ fn what_cannot_be_is_refused_in_a_line() {
         (vec![format!("--console=file={}", pipe.display())], 1, "nobody reads this pipe"),
         (vec!["--console=multiport".into()], 2, "multiport"),
         (vec!["--console=stdio,foo=1".into()], 2, "foo=1"),
+        (vec!["--console=sock,buffer=1".into()], 2, "a buffer has 4K to 16M"),
+        (vec!["--console=sock,name=a".into(), "--console=pty,name=a".into()], 1, "two are named a"),
     ] {
         let launch = options.iter().fold(probe("console"), |launch, option| launch.option(option));
         let mut running = launch.on_terminal();
@@ -69,11 +72,18 @@ fn what_cannot_be_is_refused_in_a_line() {
     }
 }
 
+/// A guest named "web" that can be asked.
+fn named(launch: Launch) -> Running {
+    let running = launch.option("--name=web").piped();
+    until("it answers", || (running.lguest(&["info", "web"]).status == Some(0)).then_some(()));
+    running
+}
+
 /// A guest named "web" with two consoles: it echoes what it reads on the first, and
 /// leaves the second alone.
 fn web() -> Running {
-    let launch = probe("console").option("--name=web").option("--console=null");
-    let running = launch.option("--console=null").piped();
+    let launch = probe("console").option("--name=web").option("--console=sock");
+    let running = launch.option("--console=sock").piped();
     until("the guest has printed", || {
         let log = running.lguest(&["log", "web"]);
         (log.stdout == "hello 80x24\n").then_some(())
@@ -152,4 +162,77 @@ fn a_console_that_there_is_not_is_named() {
         assert!(line.contains("no console 77: there are 0 to 1"), "{line}");
     }
     assert!(running.lguest(&["log", "nobody"]).one_line().contains("no guest nobody"));
+}
+
+#[test]
+fn as_much_is_kept_as_is_asked_for() {
+    let running = named(probe("console").option("--console=sock,buffer=4K"));
+    running.lguest(&["send", "web", "0", "\u{1e}f64\nflood done\n"]).well();
+    until("the guest has printed all", || {
+        running.lguest(&["log", "web"]).well().ends_with("flood done\n").then_some(())
+    });
+    let printed = "hello 80x24\n".len() + 64 * 1024 + "flood done\n".len();
+    assert_eq!(running.lguest(&["log", "web"]).well().len(), 4096);
+    let counts = running.lguest(&["peek", "web", "--json"]).well();
+    assert_eq!(counts, format!("{{\"dropped\":{},\"unread\":4096}}\n", printed - 4096));
+}
+
+/// All that the largest keeps fits into an answer.
+#[test]
+fn a_large_buffer_can_be_read_at_once() {
+    let running = named(probe("console").option("--console=sock,buffer=16M"));
+    running.lguest(&["send", "web", "0", "\u{1e}f17000\nflood done\n"]).well();
+    until("the guest has printed all", || {
+        let log = running.lguest(&["log", "web"]).well();
+        (log.len() == 16 << 20 && log.ends_with("flood done\n")).then_some(())
+    });
+}
+
+#[test]
+fn a_console_may_have_a_name() {
+    let launch = probe("console").option("--name=web").option("--console=sock,name=shell");
+    let running = launch.option("--console=sock,name=spare").piped();
+    until("the guest has printed", || {
+        (running.lguest(&["log", "web", "shell"]).stdout == "hello 80x24\n").then_some(())
+    });
+    running.lguest(&["send", "web", "spare", "typed"]).well();
+    assert_eq!(running.lguest(&["peek", "web", "1", "--input"]).well(), "typed");
+    let info = running.lguest(&["info", "web", "--json"]).well();
+    assert!(info.contains("\"label\":\"shell\""), "{info}");
+    let line = running.lguest(&["log", "web", "shel"]).one_line();
+    assert!(line.contains("no console shel: there are 0 to 1, shell, spare"), "{line}");
+}
+
+#[test]
+fn of_null_nothing_is_kept_and_nobody_is_there() {
+    let running = named(probe("console").option("--console=null"));
+    let info = || running.lguest(&["info", "web", "--json"]).well();
+    until("the guest has printed", || info().contains("\"dropped\":12").then_some(()));
+    assert!(info().contains("\"unread\":0"), "{}", info());
+    for words in [&["log", "web"][..], &["peek", "web"], &["send", "web", "0", "x"]] {
+        let line = running.lguest(words).one_line();
+        assert!(line.contains("console 0 is null: nobody is ever there"), "{line}");
+    }
+}
+
+#[test]
+fn a_log_can_be_followed_and_stays_unread() {
+    let mut guest = web();
+    guest.lguest(&["send", "web", "0", "before\n"]).well();
+    until("it is printed", || {
+        guest.lguest(&["log", "web"]).well().ends_with("before\n").then_some(())
+    });
+    let runtime = format!("XDG_RUNTIME_DIR={}", guest.runtime().display());
+    let launcher = environment::launcher();
+    let words = ["env", &runtime, launcher.to_str().unwrap(), "log", "web", "--follow"];
+    let mut log = program(&words, Path::new("/"), Pty::new(24, 80));
+    log.expect("hello 80x24\r\nbefore\r\n");
+    guest.lguest(&["send", "web", "0", "later\n"]).well();
+    log.expect("later\r\n");
+    let unread = "hello 80x24\nbefore\nlater\n";
+    assert_eq!(guest.lguest(&["peek", "web"]).well(), unread);
+    guest.lguest(&["send", "web", "0", "\u{1e}p"]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert_eq!(log.wait(), End::Status(0));
+    assert_eq!(log.stderr(), "lguest: guest powered off\n");
 }

@@ -15,7 +15,7 @@ fn attach(guest: &Guest) -> Running {
 #[test]
 fn a_shell_outlives_its_users_and_draws_for_each() {
     let launch = Launch::linux().option("--name=web").option("--console=stdio");
-    let mut guest = Guest::of(launch.option("--console=null").on_terminal());
+    let mut guest = Guest::of(launch.option("--console=sock").on_terminal());
 
     let mut user = attach(&guest);
     // Not what a shell asks its terminal (ESC [ 6 n) while nobody is there.

@@ -10,7 +10,7 @@ fn launch(first: &str, last: &str) -> Launch {
     Launch::linux()
         .option("--console=stdio")
         .option(&format!("--console=file={first}"))
-        .option("--console=null")
+        .option("--console=sock")
         .option(&format!("--console=file={last},append"))
 }
 

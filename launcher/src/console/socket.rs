@@ -1,0 +1,103 @@
+//! `--console sock=PATH`: a socket of the console's own, for programs that know nothing
+//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). What goes over it is plain bytes; apart
+//! from that, whoever connects is a client who types, like those of `lguest console`
+//! ([`crate::attach::server`] serves both). Made by [`super::end`].
+
+use std::io::{self, BufReader, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Console;
+use super::entry::Entry;
+use crate::attach::server::{self, Wire};
+use crate::control::protocol::Mode;
+use crate::peer;
+
+/// As of the control socket's threads.
+const STACK: usize = 256 << 10;
+
+/// How long to wait when the host has no descriptor or thread to spare.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one who is sent away may take to hear why.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The socket, before anybody is served.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    listener: UnixListener,
+    entry: Entry,
+}
+
+impl Socket {
+    /// Make it.
+    ///
+    /// # Errors
+    /// When the name is taken, or cannot be had.
+    pub(super) fn bind(path: &Path) -> Result<Self> {
+        let (listener, entry) = Entry::socket(path)?;
+        Ok(Self { listener, entry })
+    }
+
+    /// Serve whoever comes, one at a time, until the process ends. Nobody comes any
+    /// more when what is returned is dropped.
+    ///
+    /// # Errors
+    /// When the host has no thread to spare.
+    pub(super) fn serve(self, console: &Arc<Console>) -> Result<Entry> {
+        let Self { listener, entry } = self;
+        let console = Arc::clone(console);
+        let name = format!("con{}-sock", console.number);
+        let thread = thread::Builder::new().name(name).stack_size(STACK);
+        let thread = thread.spawn(move || accept(&listener, &console));
+        thread.context("starting the thread of a console's socket")?;
+        Ok(entry)
+    }
+}
+
+fn accept(listener: &UnixListener, console: &Arc<Console>) {
+    loop {
+        let admitted = listener.accept().and_then(|(stream, _)| admit(stream, console));
+        if let Err(error) = admitted {
+            log::debug!("con{}: its socket: {error}", console.number);
+            // Of a client that is gone again, nothing is left.
+            if error.raw_os_error() != Some(libc::ECONNABORTED) {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn admit(stream: UnixStream, console: &Arc<Console>) -> io::Result<()> {
+    if !peer::is_one_of_us(&stream) {
+        refuse(&stream, "this guest belongs to another user");
+        return Ok(());
+    }
+    match server::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
+        Err(Some(pid)) => {
+            refuse(&stream, &format!("the console is in use by pid {pid}"));
+            Ok(())
+        }
+        Err(None) => Err(io::Error::other("no descriptor to spare")),
+        Ok(admitted) => {
+            let body = move || {
+                // Its end is the client's own affair.
+                let _ = admitted.serve(BufReader::new(&stream), (0, 0));
+            };
+            let name = format!("con{}-socket", console.number);
+            thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
+        }
+    }
+}
+
+fn refuse(mut stream: &UnixStream, why: &str) {
+    let _ = stream.set_write_timeout(Some(PATIENCE));
+    let _ = write!(stream, "lguest: {why}\r\n");
+    let _ = stream.shutdown(Shutdown::Both);
+}

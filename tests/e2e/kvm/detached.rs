@@ -1,0 +1,182 @@
+//! `--detach`: guests that go on by themselves, and those who wait for them
+//! (`lguest console --wait`, `--persist`).
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Running, console, until};
+
+use super::probe;
+
+/// The key that leaves.
+const ESCAPE: u8 = 0x1d;
+
+/// Launchers that have been left alone.
+fn left_alone(running: &Running) -> usize {
+    running.family().len()
+}
+
+/// Does it watch a directory for a guest to come?
+fn waits(user: &Running) -> bool {
+    user.process().descriptors().iter().any(|file| file.contains("inotify"))
+}
+
+#[test]
+fn the_name_is_printed_when_the_guest_runs() {
+    let mut running = probe("console").option("--detach").option("--name=web").on_terminal();
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.text(), "web\r\n");
+    running.assert_terminal_restored();
+    // It runs at once, and has the console that it would have had on the terminal.
+    assert!(running.lguest(&["list"]).well().contains("web "));
+    assert_eq!(left_alone(&running), 1);
+    let mut user = console(running.runtime(), &["web"]);
+    user.expect("hello");
+    user.send("some words");
+    user.expect("some words");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    running.lguest(&["stop", "web"]).well();
+    running.assert_nothing_left();
+}
+
+/// As `name=$(lguest --detach ...)` needs it.
+#[test]
+fn nothing_is_held_open_of_whoever_started_it() {
+    let mut running = probe("console").option("--detach").option("--console=stdio").piped();
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.stderr(), "");
+    until("stdout is closed", || running.output().has_ended().then_some(()));
+    let name = running.text();
+    let name = name.strip_suffix('\n').unwrap();
+    let launcher = running.family().pop().unwrap();
+    assert_eq!(name, format!("guest-{}", launcher.0));
+    for number in 0..3 {
+        let file = fs::read_link(launcher.file(&format!("fd/{number}"))).unwrap();
+        assert_eq!(file.to_str(), Some("/dev/null"));
+    }
+    // It has a session of its own.
+    assert_ne!(
+        nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(launcher.0))),
+        nix::unistd::getsid(None)
+    );
+    running.lguest(&["kill", name]).well();
+    running.assert_nothing_left();
+}
+
+#[test]
+fn its_words_go_on_where_stderr_is_a_file() {
+    let scratch = Scratch::new();
+    let words = scratch.path().join("words");
+    let line = probe("console").option("--detach").option("--name=web").shell_line();
+    let line = format!("{line} 2> {}", words.display());
+    let mut running = tests::program(&["sh", "-c", &line], scratch.path(), tests::Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(0));
+    running.lguest(&["stop", "web"]).well();
+    running.assert_nothing_left();
+    assert_eq!(fs::read_to_string(&words).unwrap(), "lguest: stopped by `lguest stop`\n");
+}
+
+#[test]
+fn what_fails_is_told_to_whoever_waits() {
+    let launches = [
+        (probe("console").option("--block=/nowhere"), "/nowhere"),
+        (probe("console").option("--name=web").runtime(None), "XDG_RUNTIME_DIR"),
+    ];
+    let mut tried = 0;
+    for (launch, words) in launches {
+        // Root has another place for it.
+        if words == "XDG_RUNTIME_DIR" && nix::unistd::Uid::effective().is_root() {
+            continue;
+        }
+        let mut running = launch.option("--detach").on_terminal();
+        assert_eq!(running.wait(), End::Status(1));
+        assert!(running.stderr().contains(words), "{}", running.stderr());
+        assert_eq!(running.text(), "");
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+        tried += 1;
+    }
+    assert!(tried > 0);
+    let file = Scratch::new();
+    let kernel = file.file("kernel", "no kernel");
+    let mut running = tests::Launch::kernel(kernel)
+        .option("--detach")
+        .wired(Stdio::null(), File::create(file.path().join("out")).unwrap());
+    assert_eq!(running.wait(), End::Status(1));
+    assert_eq!(running.stderr().lines().count(), 1, "{}", running.stderr());
+    running.assert_nothing_left();
+}
+
+#[test]
+fn one_may_wait_for_a_guest_that_is_still_to_come() {
+    let scratch = Scratch::new();
+    let mut user = console(scratch.path(), &["web", "--wait"]);
+    until("it waits", || waits(&user).then_some(()));
+    let other =
+        probe("console").option("--detach").option("--name=other").runtime(Some(scratch.path()));
+    let mut other = other.piped();
+    assert_eq!(other.wait(), End::Status(0));
+    let guest =
+        probe("console").option("--detach").option("--name=web").runtime(Some(scratch.path()));
+    let mut guest = guest.piped();
+    assert_eq!(guest.wait(), End::Status(0));
+    user.expect("hello");
+    user.send("some words");
+    user.expect("some words");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+
+    // It has not made the terminal its own before.
+    let mut user = console(scratch.path(), &["later", "-w"]);
+    until("it waits", || waits(&user).then_some(()));
+    user.press(0x03);
+    assert_eq!(user.wait(), End::Killed(2));
+    user.assert_terminal_restored();
+}
+
+#[test]
+fn one_may_stay_when_the_guest_has_ended() {
+    let scratch = Scratch::new();
+    let launch =
+        probe("console").option("--detach").option("--name=web").runtime(Some(scratch.path()));
+    let start = || {
+        let mut guest = launch.piped();
+        assert_eq!(guest.wait(), End::Status(0));
+        guest
+    };
+    let first = start();
+    let mut user = console(scratch.path(), &["web", "--persist"]);
+    user.expect("hello");
+    user.send(b"\x1ep".as_slice());
+    user.expect_stderr("guest powered off; waiting for the next guest of that name");
+    until("it has ended", || (left_alone(&first) == 0).then_some(()));
+    let second = start();
+    user.expect("hello");
+    user.send("to the second");
+    user.expect("to the second");
+    for process in second.family() {
+        process.signal(Signal::SIGKILL);
+    }
+    user.expect_stderr("the guest's launcher has ended; waiting for the next guest of that name");
+    let _third = start();
+    user.expect("hello");
+    user.pty().resize(41, 133);
+    user.send(b"\x1ew".as_slice());
+    user.expect("133x41");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+
+    // The key leaves while it waits, too.
+    let mut user = console(scratch.path(), &["web", "--persist"]);
+    user.expect_stderr("attached");
+    user.send(b"\x1ep".as_slice());
+    user.expect_stderr("waiting for the next");
+    user.press(ESCAPE);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+}

@@ -1,0 +1,254 @@
+//! `--console pty[=LINK]`: terminals that other programs open. The guest is the probe,
+//! which echoes what it reads.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Pty, Running, Snapshot, Strace, patience, program, until};
+
+use super::probe;
+
+/// A guest named "web" with its console on a pseudo-terminal, and the device.
+fn web(option: &str) -> (Running, PathBuf) {
+    let running = probe("console").option("--name=web").option(option).piped();
+    until("the guest has printed", || {
+        (running.lguest(&["log", "web"]).stdout == "hello 80x24\n").then_some(())
+    });
+    let info = running.lguest(&["info", "web", "--json"]).well();
+    assert!(info.contains("\"backend\":\"pty\""), "{info}");
+    let path = info.split('"').find(|word| word.starts_with("/dev/pts/")).unwrap().into();
+    (running, path)
+}
+
+/// Somebody who opens it, and changes nothing about it.
+struct User(File);
+
+impl User {
+    fn open(path: &Path) -> Self {
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(O_NOCTTY | O_NONBLOCK);
+        Self(options.open(path).unwrap())
+    }
+
+    fn send(&mut self, keys: &[u8]) {
+        self.0.write_all(keys).unwrap();
+    }
+
+    /// All that comes until this does.
+    fn expect(&mut self, text: &str) -> String {
+        let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&read).contains(text) {
+            let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut fds, PollTimeout::try_from(patience()).unwrap()).unwrap();
+            assert_eq!(ready, 1, "no {text:?} in {:?}", String::from_utf8_lossy(&read));
+            let count = self.0.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "the end, after {:?}", String::from_utf8_lossy(&read));
+            read.extend_from_slice(&buffer[..count]);
+        }
+        String::from_utf8(read).unwrap()
+    }
+}
+
+#[test]
+fn it_is_raw_and_nothing_that_is_printed_comes_back_as_a_key() {
+    let (guest, path) = web("--console=pty");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut user = User::open(&path);
+    assert!(Snapshot::of(user.0.as_fd()).is_raw());
+    assert_eq!(user.expect("\n"), "hello 80x24\n");
+    user.send(b"every byte: \x03\x11\x13\x1d\r");
+    assert_eq!(user.expect("\r"), "every byte: \x03\x11\x13\x1d\r");
+    // The probe echoes: what had been echoed to it would be here.
+    let log = guest.lguest(&["log", "web"]).well();
+    assert_eq!(log, "hello 80x24\nevery byte: \x03\x11\x13\x1d\r");
+}
+
+#[test]
+fn users_come_and_go() {
+    let (mut guest, path) = web("--console=pty");
+    for round in 0..5 {
+        let word = format!("round {round}.");
+        // Somebody who types and leaves at once.
+        let mut user = User::open(&path);
+        user.send(word.as_bytes());
+        drop(user);
+        until("it is typed", || {
+            guest.lguest(&["log", "web"]).well().ends_with(&word).then_some(())
+        });
+        let mut user = User::open(&path);
+        user.expect(&word);
+        // A client of lguest's sits beside them.
+        guest.lguest(&["send", "web", "0", "beside."]).well();
+        user.expect("beside.");
+    }
+    until("they are gone", || {
+        guest.lguest(&["info", "web", "--json"]).well().contains("\"clients\":0").then_some(())
+    });
+    let mut user = User::open(&path);
+    user.send(b"\x1ep");
+    assert_eq!(guest.wait(), End::Status(0));
+    guest.assert_nothing_left();
+}
+
+/// Much more than the ring and the kernel hold.
+#[test]
+fn a_guest_waits_for_nobody_and_for_a_user_who_reads() {
+    let (guest, path) = web("--console=pty,buffer=64K");
+    guest.lguest(&["send", "web", "0", "\u{1e}f1024\nflood done\n"]).well();
+    until("the guest has printed all", || {
+        guest.lguest(&["log", "web"]).well().ends_with("flood done\n").then_some(())
+    });
+    let mut user = User::open(&path);
+    let late = user.expect("flood done\n");
+    let (notice, _) = late.trim_start().split_once("]\r\n").unwrap();
+    assert!(notice.starts_with("[lguest: ") && notice.ends_with("bytes are lost"), "{notice:?}");
+    // The same for one who is there: all of it.
+    user.send(b"\x1ef1024\nsecond done\n");
+    let second = user.expect("second done\n");
+    assert_eq!(second.len(), 1024 * 1024 + "second done\n".len());
+    // One who is there and does not read is absent after a while.
+    user.send(b"\x1ef1024\nthird done\n");
+    until("the guest has printed all", || {
+        guest.lguest(&["log", "web"]).well().ends_with("third done\n").then_some(())
+    });
+    assert!(user.expect("third done\n").contains("bytes are lost]"));
+}
+
+#[test]
+fn the_window_is_the_terminals() {
+    let (_guest, path) = web("--console=pty");
+    let mut user = User::open(&path);
+    user.expect("hello 80x24\n");
+    user.send(b"\x1ew");
+    let device = path.to_str().unwrap();
+    let words = ["stty", "-F", device, "rows", "41", "columns", "133"];
+    assert_eq!(program(&words, Path::new("/"), Pty::new(24, 80)).wait(), End::Status(0));
+    user.expect("resized 133x41");
+}
+
+#[test]
+fn a_link_leads_to_it_for_as_long_as_it_is_there() {
+    let scratch = Scratch::new();
+    let link = scratch.path().join("con0");
+    let option = format!("--console=pty={}", link.display());
+    let (mut guest, path) = web(&option);
+    assert_eq!(fs::read_link(&link).unwrap(), path);
+    User::open(&link).expect("hello");
+    let refused = |words: &str| {
+        let mut running = probe("console").option(&option).on_terminal();
+        assert_eq!(running.wait(), End::Status(1));
+        assert!(running.stderr().contains(words), "{}", running.stderr());
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    };
+    refused(&format!("con0: it is there already, a link to {}: remove it", path.display()));
+    guest.process().signal(Signal::SIGTERM);
+    assert_eq!(guest.wait(), End::Status(143));
+    assert!(fs::symlink_metadata(&link).is_err(), "the link is left");
+
+    // One that a killed launcher has left.
+    symlink("/dev/pts/no-more", &link).unwrap();
+    let (guest, path) = web(&option);
+    assert_eq!(fs::read_link(&link).unwrap(), path);
+    guest.process().signal(Signal::SIGKILL);
+    drop(guest);
+    fs::remove_file(&link).unwrap();
+    fs::write(&link, "precious").unwrap();
+    refused("con0: it is there already: remove it, or give another name");
+    assert_eq!(fs::read_to_string(&link).unwrap(), "precious");
+}
+
+#[test]
+fn whoever_has_it_open_sees_the_guest_end() {
+    let (mut guest, path) = web("--console=pty");
+    let mut user = User::open(&path);
+    user.expect("hello 80x24\n");
+    user.send(b"last words\x1ep");
+    // For a moment, the launcher waits for him.
+    until("the guest has ended", || {
+        guest.process().threads().iter().all(|name| !name.starts_with("vcpu")).then_some(())
+    });
+    user.expect("last words");
+    assert_eq!(guest.wait(), End::Status(0));
+    let mut fds = [PollFd::new(user.0.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).unwrap();
+    assert!(fds[0].revents().unwrap().contains(PollFlags::POLLHUP));
+}
+
+/// Nobody there, and somebody: its threads sleep.
+#[test]
+fn nothing_is_polled() {
+    let (guest, path) = web("--console=pty");
+    let scratch = Scratch::new();
+    let threads =
+        ["con0-pty-in", "con0-pty-out"].map(|name| guest.process().thread(name).unwrap().id);
+    let mut users = Vec::new();
+    for round in 0..2 {
+        let trace = Strace::attach(guest.process(), scratch.path(), &[]);
+        // What takes its time, and has nothing to do with them.
+        for _ in 0..20 {
+            guest.lguest(&["list"]).well();
+        }
+        let calls = trace.detach_all();
+        for thread in threads {
+            // strace interrupts what they sleep in.
+            let made = calls.get(&thread).map_or(0, Vec::len);
+            assert!(made <= 2, "{:?}", calls[&thread]);
+        }
+        if round == 0 {
+            users.push(User::open(&path));
+            users[0].expect("hello 80x24\n");
+        }
+    }
+}
+
+/// In a mount namespace with pseudo-terminals of its own, of which there are few.
+#[test]
+fn when_there_are_no_more_of_them_it_is_said() {
+    let launch = probe("console").option("--console=pty").option("--console=pty");
+    let few = "mount -t devpts -o newinstance,max=1,ptmxmode=666 devpts /dev/pts && \
+               mount --bind /dev/pts/ptmx /dev/ptmx";
+    let line = format!("{few} && exec {}", launch.shell_line());
+    let words = ["unshare", "--mount", "sh", "-c", &line];
+    let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(1));
+    assert!(
+        running.stderr().contains("no free pseudo-terminals (kernel.pty.max="),
+        "{}",
+        running.stderr()
+    );
+    assert_eq!(running.stderr().lines().count(), 1, "{}", running.stderr());
+    running.assert_nothing_left();
+}
+
+/// How many in all can be said with LGUEST_TEST_PTYS.
+#[test]
+fn none_is_left_by_launchers_that_end_or_are_killed() {
+    let all: usize = std::env::var("LGUEST_TEST_PTYS").map_or(250, |all| all.parse().unwrap());
+    let launch = (0..25).fold(probe("console"), |launch, _| launch.option("--console=pty"));
+    let line = launch.shell_line();
+    let script = format!(
+        "mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts && \
+         mount --bind /dev/pts/ptmx /dev/ptmx && \
+         for round in $(seq {}); do \
+             {line} < /dev/null & \
+             until [ $(ls /dev/pts | wc -l) = 26 ]; do :; done; \
+             case $round in *[13579]) kill -9 $!;; *) kill $!;; esac; wait $!; \
+             ls /dev/pts; \
+         done > /dev/tty; echo all done > /dev/tty",
+        all / 25
+    );
+    let words = ["unshare", "--mount", "sh", "-c", &script];
+    let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
+    running.expect("all done");
+    let left = running.text().replace('\r', "");
+    assert_eq!(left, "ptmx\n".repeat(all / 25) + "all done\n");
+}

@@ -1,0 +1,130 @@
+//! `--console sock=PATH`: programs that know nothing of lguest, at a console of a guest
+//! that runs. The guest is the probe, which echoes what it reads.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Running, console, patience, until};
+
+use super::probe;
+
+/// A guest named "web" with its console on this socket, and what there is to connect to.
+fn web(socket: &Path) -> Running {
+    let option = format!("--console=sock={}", socket.display());
+    let running = probe("console").option("--name=web").option(&option).piped();
+    until("the guest has printed", || {
+        (running.lguest(&["log", "web"]).stdout == "hello 80x24\n").then_some(())
+    });
+    running
+}
+
+fn connect(socket: &Path) -> UnixStream {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
+    stream
+}
+
+/// All that comes until this does.
+fn expect(mut stream: &UnixStream, text: &str) -> String {
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&read).contains(text) {
+        let count = stream.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "the end, after {:?}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+fn socket_in(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("con0")
+}
+
+#[test]
+fn bytes_go_both_ways_to_one_at_a_time() {
+    let scratch = Scratch::new();
+    let socket = socket_in(&scratch);
+    let mut guest = web(&socket);
+    let info = guest.lguest(&["info", "web", "--json"]).well();
+    let path = format!("\"path\":\"{}\"", socket.display());
+    assert!(info.contains("\"backend\":\"sock\"") && info.contains(&path), "{info}");
+    let metadata = fs::symlink_metadata(&socket).unwrap();
+    assert!(metadata.file_type().is_socket() && metadata.permissions().mode() & 0o777 == 0o600);
+
+    let first = connect(&socket);
+    assert_eq!(expect(&first, "\n"), "hello 80x24\n");
+    (&first).write_all(b"every byte: \x00\x03\x1d\xff").unwrap();
+    let mut echo = [0; 16];
+    (&first).read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"every byte: \x00\x03\x1d\xff");
+
+    // Others have to wait, whichever way they come.
+    let pid = std::process::id();
+    let refused = expect(&connect(&socket), "\n");
+    assert_eq!(refused, format!("lguest: the console is in use by pid {pid}\r\n"));
+    let mut user = console(guest.runtime(), &["web"]);
+    assert_eq!(user.wait(), End::Status(3));
+    let mut user = console(guest.runtime(), &["web", "--force"]);
+    user.expect_stderr("attached");
+    expect(&first, "[lguest: taken over by pid");
+    user.press(0x1d);
+    assert_eq!(user.wait(), End::Status(0));
+
+    // What is printed meanwhile is there for the next.
+    guest.lguest(&["send", "web", "0", "meanwhile"]).well();
+    let next = until("the place is free", || {
+        let next = connect(&socket);
+        (!expect(&next, "e").contains("in use")).then_some(next)
+    });
+    (&next).write_all(b"\x1ep").unwrap();
+    let mut rest = String::new();
+    (&next).read_to_string(&mut rest).unwrap();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert!(!socket.exists(), "the socket is left");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn a_name_is_taken_from_nobody_who_uses_it() {
+    let scratch = Scratch::new();
+    let socket = socket_in(&scratch);
+    let option = format!("--console=sock={}", socket.display());
+    let refused = |words: &str| {
+        let mut running = probe("console").option(&option).on_terminal();
+        assert_eq!(running.wait(), End::Status(1));
+        assert!(running.stderr().contains(words), "{}", running.stderr());
+        assert_eq!(running.stderr().lines().count(), 1, "{}", running.stderr());
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    };
+    let guest = web(&socket);
+    refused("con0: somebody listens there already: give another name");
+    // A launcher that is killed leaves it behind, and the next takes it.
+    guest.process().signal(Signal::SIGKILL);
+    drop(guest);
+    assert_eq!(UnixStream::connect(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let mut guest = web(&socket);
+    expect(&connect(&socket), "hello");
+    // What somebody has put in its place is not ours to remove.
+    fs::remove_file(&socket).unwrap();
+    let other = UnixListener::bind(&socket).unwrap();
+    guest.process().signal(Signal::SIGTERM);
+    assert_eq!(guest.wait(), End::Status(143));
+    assert!(socket.exists(), "what is somebody else's was removed");
+    drop(other);
+
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "precious").unwrap();
+    refused("con0: it is there already, and no socket: remove it, or give another name");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
+    fs::remove_file(&socket).unwrap();
+    let option = format!("--console=sock={}", scratch.path().join("no/con0").display());
+    let mut running = probe("console").option(&option).piped();
+    assert_eq!(running.wait(), End::Status(1));
+    assert!(running.stderr().contains("no/con0: No such file"), "{}", running.stderr());
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "something is left");
+}
