@@ -14,6 +14,7 @@ mod kernels;
 mod leaks;
 mod memory;
 mod net;
+mod panes;
 mod queues;
 mod refusals;
 mod rng;

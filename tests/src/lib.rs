@@ -28,6 +28,7 @@ mod strace;
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
 mod terminal;
+mod tmux;
 mod transcript;
 mod wait;
 
@@ -41,5 +42,6 @@ pub use process::{Process, marked};
 pub use running::{End, Running};
 pub use strace::Strace;
 pub use terminal::{Pty, Snapshot};
+pub use tmux::Tmux;
 pub use transcript::Transcript;
 pub use wait::{OrFail, patience, until, within};

@@ -1,11 +1,9 @@
 //! Under what people start it from: an interactive shell with its jobs, script
 //! and tmux. The shell is the user here; it must find its terminal as it was.
 
-use std::process::Command;
-
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Launch, Process, Pty, Running, program, until};
+use tests::{End, Launch, Process, Pty, Running, Tmux, program, until};
 
 use super::probe;
 
@@ -146,65 +144,26 @@ fn script_sees_the_status_and_gets_its_terminal_back() {
     }
 }
 
-/// A tmux server of this test's own.
-struct Tmux {
-    socket: String,
-}
-
-impl Tmux {
-    fn new(scratch: &Scratch, command: &str) -> Self {
-        let tmux = Self { socket: scratch.path().join("tmux").to_str().unwrap().into() };
-        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command]);
-        tmux
-    }
-
-    fn run(&self, words: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-S", &self.socket]).args(words).output().unwrap();
-        assert!(output.status.success(), "tmux {words:?}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Wait until the screen shows this.
-    fn expect(&self, text: &str) {
-        let mut screen = String::new();
-        let shown = tests::within(tests::patience(), || {
-            screen = self.run(&["capture-pane", "-p"]);
-            screen.contains(text).then_some(())
-        });
-        assert!(shown.is_some(), "{text:?} is not on the screen:\n{screen}");
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.run(&[&["send-keys"], keys].concat());
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-S", &self.socket, "kill-server"]).output();
-    }
-}
-
 #[test]
 fn a_window_of_tmux_is_followed_and_given_back() {
     let scratch = Scratch::new();
-    let tmux = Tmux::new(&scratch, "env PS1='user$ ' sh");
-    tmux.expect("user$");
-    tmux.keys(&["stty -g > before", "Enter"]);
+    let tmux = Tmux::new(scratch.path(), "env PS1='user$ ' sh");
+    tmux.expect(0, "user$");
+    tmux.keys(0, &["stty -g > before", "Enter"]);
     tmux.run(&["send-keys", "-l", &console().shell_line()]);
-    tmux.keys(&["Enter"]);
-    tmux.expect("hello 100x30");
-    tmux.keys(&["-l", "\x1ew"]);
+    tmux.keys(0, &["Enter"]);
+    tmux.expect(0, "hello 100x30");
+    tmux.keys(0, &["-l", "\x1ew"]);
     tmux.run(&["resize-window", "-x", "133", "-y", "40"]);
-    tmux.expect("133x40");
-    tmux.keys(&["C-c", "to the guest"]);
-    tmux.expect("to the guest");
-    tmux.keys(&["-l", "\x1ep"]);
+    tmux.expect(0, "133x40");
+    tmux.keys(0, &["C-c", "to the guest"]);
+    tmux.expect(0, "to the guest");
+    tmux.keys(0, &["-l", "\x1ep"]);
     until("the shell is back", || {
         let command = tmux.run(&["display-message", "-p", "#{pane_current_command}"]);
         (command.trim_end() == "sh").then_some(())
     });
-    tmux.keys(&["clear; echo status $?; stty -g | cmp - before && echo 'as ''before'", "Enter"]);
-    tmux.expect("as before");
-    tmux.expect("status 0");
+    tmux.keys(0, &["clear; echo status $?; stty -g | cmp - before && echo 'as ''before'", "Enter"]);
+    tmux.expect(0, "as before");
+    tmux.expect(0, "status 0");
 }
