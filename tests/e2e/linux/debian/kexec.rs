@@ -19,7 +19,11 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
     let before = held();
     let booted = guest.run("cat /proc/sys/kernel/random/boot_id");
 
-    guest.run("kexec --kexec-file-syscall --load /vmlinuz --initrd=/initrd.img --reuse-cmdline");
+    // Debian's initial file system spins without a console, and has no driver for hvc0.
+    guest.run(
+        "kexec --kexec-file-syscall --load /vmlinuz --initrd=/initrd.img \
+               --command-line=\"console=tty0 $(cat /proc/cmdline)\"",
+    );
     guest.run("echo kept > file; sync");
     let flood = network.as_ref().map(|_| Flood::gentle("192.168.19.2"));
     guest.run(
