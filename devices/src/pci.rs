@@ -1,8 +1,9 @@
 //! The PCI bus as vCPUs reach it: configuration through the ports 0xcf8 and
 //! 0xcfc ("configuration mechanism #1", PCI 3.0, 3.2.2.3.2), memory through the
 //! window in which every device has its BAR. Slot 0 is the host bridge, the
-//! devices follow in the order in which they were given. There is no ECAM: Linux
-//! uses it only above offset 0xff, where we have nothing.
+//! devices follow in the order in which they were given: a slot each, and where
+//! they are more than the slots, several functions of each slot. There is no ECAM:
+//! Linux uses it only above offset 0xff, where we have nothing.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,8 +17,19 @@ pub const CONFIG_PORTS: Range<u16> = 0xcf8..0xd00;
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
 
-/// Slots on a PCI bus; the host bridge has the first.
-pub const SLOTS: usize = 32;
+/// The host bridge has the first.
+const SLOTS: usize = 32;
+
+/// Functions of a slot.
+const FUNCTIONS: usize = 8;
+
+/// As many devices a bus can have.
+pub const MOST: usize = (SLOTS - 1) * FUNCTIONS;
+
+/// The header type, and its bit that says that the slot has more functions than
+/// the first (6.2.1). Nobody looks for those without it.
+const HEADER_TYPE: usize = 0x0e;
+const MULTI_FUNCTION: u8 = 1 << 7;
 
 /// How long one device is waited for before the next one is.
 const EACH: Duration = Duration::from_millis(10);
@@ -42,15 +54,15 @@ impl PciBus {
         Self { window, config_address: AtomicU32::new(0), devices: Vec::new() }
     }
 
-    /// Where the BAR of the next device is to be; None when all slots are taken.
+    /// Where the BAR of the next device is to be; None when there are [`MOST`].
     #[must_use]
     pub fn next_base(&self) -> Option<u32> {
-        let free = self.devices.len() < SLOTS - 1;
+        let free = self.devices.len() < MOST;
         let index = u32::try_from(self.devices.len()).ok()?;
         free.then_some(self.window + index * BAR_SIZE)
     }
 
-    /// Put a device, made with [`Self::next_base`], into the next slot.
+    /// Put a device, made with [`Self::next_base`], behind those that there are.
     pub fn add(&mut self, device: VirtioPci) {
         self.devices.push(Arc::new(Mutex::new(device)));
     }
@@ -61,8 +73,8 @@ impl PciBus {
         let address = self.config_address.load(Ordering::Acquire);
         if port == CONFIG_ADDRESS && data.len() == 4 {
             data.copy_from_slice(&address.to_le_bytes());
-        } else if let Some((slot, at)) = target(address, port) {
-            self.read_config(slot, at, data);
+        } else if let Some((place, at)) = target(address, port) {
+            self.read_config(place, at, data);
         }
     }
 
@@ -75,20 +87,24 @@ impl PciBus {
             return;
         }
         let address = self.config_address.load(Ordering::Acquire);
-        if let Some((slot, at)) = target(address, port)
-            && let Some(mut device) = self.slot(slot)
+        if let Some((place, at)) = target(address, port)
+            && let Some(mut device) = self.device(place)
         {
             device.write_config(at, data);
         }
     }
 
-    fn read_config(&self, slot: usize, at: usize, data: &mut [u8]) {
-        if slot == 0 {
+    fn read_config(&self, place: Place, at: usize, data: &mut [u8]) {
+        if place == HOST {
             for (index, byte) in data.iter_mut().enumerate() {
                 *byte = HOST_BRIDGE.get(at + index).copied().unwrap_or(0);
             }
-        } else if let Some(mut device) = self.slot(slot) {
+        } else if let Some(mut device) = self.device(place) {
             device.read_config(at, data);
+            let header_type = HEADER_TYPE.checked_sub(at).and_then(|at| data.get_mut(at));
+            if let Some(byte) = header_type.filter(|_| self.functions() > 1) {
+                *byte |= MULTI_FUNCTION;
+            }
         }
     }
 
@@ -125,8 +141,19 @@ impl PciBus {
         }
     }
 
-    fn slot(&self, slot: usize) -> Option<MutexGuard<'_, VirtioPci>> {
-        self.devices.get(slot.checked_sub(1)?).map(lock)
+    /// How many functions slots have: as few as will do, so that a guest whose
+    /// devices find room in the slots has each at the same place, however many
+    /// there are. A slot is filled before the next: drivers look at slots in their
+    /// order and at the functions of one in theirs, and are to find the devices in
+    /// the order in which they were given.
+    fn functions(&self) -> usize {
+        self.devices.len().div_ceil(SLOTS - 1)
+    }
+
+    fn device(&self, (slot, function): Place) -> Option<MutexGuard<'_, VirtioPci>> {
+        let functions = self.functions();
+        let index = slot.checked_sub(1)? * functions + function;
+        self.devices.get(index).filter(|_| function < functions).map(lock)
     }
 
     fn at(&self, address: u64) -> Option<(MutexGuard<'_, VirtioPci>, u64)> {
@@ -145,15 +172,22 @@ fn lock(device: &Arc<Mutex<VirtioPci>>) -> MutexGuard<'_, VirtioPci> {
     device.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Slot and offset that the address register selects; None unless it is
-/// enabled and means bus 0, function 0.
-fn target(address: u32, port: u16) -> Option<(usize, usize)> {
+/// Slot and function.
+type Place = (usize, usize);
+
+/// The host bridge's.
+const HOST: Place = (0, 0);
+
+/// Where on the bus, and at which offset, the address register selects; None
+/// unless it is enabled and means bus 0.
+fn target(address: u32, port: u16) -> Option<(Place, usize)> {
     let enabled = address >> 31 == 1;
-    let (bus, function) = (address >> 16 & 0xff, address >> 8 & 7);
+    let bus = address >> 16 & 0xff;
     let slot = usize::try_from(address >> 11 & 0x1f).ok()?;
+    let function = usize::try_from(address >> 8 & 7).ok()?;
     let register = usize::try_from(address & 0xfc).ok()?;
     let byte = usize::from(port.checked_sub(CONFIG_DATA)?);
-    (enabled && bus == 0 && function == 0).then_some((slot, register + byte))
+    (enabled && bus == 0).then_some(((slot, function), register + byte))
 }
 
 #[cfg(test)]

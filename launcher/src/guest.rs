@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use devices::console::Console as ConsoleDevice;
-use devices::pci::PciBus;
+use devices::pci::{self, PciBus};
 use devices::rng::Rng;
 use devices::status::Status;
 use devices::virtio_pci::VirtioPci;
@@ -178,6 +178,23 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
     (0..count).map(create).collect()
 }
 
+/// There must be room on the bus for all of its devices. Asked before any of them is
+/// opened.
+pub(crate) fn check_devices(config: &Config, consoles: usize) -> Result<()> {
+    let kinds = [
+        (consoles, "--console"),
+        (config.block.len(), "--block"),
+        (config.tunnet.len(), "--tunnet"),
+        (usize::from(config.rng.is_some()), "--rng"),
+    ];
+    let all: usize = kinds.iter().map(|(count, _)| count).sum();
+    let listed = kinds.iter().filter(|(count, _)| *count > 0);
+    let listed: Vec<_> = listed.map(|(count, option)| format!("{count} {option}")).collect();
+    let listed = listed.join(", ");
+    ensure!(all <= pci::MOST, "{all} devices ({listed}): a guest can have {} at most", pci::MOST);
+    Ok(())
+}
+
 /// hvc0 and so on.
 fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for console in &host.consoles {
@@ -226,10 +243,11 @@ fn add(
     name: &str,
     device: Box<dyn devices::device::Device>,
 ) -> Result<Arc<Status>> {
-    let base = pci.next_base().context("more devices than a PCI bus has slots")?;
+    let base = pci.next_base().with_context(|| format!("device {name}: the PCI bus is full"))?;
     let machine = Arc::clone(vm);
     let device = VirtioPci::new(name, device, memory.clone(), machine, base)
         .with_context(|| format!("making device {name}"))?;
+    vm.check_lines().with_context(|| format!("device {name}"))?;
     vm.wire_doorbells(&device)?;
     let status = device.status();
     pci.add(device);

@@ -17,10 +17,11 @@ use crate::config::console::ConsoleConfig;
 use crate::console::{self, HostEnd};
 use crate::control::{Control, Order};
 use crate::crash::Crash;
+use crate::descriptors;
 use crate::detach::Parent;
 use crate::disk;
 use crate::exit::{Ending, Exit};
-use crate::guest::{Guest, Host};
+use crate::guest::{self, Guest, Host};
 use crate::memory::Ram;
 use crate::messages;
 use crate::net;
@@ -52,6 +53,8 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
     // guard is forked.
     let signals = Signals::block()?;
     let wanted = console::wanted(config)?;
+    guest::check_devices(config, wanted.len())?;
+    descriptors::raise_limit();
     let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio);
     let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
     // What the user named is named from here.

@@ -15,6 +15,7 @@ mod console;
 mod control;
 mod cpuid;
 mod crash;
+mod descriptors;
 mod detach;
 mod disk;
 mod exit;

@@ -90,6 +90,8 @@ pub(crate) struct Vm {
     exit: Arc<Exit>,
     routes: Mutex<BTreeMap<u32, MsiMessage>>,
     lines: AtomicU32,
+    /// As many lines can lead somewhere.
+    most_lines: u32,
 }
 
 impl Vm {
@@ -118,6 +120,7 @@ impl Vm {
             exit,
             routes: Mutex::new(BTreeMap::new()),
             lines: AtomicU32::new(IO_APIC_PINS),
+            most_lines: u32::try_from(kvm.check_extension_int(Cap::IrqRouting)).unwrap_or(0),
         };
         Ok(vm)
     }
@@ -142,6 +145,18 @@ impl Vm {
         let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
         self.fd.register_irqfd(&event, COM1_GSI).context("registering COM1's interrupt")?;
         Ok(event)
+    }
+
+    /// The interrupts of the devices so far must be no more than KVM has routes for: a
+    /// driver that wants one that has none would wait for it for ever.
+    pub(crate) fn check_lines(&self) -> Result<()> {
+        let (lines, most) = (self.lines.load(Ordering::Relaxed), self.most_lines);
+        ensure!(
+            lines <= most,
+            "more interrupts than the {most} that this host's KVM routes: give the guest fewer \
+             devices, or disks and cards with fewer queues"
+        );
+        Ok(())
     }
 
     /// Have KVM know where every line leads. It takes only the whole table.

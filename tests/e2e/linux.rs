@@ -12,6 +12,7 @@ mod initrd;
 mod interruptions;
 mod kernels;
 mod leaks;
+mod many;
 mod memory;
 mod net;
 mod panes;

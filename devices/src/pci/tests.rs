@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CONFIG_PORTS, PciBus, SLOTS};
+use super::{CONFIG_PORTS, MOST, PciBus};
 use crate::testing::device::echo;
 use crate::testing::machine::FakeMachine;
 use crate::testing::memory;
@@ -140,12 +140,63 @@ fn memory_that_belongs_to_no_device_reads_as_ones() {
     }
 }
 
+/// Where a driver finds the devices, in its order: slot, function and BAR. It looks
+/// at the first function of each slot, and at others if that one says there are some.
+fn found(bus: &PciBus) -> Vec<(u32, u32, u32)> {
+    let mut found = Vec::new();
+    for slot in 1..32 {
+        let several = config(bus, slot, 0x0c) >> 16 & 0xff == 0x80;
+        for function in 0..if several { 8 } else { 1 } {
+            // The function's bits come after the register's, as `select` has it.
+            let register = |at| config(bus, slot, function << 8 | at);
+            if register(0) == 0x106a_1af4 {
+                found.push((slot, function, register(0x10)));
+            }
+        }
+    }
+    found
+}
+
+fn bars(count: u32) -> Vec<u32> {
+    (0..count).map(|index| WINDOW + index * BAR_SIZE).collect()
+}
+
 #[test]
-fn the_bus_is_full_when_every_slot_is_taken() {
-    let bus = bus(SLOTS - 1);
+fn up_to_31_devices_have_a_slot_each() {
+    for count in [1, 2, 31] {
+        let found = found(&bus(count as usize));
+
+        let places: Vec<_> = found.iter().map(|(slot, function, _)| (*slot, *function)).collect();
+        assert_eq!(places, (1..=count).map(|slot| (slot, 0)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn more_than_31_are_found_in_their_order() {
+    for count in [32, 33, 50, 62, 63, 247] {
+        let found = found(&bus(count as usize));
+
+        let order: Vec<_> = found.iter().map(|(_, _, bar)| *bar).collect();
+        assert_eq!(order, bars(count), "{count} devices");
+    }
+}
+
+#[test]
+fn functions_that_are_not_used_are_empty() {
+    let bus = bus(32);
+
+    assert_eq!(config(&bus, 1, 1 << 8), 0x106a_1af4);
+    for (slot, function) in [(1, 2), (1, 7), (16, 2), (17, 0), (0, 1)] {
+        assert_eq!(config(&bus, slot, function << 8), u32::MAX, "{slot}.{function}");
+    }
+}
+
+#[test]
+fn the_bus_is_full_when_every_function_is_taken() {
+    let bus = bus(MOST);
 
     assert_eq!(bus.next_base(), None);
-    assert_eq!(config(&bus, 31, 0), 0x106a_1af4);
+    assert_eq!(found(&bus).last(), Some(&(31, 7, WINDOW + 247 * BAR_SIZE)));
 }
 
 #[test]

@@ -42,13 +42,28 @@ impl Console {
     /// negotiates VIRTIO_F_EVENT_IDX, `wait=halt` waits asleep.
     pub(crate) fn find(arguments: &Arguments<'_>) -> Self {
         let Some(device) = Virtio::find(CONSOLE) else { fail!("probe: no virtio console") };
+        Self::of(device, arguments, u16::MAX)
+    }
+
+    /// All of them, in the order of the bus, each with queues of so many entries at
+    /// most.
+    pub(crate) fn all<'a>(
+        arguments: &'a Arguments<'_>,
+        entries: u16,
+    ) -> impl Iterator<Item = Self> + 'a {
+        let consoles = Virtio::all().filter(|(kind, _)| *kind == CONSOLE);
+        consoles.map(move |(_, device)| Self::of(device, arguments, entries))
+    }
+
+    fn of(device: Virtio, arguments: &Arguments<'_>, entries: u16) -> Self {
         let event_idx = if arguments.has("event_idx") { F_EVENT_IDX } else { 0 };
         interrupts::enable();
         device.reset();
         let size = u32::try_from(BUFFER).unwrap_or(0);
+        let queue = |index| Queue::new(index, device.queue_size(index).min(entries), size);
         Self {
-            receive: Queue::new(RECEIVE, device.queue_size(RECEIVE), size),
-            transmit: Queue::new(TRANSMIT, device.queue_size(TRANSMIT), size),
+            receive: queue(RECEIVE),
+            transmit: queue(TRANSMIT),
             device,
             wanted: F_VERSION_1 | F_SIZE | event_idx,
             accepted: 0,
@@ -94,23 +109,39 @@ impl Console {
 
     /// Wait for input. It is never empty.
     pub(crate) fn read<'b>(&mut self, buffer: &'b mut [u8; BUFFER]) -> &'b [u8] {
-        loop {
-            let mut used = None;
-            let (receive, wait) = (&mut self.receive, self.wait);
-            wait.until(|| {
-                used = receive.take_used();
-                used.is_some()
-            });
-            let Some(used) = used else { continue };
+        let (wait, mut length) = (self.wait, 0);
+        wait.until(|| {
+            length = self.take_input(buffer);
+            length > 0
+        });
+        buffer.get(..length).unwrap_or_default()
+    }
+
+    /// Input, if there is some.
+    pub(crate) fn try_read<'b>(&mut self, buffer: &'b mut [u8; BUFFER]) -> Option<&'b [u8]> {
+        let length = self.take_input(buffer);
+        buffer.get(..length).filter(|input| !input.is_empty())
+    }
+
+    /// The length of the input that there is.
+    fn take_input(&mut self, buffer: &mut [u8; BUFFER]) -> usize {
+        let receive = &mut self.receive;
+        while let Some(used) = receive.take_used() {
             let length = usize::try_from(used.length).unwrap_or(0);
             let filled = buffer.get_mut(..length).unwrap_or_default();
             receive.buffer(used.head).read_bytes(0, filled);
             receive.offer_all(used.head, WRITE);
             receive.notify();
             if length > 0 {
-                return buffer.get(..length).unwrap_or_default();
+                return length;
             }
         }
+        0
+    }
+
+    /// Whether output has not to wait for a buffer.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.transmit.free().is_some() || self.transmit.take_used().is_some()
     }
 
     /// Output. It is on its way when this returns, not there yet.

@@ -26,7 +26,7 @@ impl Word for u32 {}
 impl Word for u64 {}
 
 /// What [`Region::take`] gives away.
-const POOL: usize = 2 << 20;
+const POOL: usize = 12 << 20;
 
 #[repr(C, align(4096))]
 struct Pool(UnsafeCell<[u8; POOL]>);

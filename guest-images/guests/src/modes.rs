@@ -4,6 +4,7 @@
 use crate::boot_params::{Arguments, BootParams};
 
 mod console;
+mod consoles;
 mod endings;
 mod hostile;
 mod memory;
@@ -41,6 +42,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("memory", memory::walk),
     ("console", console::echo),
     ("resets", console::resets),
+    ("consoles", consoles::all),
     ("hostile", hostile::attack),
     ("storm", hostile::storm),
 ];

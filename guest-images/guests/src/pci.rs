@@ -12,7 +12,11 @@ const ENABLE: u32 = 1 << 31;
 const ID: u8 = 0x00;
 const COMMAND: u8 = 0x04;
 const BAR0: u8 = 0x10;
+const HEADER_TYPE: u8 = 0x0c;
 const CAPABILITIES: u8 = 0x34;
+
+/// In the dword of the header type: the slot has more functions than the first.
+const MULTI_FUNCTION: u32 = 1 << 23;
 
 /// Command: answer to memory accesses, and make some.
 const MEMORY_AND_MASTER: u32 = 1 << 1 | 1 << 2;
@@ -21,6 +25,7 @@ const MEMORY_AND_MASTER: u32 = 1 << 1 | 1 << 2;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Function {
     slot: u8,
+    number: u8,
 }
 
 /// A capability: its id and where it lies.
@@ -31,14 +36,22 @@ pub(crate) struct Capability {
 }
 
 impl Function {
-    /// The functions of a vendor, in the order of their slots, each with its
+    /// The functions of a vendor, in the order of the bus, each with its
     /// device number.
     pub(crate) fn of(vendor: u16) -> impl Iterator<Item = (u16, Self)> {
-        (0..32).map(|slot| Self { slot }).filter_map(move |function| {
+        (0..32).flat_map(Self::of_slot).filter_map(move |function| {
             let [low, high, a, b] = function.read(ID).to_le_bytes();
             (u16::from_le_bytes([low, high]) == vendor)
                 .then_some((u16::from_le_bytes([a, b]), function))
         })
+    }
+
+    fn of_slot(slot: u8) -> impl Iterator<Item = Self> {
+        let first = Self { slot, number: 0 };
+        // What is not there reads as ones.
+        let there = first.read(ID) != u32::MAX;
+        let several = there && first.read(HEADER_TYPE) & MULTI_FUNCTION != 0;
+        (0..if several { 8 } else { 1 }).map(move |number| Self { slot, number })
     }
 
     /// Read 32 bits of the configuration space.
@@ -54,8 +67,8 @@ impl Function {
     }
 
     fn select(&self, at: u8) {
-        let slot = u32::from(self.slot) << 11;
-        ports::write(CONFIG_ADDRESS, ENABLE | slot | u32::from(at & !3));
+        let place = u32::from(self.slot) << 11 | u32::from(self.number) << 8;
+        ports::write(CONFIG_ADDRESS, ENABLE | place | u32::from(at & !3));
     }
 
     /// Switch the function on, and find the memory of its first BAR, by the
@@ -69,7 +82,7 @@ impl Function {
         self.write(COMMAND, MEMORY_AND_MASTER);
         match Region::outside(base.into(), size.into()) {
             Some(region) if base != 0 && size != 0 => region,
-            _ => fail!("probe: BAR 0 of slot {} at {base:#x}, size {size:#x}", self.slot),
+            _ => fail!("probe: BAR 0 of {self:?} at {base:#x}, size {size:#x}"),
         }
     }
 

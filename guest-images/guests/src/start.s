@@ -311,5 +311,5 @@ scratch:
 kernel_stack_end:
     .zero 8192
 fault_stack_end:
-    .zero 65536
+    .zero 262144
 user_stack_end:

@@ -23,7 +23,7 @@ use crate::console::{BUFFER, Console};
 use crate::{interrupts, ports, start};
 
 /// What a command begins with: ASCII's record separator, ^^ on a keyboard.
-const ESCAPE: u8 = 0x1e;
+pub(super) const ESCAPE: u8 = 0x1e;
 
 /// Bytes of one line of `f`, newline included.
 const LINE: usize = 64;
@@ -182,19 +182,24 @@ impl Echo {
 
 /// Lines of equal length, in order, so that a reader sees what is missing.
 fn flood(console: &mut Console, kib: u32) {
-    for chunk in 0..kib {
-        let mut text = Text::<1024>::new();
-        for line in 0..16 {
-            let number = chunk * 16 + line;
-            // Fits: 16 lines of 64 bytes.
-            let _ = writeln!(text, "{number:08} {:.<1$}", "", LINE - 10);
-        }
-        console.write(text.bytes());
+    for number in 0..kib {
+        console.write(chunk(number).bytes());
     }
 }
 
+/// One KiB of them.
+pub(super) fn chunk(number: u32) -> Text<1024> {
+    let mut text = Text::new();
+    for line in 0..16 {
+        let number = number * 16 + line;
+        // Fits: 16 lines of 64 bytes.
+        let _ = writeln!(text, "{number:08} {:.<1$}", "", LINE - 10);
+    }
+    text
+}
+
 /// One line in one piece, as a kernel's console would have it.
-fn print(console: &mut Console, line: core::fmt::Arguments<'_>) {
+pub(super) fn print(console: &mut Console, line: core::fmt::Arguments<'_>) {
     let mut text = Text::<256>::new();
     // Lines are shorter.
     let _ = text.write_fmt(line);
@@ -202,7 +207,7 @@ fn print(console: &mut Console, line: core::fmt::Arguments<'_>) {
 }
 
 /// Text in a buffer of its own.
-struct Text<const SIZE: usize> {
+pub(super) struct Text<const SIZE: usize> {
     buffer: [u8; SIZE],
     length: usize,
 }
@@ -212,7 +217,7 @@ impl<const SIZE: usize> Text<SIZE> {
         Self { buffer: [0; SIZE], length: 0 }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.length).unwrap_or_default()
     }
 }
