@@ -38,8 +38,11 @@ use info::Machine;
 pub(crate) use orders::Order;
 use orders::{Orders, Reins};
 
-/// As many connections are served at once; that is more than anybody needs.
+/// As many connections ask at once; that is more than anybody needs.
 const MOST: usize = 32;
+
+/// As many sit at consoles, who stay longer. Each has two threads.
+const MOST_SEATS: usize = 256;
 
 /// Enough for a line of JSON as deep as serde_json reads it, not optimised.
 const STACK: usize = 256 << 10;
@@ -163,7 +166,7 @@ fn admit(stream: UnixStream, clients: &Arc<Clients>, office: &Arc<Office>) {
     };
     let (theirs, known) = (Arc::clone(office), Arc::clone(&stream));
     let body = move || {
-        guarded(&theirs, || serve(&known, &theirs));
+        guarded(&theirs, || serve(&known, &place, &theirs));
         // Closed before its place is free: descriptors are as before when it is.
         drop(known);
         drop(place);
@@ -178,8 +181,15 @@ fn admit(stream: UnixStream, clients: &Arc<Clients>, office: &Arc<Office>) {
 #[derive(Debug, Default)]
 struct Clients {
     closed: AtomicBool,
-    streams: Mutex<BTreeMap<u64, Arc<UnixStream>>>,
+    connections: Mutex<BTreeMap<u64, Connection>>,
     left: Condvar,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: Arc<UnixStream>,
+    /// It has a seat at a console.
+    seated: bool,
 }
 
 /// One of the places for connections.
@@ -191,29 +201,41 @@ struct Place {
 
 impl Clients {
     fn take_place(clients: &Arc<Self>, stream: &Arc<UnixStream>) -> Option<Place> {
-        let mut streams = clients.lock();
-        if streams.len() >= MOST {
+        let mut connections = clients.lock();
+        if connections.values().filter(|other| !other.seated).count() >= MOST {
             return None;
         }
-        let number = streams.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
-        streams.insert(number, Arc::clone(stream));
+        let number = connections.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
+        connections.insert(number, Connection { stream: Arc::clone(stream), seated: false });
         Some(Place { number, clients: Arc::clone(clients) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<UnixStream>>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shut(&self, how: Shutdown) {
-        for stream in self.lock().values() {
+        for connection in self.lock().values() {
             // Fails for one that is gone.
-            let _ = stream.shutdown(how);
+            let _ = connection.stream.shutdown(how);
         }
     }
 
     fn wait_until_none(&self, time: Duration) {
         let waited = self.left.wait_timeout_while(self.lock(), time, |left| !left.is_empty());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Place {
+    /// It is one at a console from now on; false if there are too many of those.
+    fn sit_down(&self) -> bool {
+        let mut connections = self.clients.lock();
+        if connections.values().filter(|other| other.seated).count() >= MOST_SEATS {
+            return false;
+        }
+        let own = connections.get_mut(&self.number);
+        own.map(|connection| connection.seated = true).is_some()
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
-use super::{Office, Order, consoles};
+use super::{Office, Order, Place, consoles};
 use crate::exit::Ending;
 use crate::peer;
 
@@ -18,14 +18,14 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_millis(100);
 
 /// Answer until the client leaves.
-pub(super) fn serve(stream: &UnixStream, office: &Office) {
+pub(super) fn serve(stream: &UnixStream, place: &Place, office: &Office) {
     // Its end, and whatever is wrong with it, is the client's own affair.
-    if let Err(error) = converse(stream, office) {
+    if let Err(error) = converse(stream, place, office) {
         log::debug!("control: {error}");
     }
 }
 
-fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
+fn converse(stream: &UnixStream, place: &Place, office: &Office) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     if !peer::is_one_of_us(stream) {
@@ -39,6 +39,9 @@ fn converse(stream: &UnixStream, office: &Office) -> io::Result<()> {
         lines.by_ref().take(limit).read_until(b'\n', &mut line)?;
         match line.pop() {
             Some(b'\n') => match parse(&line) {
+                Ok((Verb::Attach, _)) if !place.sit_down() => {
+                    return refuse(stream, Kind::Busy, "too many sit at its consoles");
+                }
                 Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, office),
                 asked => reply(stream, &answer(asked, office))?,
             },
