@@ -5,14 +5,52 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
 use nix::sys::stat::Mode;
 use nix::unistd::{pipe2, write};
 
-/// What the guest may leave unread. Hosts may grant less.
-const CAPACITY: i32 = 1 << 20;
+/// What the guest may leave unread. Hosts may grant less: Linux has 64 MiB for all
+/// pipes of a user without privilege (pipe-user-pages-soft), and two pages for each
+/// of those that come then, whoever makes them. As many consoles as a guest can have
+/// fit into that.
+const CAPACITY: i32 = 1 << 18;
+
+/// What is unread is copied through this pipe, as from there it can be read. The only
+/// one of the process, made before the first input: no input has more room, and the
+/// host may grant none to a pipe that is made later.
+static MIRROR: OnceLock<Mutex<Mirror>> = OnceLock::new();
+
+/// An empty pipe.
+#[derive(Debug)]
+struct Mirror {
+    reader: File,
+    writer: OwnedFd,
+}
+
+impl Mirror {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        // Less room is still room.
+        let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY));
+        Ok(Self { reader: File::from(reader), writer })
+    }
+
+    /// The one that there is.
+    fn shared() -> io::Result<&'static Mutex<Self>> {
+        if let Some(mirror) = MIRROR.get() {
+            return Ok(mirror);
+        }
+        let made = Self::new()?;
+        Ok(MIRROR.get_or_init(|| Mutex::new(made)))
+    }
+
+    fn capacity(&self) -> nix::Result<i32> {
+        fcntl(&self.writer, FcntlArg::F_GETPIPE_SZ)
+    }
+}
 
 /// The input of one console.
 #[derive(Debug)]
@@ -31,9 +69,10 @@ impl Input {
     /// # Errors
     /// When the host has no descriptor to spare.
     pub(crate) fn new() -> io::Result<Self> {
+        let capacity = lock(Mirror::shared()?).capacity()?;
         let (guest_end, our_end) = pipe2(OFlag::O_CLOEXEC)?;
-        // Less room is still room.
-        let _ = fcntl(&our_end, FcntlArg::F_SETPIPE_SZ(CAPACITY));
+        // Refused if it is more than the pipe has got, which is enough.
+        let _ = fcntl(&our_end, FcntlArg::F_SETPIPE_SZ(capacity));
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let again = format!("/proc/self/fd/{}", our_end.as_raw_fd());
         let sender = open(again.as_str(), flags, Mode::empty())?;
@@ -69,19 +108,18 @@ impl Input {
     /// What the guest has not read yet. It stays where it is.
     ///
     /// # Errors
-    /// When the host has no descriptors to spare.
+    /// None are expected of pipes.
     pub(crate) fn unread(&self) -> io::Result<Vec<u8>> {
-        let (copy, copy_end) = pipe2(OFlag::O_CLOEXEC)?;
-        let capacity = fcntl(&self.our_end, FcntlArg::F_GETPIPE_SZ)?;
-        let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(capacity));
-        let all = usize::try_from(capacity).map_err(io::Error::other)?;
-        match tee(&self.guest_end, &copy_end, all, SpliceFFlags::SPLICE_F_NONBLOCK) {
-            Ok(_) | Err(Errno::EAGAIN) => {}
-            Err(error) => return Err(error.into()),
-        }
-        drop(copy_end);
-        let mut bytes = Vec::new();
-        File::from(copy).read_to_end(&mut bytes)?;
+        let mut mirror = lock(Mirror::shared()?);
+        let all = usize::try_from(mirror.capacity()?).map_err(io::Error::other)?;
+        let copied =
+            match tee(&self.guest_end, &mirror.writer, all, SpliceFFlags::SPLICE_F_NONBLOCK) {
+                Ok(copied) => copied,
+                Err(Errno::EAGAIN) => 0,
+                Err(error) => return Err(error.into()),
+            };
+        let mut bytes = vec![0; copied];
+        mirror.reader.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -94,8 +132,17 @@ impl Input {
     }
 }
 
+/// Nobody leaves it in a state that others could not go on from.
+fn lock(mirror: &Mutex<Mirror>) -> MutexGuard<'_, Mirror> {
+    mirror.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use caps::{CapSet, Capability};
+
     use super::*;
 
     #[test]
@@ -122,5 +169,33 @@ mod tests {
         }
         assert!(sent > 4095, "{sent} bytes");
         assert!(input.unread().unwrap() == line.repeat(sent / line.len()));
+    }
+
+    /// As it is for a user of many consoles.
+    #[test]
+    fn all_is_seen_when_the_host_grants_pipes_no_more_room() {
+        let input = Input::new().unwrap();
+        let thread = thread::Builder::new().spawn(move || {
+            for capability in [Capability::CAP_SYS_RESOURCE, Capability::CAP_SYS_ADMIN] {
+                caps::drop(None, CapSet::Effective, capability).unwrap();
+            }
+            // All that there is: large ones, then usual ones until those are not, either.
+            let pipe = |size: i32| {
+                let pipe = pipe2(OFlag::O_CLOEXEC).unwrap();
+                let granted = fcntl(&pipe.1, FcntlArg::F_SETPIPE_SZ(size));
+                granted.is_ok_and(|granted| granted >= size).then_some(pipe)
+            };
+            let of = |size| std::iter::from_fn(move || pipe(size)).take(300);
+            let pipes: Vec<_> = of(1 << 20).chain(of(1 << 16)).collect();
+            assert!(pipes.len() < 300, "this host has no limit that is met with 300 MiB");
+            let line = b"sixteen bytes..\n".repeat(2000);
+            assert_eq!(input.send(&line).unwrap(), line.len());
+            assert!(input.unread().unwrap() == line);
+            // One that is made now has what there is.
+            let small = Input::new().unwrap();
+            let sent = small.send(&line).unwrap();
+            assert!(sent > 0 && small.unread().unwrap() == line[..sent]);
+        });
+        thread.unwrap().join().unwrap();
     }
 }
