@@ -3,6 +3,7 @@
 
 mod attach;
 mod check;
+mod client;
 mod console;
 mod consoles;
 mod control;
@@ -12,6 +13,7 @@ mod endings;
 mod hostile;
 mod limits;
 mod machine;
+mod many;
 mod matrix;
 mod names;
 mod privilege;
@@ -20,9 +22,26 @@ mod resets;
 mod shells;
 mod sockets;
 
-use tests::{Launch, environment};
+use std::path::Path;
+
+use tests::{Launch, environment, lguest, until};
 
 /// The probe, to do this.
 fn probe(mode: &str) -> Launch {
     Launch::kernel(environment::probe()).memory("64").argument(&format!("mode={mode}"))
+}
+
+/// The probe with so many consoles, of which it uses all; nobody is at any of them.
+fn consoles(name: &str, count: usize) -> Launch {
+    let launch = probe("consoles").argument("wait=halt").option(&format!("--name={name}"));
+    (0..count).fold(launch, |launch, _| launch.option("--console=sock"))
+}
+
+/// The guest has greeted on the last of its consoles, which it does in their order.
+fn wait_for_all(runtime: &Path, name: &str, count: usize) {
+    let last = count - 1;
+    until("the guest has printed on all its consoles", || {
+        let said = lguest(runtime, &["log", name, &last.to_string()]);
+        (said.stdout == format!("hello {last}\n")).then_some(())
+    });
 }
