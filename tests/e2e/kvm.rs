@@ -7,6 +7,7 @@ mod client;
 mod console;
 mod consoles;
 mod control;
+mod crowds;
 mod detached;
 mod disks;
 mod endings;
@@ -16,11 +17,13 @@ mod machine;
 mod many;
 mod matrix;
 mod names;
+mod peeks;
 mod privilege;
 mod ptys;
 mod resets;
 mod shells;
 mod sockets;
+mod torrents;
 
 use std::path::Path;
 

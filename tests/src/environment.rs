@@ -79,6 +79,18 @@ pub fn kills() -> u32 {
     number("LGUEST_TEST_KILLS").unwrap_or(50)
 }
 
+/// How often a launcher is stopped while its clients come and go.
+#[must_use]
+pub fn stops() -> usize {
+    number("LGUEST_TEST_STOPS").unwrap_or(20)
+}
+
+/// How often clients come and go in the test that looks for what they leave.
+#[must_use]
+pub fn stays() -> usize {
+    number("LGUEST_TEST_STAYS").unwrap_or(10_000)
+}
+
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
     Some(value.parse().ok().or_fail(&format!("reading {name}={value} as a number")))

@@ -1,0 +1,267 @@
+//! Clients that come and go, by the thousand and by the dozen at once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tests::{End, Process, Pty, Running, environment, program, until};
+
+use super::client::Client;
+use super::{consoles, probe, wait_for_all};
+
+/// Consoles of the guests here; at the last one sit users of `lguest console` alone.
+const CONSOLES: usize = 5;
+const USERS: usize = CONSOLES - 1;
+
+/// The key that leaves.
+const ESCAPE: u8 = 0x1d;
+
+fn crowded() -> Running {
+    let running = consoles("crowd", CONSOLES).piped();
+    wait_for_all(running.runtime(), "crowd", CONSOLES);
+    running
+}
+
+/// Come, and go in one of nine ways. An error is the launcher's, or that there are too
+/// many already, or that somebody else types there.
+fn stay(runtime: &Path, number: usize) -> io::Result<()> {
+    let (console, mut client) = (number % USERS, Client::below(runtime, "crowd")?);
+    let mode = ["watch", "write", "force"][number / 9 % 3];
+    match number % 9 {
+        // Before it has asked.
+        0 => {}
+        1 => client.write(b"GET / HTTP/1.1\r\n\0\xff\n")?,
+        2 => client.write(b"{\"version\":1,\"do\":\"attach\",\"conso")?,
+        3 => client.write(b"{\"version\":1,\"do\":\"attach\",\"console\":1}\n")?,
+        // Without a word, having asked, and having typed.
+        4 => client.attach(console, mode)?,
+        5 => {
+            client.attach(console, mode)?;
+            client.write_frame(b'd', b"some words ")?;
+        }
+        // In the middle of a frame, and with one that is none.
+        6 => {
+            client.attach(console, mode)?;
+            client.write(b"d\xff\0\0\0half a")?;
+        }
+        7 => {
+            client.attach(console, mode)?;
+            client.write_frame(b'?', b"what is that")?;
+            while client.read_frame().is_ok() {}
+        }
+        // With manners.
+        _ => {
+            client.attach(console, mode)?;
+            client.hush();
+            while client.read_frame().is_ok() {}
+        }
+    }
+    Ok(())
+}
+
+/// As [`stay`], again and again by several at once; how often it was granted.
+fn stays(runtime: &Path, count: usize) -> usize {
+    const AT_ONCE: usize = 8;
+    let some = |first| {
+        let numbers = (first..count).step_by(AT_ONCE);
+        numbers.filter(|number| stay(runtime, *number).is_ok()).count()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|first| scope.spawn(move || some(first))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
+/// `lguest console` on a terminal of its own, left by the key or killed.
+fn real_stays(runtime: &Path, count: usize) {
+    let runtime = format!("XDG_RUNTIME_DIR={}", runtime.display());
+    let launcher = environment::launcher();
+    let (launcher, console) = (launcher.to_str().unwrap(), USERS.to_string());
+    // The one before may sit there still, for a moment.
+    let words = ["env", &runtime, launcher, "console", "crowd", &console, "--force"];
+    for number in 0..count {
+        let mut user = program(&words, &PathBuf::from("/"), Pty::new(30, 100));
+        user.expect_stderr("attached");
+        if number % 2 == 0 {
+            user.process().signal(Signal::SIGKILL);
+            assert_eq!(user.wait(), End::Killed(9));
+        } else {
+            user.press(ESCAPE);
+            assert_eq!(user.wait(), End::Status(0));
+            user.assert_terminal_restored();
+        }
+    }
+}
+
+fn held(process: Process) -> (Vec<String>, Vec<String>) {
+    (process.descriptors(), process.threads())
+}
+
+/// The guest reads and prints on each of its consoles.
+fn assert_alive(running: &Running) {
+    for console in 0..CONSOLES {
+        let mut client = Client::of(running, "crowd");
+        assert_eq!(client.send(console, b"alive"), 5);
+        until("it is echoed", || client.log(console).ends_with(b"alive").then_some(()));
+    }
+}
+
+#[test]
+fn ten_thousand_who_come_and_go_leave_nothing() {
+    let running = crowded();
+    let runtime = running.runtime();
+    let files = || tests::files::below(&runtime.join("lguest/crowd"));
+    let none = || running.process().thread("client").is_none().then_some(());
+    until("nobody is there", none);
+    let (before, files_before) = (held(running.process()), files());
+    // What is allocated once is, then.
+    stays(runtime, 1000);
+    until("nobody is there", none);
+    let memory = running.process().memory_beyond_guest();
+
+    let count = environment::stays();
+    let granted = thread::scope(|scope| {
+        scope.spawn(|| real_stays(runtime, count / 50));
+        stays(runtime, count)
+    });
+    assert!(granted > count / 2, "{granted} of {count} were granted: nothing is tested");
+    until("nothing is left of them", || (held(running.process()) == before).then_some(()));
+    let grown = running.process().memory_beyond_guest().saturating_sub(memory);
+    assert!(grown < 2048, "{grown} KiB more than before");
+    assert_eq!(files(), files_before);
+    assert_alive(&running);
+}
+
+#[test]
+fn a_console_that_there_is_not_is_looked_for_in_vain_and_not_made() {
+    let running = crowded();
+    until("nobody is there", || running.process().thread("client").is_none().then_some(()));
+    let before = held(running.process());
+    let consoles =
+        || Client::of(&running, "crowd").ask(json!({ "do": "info" }))["consoles"].clone();
+    let known = consoles();
+    for number in 0..1000 {
+        if number % 10 == 0 {
+            let line = running.lguest(&["console", "crowd", "77"]).one_line();
+            assert_eq!(line, "lguest: guest crowd: no console 77: there are 0 to 4\n");
+        } else {
+            let refused = Client::of(&running, "crowd").attach(77, "force").unwrap_err();
+            assert_eq!(refused.to_string(), "no console 77: there are 0 to 4");
+        }
+    }
+    until("nothing is left of them", || (held(running.process()) == before).then_some(()));
+    assert_eq!(consoles(), known);
+}
+
+/// More than may ask at the same time.
+#[test]
+fn who_sits_at_a_console_keeps_nobody_from_asking() {
+    let running = crowded();
+    let mut seated: Vec<_> = (0..256)
+        .map(|number| {
+            let mut client = Client::of(&running, "crowd");
+            client.attach(number % CONSOLES, "watch").unwrap();
+            client
+        })
+        .collect();
+    let refused = Client::of(&running, "crowd").attach(0, "watch").unwrap_err();
+    assert_eq!(refused.to_string(), "too many sit at its consoles");
+    assert_alive(&running);
+    for (number, client) in seated.iter_mut().enumerate() {
+        let hello = format!("hello {}\n", number % CONSOLES);
+        let said = client.read_until(b"alive").unwrap();
+        // The first one has read the greeting: it is not new to the others.
+        assert!(said == b"alive" || said == format!("{hello}alive").as_bytes(), "{said:?}");
+    }
+    // One goes, one comes.
+    drop(seated.pop());
+    until("there is room", || Client::of(&running, "crowd").attach(0, "watch").ok());
+}
+
+/// The guest does not read its second console.
+#[test]
+fn who_leaves_before_the_guest_has_read_is_not_waited_for() {
+    let launch = probe("console").option("--name=crowd").option("--console=sock");
+    let running = launch.option("--console=sock").piped();
+    until("the guest has printed", || {
+        (running.lguest(&["log", "crowd"]).stdout == "hello 80x24\n").then_some(())
+    });
+    until("nobody is there", || running.process().thread("client").is_none().then_some(()));
+    let before = held(running.process());
+    for stays in [false, true] {
+        let mut client = Client::of(&running, "crowd");
+        client.attach(1, "write").unwrap();
+        // More than there is room for.
+        client.write_frame(b'd', &[b'x'; 600 << 10]).unwrap();
+        until("there is no room", || {
+            (Client::of(&running, "crowd").send(1, b"y") == 0).then_some(())
+        });
+        // Closed, or as far as it would say more.
+        client.hush();
+        let _client = stays.then_some(client);
+        until("nothing is left of it", || (held(running.process()) == before).then_some(()));
+    }
+    let unread = running.lguest(&["peek", "crowd", "1", "--input"]).well();
+    // Perhaps after a y, which was quicker.
+    assert!(unread.contains("xxx"), "nothing was typed");
+}
+
+#[test]
+fn a_launcher_ends_while_its_clients_come_and_go() {
+    for round in 0..environment::stops() {
+        let mut running = crowded();
+        let runtime = running.runtime().to_path_buf();
+        let (over, came, mut why) = (AtomicBool::new(false), AtomicUsize::new(0), "");
+        let mut witness = Client::of(&running, "crowd");
+        witness.attach(0, "watch").unwrap();
+        let come_and_go = |first| {
+            for number in (first..).step_by(50).take_while(|_| !over.load(Ordering::Acquire)) {
+                let _ = stay(&runtime, number);
+                came.fetch_add(1, Ordering::AcqRel);
+            }
+        };
+        thread::scope(|scope| {
+            let come_and_go = &come_and_go;
+            for first in 0..50 {
+                scope.spawn(move || come_and_go(first));
+            }
+            until("they come and go", || (came.load(Ordering::Acquire) > 200).then_some(()));
+            let (expected, reason) = end(&running, round);
+            let end = running.wait();
+            over.store(true, Ordering::Release);
+            assert_eq!(end, expected);
+            why = reason;
+        });
+        running.assert_nothing_left();
+        let last = std::iter::from_fn(|| witness.read_frame().ok()).last();
+        assert_eq!(last, Some((b'e', [&[0], why.as_bytes()].concat())), "round {round}");
+    }
+}
+
+/// End the guest in one way or another; its launcher's end, and what clients are told.
+fn end(running: &Running, round: usize) -> (End, &'static str) {
+    match round % 3 {
+        0 => {
+            // There may be too many who ask, in this moment.
+            until("it hears", || {
+                (running.lguest(&["stop", "crowd"]).status == Some(0)).then_some(())
+            });
+            (End::Status(0), "stopped by `lguest stop`")
+        }
+        1 => {
+            running.process().signal(Signal::SIGTERM);
+            (End::Status(143), "signal 15: guest stopped")
+        }
+        _ => {
+            until("it hears", || {
+                let mut client = Client::of(running, "crowd");
+                let request = json!({ "do": "send", "console": USERS, "data": "HnA=" });
+                client.request(request).ok().filter(|answer| answer["error"].is_null())
+            });
+            (End::Status(0), "guest powered off")
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Much output: of a guest with nobody at its console, with somebody who reads, with
+//! somebody who has stopped. The guest prints numbered lines of equal length, and the
+//! test knows what each byte of them is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::files::Scratch;
+use tests::{End, Pty, Running, environment, program, until};
+
+use super::client::Client;
+use super::{consoles, wait_for_all};
+
+const KIB: usize = 64 << 10;
+const ALL: &str = "\u{1e}f 65536\n";
+
+/// What is kept of a console's output.
+const KEPT: usize = 1 << 20;
+
+/// Two consoles, of a guest named "much".
+fn much() -> Running {
+    let running = consoles("much", 2).piped();
+    wait_for_all(running.runtime(), "much", 2);
+    running
+}
+
+/// All that it prints on its first console when it is told [`ALL`].
+fn printed() -> Vec<u8> {
+    let mut all = b"hello 0\n".to_vec();
+    for number in 0..KIB * 16 {
+        all.extend(format!("{number:08} {:.<54}\n", "").as_bytes());
+    }
+    all.extend(b"flood done\n");
+    all
+}
+
+/// What nobody has read of the first console, and what is lost.
+fn unread(running: &Running) -> (usize, usize) {
+    let counts = running.lguest(&["peek", "much", "0", "--json"]).well();
+    let counts: Value = serde_json::from_str(&counts).unwrap();
+    let count = |name: &str| usize::try_from(counts[name].as_u64().unwrap()).unwrap();
+    (count("unread"), count("dropped"))
+}
+
+#[test]
+fn with_nobody_there_the_last_of_it_is_kept_and_the_rest_counted() {
+    let (running, printed) = (much(), printed());
+    running.lguest(&["send", "much", "0", ALL]).well();
+    until("the guest has printed all", || {
+        let (unread, dropped) = unread(&running);
+        (unread + dropped == printed.len()).then_some(())
+    });
+    let dropped = printed.len() - KEPT;
+    assert_eq!(unread(&running), (KEPT, dropped));
+    assert_eq!(Client::of(&running, "much").log(0), printed[dropped..]);
+
+    // Whoever comes then is told of the loss, and sees no half of a line.
+    let mut client = Client::of(&running, "much");
+    client.attach(0, "write").unwrap();
+    let (kind, lost) = client.read_frame().unwrap();
+    assert_eq!((kind, lost), (b'l', (dropped as u64).to_le_bytes().to_vec()));
+    let line = printed[dropped..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    assert!(line > 1, "the cut is at a line's end: nothing is tested");
+    let shown = client.read_until(b"flood done\n").unwrap();
+    assert!(shown == printed[dropped + line..], "{} bytes", shown.len());
+}
+
+/// `lguest console much > FILE`, on a terminal.
+fn into_file(running: &Running, file: &Path) -> Running {
+    let (runtime, launcher) = (running.runtime().display(), environment::launcher());
+    let line = format!(
+        "XDG_RUNTIME_DIR={runtime} exec {} console much > {}",
+        launcher.display(),
+        file.display()
+    );
+    let mut user = program(&["sh", "-c", &line], &PathBuf::from("/"), Pty::new(30, 100));
+    user.expect_stderr("attached to much");
+    user
+}
+
+fn length(file: &Path) -> usize {
+    usize::try_from(fs::metadata(file).unwrap().len()).unwrap()
+}
+
+#[test]
+fn who_reads_gets_all_of_it() {
+    let (mut running, printed, scratch) = (much(), printed(), Scratch::new());
+    let file = scratch.path().join("output");
+    let mut user = into_file(&running, &file);
+    running.lguest(&["send", "much", "0", ALL]).well();
+    until("all is there", || (length(&file) >= printed.len()).then_some(()));
+    running.lguest(&["send", "much", "0", "\u{1e}p"]).well();
+    assert_eq!((running.wait(), user.wait()), (End::Status(0), End::Status(0)));
+    assert!(fs::read(&file).unwrap() == printed, "other bytes arrived");
+    assert!(!user.stderr().contains("lost"), "{}", user.stderr());
+}
+
+#[test]
+fn who_has_stopped_gets_the_last_of_it_and_is_told_of_the_rest() {
+    let (running, printed, scratch) = (much(), printed(), Scratch::new());
+    let file = scratch.path().join("output");
+    let mut user = into_file(&running, &file);
+    // Before, so that the ring has all its memory.
+    running.lguest(&["send", "much", "0", "\u{1e}f 2048\n"]).well();
+    until("it reads", || fs::read(&file).unwrap().ends_with(b"flood done\n").then_some(()));
+    let before = (length(&file), running.process().memory_beyond_guest());
+
+    running.lguest(&["send", "much", "0", ALL]).well();
+    until("it is in the middle of it", || (length(&file) > before.0 + (4 << 20)).then_some(()));
+    user.process().signal(Signal::SIGSTOP);
+    // The guest waits for it, or does not any more: no other console is held up.
+    for number in 0..20 {
+        let line = format!("line {number}\n");
+        running.lguest(&["send", "much", "1", &line]).well();
+        until("the other console answers", || {
+            Client::of(&running, "much").log(1).ends_with(line.as_bytes()).then_some(())
+        });
+    }
+    assert!(length(&file) < printed.len(), "it was stopped too late");
+    let mut asking = Client::of(&running, "much");
+    until("the guest has printed all", || asking.log(0).ends_with(b"flood done\n").then_some(()));
+    let grown = running.process().memory_beyond_guest().saturating_sub(before.1);
+    assert!(grown < 2048, "{grown} KiB more than before");
+
+    user.process().signal(Signal::SIGCONT);
+    until("it has the newest", || {
+        fs::read(&file).unwrap().ends_with(b"flood done\n").then_some(())
+    });
+    user.press(0x1d);
+    assert_eq!(user.wait(), End::Status(0));
+    let shown = fs::read(&file).unwrap();
+    let said = user.stderr();
+    let lost = said.lines().filter_map(|line| {
+        let line = line.strip_prefix("lguest: ")?;
+        line.strip_suffix(" bytes of the guest's output are lost")?.parse::<usize>().ok()
+    });
+    let (lost, shown) = (lost.sum::<usize>(), &shown[before.0..]);
+    // Of the greeting, it has come before.
+    let printed = &printed[b"hello 0\n".len()..];
+    assert!(lost > 1 << 20, "{lost} bytes lost: {said}");
+    assert_eq!(shown.len() + lost, printed.len(), "{said}");
+    let same = shown.iter().zip(printed).take_while(|(shown, printed)| shown == printed).count();
+    assert!(
+        same > 4 << 20 && shown.ends_with(&printed[same + lost..]),
+        "{same} bytes, then others"
+    );
+}
