@@ -3,10 +3,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::environment;
 use crate::wait::OrFail;
 
 /// A directory that is gone when this is dropped.
@@ -34,6 +36,17 @@ impl Scratch {
         let path = self.path().join(name);
         fs::write(&path, contents).or_fail("writing a file");
         path
+    }
+
+    /// A copy of the launcher that every user can start, and read what is beside it.
+    #[must_use]
+    #[track_caller]
+    pub fn launcher_for_all(&self) -> String {
+        let all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path(), all).or_fail("opening a directory to all");
+        let launcher = self.path().join("lguest");
+        fs::copy(environment::launcher(), &launcher).or_fail("copying the launcher");
+        launcher.to_str().or_fail("naming the copy").to_string()
     }
 }
 

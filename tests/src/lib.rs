@@ -23,6 +23,7 @@ pub mod kernel;
 mod launch;
 mod network;
 mod process;
+mod refused;
 mod running;
 mod strace;
 #[expect(unsafe_code, reason = "all FFI lives here")]

@@ -18,16 +18,9 @@ fn named(mode: &str, runtime: &Path) -> Launch {
     probe(mode).runtime(Some(runtime)).option("--name=one")
 }
 
-/// It ends with status 1 and one line that contains `words`, without a touch of its terminal.
 #[track_caller]
 fn assert_refused(running: &mut Running, words: &str) {
-    assert_eq!(running.wait(), End::Status(1));
-    let said = running.stderr();
-    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
-    assert!(said.contains(words), "{said:?} does not contain {words:?}");
-    assert_eq!(running.text(), "");
-    running.assert_terminal_restored();
-    running.assert_no_process_left();
+    assert_eq!(running.wait_refused(words), End::Status(1));
 }
 
 #[test]
@@ -141,10 +134,7 @@ fn a_user_without_a_runtime_directory_is_told_what_to_do() {
         return;
     }
     let scratch = Scratch::new();
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let launcher = scratch.path().join("lguest");
-    fs::copy(tests::environment::launcher(), &launcher).unwrap();
-    let launcher = launcher.to_str().unwrap();
+    let launcher = scratch.launcher_for_all();
     let line = format!(
         "exec env -u XDG_RUNTIME_DIR setpriv --reuid=65534 --regid=65534 --clear-groups \
          {launcher} 64 /dev/null --name=one"

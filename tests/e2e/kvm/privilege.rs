@@ -2,7 +2,7 @@
 //! of each thread and of the terminal's guard, and that nothing is missing afterwards.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid, getgrouplist};
@@ -28,11 +28,37 @@ fn confined(kernel: &Path, root: &Path) -> Launch {
         .option(&format!("--chroot={}", root.display()))
 }
 
-/// An empty directory.
-fn new_root(scratch: &Scratch) -> std::path::PathBuf {
-    let root = scratch.path().join("root");
-    fs::create_dir(&root).unwrap();
-    root
+/// An empty directory to be the root of everything, in one that goes with the test. None
+/// if we have no privilege to give up.
+fn new_root() -> Option<(Scratch, PathBuf)> {
+    is_root().then(Scratch::new).map(|scratch| {
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
+        (scratch, root)
+    })
+}
+
+/// On a terminal, when its guest runs: no later than that it has given up what it had.
+#[track_caller]
+fn started(launch: &Launch) -> Running {
+    let mut running = launch.on_terminal();
+    running.expect("hello 100x30");
+    running
+}
+
+/// Its guest switches itself off.
+#[track_caller]
+fn power_off(running: &mut Running) {
+    running.send([0x1e, b'p']);
+    assert_ended(running, End::Status(0));
+}
+
+/// It ends like this, and leaves the terminal as it was, and no process.
+#[track_caller]
+fn assert_ended(running: &mut Running, end: End) {
+    assert_eq!(running.wait(), end);
+    running.assert_terminal_restored();
+    running.assert_no_process_left();
 }
 
 /// The lines of /proc/PID/status of all threads, without those that do not concern us.
@@ -86,6 +112,7 @@ fn is_root() -> bool {
     root
 }
 
+#[track_caller]
 fn reboot(running: &mut Running) {
     running.send([0x1e, b'r']);
     running.expect("hello 100x30");
@@ -93,12 +120,10 @@ fn reboot(running: &mut Running) {
 
 #[test]
 fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((_scratch, root)) = new_root() else { return };
     let Some(_network) = Network::new() else { return };
     let launch = confined(&environment::probe(), &root).option("--tunnet=192.168.19.1");
-    let mut running = launch.on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&launch);
     let launcher = running.process();
     let family = running.family();
     let guards: Vec<_> = family.iter().filter(|process| **process != launcher).collect();
@@ -118,23 +143,15 @@ fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
     }
     assert!(launcher.threads().contains(&"netlink".to_string()), "{:?}", launcher.threads());
 
-    running.send([0x1e, b'p']);
-    assert_eq!(running.wait(), End::Status(0));
-    running.assert_terminal_restored();
-    running.assert_no_process_left();
+    power_off(&mut running);
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
 }
 
 #[test]
 fn root_in_another_root_directory_has_no_capabilities() {
-    if !is_root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((_scratch, root)) = new_root() else { return };
     let chroot = format!("--chroot={}", root.display());
-    let mut running = probe("console").option(&chroot).on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&probe("console").option(&chroot));
     // The groups are those of whoever started us.
     let own = credentials(Process(std::process::id().cast_signed()));
     let groups = own[0].lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
@@ -143,10 +160,7 @@ fn root_in_another_root_directory_has_no_capabilities() {
         assert_eq!(fs::read_link(process.file("root")).unwrap(), root);
     }
     reboot(&mut running);
-    running.send([0x1e, b'p']);
-    assert_eq!(running.wait(), End::Status(0));
-    running.assert_terminal_restored();
-    running.assert_no_process_left();
+    power_off(&mut running);
 }
 
 #[test]
@@ -154,87 +168,57 @@ fn a_user_without_another_root_directory() {
     if !is_root() {
         return;
     }
-    let mut running = probe("console").option("--username").option(NOBODY).on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&probe("console").option("--username").option(NOBODY));
     for process in running.family() {
         assert_becomes(process, &nobody());
         assert_eq!(fs::read_link(process.file("root")).unwrap(), Path::new("/"));
     }
-    running.send([0x1e, b'p']);
-    assert_eq!(running.wait(), End::Status(0));
-    running.assert_terminal_restored();
+    power_off(&mut running);
 }
 
 #[test]
 fn a_guest_reboots_from_the_files_that_were_opened_before() {
-    if !is_root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((scratch, root)) = new_root() else { return };
     let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
-    let mut running = confined(&kernel, &root).on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&confined(&kernel, &root));
     reboot(&mut running);
     // Another file of that name is not seen, as nothing is that is outside.
     fs::remove_file(&kernel).unwrap();
     fs::write(&kernel, "no kernel").unwrap();
     reboot(&mut running);
-    running.send([0x1e, b'p']);
-    assert_eq!(running.wait(), End::Status(0));
-    running.assert_terminal_restored();
+    power_off(&mut running);
 }
 
 #[test]
 fn a_kernel_that_was_rewritten_is_what_reboots() {
-    if !is_root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((scratch, root)) = new_root() else { return };
     let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
-    let mut running = confined(&kernel, &root).on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&confined(&kernel, &root));
     fs::write(&kernel, "no kernel").unwrap();
     running.send([0x1e, b'r']);
-    assert_eq!(running.wait(), End::Status(1));
+    assert_ended(&mut running, End::Status(1));
     assert!(running.stderr().contains("kernel: not a Linux kernel"), "{}", running.stderr());
-    running.assert_terminal_restored();
 }
 
 #[test]
 fn the_terminal_is_given_back_after_each_way_out() {
-    if !is_root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((_scratch, root)) = new_root() else { return };
     let ways = [(Signal::SIGTERM, End::Status(143)), (Signal::SIGKILL, End::Killed(9))];
     for (signal, end) in ways {
-        let mut running = confined(&environment::probe(), &root).on_terminal();
-        running.expect("hello 100x30");
+        let mut running = started(&confined(&environment::probe(), &root));
         assert!(running.pty().snapshot().is_raw());
         running.process().signal(signal);
-        assert_eq!(running.wait(), end);
-        running.assert_terminal_restored();
-        running.assert_no_process_left();
+        assert_ended(&mut running, end);
     }
-    let mut running = confined(&environment::probe(), &root).on_terminal();
-    running.expect("hello 100x30");
+    let mut running = started(&confined(&environment::probe(), &root));
     running.press_three_ctrl_c();
-    assert_eq!(running.wait(), End::Status(130));
-    running.assert_terminal_restored();
-    running.assert_no_process_left();
+    assert_ended(&mut running, End::Status(130));
 }
 
 #[test]
 fn a_crash_is_told_with_the_hosts_share_in_it() {
-    if !is_root() {
-        return;
-    }
     // Asked of /dev/kvm, which is nowhere to be found by then.
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((_scratch, root)) = new_root() else { return };
     let end = |launch: Launch| {
         let mut running = launch.piped();
         let end = running.wait();
@@ -248,19 +232,14 @@ fn a_crash_is_told_with_the_hosts_share_in_it() {
     assert_eq!(last(&bound_words), last(&words));
 }
 
-/// It ends by itself, at once, with one line on stderr that contains `words`.
+#[track_caller]
 fn refuses(launch: &Launch, words: &str) {
-    let mut running = launch.on_terminal();
-    refused(&mut running, words);
+    assert_refused(&mut launch.on_terminal(), words);
 }
 
-fn refused(running: &mut Running, words: &str) {
-    assert_eq!(running.wait(), End::Status(1));
-    let said = running.stderr();
-    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
-    assert!(said.contains(words), "{said:?} does not contain {words:?}");
-    assert_eq!(running.text(), "");
-    running.assert_terminal_restored();
+#[track_caller]
+fn assert_refused(running: &mut Running, words: &str) {
+    assert_eq!(running.wait_refused(words), End::Status(1));
     running.assert_nothing_left();
 }
 
@@ -284,25 +263,16 @@ fn what_cannot_be_done_is_refused() {
 
 #[test]
 fn only_root_can_give_up_what_only_root_has() {
-    if !is_root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = new_root(&scratch);
+    let Some((scratch, root)) = new_root() else { return };
     for (option, words) in [
         (format!("--username={NOBODY}"), "--username nobody: only root can become another user"),
         (format!("--chroot={}", root.display()), "only root can change the root directory"),
     ] {
-        let launcher = scratch.path().join("lguest");
-        fs::copy(environment::launcher(), &launcher).unwrap();
-        let mut permissions = fs::metadata(scratch.path()).unwrap().permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-        fs::set_permissions(scratch.path(), permissions).unwrap();
-        let launcher = launcher.to_str().unwrap();
-        let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", launcher];
+        let launcher = scratch.launcher_for_all();
+        let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &launcher];
         let words_of_it = [&setpriv[..], &["64", "/dev/null", &option]].concat();
         let mut running = tests::program(&words_of_it, scratch.path(), tests::Pty::new(30, 100));
-        refused(&mut running, words);
+        assert_refused(&mut running, words);
     }
 }
 

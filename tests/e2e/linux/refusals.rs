@@ -8,19 +8,16 @@ use tests::environment::{bzimage, initramfs, vmlinux};
 use tests::files::Scratch;
 use tests::{End, Launch, Running};
 
-/// It ends by itself, at once, with one line on stderr that contains `words`.
+/// It ends by itself, with one line that contains `words`.
+#[track_caller]
 pub(super) fn refuses(launch: &Launch, words: &str) {
     is_refused(launch.on_terminal(), words);
 }
 
 /// The same, of a launcher that was started in whatever way.
+#[track_caller]
 pub(super) fn is_refused(mut running: Running, words: &str) {
-    assert!(matches!(running.wait(), End::Status(1 | 2)));
-    let said = running.stderr();
-    assert!(said.starts_with("lguest: ") && said.lines().count() == 1, "{said}");
-    assert!(said.contains(words), "{said:?} does not contain {words:?}");
-    assert_eq!(running.text(), "");
-    running.assert_terminal_restored();
+    assert!(matches!(running.wait_refused(words), End::Status(1 | 2)));
     running.assert_nothing_left();
 }
 

@@ -1,0 +1,52 @@
+//! Where a queue is and how far it has been served: plain values, which the
+//! transport ([`crate::registers`]) fills and [`super::Virtqueue`] goes by.
+
+use vm_memory::{GuestAddress, GuestMemoryBackend};
+
+use crate::Memory;
+use crate::error::GuestError;
+
+/// Where the driver put a queue, as written into the transport's registers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueLayout {
+    /// Entries; a power of two.
+    pub size: u16,
+    /// Guest physical address of the descriptor table.
+    pub descriptors: u64,
+    /// Guest physical address of the avail ring ("driver area").
+    pub avail: u64,
+    /// Guest physical address of the used ring ("device area").
+    pub used: u64,
+}
+
+impl QueueLayout {
+    /// Everything later accesses rely on: a legal size, aligned rings (2.7.1),
+    /// each wholly in RAM.
+    pub(super) fn check(&self, memory: &Memory) -> Result<(), GuestError> {
+        if !self.size.is_power_of_two() || self.size > 32768 {
+            return Err(GuestError::QueueSize(self.size));
+        }
+        let size = usize::from(self.size);
+        let parts = [
+            ("descriptor table", self.descriptors, 16, 16 * size),
+            ("avail ring", self.avail, 2, 6 + 2 * size),
+            ("used ring", self.used, 4, 6 + 8 * size),
+        ];
+        for (ring, address, align, length) in parts {
+            let in_ram = memory.get_slice(GuestAddress(address), length).is_ok();
+            if !address.is_multiple_of(align) || !in_ram {
+                return Err(GuestError::Ring { ring, address });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far a queue has been served: all that is needed to go on from there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueuePosition {
+    /// Next entry of the avail ring to take.
+    pub next_avail: u16,
+    /// Next entry of the used ring to fill.
+    pub next_used: u16,
+}

@@ -1,0 +1,81 @@
+//! How the two sides of a queue wake each other up, and spare each other what is
+//! not wanted (virtio 1.2, 2.7.7, 2.7.10): by indices with EVENT_IDX, else by
+//! flags. Called by [`super`] around its sleep and when a ring has been filled.
+
+use std::sync::atomic::{Ordering, fence};
+
+use virtio_bindings::virtio_ring::{VRING_AVAIL_F_NO_INTERRUPT, VRING_USED_F_NO_NOTIFY};
+
+use super::{ENTRIES, FLAGS, Virtqueue};
+use crate::Memory;
+use crate::error::GuestError;
+
+impl Virtqueue {
+    /// Interrupt the driver if there is something new that it wants to hear of
+    /// (2.7.7.2, 2.7.10).
+    ///
+    /// # Errors
+    /// None once the layout has been checked.
+    pub fn signal(&mut self, memory: &Memory) -> Result<(), GuestError> {
+        let (old, new) = (self.signalled, self.position.next_used);
+        if old == new {
+            return Ok(());
+        }
+        self.signalled = new;
+        // The used index must be visible before we look whether anybody waits
+        // for it; the driver does the same the other way round.
+        fence(Ordering::SeqCst);
+        let wanted = if self.event_idx {
+            let used_event = self.layout.avail + ENTRIES + 2 * u64::from(self.layout.size);
+            let event = self.load(memory, used_event, Ordering::Relaxed)?;
+            passed(event, new, old)
+        } else {
+            let flags = self.load(memory, self.layout.avail + FLAGS, Ordering::Relaxed)?;
+            u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0
+        };
+        if wanted {
+            self.interrupt.trigger();
+        }
+        Ok(())
+    }
+
+    /// About to sleep: have the driver notify us. True if something came
+    /// meanwhile, and nobody need sleep.
+    pub(super) fn ask_for_notification(&self, memory: &Memory) -> Result<bool, GuestError> {
+        self.ask_for_notification_at(memory, self.position.next_avail)?;
+        Ok(self.available(memory)? != 0)
+    }
+
+    /// Have the driver notify us when it fills the entry with this index.
+    pub(super) fn ask_for_notification_at(
+        &self,
+        memory: &Memory,
+        index: u16,
+    ) -> Result<(), GuestError> {
+        if self.event_idx {
+            let avail_event = self.layout.used + ENTRIES + 8 * u64::from(self.layout.size);
+            self.store(memory, avail_event, index)?;
+        } else {
+            self.store(memory, self.layout.used + FLAGS, 0)?;
+        }
+        // Whoever looks at the ring now sees what came before the driver knew.
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Awake: notifications would be noise. With EVENT_IDX the stale event
+    /// index says so by itself.
+    pub(super) fn refuse_notification(&self, memory: &Memory) -> Result<(), GuestError> {
+        if self.event_idx {
+            return Ok(());
+        }
+        let no_notify = u16::try_from(VRING_USED_F_NO_NOTIFY).unwrap_or(1);
+        self.store(memory, self.layout.used + FLAGS, no_notify)
+    }
+}
+
+/// Whether an index that moved from `old` to `new` went past `event` (2.7.10,
+/// vring_need_event in Linux).
+pub(super) fn passed(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
