@@ -60,9 +60,8 @@ fn capacity(bench: &Bench) -> u64 {
 
 /// Every place that is not wholly on the disk, by every request that has one.
 fn past_end(bench: &Bench, target: &Target) -> Outcome {
-    bench.start()?;
-    let (end, data) = (capacity(bench), bench.buffer.part(4096, 1024).address());
-    for (sector, length) in [
+    let end = capacity(bench);
+    let places = [
         (end, 512),
         (end - 1, 1024),
         (1 << 55, 512),
@@ -70,22 +69,28 @@ fn past_end(bench: &Bench, target: &Target) -> Outcome {
         (u64::MAX, 512),
         (u64::MAX / 512, 1024),
         (end + 1, 0),
-    ] {
-        for (kind, flags) in [(READ, WRITE), (WRITE_OUT, 0)] {
-            let answer = block(bench, target, kind, sector, &[(data, length, flags)])?;
-            ok_if(answer == IO_ERROR, "reads or writes what is not on the disk")?;
-        }
-    }
-    Ok(())
+    ];
+    refuses(bench, target, &places, "reads or writes what is not on the disk")
 }
 
 fn half_sectors(bench: &Bench, target: &Target) -> Outcome {
+    let places = [1, 511, 513, 1023].map(|length| (OUR_SECTOR, length));
+    refuses(bench, target, &places, "takes a part of a sector")
+}
+
+/// Neither reads nor writes at any of these: sector, and length in bytes.
+fn refuses(
+    bench: &Bench,
+    target: &Target,
+    places: &[(u64, u32)],
+    otherwise: &'static str,
+) -> Outcome {
     bench.start()?;
     let data = bench.buffer.part(4096, 1024).address();
-    for length in [1, 511, 513, 1023] {
+    for (sector, length) in places.iter().copied() {
         for (kind, flags) in [(READ, WRITE), (WRITE_OUT, 0)] {
-            let answer = block(bench, target, kind, OUR_SECTOR, &[(data, length, flags)])?;
-            ok_if(answer == IO_ERROR, "takes a part of a sector")?;
+            let answer = block(bench, target, kind, sector, &[(data, length, flags)])?;
+            ok_if(answer == IO_ERROR, otherwise)?;
         }
     }
     Ok(())
