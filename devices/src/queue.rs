@@ -6,14 +6,11 @@
 //! the guest, reads rings, and decides about interrupts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::{
-    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_F_NO_INTERRUPT,
-    VRING_USED_F_NO_NOTIFY,
-};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::Memory;
@@ -25,55 +22,14 @@ use crate::sys;
 mod chain;
 mod gather;
 mod knock;
+mod layout;
+mod wakeups;
+
+pub use layout::{QueueLayout, QueuePosition};
 
 /// Feature bits that the queue itself brings to every device.
 pub const RING_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
-
-/// Where the driver put a queue, as written into the transport's registers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueueLayout {
-    /// Entries; a power of two.
-    pub size: u16,
-    /// Guest physical address of the descriptor table.
-    pub descriptors: u64,
-    /// Guest physical address of the avail ring ("driver area").
-    pub avail: u64,
-    /// Guest physical address of the used ring ("device area").
-    pub used: u64,
-}
-
-impl QueueLayout {
-    /// Everything later accesses rely on: a legal size, aligned rings (2.7.1),
-    /// each wholly in RAM.
-    fn check(&self, memory: &Memory) -> Result<(), GuestError> {
-        if !self.size.is_power_of_two() || self.size > 32768 {
-            return Err(GuestError::QueueSize(self.size));
-        }
-        let size = usize::from(self.size);
-        let parts = [
-            ("descriptor table", self.descriptors, 16, 16 * size),
-            ("avail ring", self.avail, 2, 6 + 2 * size),
-            ("used ring", self.used, 4, 6 + 8 * size),
-        ];
-        for (ring, address, align, length) in parts {
-            let in_ram = memory.get_slice(GuestAddress(address), length).is_ok();
-            if !address.is_multiple_of(align) || !in_ram {
-                return Err(GuestError::Ring { ring, address });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How far a queue has been served: all that is needed to go on from there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueuePosition {
-    /// Next entry of the avail ring to take.
-    pub next_avail: u16,
-    /// Next entry of the used ring to fill.
-    pub next_used: u16,
-}
 
 /// The rings, and how the two sides wake each other up.
 #[derive(Debug)]
@@ -239,64 +195,6 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Interrupt the driver if there is something new that it wants to hear of
-    /// (2.7.7.2, 2.7.10).
-    ///
-    /// # Errors
-    /// None once the layout has been checked.
-    pub fn signal(&mut self, memory: &Memory) -> Result<(), GuestError> {
-        let (old, new) = (self.signalled, self.position.next_used);
-        if old == new {
-            return Ok(());
-        }
-        self.signalled = new;
-        // The used index must be visible before we look whether anybody waits
-        // for it; the driver does the same the other way round.
-        fence(Ordering::SeqCst);
-        let wanted = if self.event_idx {
-            let used_event = self.layout.avail + ENTRIES + 2 * u64::from(self.layout.size);
-            let event = self.load(memory, used_event, Ordering::Relaxed)?;
-            passed(event, new, old)
-        } else {
-            let flags = self.load(memory, self.layout.avail + FLAGS, Ordering::Relaxed)?;
-            u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0
-        };
-        if wanted {
-            self.interrupt.trigger();
-        }
-        Ok(())
-    }
-
-    /// About to sleep: have the driver notify us. True if something came
-    /// meanwhile, and nobody need sleep.
-    fn ask_for_notification(&self, memory: &Memory) -> Result<bool, GuestError> {
-        self.ask_for_notification_at(memory, self.position.next_avail)?;
-        Ok(self.available(memory)? != 0)
-    }
-
-    /// Have the driver notify us when it fills the entry with this index.
-    fn ask_for_notification_at(&self, memory: &Memory, index: u16) -> Result<(), GuestError> {
-        if self.event_idx {
-            let avail_event = self.layout.used + ENTRIES + 8 * u64::from(self.layout.size);
-            self.store(memory, avail_event, index)?;
-        } else {
-            self.store(memory, self.layout.used + FLAGS, 0)?;
-        }
-        // Whoever looks at the ring now sees what came before the driver knew.
-        fence(Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Awake: notifications would be noise. With EVENT_IDX the stale event
-    /// index says so by itself.
-    fn refuse_notification(&self, memory: &Memory) -> Result<(), GuestError> {
-        if self.event_idx {
-            return Ok(());
-        }
-        let no_notify = u16::try_from(VRING_USED_F_NO_NOTIFY).unwrap_or(1);
-        self.store(memory, self.layout.used + FLAGS, no_notify)
-    }
-
     /// Which entry of a ring an ever-growing index means.
     fn slot(&self, index: u16) -> u64 {
         u64::from(index & (self.layout.size - 1))
@@ -311,12 +209,6 @@ impl Virtqueue {
         let done = memory.store(value.to_le(), GuestAddress(address), Ordering::Relaxed);
         done.map_err(|_| GuestError::Ring { ring: "used ring", address })
     }
-}
-
-/// Whether an index that moved from `old` to `new` went past `event` (2.7.10,
-/// vring_need_event in Linux).
-fn passed(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who wakes whom, and when it can be spared (virtio 1.2, 2.7.7, 2.7.10).
 
 use super::*;
-use crate::queue::passed;
+use crate::queue::wakeups::passed;
 use crate::testing::FakeGuest;
 use crate::testing::device::echo;
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::queue::passed;
+use crate::queue::wakeups::passed;
 use crate::testing::RAM_END;
 use crate::testing::ring::Desc;
 
