@@ -11,7 +11,6 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::exit::Ending;
 use crate::memory::Memory;
-use crate::sys;
 
 /// What is told of a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +26,8 @@ pub(crate) struct Crash {
 pub(crate) enum Cause {
     /// KVM_EXIT_SHUTDOWN: a fault while handling a fault while handling a fault.
     TripleFault,
-    /// KVM_EXIT_INTERNAL_ERROR.
-    InternalError,
+    /// KVM_EXIT_INTERNAL_ERROR, with the number of the error.
+    InternalError(u32),
     /// KVM_EXIT_FAIL_ENTRY, with the hardware's reason.
     FailedEntry(u64),
     /// KVM_RUN itself failed.
@@ -40,25 +39,39 @@ pub(crate) enum Cause {
 /// Longest instruction of the architecture.
 const INSTRUCTION: usize = 15;
 
-/// The guest's end by any cause.
-pub(crate) fn report(vcpu: &mut VcpuFd, memory: &Memory, cause: &Cause) -> Ending {
-    let reason = match cause {
-        Cause::TripleFault => "triple fault".to_string(),
-        Cause::InternalError => internal_error(vcpu),
-        Cause::FailedEntry(reason) => {
-            format!("the CPU refused to enter the guest, hardware reason {reason:#x}")
+impl Cause {
+    /// In a line.
+    fn reason(&self) -> String {
+        match self {
+            Self::TripleFault => "triple fault".to_string(),
+            Self::InternalError(KVM_INTERNAL_ERROR_EMULATION) => {
+                "KVM internal error 1: it cannot emulate the instruction".to_string()
+            }
+            Self::InternalError(other) => format!("KVM internal error {other}"),
+            Self::FailedEntry(reason) => {
+                format!("the CPU refused to enter the guest, hardware reason {reason:#x}")
+            }
+            Self::Refused(error) => format!("KVM_RUN: {error}"),
+            Self::Unknown(exit) => format!("unexpected exit from KVM: {exit}"),
         }
-        Cause::Refused(error) => format!("KVM_RUN: {error}"),
-        Cause::Unknown(exit) => format!("unexpected exit from KVM: {exit}"),
-    };
-    let mut text = reason;
+    }
+
+    /// The guest's end by it, told by this text.
+    fn ending(&self, text: String) -> Ending {
+        Ending::Crashed(Crash { text, by_kvm: !matches!(self, Self::TripleFault) })
+    }
+}
+
+/// The guest's end by any cause.
+pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> Ending {
+    let mut text = cause.reason();
     match (vcpu.get_regs(), vcpu.get_sregs()) {
         (Ok(regs), Ok(sregs)) => describe(&mut text, vcpu, memory, &regs, &sregs),
         (Err(error), _) | (_, Err(error)) => {
             let _ = write!(text, "\n  registers not to be had: {error}");
         }
     }
-    Ending::Crashed(Crash { text, by_kvm: !matches!(cause, Cause::TripleFault) })
+    cause.ending(text)
 }
 
 /// A triple fault is how some guests reset the machine: Linux with reboot=t
@@ -66,7 +79,7 @@ pub(crate) fn report(vcpu: &mut VcpuFd, memory: &Memory, cause: &Cause) -> Endin
 /// keeps the registers (Intel), the empty table tells it from a crash. AMD's
 /// CPUs leave nothing to look at (KVM resets the vCPU before we see it); there
 /// it is a reset if the kernel command line announced it.
-pub(crate) fn triple_fault(vcpu: &mut VcpuFd, memory: &Memory, announced: bool) -> Ending {
+pub(crate) fn triple_fault(vcpu: &VcpuFd, memory: &Memory, announced: bool) -> Ending {
     const RESET_VECTOR: u64 = 0xfff0;
     let idt_limit = vcpu.get_sregs().map(|sregs| sregs.idt.limit);
     let registers_lost = vcpu.get_regs().is_ok_and(|regs| regs.rip == RESET_VECTOR);
@@ -78,15 +91,6 @@ pub(crate) fn triple_fault(vcpu: &mut VcpuFd, memory: &Memory, announced: bool) 
         return Ending::Crashed(Crash { text: text.to_string(), by_kvm: false });
     }
     report(vcpu, memory, &Cause::TripleFault)
-}
-
-fn internal_error(vcpu: &mut VcpuFd) -> String {
-    match sys::internal_error(vcpu) {
-        KVM_INTERNAL_ERROR_EMULATION => {
-            "KVM internal error 1: it cannot emulate the instruction".to_string()
-        }
-        other => format!("KVM internal error {other}"),
-    }
 }
 
 fn describe(text: &mut String, vcpu: &VcpuFd, memory: &Memory, regs: &kvm_regs, sregs: &kvm_sregs) {
@@ -128,4 +132,35 @@ fn instruction(vcpu: &VcpuFd, memory: &Memory, address: u64) -> Option<[u8; INST
     // Near the end of RAM there are fewer: the rest stays 0.
     memory.read(&mut bytes, GuestAddress(translation.physical_address)).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_entry_is_a_crash_with_the_hardwares_reason() {
+        let cause = Cause::FailedEntry(0x8000_0021);
+        let ending = cause.ending(cause.reason());
+        assert_eq!(ending.status(), 102);
+        let text = ending.text().unwrap();
+        assert!(text.starts_with("guest crashed: the CPU refused to enter the guest"), "{text}");
+        assert!(text.contains("reason 0x80000021") && text.lines().count() == 1, "{text}");
+        // Another host's KVM may take what this one did not: the user is told how to ask it.
+        assert!(matches!(ending, Ending::Crashed(Crash { by_kvm: true, .. })));
+    }
+
+    #[test]
+    fn each_cause_has_words_of_its_own() {
+        let causes = [
+            Cause::TripleFault,
+            Cause::InternalError(KVM_INTERNAL_ERROR_EMULATION),
+            Cause::InternalError(3),
+            Cause::FailedEntry(7),
+            Cause::Refused(io::Error::from_raw_os_error(libc::EFAULT)),
+            Cause::Unknown("Debug".to_string()),
+        ];
+        let words: std::collections::BTreeSet<_> = causes.iter().map(Cause::reason).collect();
+        assert_eq!(words.len(), causes.len(), "{words:?}");
+    }
 }

@@ -19,6 +19,7 @@ use crate::crash::{self, Cause};
 use crate::exit::{Ending, Exit};
 use crate::memory::Memory;
 use crate::ports::Ports;
+use crate::sys;
 
 const STACK: usize = 256 << 10;
 
@@ -52,17 +53,22 @@ struct Told {
 
 impl Vcpu {
     /// Let it run.
-    pub(crate) fn start(id: u8, fd: VcpuFd, board: Arc<Board>) -> Result<Self> {
+    pub(crate) fn start(id: u8, mut fd: VcpuFd, board: Arc<Board>) -> Result<Self> {
+        let exit = Arc::clone(&board.exit);
+        Self::spawn(id, exit, move |told| run(&mut fd, &board, told))
+    }
+
+    /// A thread of this number that does this; a panic there is the guest's end.
+    fn spawn(id: u8, exit: Arc<Exit>, body: impl FnOnce(&Told) + Send + 'static) -> Result<Self> {
         kick::install();
         let told = Arc::new(Told::default());
         let ours = Arc::clone(&told);
         let body = move || {
             kick::accept();
-            let mut fd = fd;
-            let ran = panic::catch_unwind(AssertUnwindSafe(|| run(&mut fd, &board, &ours)));
+            let ran = panic::catch_unwind(AssertUnwindSafe(|| body(&ours)));
             if let Err(panic) = ran {
                 let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
-                board.exit.end(Ending::Failed(why));
+                exit.end(Ending::Failed(why));
             }
         };
         let thread = Builder::new().name(format!("vcpu{id}")).stack_size(STACK).spawn(body);
@@ -122,6 +128,7 @@ fn run(fd: &mut VcpuFd, board: &Board, told: &Told) {
             continue;
         }
         let cause = match fd.run() {
+            Ok(VcpuExit::InternalError) => Err(Cause::InternalError(sys::internal_error(fd))),
             Ok(exit) => serve(exit, board),
             Err(error) if error.errno() == libc::EINTR => {
                 // A kick; or the launcher was stopped and goes on. The guest's watchdogs
@@ -165,7 +172,6 @@ fn serve(exit: VcpuExit<'_>, board: &Board) -> Result<(), Cause> {
         VcpuExit::MmioRead(address, data) => ports.pci.read_memory(address, data),
         VcpuExit::MmioWrite(address, data) => ports.pci.write_memory(address, data),
         VcpuExit::Shutdown => return Err(Cause::TripleFault),
-        VcpuExit::InternalError => return Err(Cause::InternalError),
         VcpuExit::FailEntry(reason, _cpu) => return Err(Cause::FailedEntry(reason)),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => board.exit.end(Ending::PoweredOff),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
@@ -176,3 +182,6 @@ fn serve(exit: VcpuExit<'_>, board: &Board) -> Result<(), Cause> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

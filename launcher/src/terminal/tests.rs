@@ -82,8 +82,11 @@ fn a_panic_prints_after_the_terminal_is_back() {
     let mut pty = Pty::open();
     let mut launcher = pty.start(&mut fake());
     pty.expect("ready, raw\r\n");
+    // Of a vCPU's thread.
     pty.type_in("<panic>");
+    pty.expect("vcpu7");
     pty.expect("as told\r\n");
+    pty.expect("the end: Failed(\"vcpu7: panicked: as told\")\r\n");
     assert_eq!(launcher.status(), 1);
 }
 

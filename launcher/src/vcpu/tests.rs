@@ -1,0 +1,35 @@
+//! What a vCPU's thread does without KVM: it ends the guest when it panics, and says so
+//! where KVM could not go on.
+
+use devices::pci::PciBus;
+
+use super::*;
+use crate::memory::Ram;
+
+impl Vcpu {
+    /// A vCPU whose thread panics, at once.
+    pub(crate) fn that_panics(id: u8, exit: &Arc<Exit>) -> Self {
+        Self::spawn(id, Arc::clone(exit), |_| panic!("as told")).unwrap()
+    }
+}
+
+#[test]
+fn a_panic_ends_the_guest_and_names_the_thread() {
+    let exit = Arc::new(Exit::new().unwrap());
+    drop(Vcpu::that_panics(7, &exit));
+    assert_eq!(exit.take(), Some(Ending::Failed("vcpu7: panicked: as told".to_string())));
+}
+
+#[test]
+fn an_entry_that_failed_is_no_exit_to_go_on_from() {
+    let exit = Arc::new(Exit::new().unwrap());
+    let board = Board {
+        ports: Ports { pci: PciBus::new(0xc000_0000), exit: Arc::clone(&exit), com1: None },
+        memory: Ram::new(1 << 20).unwrap().memory().clone(),
+        exit,
+        paused: Arc::default(),
+        triple_fault_resets: true,
+    };
+    let cause = serve(VcpuExit::FailEntry(0x8000_0021, 0), &board);
+    assert!(matches!(cause, Err(Cause::FailedEntry(0x8000_0021))), "{cause:?}");
+}
