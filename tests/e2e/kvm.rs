@@ -20,6 +20,7 @@ mod names;
 mod peeks;
 mod privilege;
 mod ptys;
+mod race;
 mod resets;
 mod shells;
 mod sockets;

@@ -73,6 +73,12 @@ pub fn resets() -> usize {
     number("LGUEST_TEST_RESETS").unwrap_or(2_500)
 }
 
+/// How many rounds each race with a second CPU has.
+#[must_use]
+pub fn races() -> u32 {
+    number("LGUEST_TEST_RACES").unwrap_or(25)
+}
+
 /// How many launchers are killed while their guests write.
 #[must_use]
 pub fn kills() -> u32 {

@@ -17,7 +17,7 @@ const SPURIOUS: u8 = 63;
 
 /// The local APIC (SDM 3A, 11.4) and its spurious-interrupt register, which
 /// also switches it on.
-const LOCAL_APIC: u64 = 0xfee0_0000;
+pub(crate) const LOCAL_APIC: u64 = 0xfee0_0000;
 const SPURIOUS_VECTOR: u64 = 0xf0;
 const ENABLE: u32 = 1 << 8;
 

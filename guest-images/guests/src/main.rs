@@ -34,6 +34,7 @@ mod msix;
 mod pci;
 mod queue;
 mod ring;
+mod second;
 mod virtio;
 
 #[expect(unsafe_code, reason = "the compiler's memory functions, in assembly")]

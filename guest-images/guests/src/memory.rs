@@ -54,6 +54,18 @@ impl Region {
         (end <= image.start || base >= image.end).then_some(Self { base, length })
     }
 
+    /// The same range, for whoever has been told its address and length alone: it is not
+    /// ours, or was given away.
+    pub(crate) fn again(base: u64, length: u64) -> Option<Self> {
+        let pool = MEMORY.0.get().expose_provenance() as u64;
+        let given = pool..pool + TAKEN.load(Ordering::Relaxed);
+        let end = base.checked_add(length)?;
+        if given.contains(&base) && end <= given.end {
+            return Some(Self { base, length });
+        }
+        Self::outside(base, length)
+    }
+
     /// Zeroed memory for rings and buffers; it is not given back.
     pub(crate) fn take(length: u64, align: u64) -> Self {
         let pool = MEMORY.0.get().expose_provenance() as u64;

@@ -45,6 +45,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("consoles", consoles::all),
     ("hostile", hostile::attack),
     ("storm", hostile::storm),
+    ("race", hostile::race),
 ];
 
 /// Do what the command line says.

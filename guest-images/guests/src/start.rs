@@ -7,6 +7,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::memory::Region;
 use crate::ports;
 
+/// Where the second CPU starts, in real mode: a page below 1 MiB that nobody has.
+pub(crate) const SECOND_PAGE: u64 = 0x8000;
+
 /// Interrupt vectors and exceptions that there are descriptors for.
 pub(crate) const VECTORS: usize = 64;
 
@@ -26,6 +29,8 @@ global_asm!(
     fault = sym FAULT,
     fault_count = sym FAULT_COUNT,
     report_fault = sym crate::fault::report,
+    second_main = sym crate::second::main,
+    second_page = const SECOND_PAGE,
     exit_port = const ports::EXIT_STATUS,
     exit_faulted = const ports::EXIT_FAULTED,
 );
@@ -35,11 +40,18 @@ type KernelFunction = unsafe extern "C" fn(u64);
 
 unsafe extern "C" {
     fn kernel_call(function: KernelFunction, argument: u64);
+    fn copy_second_start();
     fn halt_unless_new(total: u64);
     fn halt_forever(nothing: u64);
     fn interrupts_off(nothing: u64);
     fn load_idt_and_fault(register: u64);
     fn cannot_be_emulated(nowhere: u64);
+}
+
+/// Put the second CPU's first instructions where it starts.
+pub(crate) fn place_second_start() {
+    // SAFETY: the page is RAM below the image (link.ld), and nobody's.
+    unsafe { copy_second_start() }
 }
 
 /// How often a vector was interrupted by.

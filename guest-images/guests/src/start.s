@@ -9,6 +9,7 @@
     .set USER_DATA, 0x20 | 3
     .set USER_CODE, 0x28 | 3
     .set TASK, 0x30
+    .set SECOND_TASK, 0x40
 
     .set FLAGS_USER, 0x202          // interrupts on
     .set FLAGS_FAULT, 0x002         // interrupts off
@@ -45,6 +46,57 @@ start:
     push FLAGS_USER
     push USER_CODE
     lea rax, [rip + {main}]
+    push rax
+    iretq
+
+// --- The second CPU: real mode, at the page that it was sent to (second.rs) ---
+// (SDM 3A, 9.4.4.) The first copies this there; all addresses are absolute.
+
+    .code16
+    .balign 8
+second_start:
+    jmp 2f
+    .balign 8
+    .word gdt_end - gdt - 1
+    .long gdt
+2:  lgdtd [{second_page} + 8]
+    mov eax, (1 << 5) | (1 << 9) | (1 << 10)    // PAE, OSFXSR, OSXMMEXCPT
+    mov cr4, eax
+    mov eax, offset pml4
+    mov cr3, eax
+    mov ecx, 0xc0000080             // EFER
+    mov eax, 1 << 8                 // LME
+    xor edx, edx
+    wrmsr
+    mov eax, 0x80000013             // PG, ET, MP, PE
+    mov cr0, eax
+    .byte 0x66, 0xea                // a far jump with an offset of 32 bits
+    .long second_in_long_mode
+    .word KERNEL_CODE
+    .code64
+
+// copy_second_start(): in user mode, with the calling convention of C.
+    .globl copy_second_start
+copy_second_start:
+    lea rsi, [rip + second_start]
+    mov edi, {second_page}
+    mov ecx, 128                    // all of it, and something behind
+    rep movsb
+    ret
+
+second_in_long_mode:
+    mov eax, KERNEL_DATA
+    mov ss, eax
+    lea rsp, [rip + second_kernel_stack_end]
+    lidt [rip + idt_register]
+    mov eax, SECOND_TASK
+    ltr ax
+    push USER_DATA
+    lea rax, [rip + second_user_stack_end - 8]
+    push rax
+    push FLAGS_FAULT                // it is never interrupted
+    push USER_CODE
+    lea rax, [rip + {second_main}]
     push rax
     iretq
 
@@ -242,6 +294,15 @@ permissions:
 task_state_end:
     .set TASK_LIMIT, 104 + 8192     // of its last byte
 
+// The second CPU's, without ports.
+    .balign 128
+    .globl second_task_state
+second_task_state:
+    .long 0
+    .quad second_kernel_stack_end
+    .zero 90
+    .word 104
+
     .data
     .balign 16
 gdt:
@@ -251,6 +312,7 @@ gdt:
     .quad 0x00cff3000000ffff        // 0x20: user data
     .quad 0x00affb000000ffff        // 0x28: user code
     .quad 0x0000892000000000 + TASK_LIMIT, 0    // 0x30: task state at 0x200000
+    .quad 0x0000892020800000 + 103, 0           // 0x40: the second CPU's, at 0x202080
 gdt_end:
 
     .balign 16
@@ -311,5 +373,9 @@ scratch:
 kernel_stack_end:
     .zero 8192
 fault_stack_end:
+    .zero 4096
+second_kernel_stack_end:
+    .zero 16384
+second_user_stack_end:
     .zero 262144
 user_stack_end:

@@ -24,7 +24,7 @@ const LEAST: usize = 60;
 const MOST_LINES: usize = 60;
 
 /// A megabyte of which no two sectors are the same.
-fn contents() -> Vec<u8> {
+pub(super) fn contents() -> Vec<u8> {
     (0..1 << 17)
         .flat_map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .collect()
@@ -56,6 +56,15 @@ pub(super) fn held(process: Process) -> (Vec<String>, Vec<String>) {
 pub(super) fn power_off(running: &mut Running) {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
+}
+
+#[track_caller]
+pub(super) fn assert_only_our_sector_is_written(disk: &Path, before: &[u8]) {
+    let after = fs::read(disk).unwrap();
+    assert_eq!(after.len(), before.len());
+    let sectors = before.chunks(SECTOR).zip(after.chunks(SECTOR)).enumerate();
+    let changed: Vec<_> = sectors.filter(|(_, (was, is))| was != is).map(|(at, _)| at).collect();
+    assert_eq!(changed, [OUR_SECTOR]);
 }
 
 #[test]
@@ -97,11 +106,7 @@ fn every_attack_on_every_queue_is_survived() {
     assert!(errors.contains("the guest broke the protocol"), "{errors}");
     assert!(errors.lines().count() <= MOST_LINES, "{errors}");
 
-    let after = fs::read(&disk).unwrap();
-    assert_eq!(after.len(), before.len());
-    let sectors = before.chunks(SECTOR).zip(after.chunks(SECTOR)).enumerate();
-    let changed: Vec<_> = sectors.filter(|(_, (was, is))| was != is).map(|(at, _)| at).collect();
-    assert_eq!(changed, [OUR_SECTOR]);
+    assert_only_our_sector_is_written(&disk, &before);
 }
 
 /// The exit status is the guest's verdict.

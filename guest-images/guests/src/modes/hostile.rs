@@ -24,11 +24,13 @@ mod honest;
 mod life;
 mod pci;
 mod queues;
+mod race;
 mod requests;
 mod rings;
 mod storm;
 mod transport;
 
+pub(super) use race::race;
 pub(super) use storm::storm;
 
 use bench::{Bench, Outcome, Role, Target};

@@ -75,6 +75,12 @@ impl Target {
 
     /// Offer a chain of address, length, flags; it begins with descriptor 0.
     pub(super) fn offer(&self, parts: &[(u64, u32, u16)]) {
+        self.set_chain(parts);
+        self.offer_head(0);
+    }
+
+    /// The same, without offering it.
+    pub(super) fn set_chain(&self, parts: &[(u64, u32, u16)]) {
         for (index, (address, length, flags)) in (0_u16..).zip(parts) {
             let more = usize::from(index) + 1 < parts.len();
             let flags = if more { flags | NEXT } else { *flags };
@@ -82,7 +88,6 @@ impl Target {
                 Descriptor { address: *address, length: *length, flags, next: index + 1 };
             self.ring.set_descriptor(index, descriptor);
         }
-        self.offer_head(0);
     }
 
     /// Offer the chain of this descriptor.

@@ -29,7 +29,7 @@ pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
         let served = match target.role {
             Role::ConsoleReceive => knock(bench, target),
             Role::ConsoleTransmit => transmit(bench, target),
-            Role::Block => write_and_read(bench, target),
+            Role::Block => write_and_read(bench, target, LIVES.load(Ordering::Relaxed)),
             Role::NetReceive if target.index == 0 => receive(bench, target),
             // Frames come to the first pair only, until the driver wants more.
             Role::NetReceive => Ok(()),
@@ -54,16 +54,16 @@ fn transmit(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-fn write_and_read(bench: &Bench, target: &Target) -> Outcome {
-    let life = LIVES.load(Ordering::Relaxed);
+/// Our sector, with this number in it.
+pub(super) fn write_and_read(bench: &Bench, target: &Target, number: u32) -> Outcome {
     let (data, sector) = (bench.buffer.part(4096, 512), OUR_SECTOR);
-    data.write(0, life);
-    data.write(508, !life);
+    data.write(0, number);
+    data.write(508, !number);
     let written = block(bench, target, 1, sector, &[(data.address(), 512, 0)])?;
     data.clear();
     let read = block(bench, target, 0, sector, &[(data.address(), 512, WRITE)])?;
     ok_if((written, read) == (0, 0), "does not write or read a sector")?;
-    let same = data.read::<u32>(0) == life && data.read::<u32>(508) == !life;
+    let same = data.read::<u32>(0) == number && data.read::<u32>(508) == !number;
     ok_if(same, "reads something else than was written")
 }
 

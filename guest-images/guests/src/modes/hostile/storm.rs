@@ -9,7 +9,7 @@ use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
 use super::{NOT_WELL, honest};
 use crate::memory::Region;
 use crate::modes::{Task, console};
-use crate::ring::{Descriptor, NEXT, WRITE};
+use crate::ring::WRITE;
 use crate::virtio::Virtio;
 use crate::{interrupts, ports, start};
 
@@ -139,11 +139,7 @@ fn offer(bench: &Bench, target: &Target, life: u32) {
             &[(part.address(), 16, 0), (data, 512, flags), (status, 1, WRITE)]
         }
     };
-    for (index, (address, length, flags)) in (0_u16..).zip(chain.iter().copied()) {
-        let more = usize::from(index) + 1 < chain.len();
-        let flags = if more { flags | NEXT } else { flags };
-        target.ring.set_descriptor(index, Descriptor { address, length, flags, next: index + 1 });
-    }
+    target.set_chain(chain);
     (0..SIZE).for_each(|index| target.ring.set_avail(index, 0));
     target.ring.set_avail_index(SIZE);
     target.notify();
