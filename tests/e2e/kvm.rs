@@ -11,6 +11,7 @@ mod crowds;
 mod detached;
 mod disks;
 mod endings;
+mod floods;
 mod hostile;
 mod limits;
 mod machine;

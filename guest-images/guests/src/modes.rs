@@ -46,6 +46,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("hostile", hostile::attack),
     ("storm", hostile::storm),
     ("race", hostile::race),
+    ("kicks", hostile::kicks),
 ];
 
 /// Do what the command line says.

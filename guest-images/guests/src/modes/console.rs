@@ -17,6 +17,7 @@
 //! Options: `event_idx`, `wait=halt`.
 
 use core::fmt::Write;
+use core::ops::Range;
 
 use super::Task;
 use crate::console::{BUFFER, Console};
@@ -25,8 +26,9 @@ use crate::{interrupts, ports, start};
 /// What a command begins with: ASCII's record separator, ^^ on a keyboard.
 pub(super) const ESCAPE: u8 = 0x1e;
 
-/// Bytes of one line of `f`, newline included.
+/// Bytes of one line of `f`, newline included, and how many make a KiB.
 const LINE: usize = 64;
+pub(super) const LINES: u32 = 16;
 
 /// `console`.
 pub(super) fn echo(task: &Task<'_>) {
@@ -180,22 +182,36 @@ impl Echo {
     }
 }
 
-/// Lines of equal length, in order, so that a reader sees what is missing.
+/// Lines of equal length, in order, so that a reader sees what is missing; in pieces as
+/// large as a buffer.
 fn flood(console: &mut Console, kib: u32) {
-    for number in 0..kib {
-        console.write(chunk(number).bytes());
+    let mut piece = [0; BUFFER];
+    let mut numbers = 0..kib.saturating_mul(LINES);
+    loop {
+        match lines(&mut piece, &mut numbers) {
+            [] => return,
+            text => console.write(text),
+        }
     }
 }
 
-/// One KiB of them.
-pub(super) fn chunk(number: u32) -> Text<1024> {
-    let mut text = Text::new();
-    for line in 0..16 {
-        let number = number * 16 + line;
-        // Fits: 16 lines of 64 bytes.
-        let _ = writeln!(text, "{number:08} {:.<1$}", "", LINE - 10);
+/// As many of them as fit, with these numbers: eight digits, a space, dots.
+pub(super) fn lines<'a>(piece: &'a mut [u8], numbers: &mut Range<u32>) -> &'a [u8] {
+    let mut length = 0;
+    for (line, number) in piece.chunks_exact_mut(LINE).zip(numbers) {
+        line.fill(b'.');
+        let (digits, rest) = line.split_at_mut(8);
+        let mut left = number;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+            left /= 10;
+        }
+        if let [space, .., end] = rest {
+            (*space, *end) = (b' ', b'\n');
+        }
+        length += LINE;
     }
-    text
+    piece.get(..length).unwrap_or_default()
 }
 
 /// One line in one piece, as a kernel's console would have it.
@@ -207,7 +223,7 @@ pub(super) fn print(console: &mut Console, line: core::fmt::Arguments<'_>) {
 }
 
 /// Text in a buffer of its own.
-pub(super) struct Text<const SIZE: usize> {
+struct Text<const SIZE: usize> {
     buffer: [u8; SIZE],
     length: usize,
 }
@@ -217,7 +233,7 @@ impl<const SIZE: usize> Text<SIZE> {
         Self { buffer: [0; SIZE], length: 0 }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.length).unwrap_or_default()
     }
 }

@@ -11,7 +11,7 @@
 //! Options: `wait=halt`.
 
 use super::Task;
-use super::console::{ESCAPE, chunk, print};
+use super::console::{ESCAPE, LINES, lines, print};
 use crate::boot_params::Arguments;
 use crate::console::{BUFFER, Console};
 use crate::interrupts::Wait;
@@ -82,7 +82,9 @@ impl User {
 
     fn flood(&mut self, next: u32, count: u32) {
         if next < count {
-            self.console.write(chunk(next).bytes());
+            let mut piece = [0; 1024];
+            let first = next * LINES;
+            self.console.write(lines(&mut piece, &mut (first..first + LINES)));
             self.state = State::Flood(next + 1, count);
         } else {
             print(&mut self.console, format_args!("flood done\n"));

@@ -21,6 +21,7 @@ use crate::{interrupts, ports};
 mod bench;
 mod chains;
 mod honest;
+mod kicks;
 mod life;
 mod pci;
 mod queues;
@@ -30,6 +31,7 @@ mod rings;
 mod storm;
 mod transport;
 
+pub(super) use kicks::kicks;
 pub(super) use race::race;
 pub(super) use storm::storm;
 

@@ -1,0 +1,114 @@
+//! Much of what costs the guest nothing: output that nobody reads, and notifications of
+//! nothing. The launcher's memory is watched while they come.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use tests::files::Scratch;
+use tests::{End, Network, Process, Running, patience, until, within};
+
+use super::{hostile, probe};
+
+/// A gigabyte in KiB, as the probe is told, and in bytes.
+const GIGABYTE: &str = "\u{1e}f 1048576\n";
+const BYTES: u64 = 1 << 30;
+
+/// What the guest says first.
+const HELLO: &str = "hello 80x24\n";
+
+/// Of what it prints then.
+const LAST_LINE: &str = "16777215 ";
+
+/// The megabyte that a console keeps, and what clients that look at it cost; in KiB.
+const MOST_GROWTH: u64 = 4 * 1024;
+
+/// Of each queue, before its device is live and afterwards.
+const KICKS: u64 = 20_000;
+
+/// The most memory that it has of its own until `done`, in KiB beyond what it had.
+#[track_caller]
+fn most_growth(process: Process, mut done: impl FnMut() -> bool) -> u64 {
+    let before = process.memory_beyond_guest();
+    let mut most = before;
+    let ended = within(patience() * 8, || {
+        most = most.max(process.memory_beyond_guest());
+        done().then_some(())
+    });
+    assert!(ended.is_some(), "waiting for the end of the flood in vain");
+    most - before
+}
+
+/// A number in what a command printed as JSON.
+#[track_caller]
+fn number(json: &str, name: &str) -> u64 {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).unwrap();
+    rest.split([',', '}']).next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_gigabyte_that_nobody_reads_costs_a_few_megabytes() {
+    let launch = probe("console").option("--name=one").option("--console=sock");
+    let mut running = launch.argument("event_idx").piped();
+    let log = |running: &Running| running.lguest(&["log", "one"]);
+    until("the guest has printed", || (log(&running).stdout == HELLO).then_some(()));
+
+    running.lguest(&["send", "one", "0", GIGABYTE]).well();
+    let printed = || {
+        let counts = running.lguest(&["peek", "one", "--json"]).well();
+        number(&counts, "dropped") + number(&counts, "unread")
+    };
+    let all = BYTES + HELLO.len() as u64;
+    let grown = most_growth(running.process(), || printed() == all);
+    assert!(grown < MOST_GROWTH, "{grown} KiB more than before");
+    assert!(log(&running).well().contains(LAST_LINE));
+
+    running.lguest(&["send", "one", "0", "over here"]).well();
+    until("output goes on", || log(&running).well().ends_with("over here").then_some(()));
+    running.lguest(&["stop", "one"]).well();
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_reader_that_stands_still_for_a_gigabyte_costs_a_few_megabytes() {
+    let (mut reader, stdout) = io::pipe().unwrap();
+    let launch = probe("console").argument("event_idx");
+    let mut running = launch.wired(Stdio::piped(), OwnedFd::from(stdout));
+    let mut hello = [0; HELLO.len()];
+    reader.read_exact(&mut hello).unwrap();
+    assert_eq!(hello, HELLO.as_bytes());
+
+    // It is not read from here on: the guest waits for its reader a while, and then no more.
+    running.send(format!("{GIGABYTE}\u{1e}p"));
+    let process = running.process();
+    let grown = most_growth(process, || process.thread("vcpu0").is_none());
+    assert!(grown < MOST_GROWTH, "{grown} KiB more than before");
+
+    // All that came is what was printed, but for as much as is told to be lost.
+    let mut rest = Vec::new();
+    File::from(OwnedFd::from(reader)).read_to_end(&mut rest).unwrap();
+    assert_eq!(running.wait(), End::Status(0));
+    let said = running.stderr();
+    let lost = said.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    assert!(said.contains("lost") && said.lines().count() == 1, "{said}");
+    assert_eq!(lost.map(|lost| lost + rest.len() as u64), Some(BYTES), "{said}");
+}
+
+#[test]
+fn notifications_of_nothing_cost_no_memory() {
+    let network = Network::new();
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", vec![0; 1 << 20]);
+    let (launch, devices) =
+        hostile::with_devices(&format!("kicks={KICKS}"), &disk, network.as_ref());
+    let queues: usize = devices.iter().map(|(_, count)| count).sum();
+    let mut running = launch.argument("stay").piped();
+    running.expect(&format!("kicks: {queues} queues ...\n"));
+    let process = running.process();
+    let grown = most_growth(process, || running.text().ends_with(HELLO));
+    assert!(grown < 1024, "{grown} KiB more than before");
+    assert!(running.text().contains(&format!("kicks: {KICKS} of each, twice")));
+    hostile::power_off(&mut running);
+    assert_eq!(running.stderr(), "");
+}
