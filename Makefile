@@ -50,6 +50,10 @@ fuzz: ## the same for longer: FUZZ_SECONDS each, or 20
 test-kvm: build guests ## the launcher with our own guests, on this machine's /dev/kvm
 	$(CARGO) test --release --locked -p tests --test e2e -- kvm::
 
+.PHONY: soak
+soak: build guests ## guests and hosts at random for SOAK_MINUTES, or 1; SOAK_SEED repeats
+	$(CARGO) test --release --locked -p tests --test e2e -- --ignored --nocapture kvm::soak
+
 .PHONY: test-linux
 test-linux: build guest ## the launcher with Linux; in the nested host if need be
 	@tests/linux

@@ -24,6 +24,7 @@ mod ptys;
 mod race;
 mod resets;
 mod shells;
+mod soak;
 mod sockets;
 mod torrents;
 

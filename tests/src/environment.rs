@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::wait::OrFail;
 
@@ -77,6 +78,21 @@ pub fn resets() -> usize {
 #[must_use]
 pub fn races() -> u32 {
     number("LGUEST_TEST_RACES").unwrap_or(25)
+}
+
+/// How long the soak takes, in minutes.
+#[must_use]
+pub fn soak_minutes() -> f64 {
+    number("SOAK_MINUTES").unwrap_or(1.0)
+}
+
+/// What the soak does follows from this; another each time, unless said.
+#[must_use]
+pub fn soak_seed() -> u64 {
+    number("SOAK_SEED").unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(0, |since| since.as_secs())
+    })
 }
 
 /// How many launchers are killed while their guests write.

@@ -13,6 +13,7 @@
 //! the test that uses it, and a test that fails prints what the guest said.
 
 pub mod bzimage;
+mod chance;
 mod commands;
 pub mod environment;
 pub mod files;
@@ -33,6 +34,7 @@ mod tmux;
 mod transcript;
 mod wait;
 
+pub use chance::Chance;
 pub use commands::{Said, console, lguest};
 pub use flood::Flood;
 pub use guest::{Guest, PROMPT};

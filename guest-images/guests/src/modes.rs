@@ -47,6 +47,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("storm", hostile::storm),
     ("race", hostile::race),
     ("kicks", hostile::kicks),
+    ("soak", hostile::soak),
 ];
 
 /// Do what the command line says.

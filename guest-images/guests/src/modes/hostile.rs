@@ -28,11 +28,13 @@ mod queues;
 mod race;
 mod requests;
 mod rings;
+mod soak;
 mod storm;
 mod transport;
 
 pub(super) use kicks::kicks;
 pub(super) use race::race;
+pub(super) use soak::soak;
 pub(super) use storm::storm;
 
 use bench::{Bench, Outcome, Role, Target};

@@ -53,23 +53,34 @@ pub(in crate::modes) fn storm(task: &Task<'_>) {
     }
 }
 
-fn end(bench: &Bench, life: u32, why: &str) -> ! {
+pub(super) fn end(bench: &Bench, life: u32, why: &str) -> ! {
     report!("storm: {} in life {life}: {why}", bench.name);
     ports::exit(NOT_WELL)
 }
 
 /// From one reset to the next, and a look at what comes after it; the requests done.
 fn live(bench: &Bench, life: u32) -> Result<u32, &'static str> {
+    work(bench, life)?;
+    let turn = usize::try_from(life).unwrap_or(0) % SPINS.len();
+    spin(SPINS.get(turn).copied().unwrap_or(0));
+    rest(bench, life, interrupts::RECEIVE)
+}
+
+/// Bring it to life, with as much work as there is room for.
+pub(super) fn work(bench: &Bench, life: u32) -> Outcome {
     bench.prepare()?;
     bench.go_with(0);
     for target in bench.targets() {
         offer(bench, target, life);
     }
-    let turn = usize::try_from(life).unwrap_or(0) % SPINS.len();
-    spin(SPINS.get(turn).copied().unwrap_or(0));
-    bench.device.reset();
+    Ok(())
+}
 
-    let interrupts = start::count(interrupts::RECEIVE);
+/// Reset it, and see that nothing comes from it any more; the requests done. The vector
+/// is its own.
+pub(super) fn rest(bench: &Bench, life: u32, vector: u8) -> Result<u32, &'static str> {
+    bench.device.reset();
+    let interrupts = start::count(vector);
     let done = bench.targets().map(|target| u32::from(target.ring.used_index())).sum();
     for region in bench.targets().flat_map(|target| watched(bench, target)) {
         region.write_bytes(0, &[PATTERN; FRONT]);
@@ -80,7 +91,7 @@ fn live(bench: &Bench, life: u32) -> Result<u32, &'static str> {
         region.read_bytes(0, &mut after);
         ok_if(after == [PATTERN; FRONT], "writes into memory after a reset")?;
     }
-    let quiet = start::count(interrupts::RECEIVE) == interrupts;
+    let quiet = start::count(vector) == interrupts;
     ok_if(quiet, "interrupts after a reset").map(|()| done)
 }
 
@@ -145,6 +156,6 @@ fn offer(bench: &Bench, target: &Target, life: u32) {
     target.notify();
 }
 
-fn spin(turns: u32) {
+pub(super) fn spin(turns: u32) {
     (0..turns).for_each(|_| core::hint::spin_loop());
 }
