@@ -1,10 +1,12 @@
-//! A launcher that may not have as many files as it needs: it says so, in one
-//! line, and leaves nothing behind.
+//! A launcher that may not have what it needs (files, memory, KVM): it says so, in
+//! one line, and leaves nothing behind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
+use nix::unistd::geteuid;
 use tests::files::Scratch;
-use tests::{End, Launch, Network, Pty, Running, program};
+use tests::{End, Launch, Network, Pty, Running, environment, program};
 
 use super::probe;
 
@@ -12,8 +14,8 @@ use super::probe;
 const PLENTY: u32 = 200;
 
 /// Start it in a shell that has set this limit.
-fn limited(launch: &Launch, files: u32, scratch: &Scratch) -> Running {
-    let line = format!("ulimit -n {files}; exec {}", launch.shell_line());
+fn limited(launch: &Launch, limit: &str, scratch: &Scratch) -> Running {
+    let line = format!("ulimit {limit}; exec {}", launch.shell_line());
     program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100))
 }
 
@@ -30,7 +32,7 @@ fn with_too_few_files_it_ends_in_one_line() {
     let mut enough = None;
     // The shell has three, and wants more for itself.
     for files in 12..PLENTY {
-        let mut running = limited(&launch, files, &scratch);
+        let mut running = limited(&launch, &format!("-n {files}"), &scratch);
         let end = running.wait();
         running.assert_terminal_restored();
         running.assert_nothing_left();
@@ -47,4 +49,41 @@ fn with_too_few_files_it_ends_in_one_line() {
     let enough = enough.expect("some number of files is enough");
     assert!(enough > 20, "{enough} files would be few: what was limited?");
     assert_eq!(fs::read(&disk).unwrap(), [0; 4096]);
+}
+
+#[test]
+fn memory_that_the_host_does_not_give_is_named() {
+    let scratch = Scratch::new();
+    let mut running = limited(&probe("poweroff").memory("4G"), "-v 1000000", &scratch);
+    let end = running.wait_refused("reserving 4096 MiB of guest memory: Cannot allocate memory");
+    assert_eq!(end, End::Status(1));
+    running.assert_nothing_left();
+}
+
+#[test]
+fn a_host_without_kvm_is_told_what_to_do() {
+    let scratch = Scratch::new();
+    let line = format!("mount -t tmpfs none /dev && exec {}", probe("poweroff").shell_line());
+    let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &line];
+    let mut running = program(&words, scratch.path(), Pty::new(30, 100));
+    assert_eq!(running.wait_refused("/dev/kvm: No such file"), End::Status(1));
+    assert!(running.stderr().contains("load the module"), "{}", running.stderr());
+    running.assert_nothing_left();
+}
+
+#[test]
+fn a_user_who_may_not_use_kvm_is_told_what_to_do() {
+    let for_all = fs::metadata("/dev/kvm").unwrap().permissions().mode() & 0o006 != 0;
+    if !geteuid().is_root() || for_all {
+        eprintln!("NOT TESTED: here everybody may use KVM, or we cannot be somebody else");
+        return;
+    }
+    let scratch = Scratch::new();
+    let launcher = scratch.launcher_for_all();
+    let kernel = scratch.file("probe", fs::read(environment::probe()).unwrap());
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &launcher];
+    let words = [&user[..], &["64", kernel.to_str().unwrap(), "mode=poweroff"]].concat();
+    let mut running = program(&words, scratch.path(), Pty::new(30, 100));
+    assert_eq!(running.wait_refused("/dev/kvm: Permission denied"), End::Status(1));
+    assert!(running.stderr().contains("group kvm"), "{}", running.stderr());
 }

@@ -1,6 +1,6 @@
 //! What the host does to a disk while a guest writes to it.
 
-use tests::{Pty, program};
+use tests::{Pty, Strace, program};
 
 use super::*;
 
@@ -60,4 +60,42 @@ fn a_file_that_is_truncated_is_an_error_to_the_guest() {
     assert_eq!(fs::metadata(&disk).unwrap().len(), 16 << 20);
     assert_eq!(guest.power_off(), End::Status(0));
     assert!(guest.stderr().contains("the file is shorter than it was"), "{}", guest.stderr());
+}
+
+/// As a disk of the host's that breaks, and is well again.
+#[test]
+fn what_the_host_cannot_read_or_write_is_an_error_to_the_guest() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", vec![b'x'; 16 << 20]);
+    let mut guest = boot(&disk, "");
+    // Far from each other: Linux reads ahead, and keeps what it has read.
+    let read =
+        |at: u32| format!("dd if=/dev/vda of=/dev/null bs=4k skip={at} count=1 2> /dev/null");
+    let write = |at: u32| {
+        format!("dd if=/dev/zero of=/dev/vda bs=4k seek={at} count=1 conv=fsync 2> /dev/null")
+    };
+    let thread = guest.process().thread("blk0-q0").unwrap().id;
+
+    let calls = "preadv,pwritev:error=EIO";
+    let strace = Strace::attach(
+        guest.process(),
+        scratch.path(),
+        &["trace=preadv,pwritev", &format!("inject={calls}")],
+    );
+    guest.run(&format!("! {}", read(512)));
+    guest.expect_stderr("reading: Input/output error");
+    guest.run(&format!("! {}", write(1024)));
+    guest.expect_stderr("writing: Input/output error");
+    let seen = strace.detach(thread);
+    let injected = seen.iter().filter(|call| call.contains("EIO") && call.contains("INJECTED"));
+    assert!(injected.count() >= 2, "{seen:#?}");
+
+    guest.run(&read(2048));
+    guest.run(&write(3072));
+    assert_eq!(guest.power_off(), End::Status(0));
+    let said = guest.stderr();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    let bytes = fs::read(&disk).unwrap();
+    let kept = |page: usize| bytes[page << 12..(page + 1) << 12].iter().all(|byte| *byte == b'x');
+    assert!(kept(1024) && !kept(3072), "what failed is not written, what did not is");
 }
