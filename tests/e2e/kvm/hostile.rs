@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tests::files::Scratch;
-use tests::{End, Launch, Network, Process, Running, patience, until};
+use tests::{End, Launch, Network, Process, Running, patience, within};
 
 use super::probe;
 
@@ -53,6 +53,13 @@ pub(super) fn held(process: Process) -> (Vec<String>, Vec<String>) {
     (process.descriptors(), process.threads())
 }
 
+/// It holds these, once what was on its way out is gone.
+#[track_caller]
+pub(super) fn assert_comes_to_hold(process: Process, expected: &(Vec<String>, Vec<String>)) {
+    let settled = within(patience(), || (held(process) == *expected).then_some(()));
+    assert!(settled.is_some(), "{:?} is not {expected:?}", held(process));
+}
+
 pub(super) fn power_off(running: &mut Running) {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
@@ -95,9 +102,7 @@ fn every_attack_on_every_queue_is_survived() {
     }
 
     let process = running.process();
-    until("descriptors and threads are as with another guest", || {
-        (held(process) == expected).then_some(())
-    });
+    assert_comes_to_hold(process, &expected);
     let grown = process.memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 1024, "{grown} KiB more than with another guest");
     power_off(&mut running);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tests::files::Scratch;
-use tests::{End, Flood, Network, Process, Running, environment, patience, until, within};
+use tests::{End, Flood, Network, Process, Running, environment, patience, until};
 
 use super::{hostile, probe};
 
@@ -88,8 +88,7 @@ fn ten_thousand_resets_of_devices_at_work_leave_nothing() {
 
     let mut many = stormed(environment::resets(), &disk, network.as_ref());
     let process = many.process();
-    let settled = within(patience(), || (hostile::held(process) == expected).then_some(()));
-    assert!(settled.is_some(), "{:?} is not {expected:?}", hostile::held(process));
+    hostile::assert_comes_to_hold(process, &expected);
     let grown = process.memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 1024, "{grown} KiB more than after few");
     hostile::power_off(&mut many);
