@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Pty, Running, console, environment, program, until};
+use tests::{End, Held, Pty, Running, console, environment, program, until};
 
 use super::probe;
 
@@ -138,12 +138,8 @@ fn the_end_of_the_guest_is_told_with_the_rest_of_its_output() {
 #[test]
 fn a_client_that_is_killed_is_not_noticed_by_the_guest() {
     let guest = web();
-    let held = || {
-        let process = guest.process();
-        (process.descriptors(), process.threads())
-    };
     until("nobody asks it anything", || guest.process().thread("client").is_none().then_some(()));
-    let before = held();
+    let before = Held::at_rest(guest.process());
     for _ in 0..50 {
         let mut user = attach(&guest, &[]);
         user.expect_stderr("attached");
@@ -153,7 +149,7 @@ fn a_client_that_is_killed_is_not_noticed_by_the_guest() {
             (!guest.lguest(&["info", "web", "--json"]).well().contains("writer")).then_some(())
         });
     }
-    until("nothing is left of them", || (held() == before).then_some(()));
+    before.assert_again(guest.process());
     let mut user = attach(&guest, &[]);
     user.send("alive");
     user.expect("alive");

@@ -7,7 +7,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::{End, Process, Pty, Running, environment, program, until};
+use tests::{End, Held, Pty, Running, environment, program, until};
 
 use super::client::Client;
 use super::{consoles, probe, wait_for_all};
@@ -96,10 +96,6 @@ fn real_stays(runtime: &Path, count: usize) {
     }
 }
 
-fn held(process: Process) -> (Vec<String>, Vec<String>) {
-    (process.descriptors(), process.threads())
-}
-
 /// The guest reads and prints on each of its consoles.
 fn assert_alive(running: &Running) {
     for console in 0..CONSOLES {
@@ -116,7 +112,7 @@ fn ten_thousand_who_come_and_go_leave_nothing() {
     let files = || tests::files::below(&runtime.join("lguest/crowd"));
     let none = || running.process().thread("client").is_none().then_some(());
     until("nobody is there", none);
-    let (before, files_before) = (held(running.process()), files());
+    let (before, files_before) = (Held::at_rest(running.process()), files());
     // What is allocated once is, then.
     stays(runtime, 1000);
     until("nobody is there", none);
@@ -128,7 +124,7 @@ fn ten_thousand_who_come_and_go_leave_nothing() {
         stays(runtime, count)
     });
     assert!(granted > count / 2, "{granted} of {count} were granted: nothing is tested");
-    until("nothing is left of them", || (held(running.process()) == before).then_some(()));
+    before.assert_again(running.process());
     let grown = running.process().memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 2048, "{grown} KiB more than before");
     assert_eq!(files(), files_before);
@@ -139,7 +135,7 @@ fn ten_thousand_who_come_and_go_leave_nothing() {
 fn a_console_that_there_is_not_is_looked_for_in_vain_and_not_made() {
     let running = crowded();
     until("nobody is there", || running.process().thread("client").is_none().then_some(()));
-    let before = held(running.process());
+    let before = Held::at_rest(running.process());
     let consoles =
         || Client::of(&running, "crowd").ask(json!({ "do": "info" }))["consoles"].clone();
     let known = consoles();
@@ -152,7 +148,7 @@ fn a_console_that_there_is_not_is_looked_for_in_vain_and_not_made() {
             assert_eq!(refused.to_string(), "no console 77: there are 0 to 4");
         }
     }
-    until("nothing is left of them", || (held(running.process()) == before).then_some(()));
+    before.assert_again(running.process());
     assert_eq!(consoles(), known);
 }
 
@@ -190,7 +186,7 @@ fn who_leaves_before_the_guest_has_read_is_not_waited_for() {
         (running.lguest(&["log", "crowd"]).stdout == "hello 80x24\n").then_some(())
     });
     until("nobody is there", || running.process().thread("client").is_none().then_some(()));
-    let before = held(running.process());
+    let before = Held::at_rest(running.process());
     for stays in [false, true] {
         let mut client = Client::of(&running, "crowd");
         client.attach(1, "write").unwrap();
@@ -202,7 +198,7 @@ fn who_leaves_before_the_guest_has_read_is_not_waited_for() {
         // Closed, or as far as it would say more.
         client.hush();
         let _client = stays.then_some(client);
-        until("nothing is left of it", || (held(running.process()) == before).then_some(()));
+        before.assert_again(running.process());
     }
     let unread = running.lguest(&["peek", "crowd", "1", "--input"]).well();
     // Perhaps after a y, which was quicker.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tests::files::Scratch;
-use tests::{End, Launch, Network, Process, Running, patience, within};
+use tests::{End, Held, Launch, Network, Running, patience};
 
 use super::probe;
 
@@ -48,18 +48,6 @@ pub(super) fn with_devices(
     (launch.option(&format!("--tunnet={HOST},queues=2")), devices)
 }
 
-/// Descriptors and threads.
-pub(super) fn held(process: Process) -> (Vec<String>, Vec<String>) {
-    (process.descriptors(), process.threads())
-}
-
-/// It holds these, once what was on its way out is gone.
-#[track_caller]
-pub(super) fn assert_comes_to_hold(process: Process, expected: &(Vec<String>, Vec<String>)) {
-    let settled = within(patience(), || (held(process) == *expected).then_some(()));
-    assert!(settled.is_some(), "{:?} is not {expected:?}", held(process));
-}
-
 pub(super) fn power_off(running: &mut Running) {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
@@ -84,7 +72,7 @@ fn every_attack_on_every_queue_is_survived() {
     let mut honest = with_devices("console", &disk, network.as_ref()).0.piped();
     honest.expect("hello 80x24\n");
     let process = honest.process();
-    let (expected, memory) = (held(process), process.memory_beyond_guest());
+    let (expected, memory) = (Held::at_rest(process), process.memory_beyond_guest());
     power_off(&mut honest);
 
     let (launch, devices) = with_devices("hostile", &disk, network.as_ref());
@@ -102,7 +90,7 @@ fn every_attack_on_every_queue_is_survived() {
     }
 
     let process = running.process();
-    assert_comes_to_hold(process, &expected);
+    expected.assert_again(process);
     let grown = process.memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 1024, "{grown} KiB more than with another guest");
     power_off(&mut running);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tests::files::Scratch;
-use tests::{End, Flood, Network, Process, Running, environment, patience, until};
+use tests::{End, Flood, Held, Network, Process, Running, environment, patience, until};
 
 use super::{hostile, probe};
 
@@ -83,12 +83,12 @@ fn ten_thousand_resets_of_devices_at_work_leave_nothing() {
 
     let mut few = stormed(100, &disk, network.as_ref());
     let process = few.process();
-    let (expected, memory) = (hostile::held(process), process.memory_beyond_guest());
+    let (expected, memory) = (Held::at_rest(process), process.memory_beyond_guest());
     hostile::power_off(&mut few);
 
     let mut many = stormed(environment::resets(), &disk, network.as_ref());
     let process = many.process();
-    hostile::assert_comes_to_hold(process, &expected);
+    expected.assert_again(process);
     let grown = process.memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 1024, "{grown} KiB more than after few");
     hostile::power_off(&mut many);

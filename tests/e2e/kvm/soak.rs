@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{Chance, End, Flood, Network, Running, environment, patience, until, within};
+use tests::{Chance, End, Flood, Held, Network, Running, environment, patience, until, within};
 
 use super::hostile;
 
@@ -56,7 +56,7 @@ struct Soak<'a> {
 }
 
 /// Descriptors and threads, and memory in KiB.
-type Held = ((Vec<String>, Vec<String>), u64);
+type AtWork = (Held, u64);
 
 #[test]
 #[ignore = "takes as long as SOAK_MINUTES says: make soak"]
@@ -131,23 +131,22 @@ impl Soak<'_> {
 
     /// What the launcher holds while all queues are at work; the guest stands still there.
     #[track_caller]
-    fn held(&mut self) -> Held {
+    fn held(&mut self) -> AtWork {
         let queues = self.queues;
         until("the guest stands still with all queues at work", || {
             self.tell(&["pause", "guest"]);
             let process = self.running.process();
-            let held = hostile::held(process);
+            let held = Held::now(process);
             let memory = process.memory_beyond_guest();
             self.tell(&["resume", "guest"]);
-            let (_, threads) = &held;
-            let work = threads.iter().filter(|name| is_queue(name)).count();
+            let work = held.threads.iter().filter(|name| is_queue(name)).count();
             (work == queues).then_some((held, memory))
         })
     }
 
     /// The same as at first, once what was on its way out is gone.
     #[track_caller]
-    fn assert_holds(&mut self, (at_first, memory): &Held) {
+    fn assert_holds(&mut self, (at_first, memory): &AtWork) {
         let mut last = None;
         let same = within(patience(), || {
             let (held, now) = self.held();

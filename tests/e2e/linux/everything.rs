@@ -9,7 +9,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use tests::files::{self, Scratch};
-use tests::{End, Flood, Guest, Launch, Network, PROMPT, Process, kernel, until};
+use tests::{End, Flood, Guest, Held, Launch, Network, PROMPT, Process, kernel, until};
 
 use super::block::{MIB, assert_clean, ext4, image};
 
@@ -133,10 +133,6 @@ fn interrupts(guest: &mut Guest) -> BTreeMap<String, u64> {
     counts
 }
 
-fn held(process: Process) -> (Vec<String>, Vec<String>) {
-    (process.descriptors(), process.threads())
-}
-
 /// No thread of a device is left, but of the console.
 fn expect_no_queue_threads(process: Process) {
     until("the queues' threads have ended", || {
@@ -152,7 +148,7 @@ fn expect_no_queue_threads(process: Process) {
 fn all_drivers_leave_and_are_loaded_again() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
-    let before = held(process);
+    let before = Held::at_rest(process);
     let configure = format!("ip addr add {GUEST}/24 dev eth0; ip link set eth0 up");
 
     // All at once.
@@ -178,7 +174,7 @@ fn all_drivers_leave_and_are_loaded_again() {
     all.expect_kept();
     all.load();
 
-    until("as much is held as before", || (held(process) == before).then_some(()));
+    before.assert_again(process);
     assert_eq!(all.guest.power_off(), End::Status(0));
     assert_eq!(all.guest.stderr(), "");
     all.network.wait_for("lg0", false);
@@ -188,14 +184,14 @@ fn all_drivers_leave_and_are_loaded_again() {
 fn the_guest_reboots_and_the_launcher_is_told_to_end() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
-    let before = held(process);
+    let before = Held::at_rest(process);
 
     all.load();
     all.load_console("reboot -f");
     all.guest.type_line("");
     all.guest.expect(PROMPT);
     all.expect_kept();
-    assert_eq!(held(process), before);
+    assert_eq!(Held::now(process), before);
 
     all.load();
     all.load_console("");
@@ -216,7 +212,7 @@ fn another_kernel_is_started_by_kexec() {
     let kexec = kernel::kexec_program(&words);
     let Some(mut all) = Everything::boot(&["--no-reboot"], &[("kexec", &kexec)]) else { return };
     let process = all.guest.process();
-    let before = held(process);
+    let before = Held::at_rest(process);
 
     all.guest.run("mount -t ext4 -o ro /dev/vdb /mnt");
     all.load();
@@ -227,7 +223,7 @@ fn another_kernel_is_started_by_kexec() {
     assert!(all.guest.run("cat /proc/cmdline").contains("kexec=yes"));
     all.expect_kept();
     all.load();
-    until("as much is held as before", || (held(process) == before).then_some(()));
+    before.assert_again(process);
     assert_eq!(all.guest.power_off(), End::Status(0));
     assert_eq!(all.guest.stderr(), "");
     assert_clean(&all.scratch.path().join("kernels"));

@@ -1,12 +1,7 @@
 //! What Linux takes and gives back again and again leaves nothing behind.
 
 use tests::files::Scratch;
-use tests::{End, Guest, Launch, Process, environment, until};
-
-/// Descriptors by kind, and threads.
-fn held(process: Process) -> (Vec<String>, Vec<String>) {
-    (process.descriptors(), process.threads())
-}
+use tests::{End, Guest, Held, Launch, environment};
 
 /// LGUEST_TEST_REBOOTS tells how often; once by hand with 200 is what counts.
 #[test]
@@ -18,11 +13,11 @@ fn reboots_in_one_process() {
         guest.process()
     };
     let process = reboot();
-    let (before, memory) = (held(process), process.memory_beyond_guest());
+    let (before, memory) = (Held::at_rest(process), process.memory_beyond_guest());
     for _ in 0..environment::reboots() {
         reboot();
     }
-    until("descriptors and threads are as before", || (held(process) == before).then_some(()));
+    before.assert_again(process);
     let grown = process.memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 1024, "{grown} KiB more than before");
     assert_eq!(guest.power_off(), End::Status(0));

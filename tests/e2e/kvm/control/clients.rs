@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 use serde_json::Value;
-use tests::{End, Process, Running, until};
+use tests::{End, Held, Running, until};
 
 use super::{hello, named, state};
 
@@ -24,15 +24,11 @@ fn ask(running: &Running, line: &str) -> Value {
     serde_json::from_str(&answer).unwrap()
 }
 
-fn held(process: Process) -> (Vec<String>, Vec<String>) {
-    (process.descriptors(), process.threads())
-}
-
 #[test]
 fn a_thousand_clients_without_manners_leave_nothing() {
     let mut running = named().on_terminal();
     hello(&mut running);
-    let before = held(running.process());
+    let before = Held::at_rest(running.process());
     let memory = running.process().memory_beyond_guest();
     let kinds: [&[u8]; 7] = [
         b"",
@@ -52,9 +48,7 @@ fn a_thousand_clients_without_manners_leave_nothing() {
             let _ = client.read_to_end(&mut Vec::new());
         }
     }
-    until("descriptors and threads are as before", || {
-        (held(running.process()) == before).then_some(())
-    });
+    before.assert_again(running.process());
     let grown = running.process().memory_beyond_guest().saturating_sub(memory);
     assert!(grown < 2048, "{grown} KiB more than before");
     assert_eq!(state(&running), "running");
@@ -127,6 +121,7 @@ fn another_user_who_gets_at_it_is_sent_away() {
         std::fs::set_permissions(running.runtime().join(path), permissions).unwrap();
     }
     let script = r#"
+        $SIG{PIPE} = 'IGNORE'; # It may be sent away before it has asked.
         my $socket = IO::Socket::UNIX->new($ARGV[0]) or die "$!";
         print $socket qq({"version":1,"do":"stop"}
 );

@@ -1,7 +1,7 @@
 //! A kernel that starts another one in its own place, while its devices are at
 //! work: Debian's kexec, and Debian again.
 
-use tests::{Flood, until, within};
+use tests::{Flood, Held, within};
 
 use super::*;
 
@@ -15,8 +15,7 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
     }
     let mut guest = Debian::boot(&options);
     let process = guest.running.process();
-    let held = || (process.descriptors(), process.threads());
-    let before = held();
+    let before = Held::at_rest(process);
     let booted = guest.run("cat /proc/sys/kernel/random/boot_id");
 
     // Debian's initial file system spins without a console, and has no driver for hvc0.
@@ -49,6 +48,6 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
         guest.run("ip addr add 192.168.19.2/24 dev eth0; ip link set eth0 up; true");
         network.expect_answer("192.168.19.2");
     }
-    until("what is held is as it was before", || (held() == before).then_some(()));
+    before.assert_again(process);
     guest.power_off();
 }
