@@ -129,6 +129,11 @@ impl Service for Requests {
         Ok(())
     }
 
+    /// Whatever a request asks for can be done again.
+    fn put_back(&mut self, _request: &Request<'_>) {
+        self.begun = None;
+    }
+
     /// Reads and writes of the host's page cache are quick, and share an
     /// interrupt if they came together.
     fn waits(&self, request: &Request<'_>) -> bool {

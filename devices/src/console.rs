@@ -79,7 +79,7 @@ where
     fn service(&self, queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
         match queue {
             0 => Ok(Box::new(Receive { input: self.input.try_clone()? })),
-            _ => Ok(Box::new(Transmit { output: (self.output)() })),
+            _ => Ok(Box::new(Transmit { output: (self.output)(), printed: 0 })),
         }
     }
 }
@@ -114,11 +114,15 @@ impl Service for Receive {
 /// con0-tx: the guest's output.
 struct Transmit<Sink> {
     output: Sink,
+    /// Bytes of the next request that were printed before it was put back.
+    printed: u32,
 }
 
 impl<Sink: Write + Send> Service for Transmit<Sink> {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_to_guest()?;
+        let printed = std::mem::take(&mut self.printed);
+        request.from_guest.consume(usize::try_from(printed).unwrap_or(usize::MAX));
         let mut bytes = [0; 4096];
         let count = request.from_guest.peek(&mut bytes);
         if count == 0 {
@@ -130,6 +134,10 @@ impl<Sink: Write + Send> Service for Transmit<Sink> {
         }
         // The rest may be gigabytes: look in between whether we are to stop.
         if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Interrupted) }
+    }
+
+    fn put_back(&mut self, request: &Request<'_>) {
+        self.printed += request.from_guest.done();
     }
 }
 

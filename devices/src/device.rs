@@ -57,11 +57,16 @@ pub trait Service: Send {
     /// Serve one request: take from [`Request::from_guest`], put into
     /// [`Request::to_guest`]. It may block, in a system call that a signal
     /// interrupts; after [`ServeError::Interrupted`] it is called again with
-    /// the rest of the request, unless the thread is to stop.
+    /// the rest of the request, unless the thread is to stop: see [`Self::put_back`].
     ///
     /// # Errors
     /// See [`ServeError`]: whoever is to blame.
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError>;
+
+    /// The thread stops, and this request, of which a part may have been served, comes
+    /// again from its beginning when another thread goes on (after a pause). What is
+    /// not to be done twice is for the service to remember; it begins anew unless it does.
+    fn put_back(&mut self, _request: &Request<'_>) {}
 
     /// For a queue whose driver drops what comes too early: the descriptor its
     /// input comes from. `serve` is first called when the guest is ready for

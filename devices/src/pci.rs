@@ -130,13 +130,37 @@ impl PciBus {
         for device in &self.devices {
             lock(device).begin_reset();
         }
+        self.wait(until, |device| device.settle(EACH))
+    }
+
+    /// Have every device stand still, where a request begins. The names of the queue
+    /// threads that do not after `patience`: the bus is to go on then.
+    pub fn pause(&self, patience: Duration) -> Vec<String> {
+        let until = Instant::now() + patience;
+        for device in &self.devices {
+            lock(device).begin_pause();
+        }
+        self.wait(until, |device| device.is_still(EACH))
+    }
+
+    /// Have every device go on. Harmless if they run.
+    ///
+    /// # Errors
+    /// When the host has no threads to give. Nothing is lost, and it may be asked again.
+    pub fn resume(&self) -> std::io::Result<()> {
+        self.devices.iter().try_for_each(|device| lock(device).resume())
+    }
+
+    /// Until all devices are `done`. The threads of those that are not by then.
+    fn wait(&self, until: Instant, done: impl Fn(&mut VirtioPci) -> bool) -> Vec<String> {
         loop {
             // Each in turn: one that hangs is no reason not to wait for the others.
-            let settled = |device| lock(device).settle(EACH);
-            let left = self.devices.iter().filter(|device| !settled(device));
-            let left: Vec<_> = left.flat_map(names).collect();
-            if left.is_empty() || Instant::now() >= until {
-                return left;
+            let left = self.devices.iter().filter(|device| !done(&mut lock(device)));
+            let left: Vec<_> = left.collect();
+            let names: Vec<_> = left.iter().copied().flat_map(names).collect();
+            // A thread may have ended just now; its device is not done for that.
+            if left.is_empty() || Instant::now() >= until && !names.is_empty() {
+                return names;
             }
         }
     }

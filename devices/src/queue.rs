@@ -6,7 +6,7 @@
 //! the guest, reads rings, and decides about interrupts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
@@ -16,6 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
+use crate::queue_thread::Told;
 use crate::request::Request;
 use crate::sys;
 
@@ -25,6 +26,7 @@ mod knock;
 mod layout;
 mod wakeups;
 
+pub use knock::Opening;
 pub use layout::{QueueLayout, QueuePosition};
 
 /// Feature bits that the queue itself brings to every device.
@@ -84,17 +86,17 @@ impl Virtqueue {
     /// time to tell the guest what was used.
     ///
     /// # Errors
-    /// The guest's errors, or [`ServeError::Interrupted`] once `stop` is set.
+    /// The guest's errors, or [`ServeError::Interrupted`] once the thread is to stop.
     pub fn wait_for_request<'m>(
         &mut self,
         memory: &'m Memory,
         request: &mut Request<'m>,
-        stop: &AtomicBool,
+        told: &Told,
     ) -> Result<(), ServeError> {
         while request.chains() == 0 && !self.pop(memory, request)? {
             self.signal(memory)?;
             if !self.ask_for_notification(memory)? {
-                self.sleep(stop)?;
+                self.sleep(told)?;
                 self.refuse_notification(memory)?;
             }
         }
@@ -103,11 +105,11 @@ impl Virtqueue {
 
     /// Until the doorbell rings, or the thread is to stop; that comes as a
     /// signal, which is sent again if it came just before the read ([`crate::kick`]).
-    fn sleep(&self, stop: &AtomicBool) -> Result<(), ServeError> {
+    fn sleep(&self, told: &Told) -> Result<(), ServeError> {
         loop {
             match sys::wait(&self.doorbell).map_err(ServeError::from) {
                 Ok(_) => return Ok(()),
-                Err(ServeError::Interrupted) if !stop.load(Ordering::Acquire) => {}
+                Err(ServeError::Interrupted) if !told.is_to_stop() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -1,14 +1,14 @@
-//! One thread for one virtqueue, from DRIVER_OK to the reset. Started and
-//! stopped by [`crate::virtio_pci`]; sleeps in [`Virtqueue::wait_for_request`] or
-//! in its [`Service`]. It ends in three ways and no other: told to; the guest
-//! broke the protocol (the device needs a reset, everything else lives on); the
-//! host failed or the thread panicked (the machine ends).
+//! One thread for one virtqueue, from DRIVER_OK to the reset, or to a pause, after
+//! which another one goes on. Started and stopped by [`crate::virtio_pci`]; sleeps in
+//! [`crate::queue::Virtqueue::wait_for_request`] or in its [`Service`]. It ends in
+//! three ways and no other: told to; the guest broke the protocol (the device needs a
+//! reset, everything else lives on); the host failed or the thread panicked (the
+//! machine ends). What it does until then is in [`Work`].
 
 use std::any::Any;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -16,8 +16,13 @@ use crate::Memory;
 use crate::device::Service;
 use crate::error::{GuestError, ServeError};
 use crate::kick;
-use crate::queue::{QueuePosition, Virtqueue};
-use crate::request::Request;
+use crate::queue::{Opening, Virtqueue};
+
+mod told;
+mod work;
+
+pub use told::Told;
+pub use work::Work;
 
 /// Enough for every service; a queue thread has no deep calls.
 const STACK: usize = 128 << 10;
@@ -34,11 +39,13 @@ pub trait Owner: Send + Sync {
     fn failed(&self, thread: &str, why: &str);
 }
 
-/// A queue being served. Dropping it stops the thread.
-#[derive(Debug)]
+/// A queue being served, or standing still. Dropping it stops the thread.
 pub struct QueueThread {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<QueuePosition>>,
+    name: String,
+    told: Arc<Told>,
+    thread: Option<JoinHandle<Option<Box<Work>>>>,
+    /// What no thread has, because the host had none to give.
+    idle: Option<Box<Work>>,
 }
 
 impl QueueThread {
@@ -49,40 +56,43 @@ impl QueueThread {
     pub fn spawn(
         name: String,
         memory: Memory,
-        mut queue: Virtqueue,
-        mut service: Box<dyn Service>,
+        queue: Virtqueue,
+        service: Box<dyn Service>,
         owner: Arc<dyn Owner>,
     ) -> io::Result<Self> {
         kick::install();
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let body = move || {
-            kick::accept();
-            let name = std::thread::current().name().unwrap_or_default().to_string();
-            let served = panic::catch_unwind(AssertUnwindSafe(|| {
-                open(&memory, &mut queue, service.as_ref(), owner.as_ref(), &told)?;
-                serve_queue(&memory, &mut queue, service.as_mut(), &told)
-            }));
-            match served {
-                Ok(Ok(()) | Err(ServeError::Interrupted)) => {}
-                Ok(Err(ServeError::Guest(error))) => owner.needs_reset(&name, &error),
-                Ok(Err(ServeError::Host(error))) => owner.failed(&name, &error.to_string()),
-                Err(panic) => owner.failed(&name, &panic_message(panic.as_ref())),
-            }
-            queue.position()
-        };
-        let thread = Builder::new().name(name).stack_size(STACK).spawn(body)?;
-        Ok(Self { stop, thread: Some(thread) })
+        let opening = Opening::default();
+        let work = Work { name: name.clone(), memory, queue, service, owner, opening };
+        let idle = Some(Box::new(work));
+        let mut thread = Self { name, told: Arc::default(), thread: None, idle };
+        thread.start()?;
+        Ok(thread)
+    }
+
+    /// Have a thread do what nobody does.
+    fn start(&mut self) -> io::Result<()> {
+        // Given when the thread is there: what it was made with is lost if it is not.
+        let (give, take) = mpsc::sync_channel(1);
+        let told = Arc::new(Told::default());
+        let theirs = Arc::clone(&told);
+        let body = move || take.recv().ok().and_then(|work| live(work, &theirs));
+        let thread = Builder::new().name(self.name.clone()).stack_size(STACK).spawn(body)?;
+        if let Some(work) = self.idle.take() {
+            // It waits for it.
+            let _ = give.send(work);
+        }
+        (self.thread, self.told) = (Some(thread), told);
+        Ok(())
     }
 
     /// Its name: "blk0-q0".
     pub fn name(&self) -> &str {
-        self.thread.as_ref().and_then(|thread| thread.thread().name()).unwrap_or_default()
+        &self.name
     }
 
     /// Tell the thread to stop. It may take until [`Self::join`] to notice.
     pub fn tell(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.told.stop();
     }
 
     /// Whether the thread, having been told, has ended by `until`. None is to
@@ -91,11 +101,34 @@ impl QueueThread {
         self.thread.as_ref().is_none_or(|thread| kick::stops(thread, until))
     }
 
-    /// Stop the thread at a request boundary, and get to know which. None if
-    /// it panicked, which its owner has been told.
-    pub fn join(mut self) -> Option<QueuePosition> {
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Go on: what the thread was told is taken back or, if it has stopped, another
+    /// one begins where it stood. One that ended by itself stays so.
+    ///
+    /// # Errors
+    /// When the host has no thread to give; nothing is lost.
+    pub fn resume(&mut self) -> io::Result<()> {
+        if !self.told.take_back() {
+            return Ok(());
+        }
+        if let Some(thread) = self.thread.take() {
+            self.idle = kick::join(thread).ok().flatten();
+        }
+        if self.idle.is_some() { self.start() } else { Ok(()) }
+    }
+
+    /// Stop the thread at a request boundary, and have what it worked on. None if
+    /// it has ended by itself, which its owner has been told.
+    pub fn join(mut self) -> Option<Box<Work>> {
         self.tell();
-        kick::join(self.thread.take()?).ok()
+        match self.thread.take() {
+            Some(thread) => kick::join(thread).ok().flatten(),
+            None => self.idle.take(),
+        }
     }
 }
 
@@ -108,59 +141,23 @@ impl Drop for QueueThread {
     }
 }
 
-/// Before anything is served: see that the guest is ready for it.
-fn open(
-    memory: &Memory,
-    queue: &mut Virtqueue,
-    service: &dyn Service,
-    owner: &dyn Owner,
-    stop: &AtomicBool,
-) -> Result<(), ServeError> {
-    if let Some(input) = service.knocks() {
-        queue.knock(memory, &mut Request::default(), input, stop)?;
-        owner.opened();
-    }
-    Ok(())
-}
-
-/// The life of a queue thread, at whose end nothing is taken and not used.
-fn serve_queue(
-    memory: &Memory,
-    queue: &mut Virtqueue,
-    service: &mut dyn Service,
-    stop: &AtomicBool,
-) -> Result<(), ServeError> {
-    let mut request = Request::default();
-    let end = serve_requests(memory, queue, &mut request, service, stop);
-    queue.put_back(&mut request);
-    end
-}
-
-/// Everything that a device need not think about.
-fn serve_requests<'m>(
-    memory: &'m Memory,
-    queue: &mut Virtqueue,
-    request: &mut Request<'m>,
-    service: &mut dyn Service,
-    stop: &AtomicBool,
-) -> Result<(), ServeError> {
-    while !stop.load(Ordering::Acquire) {
-        queue.wait_for_request(memory, request, stop)?;
-        if service.waits(request) {
-            queue.signal(memory)?;
+/// The life of a queue thread. What it worked on, if it was told to stop.
+fn live(mut work: Box<Work>, told: &Told) -> Option<Box<Work>> {
+    kick::accept();
+    loop {
+        match panic::catch_unwind(AssertUnwindSafe(|| work.serve(told))) {
+            Ok(Ok(()) | Err(ServeError::Interrupted)) => {
+                if told.obey() {
+                    return Some(work);
+                }
+                continue; // It was taken back.
+            }
+            Ok(Err(ServeError::Guest(error))) => work.owner.needs_reset(&work.name, &error),
+            Ok(Err(ServeError::Host(error))) => work.owner.failed(&work.name, &error.to_string()),
+            Err(panic) => work.owner.failed(&work.name, &panic_message(panic.as_ref())),
         }
-        let gathered = match service.gathers() {
-            Some(input) => queue.gather(memory, request, &input),
-            None => Ok(()),
-        };
-        match gathered.and_then(|()| service.serve(request)) {
-            Ok(()) => {}
-            Err(ServeError::Interrupted) => continue,
-            Err(other) => return Err(other),
-        }
-        queue.add_used(memory, request)?;
+        return None;
     }
-    Ok(())
 }
 
 /// What a panic said.

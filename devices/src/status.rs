@@ -2,7 +2,7 @@
 //! the status byte and the configuration interrupt. All atomics, so that a
 //! queue thread never takes the lock under which a reset waits for it.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,10 @@ pub struct Status {
     bits: AtomicU8,
     generation: AtomicU8,
     config_vector: AtomicU16,
+    /// The device stands still: an interrupt is owed until it goes on. Sequentially
+    /// consistent, both: whoever comes second sees the other, and raises it.
+    held: AtomicBool,
+    owed: AtomicBool,
     vectors: Vec<Arc<EventFd>>,
     machine: Arc<dyn Machine>,
     /// The last protocol violation that was logged, and when: a guest that
@@ -51,6 +55,8 @@ impl Status {
             bits: AtomicU8::new(0),
             generation: AtomicU8::new(0),
             config_vector: AtomicU16::new(NO_VECTOR),
+            held: AtomicBool::new(false),
+            owed: AtomicBool::new(false),
             vectors,
             machine,
             logged: Mutex::new(None),
@@ -76,6 +82,7 @@ impl Status {
     pub(crate) fn reset(&self) {
         self.config_vector.store(NO_VECTOR, Ordering::Release);
         self.bits.store(0, Ordering::Release);
+        self.owed.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn generation(&self) -> u8 {
@@ -106,8 +113,25 @@ impl Status {
         self.interrupt_config();
     }
 
+    /// From now on the configuration may change, and the driver is told later.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    /// Tell it what it has missed.
+    pub(crate) fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
+        self.pay();
+    }
+
     fn interrupt_config(&self) {
-        if self.bits() & (DRIVER_OK | FAILED) == DRIVER_OK {
+        self.owed.store(true, Ordering::SeqCst);
+        self.pay();
+    }
+
+    fn pay(&self) {
+        let due = !self.held.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst);
+        if due && self.bits() & (DRIVER_OK | FAILED) == DRIVER_OK {
             self.interrupt(self.config_vector()).trigger();
         }
     }

@@ -18,14 +18,14 @@ pub mod threads;
 
 use std::sync::Arc;
 
-use vm_memory::GuestAddress;
+use vm_memory::{Bytes, GuestAddress};
 
 use crate::Memory;
 use crate::device::Device;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
 use crate::virtio_pci::VirtioPci;
 
-use machine::{FakeMachine, until};
+use machine::{FakeMachine, PATIENCE, until};
 use pci::{COMMAND, Map, Register, common};
 use ring::{Part, Ring, Used};
 
@@ -215,6 +215,24 @@ impl FakeGuest {
             self.write(common::DRIVER_FEATURE_SELECT, select);
             self.write(common::DRIVER_FEATURE, half);
         }
+    }
+
+    /// Have the device stand still, which it must.
+    pub fn pause(&mut self) {
+        self.device.begin_pause();
+        assert!(self.device.is_still(PATIENCE), "the device does not stand still");
+    }
+
+    /// Have it go on.
+    pub fn resume(&mut self) {
+        self.device.resume().unwrap();
+    }
+
+    /// All of the guest's memory below the hole.
+    pub fn everything(&self) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(RAM_END).unwrap()];
+        self.memory.read_slice(&mut bytes, GuestAddress(0)).unwrap();
+        bytes
     }
 
     /// Make a request and notify the device; its head.

@@ -23,6 +23,7 @@ use crate::status::Status;
 use access::{copy, each_dword, number, within};
 
 mod access;
+mod pause;
 
 /// How long a vCPU waits for the threads of a device that it resets. A driver
 /// that finds the status not yet 0 asks again (4.1.4.3.2), and the CPU has other
@@ -293,7 +294,7 @@ impl VirtioPci {
 
     /// The threads that serve its queues, by name: "blk0-q0".
     pub fn threads(&self) -> impl Iterator<Item = &str> {
-        self.threads.iter().map(QueueThread::name)
+        self.threads.iter().filter(|thread| !thread.has_ended()).map(QueueThread::name)
     }
 }
 

@@ -126,39 +126,55 @@ impl Guest {
         self.board.ports.pci.reset(patience)
     }
 
-    /// Have its vCPUs stand still; its devices finish what they have. Harmless if they
-    /// do already.
+    /// Have it stand still: first its vCPUs, then its devices. Harmless if it does
+    /// already.
     ///
     /// # Errors
-    /// The names of those that the host has in system calls that no signal ends, if it
-    /// does for longer than `patience`. The guest goes on then.
+    /// The names of the threads that the host has in system calls that no signal ends,
+    /// if it does for longer than `patience`. The guest goes on then.
     pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
-        let until = Instant::now() + patience;
         self.board.paused.store(true, Ordering::SeqCst);
+        let mut moving = self.stop_vcpus(patience);
+        if moving.is_empty() {
+            moving = self.board.ports.pci.pause(patience);
+        }
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let why = format!("{}: in a system call of the host's that hangs", moving.join(", "));
+        self.resume().map_err(|error| format!("{why}; {error}"))?;
+        Err(why)
+    }
+
+    /// The names of the vCPUs that do not stand still after `patience`.
+    fn stop_vcpus(&self, patience: Duration) -> Vec<String> {
+        let until = Instant::now() + patience;
         let mut running: Vec<&Vcpu> = self.running.iter().collect();
         let mut nap = Duration::from_micros(20);
         loop {
             running.retain(|vcpu| !vcpu.is_still());
-            if running.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                self.resume();
-                let names: Vec<_> = running.into_iter().map(Vcpu::name).collect();
-                let names = names.join(", ");
-                return Err(format!("{names}: in a system call of the host's that hangs"));
+            if running.is_empty() || Instant::now() >= until {
+                return running.into_iter().map(Vcpu::name).collect();
             }
             thread::sleep(nap);
             nap = (nap * 2).min(Duration::from_millis(10));
         }
     }
 
-    /// Let its vCPUs go on. Harmless if they do already.
-    pub(crate) fn resume(&self) {
+    /// Let it go on, in the reverse order. Harmless if it does already.
+    ///
+    /// # Errors
+    /// When the host has no threads for its devices; nothing is lost, and it may be
+    /// asked again.
+    pub(crate) fn resume(&self) -> Result<(), String> {
+        let resumed = self.board.ports.pci.resume();
+        resumed
+            .map_err(|error| format!("it cannot go on yet: starting a queue thread: {error}"))?;
         self.board.paused.store(false, Ordering::SeqCst);
         for vcpu in &self.running {
             vcpu.wake();
         }
+        Ok(())
     }
 }
 

@@ -139,10 +139,7 @@ fn wait(
 fn obey(order: Order, guest: &Guest) -> Result<(), String> {
     match order {
         Order::Pause => guest.pause(PATIENCE),
-        Order::Resume => {
-            guest.resume();
-            Ok(())
-        }
+        Order::Resume => guest.resume(),
     }
 }
 

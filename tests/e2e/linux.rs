@@ -16,6 +16,7 @@ mod many;
 mod memory;
 mod net;
 mod panes;
+mod pause;
 mod queues;
 mod refusals;
 mod rng;

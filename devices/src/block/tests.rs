@@ -16,6 +16,7 @@ mod faults;
 mod flush;
 mod framing;
 mod hostile;
+mod pause;
 mod transfers;
 
 const IN: u32 = 0;

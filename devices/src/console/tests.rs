@@ -14,6 +14,7 @@ use crate::testing::ring::Part::{self, ToGuest};
 mod input;
 mod knock;
 mod output;
+mod pause;
 
 const RX: usize = 0;
 const TX: usize = 1;

@@ -15,6 +15,7 @@ use crate::testing::ring::Used;
 
 mod configuration;
 mod control;
+mod pause;
 mod receive;
 mod transmit;
 

@@ -11,11 +11,11 @@
 //! Called once by [`crate::queue_thread`] for services that ask for it.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Virtqueue;
 use crate::Memory;
 use crate::error::ServeError;
+use crate::queue_thread::Told;
 use crate::request::Request;
 use crate::sys;
 
@@ -24,47 +24,74 @@ use crate::sys;
 /// driver that does not look by itself notices any delay that matters.
 const PATIENCE_MS: i32 = 1000;
 
+/// How far the driver's side is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing is known.
+    #[default]
+    Closed,
+    /// The driver has the empty buffer. It has answered when its avail index is
+    /// `answer` + 1; unless it is no longer waited for, input has to wait for that.
+    Knocked {
+        /// See there.
+        answer: u16,
+        /// Whether it is waited for.
+        patient: bool,
+    },
+    /// Input may go to it.
+    Open,
+}
+
 impl Virtqueue {
     /// Returns when the driver has taken the empty buffer back, or has had
-    /// time enough and there is something in `input` for it.
+    /// time enough and there is something in `input` for it. How far this has come
+    /// is in `opening`, from where it goes on if it is interrupted.
     ///
     /// # Errors
-    /// The guest's errors, or [`ServeError::Interrupted`] once `stop` is set.
-    pub fn knock<'m>(
+    /// The guest's errors, or [`ServeError::Interrupted`] once the thread is to stop.
+    pub fn knock(
         &mut self,
-        memory: &'m Memory,
-        request: &mut Request<'m>,
+        memory: &Memory,
         input: BorrowedFd<'_>,
-        stop: &AtomicBool,
+        opening: &mut Opening,
+        told: &Told,
     ) -> Result<(), ServeError> {
-        self.wait_for_request(memory, request, stop)?;
-        self.add_used(memory, request)?;
-        self.signalled = self.position.next_used;
-        let mut patient = true;
-        // One entry has been used: a full ring means that it came back.
-        let answer = self.position.next_avail.wrapping_add(self.layout.size - 1);
         loop {
-            self.ask_for_notification_at(memory, answer)?;
-            if self.available(memory)? == self.layout.size {
-                break;
-            }
-            match self.listen(input, patient) {
-                Ok(Heard::Doorbell) => {}
-                Ok(Heard::Input) => break,
-                Ok(Heard::Nothing) => {
-                    // A driver that waits to be called is called now.
-                    self.interrupt.trigger();
-                    patient = false;
+            *opening = match *opening {
+                Opening::Closed => self.hand_back_empty(memory, told)?,
+                Opening::Knocked { answer, patient } => {
+                    match self.hear(memory, input, answer, patient) {
+                        Err(ServeError::Interrupted) if !told.is_to_stop() => continue,
+                        heard => heard?,
+                    }
                 }
-                Err(ServeError::Interrupted) if !stop.load(Ordering::Acquire) => {}
-                Err(error) => return Err(error),
+                Opening::Open => return Ok(self.refuse_notification(memory)?),
             }
         }
-        self.refuse_notification(memory)?;
-        Ok(())
     }
 
-    fn listen(&self, input: BorrowedFd<'_>, patient: bool) -> Result<Heard, ServeError> {
+    fn hand_back_empty(&mut self, memory: &Memory, told: &Told) -> Result<Opening, ServeError> {
+        let mut request = Request::default();
+        self.wait_for_request(memory, &mut request, told)?;
+        self.add_used(memory, &mut request)?;
+        self.signalled = self.position.next_used;
+        // One entry has been used: a full ring means that it came back.
+        let answer = self.position.next_avail.wrapping_add(self.layout.size - 1);
+        Ok(Opening::Knocked { answer, patient: true })
+    }
+
+    /// Look whether the driver has answered, and if not sleep until it may have.
+    fn hear(
+        &self,
+        memory: &Memory,
+        input: BorrowedFd<'_>,
+        answer: u16,
+        patient: bool,
+    ) -> Result<Opening, ServeError> {
+        self.ask_for_notification_at(memory, answer)?;
+        if self.available(memory)? == self.layout.size {
+            return Ok(Opening::Open);
+        }
         let doorbell = sys::fd_of(&self.doorbell);
         let (rung, ready) = if patient {
             let [rung] = sys::poll([doorbell], PATIENCE_MS)?;
@@ -75,14 +102,13 @@ impl Virtqueue {
         };
         if rung {
             sys::wait(&self.doorbell)?;
-            return Ok(Heard::Doorbell);
+            return Ok(Opening::Knocked { answer, patient });
         }
-        Ok(if ready { Heard::Input } else { Heard::Nothing })
+        if ready {
+            return Ok(Opening::Open);
+        }
+        // A driver that waits to be called is called now.
+        self.interrupt.trigger();
+        Ok(Opening::Knocked { answer, patient: false })
     }
-}
-
-enum Heard {
-    Doorbell,
-    Input,
-    Nothing,
 }

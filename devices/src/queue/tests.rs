@@ -2,7 +2,6 @@
 //! an error here, because the doorbell of these tests does not block.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -10,6 +9,7 @@ use super::{QueueLayout, QueuePosition, RING_FEATURES, Virtqueue};
 use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
+use crate::queue_thread::Told;
 use crate::request::Request;
 use crate::testing::memory;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
@@ -95,9 +95,9 @@ impl Fixture {
 
     /// Whether the thread would have gone to sleep instead of finding a request.
     fn sleeps(&mut self) -> bool {
-        let stop = AtomicBool::new(false);
+        let told = Told::default();
         let mut request = Request::default();
-        match self.queue.wait_for_request(&self.memory, &mut request, &stop) {
+        match self.queue.wait_for_request(&self.memory, &mut request, &told) {
             Ok(()) => false,
             Err(ServeError::Host(error)) => error.kind() == std::io::ErrorKind::WouldBlock,
             Err(error) => panic!("{error}"),

@@ -12,6 +12,7 @@ use crate::testing::threads::{no_threads, threads};
 
 mod ends;
 mod hangs;
+mod pause;
 mod stop;
 
 /// How long `action` took must be well under a second.

@@ -11,8 +11,8 @@ mod traffic;
 use tests::{Guest, Launch, Network};
 
 /// The host's address, and the one that the guest gets with it.
-const HOST: &str = "192.168.19.1";
-const GUEST: &str = "192.168.19.2";
+pub(super) const HOST: &str = "192.168.19.1";
+pub(super) const GUEST: &str = "192.168.19.2";
 
 /// A network, and a guest in it with a card for this --tunnet.
 fn boot(tunnet: &str) -> Option<(Network, Guest)> {

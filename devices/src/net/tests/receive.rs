@@ -296,5 +296,6 @@ fn buffers_in_hand_are_put_back() {
     until("a frame", || ring.used_index() == 2);
     until_asleep("hand0");
 
-    assert_eq!(thread.join(), Some(QueuePosition { next_avail: 2, next_used: 2 }));
+    let position = thread.join().map(|work| work.position());
+    assert_eq!(position, Some(QueuePosition { next_avail: 2, next_used: 2 }));
 }

@@ -1,4 +1,4 @@
-//! A reset while the host has a queue thread in a system call that no signal ends,
+//! A reset, or a pause, while the host has a queue thread in a system call that no signal ends,
 //! as a disk that hangs does. Here it is a lock, which no signal ends either.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::in_no_time;
 use crate::device::Device;
-use crate::testing::FakeGuest;
+use crate::pci::PciBus;
 use crate::testing::device::{FakeDevice, answer};
-use crate::testing::machine::until;
+use crate::testing::machine::{PATIENCE, until};
 use crate::testing::pci::{COMMAND, common};
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::threads::no_threads;
+use crate::testing::{BAR, FakeGuest};
 
 /// What a disk is to its queue thread, while it hangs.
 #[derive(Default)]
@@ -110,4 +111,55 @@ fn a_device_loses_the_bus_when_its_last_thread_has_ended() {
 
     let guest = taken.join().unwrap();
     assert_eq!(guest.device.threads().count(), 0);
+}
+
+#[test]
+fn a_pause_names_the_thread_and_everything_goes_on() {
+    // Dropped last, when nothing hangs any more.
+    let mut bus = PciBus::new(BAR);
+    let disk = Arc::default();
+    let (mut guest, guard) = hung("wait0", &disk);
+    let mut other = FakeGuest::named("other1", device(&disk));
+    let (_, bell_one) = guest.device.doorbells().remove(0);
+    let ring_two = [&guest, &other].map(|guest| guest.device.doorbells().remove(1).1);
+    bus.add(guest.device);
+    bus.add(other.device);
+
+    for _ in 0..3 {
+        assert_eq!(bus.pause(Duration::from_millis(500)), ["wait0-one"]);
+        bus.resume().unwrap();
+    }
+
+    for (bell, ring) in ring_two.iter().zip([&mut guest.rings[1], &mut other.rings[1]]) {
+        ring.offer(&[FromGuest(b"on"), ToGuest(2)]);
+        bell.write(1).unwrap();
+        until("an answer", || ring.take_used().is_some());
+    }
+    drop(guard);
+    until("the late answer", || guest.rings[0].take_used().is_some());
+    guest.rings[0].offer(&[FromGuest(b"next"), ToGuest(4)]);
+    bell_one.write(1).unwrap();
+    until("the next one", || guest.rings[0].take_used().is_some());
+    assert!(bus.pause(PATIENCE).is_empty());
+}
+
+#[test]
+fn a_pause_waits_for_a_reset_that_has_begun() {
+    let disk = Arc::default();
+    let (mut guest, guard) = hung("reset0", &disk);
+    guest.set_status(0);
+
+    guest.device.begin_pause();
+    assert!(!guest.device.is_still(Duration::from_millis(20)));
+    guest.resume();
+    assert_eq!(guest.status(), 15);
+    drop(guard);
+    guest.pause();
+    no_threads("reset0");
+    guest.resume();
+
+    assert_eq!(guest.status(), 0);
+    guest.start();
+    guest.offer(0, &[FromGuest(b"next"), ToGuest(4)]);
+    assert_eq!(guest.wait_used(0).len, 4);
 }

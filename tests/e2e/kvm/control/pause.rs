@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tests::{End, Running, until};
 
-use super::{hello, named, probe, state};
+use super::{hello, json, named, probe, state};
 
 /// Long enough for a CPU that works to be seen at it.
 const LOOK: Duration = Duration::from_millis(400);
@@ -64,6 +64,52 @@ fn what_is_typed_meanwhile_is_there_afterwards() {
     running.expect("typed meanwhile");
 }
 
+/// Its device takes nothing, so that all of it can be seen, and counted.
+#[test]
+fn what_waits_for_it_can_be_looked_at_and_is_read_once() {
+    const MUCH: usize = 20_000;
+    let mut running = named().on_terminal();
+    hello(&mut running);
+    running.send("its input is open");
+    running.expect("its input is open");
+    running.lguest(&["pause", "one"]).well();
+
+    running.lguest(&["send", "one", "0", "echo hi\n"]).well();
+    for _ in 0..2 {
+        assert_eq!(running.lguest(&["peek", "one", "--input"]).well(), "echo hi\n");
+    }
+    running.lguest(&["send", "one", "0", &"z".repeat(MUCH)]).well();
+    let counts = json(&running, &["peek", "one", "--input", "--json"]);
+    assert_eq!(counts["unread"], 8 + MUCH, "{counts}");
+
+    running.lguest(&["resume", "one"]).well();
+    assert_eq!(running.expect(&"z".repeat(MUCH)).matches("echo hi").count(), 1);
+    assert_eq!(running.lguest(&["peek", "one", "--input"]).well(), "");
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    assert_eq!(running.text().matches('z').count(), MUCH);
+}
+
+/// Its devices do not even have threads.
+#[test]
+fn no_device_does_anything() {
+    let mut running = named().option("--rng").on_terminal();
+    hello(&mut running);
+    let queues = |running: &Running| {
+        let names = ["con0-rx", "con0-tx"].into_iter();
+        names.filter(|name| running.process().thread(name).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(queues(&running), ["con0-rx", "con0-tx"]);
+    for _ in 0..20 {
+        running.lguest(&["pause", "one"]).well();
+        assert_eq!(queues(&running), [""; 0]);
+        running.lguest(&["resume", "one"]).well();
+        until("they are back", || (queues(&running).len() == 2).then_some(()));
+        running.send("still here");
+        running.expect("still here");
+    }
+}
+
 #[test]
 fn a_guest_that_prints_stops_and_loses_nothing() {
     const KIB: usize = 20_000;
@@ -95,9 +141,9 @@ fn a_reset_leaves_it_paused() {
     hello(&mut running);
     running.lguest(&["pause", "one"]).well();
     let before = running.text().len();
-    running.lguest(&["reset", "one"]).well();
     let thread = |running: &Running| running.process().thread("vcpu0").map(|thread| thread.id);
     let old = thread(&running);
+    running.lguest(&["reset", "one"]).well();
     until("another guest is there", || thread(&running).filter(|id| Some(*id) != old));
     assert_still(&running);
     assert_eq!(state(&running), "paused");

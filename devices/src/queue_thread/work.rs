@@ -1,0 +1,80 @@
+//! What a queue thread works on, and hands back at a request boundary when it is
+//! told to stop: the queue and how far it has been served, and the service with all
+//! that it knows. Another thread can go on with it. Run by [`super::QueueThread`].
+
+use std::sync::Arc;
+
+use super::{Owner, Told};
+use crate::Memory;
+use crate::device::Service;
+use crate::error::ServeError;
+use crate::queue::{Opening, QueuePosition, Virtqueue};
+use crate::request::Request;
+
+/// A queue, and who serves it.
+pub struct Work {
+    pub(super) name: String,
+    pub(super) memory: Memory,
+    pub(super) queue: Virtqueue,
+    pub(super) service: Box<dyn Service>,
+    pub(super) owner: Arc<dyn Owner>,
+    pub(super) opening: Opening,
+}
+
+impl Work {
+    /// How far the queue has been served.
+    #[must_use]
+    pub fn position(&self) -> QueuePosition {
+        self.queue.position()
+    }
+
+    /// Begin, or go on, until told to stop. At the end nothing is taken and not used.
+    pub(super) fn serve(&mut self, told: &Told) -> Result<(), ServeError> {
+        self.open(told)?;
+        let Self { memory, queue, service, .. } = self;
+        let mut request = Request::default();
+        let end = serve_requests(memory, queue, &mut request, service.as_mut(), told);
+        if request.chains() > 0 {
+            service.put_back(&request);
+            queue.put_back(&mut request);
+        }
+        end
+    }
+
+    /// Before anything is served: see that the guest is ready for it.
+    fn open(&mut self, told: &Told) -> Result<(), ServeError> {
+        let Self { memory, queue, service, opening, owner, .. } = self;
+        if let (Some(input), true) = (service.knocks(), *opening != Opening::Open) {
+            queue.knock(memory, input, opening, told)?;
+            owner.opened();
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a device need not think about.
+fn serve_requests<'m>(
+    memory: &'m Memory,
+    queue: &mut Virtqueue,
+    request: &mut Request<'m>,
+    service: &mut dyn Service,
+    told: &Told,
+) -> Result<(), ServeError> {
+    while !told.is_to_stop() {
+        queue.wait_for_request(memory, request, told)?;
+        if service.waits(request) {
+            queue.signal(memory)?;
+        }
+        let gathered = match service.gathers() {
+            Some(input) => queue.gather(memory, request, &input),
+            None => Ok(()),
+        };
+        match gathered.and_then(|()| service.serve(request)) {
+            Ok(()) => {}
+            Err(ServeError::Interrupted) => continue,
+            Err(other) => return Err(other),
+        }
+        queue.add_used(memory, request)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! A device stands still, and goes on: its threads hand back what they worked on, and
+//! others go on with it. Asked for by [`crate::pci::PciBus::pause`], when the vCPUs
+//! stand still already; what a thread hands back is [`crate::queue_thread::Work`].
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::VirtioPci;
+use crate::queue_thread::QueueThread;
+
+impl VirtioPci {
+    /// Have it stand still: its threads stop where a request begins, and it raises no
+    /// interrupt; see [`Self::is_still`]. Harmless if it does already.
+    pub fn begin_pause(&mut self) {
+        self.status.hold();
+        for thread in &self.threads {
+            thread.tell();
+        }
+    }
+
+    /// Whether it stands still, or does within `patience`. A reset that has begun is
+    /// finished when the driver looks again.
+    pub fn is_still(&self, patience: Duration) -> bool {
+        let until = Some(Instant::now() + patience);
+        // All of them: whoever is not asked is not kicked out of its sleep.
+        self.threads.iter().filter(|thread| !thread.stops(until)).count() == 0
+    }
+
+    /// Go on where it stood, or where it is if it has not come to stand still.
+    /// Harmless if it runs.
+    ///
+    /// # Errors
+    /// When the host has no threads to give; nothing is lost.
+    pub fn resume(&mut self) -> io::Result<()> {
+        if !self.resetting {
+            self.threads.iter_mut().try_for_each(QueueThread::resume)?;
+        }
+        self.status.release();
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Linux that stands still under load, again and again. What its launcher does then
+//! is seen in `kvm::control::pause`.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use tests::files::Scratch;
+use tests::{End, Guest, HangingDisk, Launch, Network, until};
+
+use super::block::{MIB, image};
+use super::net::{GUEST, HOST};
+
+/// For as long, frames gather and timers of the host run on.
+const MEANWHILE: Duration = Duration::from_millis(300);
+
+/// Writes that are read back, 8 MiB six times.
+const DISK: &str = "(for n in 0 1 2 3 4 5; do \
+    dd if=/tmp/data of=/dev/vda bs=64k seek=$((n * 128)) conv=fsync 2> /dev/null || echo failed; \
+    echo 3 > /proc/sys/vm/drop_caches; \
+    dd if=/dev/vda bs=64k skip=$((n * 128)) count=128 2> /dev/null | cmp - /tmp/data; \
+    done; echo done) > /tmp/disk 2>&1 &";
+
+#[test]
+fn disk_and_network_lose_nothing() {
+    let Some(network) = Network::new() else { return };
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk", 64 * MIB);
+    let launch = Launch::linux().option("--name=one").option(&format!("--tunnet={HOST}"));
+    let launch = launch.option(&format!("--block={},queues=2", disk.display()));
+    let mut guest = Guest::of(launch.on_terminal());
+    network.expect_answer(GUEST);
+    guest.run("dd if=/dev/urandom of=/tmp/data bs=1M count=8 2> /dev/null");
+    guest.run(&format!("ping -i 0.1 {HOST} > /tmp/ping 2>&1 &"));
+    guest.run(DISK);
+
+    for _ in 0..8 {
+        guest.lguest(&["pause", "one"]).well();
+        assert!(["blk0-q0", "net0-rx"].iter().all(|it| guest.process().thread(it).is_none()));
+        sleep(MEANWHILE);
+        guest.lguest(&["resume", "one"]).well();
+        // Both have had a turn since.
+        guest.run("echo turn");
+        network.expect_answer(GUEST);
+    }
+
+    guest.run("until grep done /tmp/disk; do sleep 0.2; done; killall -INT ping; wait");
+    assert_eq!(guest.run("cat /tmp/disk"), "done");
+    let said = guest.run("tail -n 2 /tmp/ping");
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    assert_eq!(guest.run("dmesg | grep -E 'I/O error|lockup|stall|timed out' || :"), "");
+    assert_eq!(guest.power_off(), End::Status(0));
+    assert_eq!(guest.stderr(), "");
+}
+
+/// The request would go on to write to the memory of a guest that stands still.
+#[test]
+fn a_guest_whose_disk_hangs_cannot_be_paused_and_goes_on() {
+    let scratch = Scratch::new();
+    let Some(disk) = HangingDisk::new(scratch.path(), 16 * MIB) else { return };
+    let launch = Launch::linux().option("--name=one");
+    let launch = launch.option(&format!("--block={}", disk.path().display()));
+    let mut guest = Guest::of(launch.on_terminal());
+    disk.hang();
+    guest.run("dd if=/dev/vda of=/dev/null bs=64k skip=4 count=1 2> /dev/null &");
+    until("a read hangs", || (disk.waiting() > 0).then_some(()));
+
+    let said = guest.lguest(&["pause", "one"]).one_line();
+    assert!(said.contains("blk0-q0: in a system call of the host's that hangs"), "{said}");
+    assert_eq!(guest.run("echo alive"), "alive");
+    disk.go_on();
+    guest.run("wait");
+
+    guest.lguest(&["pause", "one"]).well();
+    guest.lguest(&["resume", "one"]).well();
+    guest.run("cmp -n 65536 /dev/vda /dev/zero");
+    assert_eq!(guest.power_off(), End::Status(0));
+}
