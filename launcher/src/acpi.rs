@@ -5,8 +5,8 @@
 //! named here are answered in [`crate::ports`].
 
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Name, Package, Path,
-    ResourceTemplate,
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,
+    Package, Path, ResourceTemplate,
 };
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{self, AccessSize, GAS};
@@ -35,6 +35,12 @@ const IO_APIC: u32 = 0xfec0_0000;
 
 /// COM1's interrupt on the I/O APIC.
 pub(crate) const COM1_GSI: u32 = 4;
+
+/// The interrupt of the power button, as the guest's Generic Event Device has it.
+pub(crate) const POWER_BUTTON_GSI: u32 = 5;
+
+/// "The button was pressed" (5.6.6, device notifications of a control method power button).
+const PRESSED: u8 = 0x80;
 
 /// What the tables describe.
 pub(crate) struct Machine {
@@ -140,6 +146,8 @@ fn dsdt(machine: &Machine) -> Raw {
     let pvpanic: [&dyn Aml; 1] = [&IO::new(PVPANIC, PVPANIC, 1, 1)];
     table.append_slice(&device("_SB_.PEVT", &"QEMU0001", &pvpanic));
 
+    table.append_slice(&power_button());
+
     if machine.com1 {
         let com1: [&dyn Aml; 2] = [
             &Interrupt::new(true, true, false, false, COM1_GSI),
@@ -148,6 +156,23 @@ fn dsdt(machine: &Machine) -> Raw {
         table.append_slice(&device("_SB_.COM1", &EISAName::new("PNP0501"), &com1));
     }
     Raw(table.as_slice().to_vec())
+}
+
+/// A power button (4.8.3.2.2.1), and what tells of it where there is no fixed hardware:
+/// a Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
+fn power_button() -> Vec<u8> {
+    let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
+    let unique_id = Name::new(Path::new("_UID"), &0_u8);
+    let button = bytes(&Device::new(Path::new("_SB_.PWRB"), vec![&id, &unique_id]));
+
+    let id = Name::new(Path::new("_HID"), &"ACPI0013");
+    let line = Interrupt::new(true, true, false, false, POWER_BUTTON_GSI);
+    let resources = Name::new(Path::new("_CRS"), &ResourceTemplate::new(vec![&line]));
+    let object = Path::new("\\_SB_.PWRB");
+    let notify = Notify::new(&object, &PRESSED);
+    let event = Method::new(Path::new("_EVT"), 1, true, vec![&notify]);
+    let events = Device::new(Path::new("_SB_.GED_"), vec![&id, &unique_id, &resources, &event]);
+    [button, bytes(&events)].concat()
 }
 
 /// A device: its name, what drivers know it by, and its registers.

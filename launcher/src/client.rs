@@ -65,6 +65,16 @@ pub(crate) fn tell(name: &Name, verb: Verb) -> Result<()> {
     ask(&find(name)?, verb, &Fields::default(), PATIENCE).map(drop)
 }
 
+/// `lguest stop --grace`: returns when the guest has ended.
+///
+/// # Errors
+/// As of [`tell`].
+pub(crate) fn stop(name: &Name, grace: Duration) -> Result<()> {
+    let milliseconds = u64::try_from(grace.as_millis()).ok();
+    let fields = Fields { grace: milliseconds, ..Fields::default() };
+    ask(&find(name)?, Verb::Stop, &fields, grace.saturating_add(PATIENCE)).map(drop)
+}
+
 fn print(text: &str) -> Result<()> {
     io::stdout().write_all(text.as_bytes()).context("writing to stdout")
 }

@@ -5,6 +5,7 @@ mod block;
 mod command;
 pub(crate) mod console;
 mod name;
+mod time;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;

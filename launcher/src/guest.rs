@@ -16,6 +16,7 @@ use devices::status::Status;
 use devices::virtio_pci::VirtioPci;
 use kvm_ioctls::{Kvm, VcpuFd};
 use vm_memory::{Address, GuestMemoryBackend};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi;
 use crate::boot;
@@ -60,6 +61,7 @@ impl Host {
 pub(crate) struct Guest {
     waiting: Vec<VcpuFd>,
     running: Vec<Vcpu>,
+    power_button: EventFd,
     board: Arc<Board>,
 }
 
@@ -99,7 +101,8 @@ impl Guest {
             paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
-        Ok(Self { waiting, running: Vec::new(), board: Arc::new(board) })
+        let power_button = vm.power_button()?;
+        Ok(Self { waiting, running: Vec::new(), power_button, board: Arc::new(board) })
     }
 
     /// Let it run.
@@ -108,6 +111,12 @@ impl Guest {
             self.running.push(Vcpu::start(id, fd, Arc::clone(&self.board))?);
         }
         Ok(())
+    }
+
+    /// Press its power button. One that stands still hears of it when it goes on.
+    pub(crate) fn press_power_button(&self) {
+        // Fails only when it was pressed that often already.
+        let _ = self.power_button.write(1);
     }
 
     /// Stop its threads, vCPUs first, for `patience` at most. The names of those

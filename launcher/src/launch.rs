@@ -140,6 +140,11 @@ fn obey(order: Order, guest: &Guest) -> Result<(), String> {
     match order {
         Order::Pause => guest.pause(PATIENCE),
         Order::Resume => guest.resume(),
+        Order::PowerOff => {
+            messages::say("power button pressed by `lguest stop`");
+            guest.press_power_button();
+            Ok(())
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::acpi::COM1_GSI;
+use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI};
 use crate::exit::{Ending, Exit};
 use crate::memory::Memory;
 use crate::sys;
@@ -142,8 +142,18 @@ impl Vm {
 
     /// COM1's interrupt line.
     pub(crate) fn com1_line(&self) -> Result<EventFd> {
+        self.line(COM1_GSI).context("registering COM1's interrupt")
+    }
+
+    /// The power button's.
+    pub(crate) fn power_button(&self) -> Result<EventFd> {
+        self.line(POWER_BUTTON_GSI).context("registering the power button's interrupt")
+    }
+
+    /// An input of the I/O APIC: each write is an edge.
+    fn line(&self, gsi: u32) -> Result<EventFd> {
         let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
-        self.fd.register_irqfd(&event, COM1_GSI).context("registering COM1's interrupt")?;
+        self.fd.register_irqfd(&event, gsi)?;
         Ok(event)
     }
 

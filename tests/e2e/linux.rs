@@ -17,6 +17,7 @@ mod memory;
 mod net;
 mod panes;
 mod pause;
+mod power_button;
 mod queues;
 mod refusals;
 mod rng;

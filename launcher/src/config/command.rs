@@ -1,10 +1,12 @@
 //! The commands that are not launching a guest, with their options and arguments.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::name::{self, Name};
+use super::time;
 use crate::attach::Escape;
 use crate::control::protocol::Which;
 
@@ -40,7 +42,14 @@ pub(crate) enum Command {
         json: bool,
     },
     /// End a guest, as SIGTERM to its launcher does
-    Stop(Target),
+    Stop {
+        #[command(flatten)]
+        target: Target,
+        /// Press its power button first, and wait so long for it to switch itself off: 5, 5s,
+        /// 500ms or 2m. Returns when it has ended
+        #[arg(long, value_name = "TIME", value_parser = time::parse)]
+        grace: Option<Duration>,
+    },
     /// End a guest without waiting for anything
     Kill(Target),
     /// Start a guest again, as its own reset does

@@ -80,6 +80,9 @@ fn answer(asked: Result<(Verb, Fields), Fault>, office: &Office) -> String {
     };
     let done = match asked {
         Ok((Verb::Info, _)) => return Reply::Ok(office.machine.info()).line(),
+        Ok((Verb::Stop, Fields { grace: Some(grace), .. })) => {
+            office.reins.power_off(Duration::from_millis(grace))
+        }
         Ok((Verb::Stop, _)) => end(Ending::Stopped),
         Ok((Verb::Kill, _)) => end(Ending::Killed),
         Ok((Verb::Reset, _)) => end(Ending::Reset("`lguest reset`")),

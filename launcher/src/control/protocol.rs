@@ -39,7 +39,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// All fields that go with it; none may be missing.
+    /// The fields that go with it; none may be missing.
     fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Log => &["console"],
@@ -47,6 +47,14 @@ impl Verb {
             Self::Send => &["console", "data"],
             Self::Resize => &["console", "rows", "columns"],
             Self::Attach => &["console", "mode", "rows", "columns"],
+            _ => &[],
+        }
+    }
+
+    /// Fields that may go with it.
+    fn optional_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Stop => &["grace"],
             _ => &[],
         }
     }
@@ -160,9 +168,10 @@ pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
         Fault::new(Kind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
     let fault = |text: String| Fault::new(Kind::Field, text);
-    let known = |field: &str| ["version", "do"].contains(&field) || verb.fields().contains(&field);
+    let fields = || ["version", "do"].iter().chain(verb.fields()).chain(verb.optional_fields());
+    let known = |field: &str| fields().any(|known| *known == field);
     let there = || {
-        let fields = ["version", "do"].iter().chain(verb.fields());
+        let fields = fields();
         fields.map(|field| format!("{field:?}")).collect::<Vec<_>>().join(", ")
     };
     if let Some(field) = request.keys().find(|field| !known(field)) {

@@ -145,6 +145,45 @@ fn an_order_is_answered_by_who_carries_it_out() {
     }
 }
 
+fn stop_with_grace(setting: &Setting, grace: u64) -> BufReader<UnixStream> {
+    let mut client = setting.connect();
+    say(&mut client, &format!("{{\"version\":1,\"do\":\"stop\",\"grace\":{grace}}}\n"));
+    until("the button is to be pressed", || setting.exit.was_woken());
+    let mut seen = Vec::new();
+    setting.orders.as_ref().unwrap().obey(|order| {
+        seen.push(order);
+        Ok(())
+    });
+    assert_eq!(seen, [Order::PowerOff]);
+    client
+}
+
+#[test]
+fn a_guest_that_switches_itself_off_in_time_is_not_stopped() {
+    let mut setting = Setting::new();
+    let mut client = stop_with_grace(&setting, 3_600_000);
+    setting.exit.end(Ending::PoweredOff);
+
+    drop(setting.orders.take());
+
+    assert_eq!(answer(&mut client), json!({"version": 1, "ok": {}}));
+    assert_eq!(setting.exit.take(), Some(Ending::PoweredOff));
+}
+
+#[test]
+fn a_guest_whose_time_has_run_out_is_stopped_and_then_it_is_answered() {
+    let mut setting = Setting::new();
+    let mut client = stop_with_grace(&setting, 20);
+    until("it is stopped", || setting.exit.take() == Some(Ending::Stopped));
+    client.get_ref().set_nonblocking(true).unwrap();
+    assert!(client.fill_buf().is_err(), "answered before the guest's end");
+    client.get_ref().set_nonblocking(false).unwrap();
+
+    drop(setting.orders.take());
+
+    assert_eq!(answer(&mut client), json!({"version": 1, "ok": {}}));
+}
+
 #[test]
 fn half_a_line_is_no_request_and_a_long_one_is_the_last() {
     let setting = Setting::new();

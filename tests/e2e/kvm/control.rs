@@ -109,6 +109,24 @@ fn stop_is_an_end_like_sigterm_and_kill_waits_for_nothing() {
     }
 }
 
+/// It has no idea of power buttons.
+#[test]
+fn a_guest_that_does_not_switch_itself_off_in_time_is_stopped() {
+    for paused in [false, true] {
+        let mut running = named().on_terminal();
+        hello(&mut running);
+        if paused {
+            running.lguest(&["pause", "one"]).well();
+        }
+        running.lguest(&["stop", "one", "--grace", "300ms"]).well();
+        assert_eq!(running.wait(), End::Status(0));
+        let words = ["power button pressed by", "stopped by"];
+        let words = words.map(|words| format!("lguest: {words} `lguest stop`\n")).concat();
+        assert_eq!(running.stderr(), words);
+        running.assert_nothing_left();
+    }
+}
+
 #[test]
 fn a_reset_is_as_the_guests_own() {
     let mut running = named().on_terminal();

@@ -27,6 +27,9 @@ pub(crate) struct Fields {
     pub(crate) rows: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) columns: Option<u16>,
+    /// How long the guest may take to switch itself off, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grace: Option<u64>,
 }
 
 /// One of a guest's consoles.

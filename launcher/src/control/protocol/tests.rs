@@ -69,11 +69,24 @@ fn fields_go_with_their_verbs() {
         (r#"{"version":1,"do":"peek","console":0,"side":"inside"}"#, "inside"),
         (r#"{"version":1,"do":"send","console":0,"data":7}"#, "7"),
         (r#"{"version":1,"do":"resize","console":0,"rows":1,"columns":70000}"#, "70000"),
+        (r#"{"version":1,"do":"kill","grace":5000}"#, "grace"),
+        (r#"{"version":1,"do":"stop","grace":"5s"}"#, "5s"),
         (r#"{"version":1,"do":"pause","console":0}"#, "console"),
     ] {
         let fault = parse(line.as_bytes()).unwrap_err();
         assert_eq!((fault.kind, fault.text.contains(named)), (Kind::Field, true), "{fault:?}");
     }
+}
+
+#[test]
+fn a_stop_may_have_a_grace_and_need_not() {
+    let parsed = |line: &str| parse(line.as_bytes()).unwrap();
+    assert_eq!(parsed(r#"{"version":1,"do":"stop"}"#), (Verb::Stop, Fields::default()));
+    let (verb, fields) = parsed(r#"{"version":1,"do":"stop","grace":5000}"#);
+    assert_eq!((verb, fields.grace), (Verb::Stop, Some(5000)));
+    // Of a version that is not known, nothing is.
+    let of_another = parsed(r#"{"version":7,"do":"stop","grace":5000}"#);
+    assert_eq!(of_another, (Verb::Stop, Fields::default()));
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! `lguest stop --grace`, as Linux hears of it. What else may come of it is seen in
+//! `kvm::control`.
+
+use std::process::Command;
+
+use tests::{End, Guest, Launch};
+
+/// So long that it is not what ends the guest.
+const LONG: &str = "--grace=2m";
+
+fn boot() -> Guest {
+    Guest::of(Launch::linux().option("--name=one").on_terminal())
+}
+
+#[test]
+fn the_guest_switches_itself_off() {
+    let mut guest = boot();
+    guest.lguest(&["stop", "one", LONG]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert_eq!(guest.stderr(), "lguest: power button pressed by `lguest stop`\n");
+    guest.assert_terminal_restored();
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn a_guest_that_ignores_it_is_ended() {
+    let mut guest = boot();
+    guest.run("killall acpid");
+    guest.lguest(&["stop", "one", "--grace=500ms"]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert!(guest.stderr().ends_with("lguest: stopped by `lguest stop`\n"), "{}", guest.stderr());
+}
+
+/// The button stays pressed while it stands still.
+#[test]
+fn a_paused_guest_obeys_when_it_goes_on() {
+    let mut guest = boot();
+    guest.lguest(&["pause", "one"]).well();
+    let mut stop = Command::new(tests::environment::launcher());
+    stop.args(["stop", "one", LONG]).env("XDG_RUNTIME_DIR", guest.runtime());
+    let mut stop = stop.spawn().unwrap();
+    guest.expect_stderr("power button pressed");
+    guest.lguest(&["resume", "one"]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert!(stop.wait().unwrap().success());
+}
