@@ -234,3 +234,47 @@ fn a_stay_ends_when_nobody_reads_it() {
     assert_eq!(end, End::Status(0));
     user.assert_terminal_restored();
 }
+
+/// Twice, as what is printed may come in any pieces.
+#[test]
+fn every_byte_goes_both_ways_unchanged() {
+    let guest = web();
+    let mut user = attach(&guest, &["--escape=none"]);
+    user.expect("hello 80x24\n");
+    // But the one with which commands to the probe begin.
+    let bytes: Vec<u8> = (0..=255).filter(|byte| *byte != COMMAND).collect();
+    for _ in 0..2 {
+        user.send(&bytes);
+        user.send("\u{1e}\u{1e}|");
+        user.expect("\u{1e}|");
+    }
+    let echoed = user.output().bytes();
+    let twice = [&bytes[..], b"\x1e|", &bytes[..], b"\x1e|"].concat();
+    assert!(echoed.ends_with(&twice), "{echoed:?}");
+}
+
+#[test]
+fn a_guest_that_resets_keeps_its_users_and_their_window() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    user.expect("hello 80x24\n");
+    for _ in 0..3 {
+        user.send([COMMAND, b'r']);
+        user.expect("hello 100x30\n");
+    }
+}
+
+#[test]
+fn a_launcher_that_is_killed_is_told_of_in_a_line() {
+    let guest = web();
+    let mut users = [attach(&guest, &[]), attach(&guest, &["-r"]), attach(&guest, &["1"])];
+    for user in &mut users {
+        user.expect_stderr("attached");
+    }
+    guest.process().signal(Signal::SIGKILL);
+    for user in &mut users {
+        assert_eq!(user.wait(), End::Status(1));
+        assert!(user.stderr().contains("the guest's launcher has ended"), "{}", user.stderr());
+        user.assert_terminal_restored();
+    }
+}

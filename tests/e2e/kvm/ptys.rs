@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use tests::files::Scratch;
 use tests::{End, Pty, Running, Snapshot, Strace, patience, program, until};
 
@@ -95,6 +96,27 @@ fn users_come_and_go() {
     user.send(b"\x1ep");
     assert_eq!(guest.wait(), End::Status(0));
     guest.assert_nothing_left();
+}
+
+/// As most programs do when they open a terminal, with all that has come by then.
+#[test]
+fn one_who_throws_away_what_was_there_sees_what_was_printed() {
+    let (_guest, path) = web("--console=pty");
+    let mut user = User::open(&path);
+    let modes = tcgetattr(&user.0).unwrap();
+    tcsetattr(&user.0, SetArg::TCSAFLUSH, &modes).unwrap();
+    assert_eq!(user.expect("\n"), "hello 80x24\n");
+}
+
+#[test]
+fn what_one_leaves_unread_is_there_for_the_next() {
+    let (guest, path) = web("--console=pty");
+    let user = User::open(&path);
+    until("it is written", || {
+        guest.lguest(&["info", "web", "--json"]).well().contains("\"unread\":0").then_some(())
+    });
+    drop(user);
+    assert_eq!(User::open(&path).expect("\n"), "hello 80x24\n");
 }
 
 /// Much more than the ring and the kernel hold.
