@@ -1,15 +1,10 @@
 //! `lguest console` with Linux: a shell on a console that nobody sat at before.
 
-use std::path::Path;
-
-use tests::{Guest, Launch, PROMPT, Pty, Running, environment, program, until};
+use tests::{Guest, Launch, PROMPT, Running, console, until};
 
 /// Somebody at hvc1 of this guest, on a terminal of 30 lines of 100 characters.
 fn attach(guest: &Guest) -> Running {
-    let runtime = format!("XDG_RUNTIME_DIR={}", guest.runtime().display());
-    let launcher = environment::launcher();
-    let words = ["env", &runtime, launcher.to_str().unwrap(), "console", "web", "1"];
-    program(&words, Path::new("/"), Pty::new(30, 100))
+    console(guest.runtime(), &["web", "1"])
 }
 
 #[test]
@@ -49,4 +44,25 @@ fn a_shell_outlives_its_users_and_draws_for_each() {
     user.press(0x1d);
     user.wait();
     assert_eq!(guest.power_off(), tests::End::Status(0));
+}
+
+/// The guest's end goes and comes; its device is the same.
+#[test]
+fn a_driver_that_leaves_does_not_send_anybody_away() {
+    let launch = Launch::linux().option("--name=web").option("--console=stdio");
+    let mut guest = Guest::of(launch.option("--console=sock").on_terminal());
+    let mut user = attach(&guest);
+    user.expect(PROMPT);
+    for round in 0..3 {
+        // Linux numbers the console anew each time; those that are none do not open.
+        guest.run(&format!(
+            "cd /sys/bus/virtio/drivers/virtio_console; echo virtio1 > unbind; echo virtio1 > bind; \
+             cd /; number=1; until echo round {round} > /dev/hvc$number; \
+             do number=$((number % 7 + 1)); done 2> /dev/null"
+        ));
+        user.expect(&format!("round {round}\r\n"));
+    }
+    assert_eq!(user.poll_end(), None);
+    assert_eq!(guest.power_off(), tests::End::Status(0));
+    assert_eq!(user.wait(), tests::End::Status(0));
 }
