@@ -65,14 +65,17 @@ pub(crate) fn tell(name: &Name, verb: Verb) -> Result<()> {
     ask(&find(name)?, verb, &Fields::default(), PATIENCE).map(drop)
 }
 
-/// `lguest stop --grace`: returns when the guest has ended.
+/// `lguest stop` and `lguest kill`: returns when the launcher has ended, and its guest's
+/// name is free. A guest that is stopped may be given some time to switch itself off.
 ///
 /// # Errors
 /// As of [`tell`].
-pub(crate) fn stop(name: &Name, grace: Duration) -> Result<()> {
-    let milliseconds = u64::try_from(grace.as_millis()).ok();
+pub(crate) fn end(name: &Name, verb: Verb, grace: Option<Duration>) -> Result<()> {
+    let guest = find(name)?;
+    let milliseconds = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
     let fields = Fields { grace: milliseconds, ..Fields::default() };
-    ask(&find(name)?, Verb::Stop, &fields, grace.saturating_add(PATIENCE)).map(drop)
+    ask(&guest, verb, &fields, PATIENCE.saturating_add(grace.unwrap_or_default()))?;
+    guest.wait_for_end()
 }
 
 fn print(text: &str) -> Result<()> {

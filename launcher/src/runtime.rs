@@ -17,13 +17,16 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::{Config, Name, parse_name};
+use crate::sys;
 pub(crate) use directory::Directory;
 
 /// The files in a guest's directory.
@@ -149,17 +152,25 @@ impl Found {
         self.directory.connect(CONTROL)
     }
 
-    /// Wait until its launcher has ended.
+    /// Wait until its launcher has ended. (Its lock says so as well, but the next launcher
+    /// of that name may take that.)
     ///
     /// # Errors
     /// Of the host.
     pub(crate) fn wait_for_end(&self) -> Result<()> {
-        let file = match self.directory.file_if_there(LOCK) {
-            Err(Errno::ENOENT) => return Ok(()),
-            file => file?,
+        let pid = self.pid.parse().with_context(|| format!("the pid of guest {}", self.name))?;
+        let process = match sys::open_process(pid) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            process => process.context("opening a process")?,
         };
-        let waited = fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file(libc::F_RDLCK)?));
-        waited.map(drop).context("waiting for a guest's end")
+        // By now the number may be somebody else's.
+        let same = |guest: &Self| guest.name == self.name && guest.pid == self.pid;
+        if !guests()?.iter().any(same) {
+            return Ok(());
+        }
+        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        Ok(())
     }
 }
 
@@ -209,21 +220,18 @@ fn guests_in(all: &Directory) -> Result<Vec<Found>> {
 /// the open file, at the latest when the process ends, however that comes about.
 fn take_lock(own: &Directory) -> Result<Option<File>> {
     let file = own.file(LOCK)?;
-    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)?)) {
-        Ok(_) => Ok(Some(file)),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn whole_file(kind: i32) -> Result<libc::flock> {
-    Ok(libc::flock {
-        l_type: i16::try_from(kind)?,
+    let lock = libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK)?,
         l_whence: i16::try_from(libc::SEEK_SET)?,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
-    })
+    };
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(Some(file)),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Who has locked it, as it says itself.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 
 use kvm_bindings::kvm_userspace_memory_region;
@@ -15,6 +15,21 @@ pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
     // SAFETY: every caller passes a descriptor that `owner` keeps open, and the
     // result cannot outlive the borrow of `owner`.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// A descriptor of the process of this number, which is readable when that has ended.
+///
+/// # Errors
+/// `ESRCH` if there is none.
+pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers, and answers with a descriptor.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the call above made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Huge pages on x86; the guest's 2 MiB pages should meet the host's.

@@ -116,12 +116,6 @@ impl Directory {
         Ok(opened?.into())
     }
 
-    /// A file in it, to read.
-    pub(super) fn file_if_there(&self, name: &str) -> nix::Result<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.file, name, flags, Mode::empty()).map(File::from)
-    }
-
     /// Make a socket in it, and listen.
     pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
         let address = self.address(name);
