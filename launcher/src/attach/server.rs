@@ -94,9 +94,21 @@ impl Seat {
 /// A client that has its place, and has not been served yet.
 #[derive(Debug)]
 pub(crate) struct Admitted {
+    stay: Stay,
+    reader: Reader,
+}
+
+/// A client's stay at a console. When it ends, served or not, its seat is free.
+#[derive(Debug)]
+struct Stay {
     client: Arc<Client>,
     console: Arc<Console>,
-    reader: Reader,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.console.seat.leave(&self.client);
+    }
 }
 
 /// Give the process at the other end a place at the console.
@@ -117,29 +129,30 @@ pub(crate) fn admit(
         console.seat.take(&client, mode == Mode::Force).map_err(Some)?;
     }
     let role = if mode == Mode::Follow { Role::Follower } else { Role::Client };
-    Ok(Admitted { client, reader: console.output.reader(role), console: Arc::clone(console) })
+    let stay = Stay { client, console: Arc::clone(console) };
+    Ok(Admitted { stay, reader: console.output.reader(role) })
 }
 
 impl Admitted {
     /// Serve it until it leaves, has to, or the guest has printed its last.
     pub(crate) fn serve(self, input: BufReader<&UnixStream>, size: (u16, u16)) -> io::Result<()> {
-        let Self { client, console, reader } = self;
+        let Self { stay, reader } = self;
+        let Stay { client, console } = &stay;
         client.stream.set_read_timeout(None)?;
         client.stream.set_write_timeout(None)?;
         let id = reader.id();
-        let writing = start_writing(&client, &console, reader);
+        let writing = start_writing(client, console, reader);
         if let Ok(writing) = writing {
-            if console.seat.is_taken_by(&client) {
-                redraw(&console, size);
+            if console.seat.is_taken_by(client) {
+                redraw(console, size);
             }
-            let read = read(input, &client, &console);
+            let read = read(input, client, console);
             if let Err(error) = read {
                 log::debug!("con{}: pid {}: {error}", console.number, client.pid);
             }
             console.output.dismiss(id);
-            finish(&client, writing);
+            finish(client, writing);
         }
-        console.seat.leave(&client);
         Ok(())
     }
 }

@@ -110,6 +110,21 @@ fn many_requests_go_through_one_connection() {
     assert_eq!(answer(&mut client)["ok"]["state"], "running");
 }
 
+/// Nobody is there to read its answer.
+#[test]
+fn who_leaves_before_the_answer_leaves_a_free_seat() {
+    let setting = Setting::new();
+    let attach = r#"{"version":1,"do":"attach","console":0,"mode":"write","rows":0,"columns":0}"#;
+    let mut gone = setting.connect();
+    gone.get_ref().shutdown(Shutdown::Read).unwrap();
+    say(&mut gone, &format!("{attach}\n"));
+    let mut next = setting.connect();
+    // They are accepted one after the other.
+    ask(&mut next, &request("info"));
+    until("it has left", || setting.clients() == 1);
+    assert_eq!(ask(&mut next, attach)["ok"], json!({}));
+}
+
 #[test]
 fn endings_are_announced_where_all_endings_are() {
     let setting = Setting::new();
