@@ -38,7 +38,9 @@ impl Wire {
             (Self::Frames, frame) => frame.write_to(stream),
             (Self::Plain, Frame::Data(bytes)) => stream.write_all(bytes),
             (Self::Plain, Frame::Dropped(count)) => {
-                write!(stream, "\r\n[lguest: {count} bytes are lost]\r\n")
+                // One write: it is seen whole, or not at all.
+                let line = format!("\r\n[lguest: {count} bytes are lost]\r\n");
+                stream.write_all(line.as_bytes())
             }
             // That the guest has ended, the end of the bytes says.
             (Self::Plain, Frame::End(0, _) | Frame::Size(..)) => Ok(()),

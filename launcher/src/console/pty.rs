@@ -252,8 +252,8 @@ fn print(line: &Line, console: &Console) {
     }
 }
 
-/// Our end, for writing: waits for whoever reads slowly, and keeps what is written when
-/// nobody is there for the next.
+/// Our end, for writing: waits for whoever reads slowly. When nobody is there, which is
+/// an error, it keeps what it was to write for the next.
 #[derive(Debug)]
 struct Out<'a> {
     line: &'a Line,
@@ -263,9 +263,10 @@ struct Out<'a> {
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            if !self.unwritten.is_empty() || !self.line.is_open() {
+            // Whoever listens may not see it, if somebody comes at once.
+            if !self.line.is_open() {
                 self.unwritten.extend(bytes);
-                return Ok(bytes.len());
+                return Err(io::ErrorKind::NotConnected.into());
             }
             match (&self.line.master).write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -143,6 +143,25 @@ fn a_guest_waits_for_nobody_and_for_a_user_who_reads() {
     assert!(user.expect("third done\n").contains("bytes are lost]"));
 }
 
+/// Who comes at once after another one sees what comes, be it that the launcher has not
+/// even noticed that there was nobody for a moment.
+#[test]
+fn users_who_follow_each_other_at_once_are_all_served() {
+    let (guest, path) = web("--console=pty");
+    guest.lguest(&["send", "web", "0", "\u{1e}f90000000\n"]).well();
+    for _ in 0..40 {
+        let mut user = User::open(&path);
+        user.expect("\n");
+        for _ in 0..6 {
+            drop(user);
+            user = User::open(&path);
+        }
+        user.expect("\n");
+        // Not what had been left for it.
+        user.expect("\n");
+    }
+}
+
 #[test]
 fn the_window_is_the_terminals() {
     let (_guest, path) = web("--console=pty");
