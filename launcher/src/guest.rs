@@ -2,10 +2,11 @@
 //! started, and taken apart when it is dropped. A guest that reboots is a new
 //! one, in the same memory and on the same terminal.
 
+mod pause;
+
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -133,57 +134,6 @@ impl Guest {
             return self.running.iter().map(Vcpu::name).collect();
         }
         self.board.ports.pci.reset(patience)
-    }
-
-    /// Have it stand still: first its vCPUs, then its devices. Harmless if it does
-    /// already.
-    ///
-    /// # Errors
-    /// The names of the threads that the host has in system calls that no signal ends,
-    /// if it does for longer than `patience`. The guest goes on then.
-    pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
-        self.board.paused.store(true, Ordering::SeqCst);
-        let mut moving = self.stop_vcpus(patience);
-        if moving.is_empty() {
-            moving = self.board.ports.pci.pause(patience);
-        }
-        if moving.is_empty() {
-            return Ok(());
-        }
-        let why = format!("{}: in a system call of the host's that hangs", moving.join(", "));
-        self.resume().map_err(|error| format!("{why}; {error}"))?;
-        Err(why)
-    }
-
-    /// The names of the vCPUs that do not stand still after `patience`.
-    fn stop_vcpus(&self, patience: Duration) -> Vec<String> {
-        let until = Instant::now() + patience;
-        let mut running: Vec<&Vcpu> = self.running.iter().collect();
-        let mut nap = Duration::from_micros(20);
-        loop {
-            running.retain(|vcpu| !vcpu.is_still());
-            if running.is_empty() || Instant::now() >= until {
-                return running.into_iter().map(Vcpu::name).collect();
-            }
-            thread::sleep(nap);
-            nap = (nap * 2).min(Duration::from_millis(10));
-        }
-    }
-
-    /// Let it go on, in the reverse order. Harmless if it does already.
-    ///
-    /// # Errors
-    /// When the host has no threads for its devices; nothing is lost, and it may be
-    /// asked again.
-    pub(crate) fn resume(&self) -> Result<(), String> {
-        let resumed = self.board.ports.pci.resume();
-        resumed
-            .map_err(|error| format!("it cannot go on yet: starting a queue thread: {error}"))?;
-        self.board.paused.store(false, Ordering::SeqCst);
-        for vcpu in &self.running {
-            vcpu.wake();
-        }
-        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ fn wait(
 fn obey(order: Order, guest: &Guest) -> Result<(), String> {
     match order {
         Order::Pause => guest.pause(PATIENCE),
-        Order::Resume => guest.resume(),
+        Order::Resume => guest.resume(PATIENCE),
         Order::PowerOff => {
             messages::say("power button pressed by `lguest stop`");
             guest.press_power_button();

@@ -46,6 +46,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("hostile", hostile::attack),
     ("storm", hostile::storm),
     ("race", hostile::race),
+    ("busless", hostile::busless),
     ("kicks", hostile::kicks),
     ("soak", hostile::soak),
 ];

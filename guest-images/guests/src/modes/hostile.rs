@@ -19,6 +19,7 @@ use crate::virtio::Virtio;
 use crate::{interrupts, ports};
 
 mod bench;
+mod busless;
 mod chains;
 mod honest;
 mod kicks;
@@ -32,6 +33,7 @@ mod soak;
 mod storm;
 mod transport;
 
+pub(super) use busless::busless;
 pub(super) use kicks::kicks;
 pub(super) use race::race;
 pub(super) use soak::soak;

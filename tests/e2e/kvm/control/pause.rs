@@ -4,7 +4,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tests::{End, Running, until};
+use tests::files::Scratch;
+use tests::{End, HangingDisk, Running, until};
 
 use super::{hello, json, named, probe, state};
 
@@ -88,6 +89,24 @@ fn what_waits_for_it_can_be_looked_at_and_is_read_once() {
     running.send([0x1e, b'p']);
     assert_eq!(running.wait(), End::Status(0));
     assert_eq!(running.text().matches('z').count(), MUCH);
+}
+
+/// A disk that hangs holds up a vCPU that took the bus from it, and nobody else.
+#[test]
+fn a_vcpu_that_cannot_stop_keeps_nobody_from_ending_the_guest() {
+    let scratch = Scratch::new();
+    let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
+    disk.hang();
+    let block = format!("--block={}", disk.path().display());
+    let launch = probe("busless").option("--name=one").option("--earlycon");
+    let mut running = launch.option(&block).piped();
+    running.expect("the disk does not answer");
+    let line = running.lguest(&["pause", "one"]).one_line();
+    assert!(line.ends_with(": vcpu0: in a system call of the host's that hangs\n"), "{line}");
+    running.lguest(&["resume", "one"]).well();
+    assert_eq!(state(&running), "running");
+    running.lguest(&["stop", "one"]).well();
+    assert_eq!(running.wait(), End::Status(0));
 }
 
 /// Its devices do not even have threads.

@@ -7,9 +7,9 @@ use crate::ports;
 use crate::virtio::offset;
 
 /// Offsets in the header, and bits of the command register.
-const COMMAND: u8 = 0x04;
+pub(super) const COMMAND: u8 = 0x04;
 const BAR0: u8 = 0x10;
-const MEMORY: u32 = 1 << 1;
+pub(super) const MEMORY: u32 = 1 << 1;
 const MASTER: u32 = 1 << 2;
 
 /// The capability VIRTIO_PCI_CAP_PCI_CFG, and offsets in it.

@@ -1,0 +1,76 @@
+//! A guest stands still, and goes on: vCPUs, and then devices ([`devices::pci`]). Asked
+//! for by [`crate::launch`], in whose thread all of this happens: what it waits for,
+//! nobody can end.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Guest;
+use crate::vcpu::Vcpu;
+
+impl Guest {
+    /// Have it stand still: first its vCPUs, then its devices. Harmless if it does
+    /// already.
+    ///
+    /// # Errors
+    /// The names of the threads that the host has in system calls that no signal ends,
+    /// if it does for longer than `patience`. The guest goes on then.
+    pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
+        self.board.paused.store(true, Ordering::SeqCst);
+        let hangs = |names: &[String]| {
+            format!("{}: in a system call of the host's that hangs", names.join(", "))
+        };
+        let running = self.stop_vcpus(patience);
+        if !running.is_empty() {
+            // The devices have not been told yet, and cannot be: as in `stop`.
+            self.let_vcpus_go();
+            return Err(hangs(&running));
+        }
+        let moving = self.board.ports.pci.pause(patience);
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let why = hangs(&moving);
+        self.resume(patience).map_err(|error| format!("{why}; {error}"))?;
+        Err(why)
+    }
+
+    /// The names of the vCPUs that do not stand still after `patience`.
+    fn stop_vcpus(&self, patience: Duration) -> Vec<String> {
+        let until = Instant::now() + patience;
+        let mut running: Vec<&Vcpu> = self.running.iter().collect();
+        let mut nap = Duration::from_micros(20);
+        loop {
+            running.retain(|vcpu| !vcpu.is_still());
+            if running.is_empty() || Instant::now() >= until {
+                return running.into_iter().map(Vcpu::name).collect();
+            }
+            thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// Let it go on, in the reverse order. Harmless if it does already.
+    ///
+    /// # Errors
+    /// When the host has no threads for its devices: it stands still as before, once
+    /// those that went on do again, and it may be asked again.
+    pub(crate) fn resume(&self, patience: Duration) -> Result<(), String> {
+        // One that runs may have a device's lock for long.
+        if !self.board.paused.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if let Err(error) = self.board.ports.pci.resume() {
+            self.board.ports.pci.pause(patience);
+            return Err(format!("it cannot go on yet: starting a queue thread: {error}"));
+        }
+        self.let_vcpus_go();
+        Ok(())
+    }
+
+    fn let_vcpus_go(&self) {
+        self.board.paused.store(false, Ordering::SeqCst);
+        self.running.iter().for_each(Vcpu::wake);
+    }
+}
