@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::protocol::{Fault, Kind};
 use crate::exit::{Ending, Exit};
@@ -65,31 +65,40 @@ impl Reins {
     /// Have the main thread do it, and wait until it has: that may take as long as
     /// the guest's restart, if it is being restarted.
     pub(super) fn give(&self, order: Order) -> Result<(), Fault> {
-        self.hand_over(order).map(drop)
+        let outcome = self.hand_over(order)?;
+        match outcome.recv().map_err(|_| ending())? {
+            Ok(()) => Ok(()),
+            Err(why) => Err(Fault::new(Kind::Failed, why)),
+        }
     }
 
     /// Have the guest's power button pressed, and end the guest if it has not ended by
     /// itself within `grace`. Returns when it has ended, for whatever reason.
     pub(super) fn power_off(&self, grace: Duration) -> Result<(), Fault> {
-        let ended = self.hand_over(Order::PowerOff)?;
-        if ended.recv_timeout(grace) == Err(RecvTimeoutError::Timeout) {
-            self.exit.end(Ending::Stopped);
-            // Nobody says anything more; it is closed at the end.
-            let _ = ended.recv();
+        let (since, outcome) = (Instant::now(), self.hand_over(Order::PowerOff)?);
+        loop {
+            // First that it is pressed; then nothing more, and it is closed at the end.
+            match outcome.recv_timeout(grace.saturating_sub(since.elapsed())) {
+                Ok(done) => done.map_err(|why| Fault::new(Kind::Failed, why))?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                // Also if it is not pressed yet: a guest's restart may take longer.
+                Err(RecvTimeoutError::Timeout) => break,
+            }
         }
+        self.exit.end(Ending::Stopped);
+        while outcome.recv().is_ok() {}
         Ok(())
     }
 
-    /// The order is carried out; what its answer came from is closed when that has
-    /// nothing more to say.
+    /// Where the answer comes from; it is closed when there is nothing more to say.
     fn hand_over(&self, order: Order) -> Result<Receiver<Outcome>, Fault> {
-        let ending = || Fault::new(Kind::Ending, "the guest is about to end");
         let (answer, outcome) = mpsc::sync_channel(1);
         self.slips.send((order, answer)).map_err(|_| ending())?;
         self.exit.wake();
-        match outcome.recv().map_err(|_| ending())? {
-            Ok(()) => Ok(outcome),
-            Err(why) => Err(Fault::new(Kind::Failed, why)),
-        }
+        Ok(outcome)
     }
+}
+
+fn ending() -> Fault {
+    Fault::new(Kind::Ending, "the guest is about to end")
 }

@@ -199,6 +199,15 @@ fn a_guest_whose_time_has_run_out_is_stopped_and_then_it_is_answered() {
     assert_eq!(answer(&mut client), json!({"version": 1, "ok": {}}));
 }
 
+/// The main thread waits for a disk that hangs, say.
+#[test]
+fn time_runs_out_also_while_nobody_can_press_the_button() {
+    let setting = Setting::new();
+    let mut client = setting.connect();
+    say(&mut client, "{\"version\":1,\"do\":\"stop\",\"grace\":20}\n");
+    until("it is stopped", || setting.exit.take() == Some(Ending::Stopped));
+}
+
 #[test]
 fn half_a_line_is_no_request_and_a_long_one_is_the_last() {
     let setting = Setting::new();
