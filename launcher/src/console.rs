@@ -107,10 +107,12 @@ impl Console {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(device);
     }
 
-    /// Give its window this size.
+    /// Give its window this size. Who says that it has no columns or rows knows no size.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
-        self.window.set(columns, rows);
-        self.resized();
+        if columns > 0 && rows > 0 {
+            self.window.set(columns, rows);
+            self.resized();
+        }
     }
 
     /// The guest has printed its last, for this reason: whoever reads leaves when all
@@ -159,5 +161,22 @@ impl Console {
             Backend::Pty { .. } => self.device.clone(),
             Backend::Stdio | Backend::Null => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_of_nothing_is_none() {
+        let opened = open_all(&[ConsoleConfig::parsed("sock")]).unwrap();
+        let (console, _end) = &opened[0];
+        for (columns, rows) in [(0, 0), (0, 30), (100, 0)] {
+            console.resize(columns, rows);
+            assert_eq!(console.window.get(), UNKNOWN_SIZE);
+        }
+        console.resize(100, 30);
+        assert_eq!(console.window.get(), (100, 30));
     }
 }

@@ -261,9 +261,6 @@ fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()
 /// Have programs draw their screen for somebody who has just come: they do when
 /// the window changes its size, so it has another one for a moment.
 fn redraw(console: &Console, (rows, columns): (u16, u16)) {
-    if rows == 0 || columns == 0 {
-        return;
-    }
     if console.window.get() == (columns, rows) {
         console.resize(columns, rows.saturating_add(1));
         thread::sleep(FLICKER);
