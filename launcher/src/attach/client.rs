@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::escape::{Escape, Keys, Typed};
 use super::frame::Frame;
@@ -29,6 +30,10 @@ use crate::writer::Writer;
 
 /// As the launcher's stdin thread's.
 const STACK: usize = 128 << 10;
+
+/// A guest that takes nothing for so many milliseconds, with all room for it used, is not
+/// reading: what is typed then is lost, except for the key that leaves.
+const PATIENCE: u16 = 5000;
 
 /// A connection on which `attach` has been answered, from the first frame on.
 pub(crate) struct Attached {
@@ -92,9 +97,10 @@ impl Seat {
         })?;
         let ending = signals.wait(&exit, terminal.as_ref(), None, || {
             let now = terminal::size();
-            if let Some((columns, rows)) = now.filter(|_| now != size && !watching) {
+            if let Some((columns, rows)) = now.filter(|_| now != size && !watching)
+                && to_guest.say(&Frame::Size(rows, columns), PollTimeout::ZERO)
+            {
                 size = now;
-                to_guest.say(&Frame::Size(rows, columns));
             }
         });
         let ending = ending.unwrap_or(Ending::Detached);
@@ -122,10 +128,28 @@ impl ToGuest {
         Ok(())
     }
 
-    /// Say it. Who reads from the guest notices if the connection is gone.
-    fn say(&self, frame: &Frame) {
-        let _ = frame.write_to(&*self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Say it, if there is room for it in time. Who reads from the guest notices if the
+    /// connection is gone.
+    fn say(&self, frame: &Frame, patience: PollTimeout) -> bool {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // It is not waited under the lock: the main thread wants that, too.
+        let room = lock().try_clone();
+        if room.is_ok_and(|stream| has_room(&stream, patience)) {
+            let stream = lock();
+            // Then a frame fits, and the write does not wait.
+            if has_room(&stream, PollTimeout::ZERO) {
+                let _ = frame.write_to(&*stream);
+                return true;
+            }
+        }
+        false
     }
+}
+
+/// Also of a connection that is gone, to which writing fails at once.
+fn has_room(stream: &UnixStream, patience: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+    !matches!(poll(&mut fds, patience), Ok(0))
 }
 
 fn duplicate(stream: &BufReader<UnixStream>) -> Result<UnixStream> {
@@ -184,18 +208,19 @@ fn print_next(stream: impl Read, sink: &mut Sink) -> io::Result<Option<Ending>> 
 /// What is typed, or comes from a file or pipe, whose end is not the end. If the
 /// connection is gone, the other thread says it.
 fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
-    let send = |bytes: &[u8]| guest.say(&Frame::Data(bytes.to_vec()));
     let stdin = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => File::from(stdin),
         Err(error) => return exit.end(Ending::Failed(format!("duplicating stdin: {error}"))),
     };
     let Some(tty) = tty else {
         return stdin::copy(stdin, |bytes| {
-            send(bytes);
+            let frame = Frame::Data(bytes.to_vec());
+            while !guest.say(&frame, PollTimeout::NONE) {}
             Ok(())
         });
     };
     let mut keys = Keys::new(escape);
+    let mut reads = true;
     keys::read(stdin, tty, |typed| -> Option<Duration> {
         let (bytes, patience) = match keys.typed(typed) {
             Typed::Keys(bytes) => (bytes, None),
@@ -206,7 +231,9 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
             }
         };
         if !bytes.is_empty() {
-            send(&bytes);
+            // Once, the guest is waited for: the key that leaves may be among those that come.
+            let patience = if reads { PATIENCE } else { 0 };
+            reads = guest.say(&Frame::Data(bytes), patience.into());
         }
         patience
     });

@@ -68,6 +68,20 @@ fn the_key_that_leaves_can_be_typed_and_changed() {
     user.assert_terminal_restored();
 }
 
+/// However much has been typed that it has no room for.
+#[test]
+fn a_guest_that_does_not_read_can_be_left() {
+    let guest = web();
+    let mut user = attach(&guest, &[]);
+    user.expect("hello 80x24\n");
+    guest.lguest(&["pause", "web"]).well();
+    let mut keys = vec![b'x'; 1 << 20];
+    keys.push(ESCAPE);
+    user.send_beside(keys);
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
+}
+
 #[test]
 fn the_window_is_the_users() {
     let guest = web();
