@@ -143,10 +143,14 @@ struct Answer {
 
 /// Say it, on a new connection. Who is refused may be hung up on before having said
 /// anything: the answer is there all the same, and it says more.
-fn open(guest: &Found, request: &Request, patience: Duration) -> io::Result<BufReader<UnixStream>> {
+fn open(
+    guest: &Found,
+    request: &Request,
+    patience: Option<Duration>,
+) -> io::Result<BufReader<UnixStream>> {
     let mut stream: UnixStream = guest.connect()?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(patience)?;
     let line = serde_json::to_string(request)? + "\n";
     match stream.write_all(line.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
@@ -155,7 +159,7 @@ fn open(guest: &Found, request: &Request, patience: Duration) -> io::Result<BufR
 }
 
 fn converse(guest: &Found, request: &Request, patience: Duration) -> io::Result<String> {
-    let stream = open(guest, request, patience)?;
+    let stream = open(guest, request, Some(patience))?;
     let mut answer = String::new();
     let read = stream.take(LONGEST_ANSWER).read_line(&mut answer);
     if answer.is_empty() {

@@ -144,7 +144,7 @@ impl Admitted {
         let writing = start_writing(client, console, reader);
         if let Ok(writing) = writing {
             if console.seat.is_taken_by(client) {
-                redraw(console, size);
+                redraw(console, client, size);
             }
             let read = read(input, client, console);
             if let Err(error) = read {
@@ -260,10 +260,13 @@ fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()
 
 /// Have programs draw their screen for somebody who has just come: they do when
 /// the window changes its size, so it has another one for a moment.
-fn redraw(console: &Console, (rows, columns): (u16, u16)) {
+fn redraw(console: &Console, client: &Arc<Client>, (rows, columns): (u16, u16)) {
     if console.window.get() == (columns, rows) {
         console.resize(columns, rows.saturating_add(1));
         thread::sleep(FLICKER);
     }
-    console.resize(columns, rows);
+    // Somebody may have taken over, whose window it is then.
+    if console.seat.is_taken_by(client) {
+        console.resize(columns, rows);
+    }
 }

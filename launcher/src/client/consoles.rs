@@ -3,6 +3,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
@@ -41,7 +42,7 @@ pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
 /// # Errors
 /// When there is no such guest or console, or stdout takes nothing.
 pub(crate) fn follow(target: &ConsoleTarget) -> Result<()> {
-    let attached = attach(&find(&target.name)?, target, Mode::Follow)?;
+    let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
     if let Some(why) = client::follow(stream, io::stdout())? {
         crate::messages::say(&why);
@@ -133,7 +134,7 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
     // While ^C is what it always is.
     let attached = match wait {
         true => attach_to_next(wish.target, wish.mode)?,
-        false => attach(&find(name)?, wish.target, wish.mode)?,
+        false => attach(&find(name)?, wish.target, wish.mode, Some(PATIENCE))?,
     };
     let stream = match attached {
         Ok(stream) => stream,
@@ -167,7 +168,8 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
 fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
     loop {
         let guest = runtime::wait_for(&target.name)?;
-        match attach(&guest, target, mode) {
+        // One that is stopped may go on.
+        match attach(&guest, target, mode, None) {
             Err(error) => {
                 log::debug!("{error:#}");
                 guest.wait_for_end()?;
@@ -178,7 +180,12 @@ fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
 }
 
 /// Ask the guest for a place at its console: a connection, before the first frame.
-fn attach(guest: &Found, target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
+fn attach(
+    guest: &Found,
+    target: &ConsoleTarget,
+    mode: Mode,
+    patience: Option<Duration>,
+) -> Result<Admission> {
     let (columns, rows) = terminal::size().unwrap_or_default();
     let fields = Fields {
         console: Some(target.console.clone()),
@@ -188,7 +195,7 @@ fn attach(guest: &Found, target: &ConsoleTarget, mode: Mode) -> Result<Admission
         ..Fields::default()
     };
     let request = Request { version: VERSION, verb: Verb::Attach, fields };
-    let opened = super::open(guest, &request, PATIENCE).and_then(|mut stream| {
+    let opened = super::open(guest, &request, patience).and_then(|mut stream| {
         let answer = client::read_line(&mut stream)?;
         Ok((stream, answer))
     });

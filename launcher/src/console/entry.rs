@@ -77,7 +77,8 @@ impl Entry {
         let name = path.file_name().context("it is no file name")?;
         let temporary = format!(".{}.{}", name.to_string_lossy(), std::process::id());
         let temporary = path.with_file_name(temporary);
-        let renamed = make(&temporary).and_then(|()| {
+        make(&temporary)?;
+        let renamed: io::Result<_> = (|| {
             let made = fs::symlink_metadata(&temporary)?;
             let flags = if stale { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
             match renameat2(AT_FDCWD, &temporary, AT_FDCWD, &path, flags) {
@@ -86,7 +87,7 @@ impl Entry {
                 done => done?,
             }
             Ok((made.dev(), made.ino()))
-        });
+        })();
         match renamed {
             Ok(made) => Ok(Self { path, made }),
             Err(error) => {

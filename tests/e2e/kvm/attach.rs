@@ -86,9 +86,9 @@ fn a_guest_that_does_not_read_can_be_left() {
 fn the_window_is_the_users() {
     let guest = web();
     let mut user = attach(&guest, &[]);
-    until("the size is the user's", || {
-        guest.lguest(&["info", "web", "--json"]).well().contains("\"rows\":30").then_some(())
-    });
+    user.send([COMMAND, b'w']);
+    user.expect("resized 100x30");
+    assert!(guest.lguest(&["info", "web", "--json"]).well().contains("\"rows\":30"));
     user.send([COMMAND, b'w']);
     user.pty().resize(41, 133);
     user.expect("resized 133x41");
