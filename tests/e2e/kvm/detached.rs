@@ -163,6 +163,10 @@ fn one_may_stay_when_the_guest_has_ended() {
         process.signal(Signal::SIGKILL);
     }
     user.expect_stderr("the guest's launcher has ended; waiting for the next guest of that name");
+    // The kernel closes a killed process' files one after the other.
+    until("the name is free", || {
+        (!tests::lguest(scratch.path(), &["list"]).well().contains("web")).then_some(())
+    });
     let _third = start();
     user.expect("hello");
     user.pty().resize(41, 133);
