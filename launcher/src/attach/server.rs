@@ -108,6 +108,8 @@ struct Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         self.console.seat.leave(&self.client);
+        let (number, pid) = (self.console.number, self.client.pid);
+        log::info!("con{number}: pid {pid} has left");
     }
 }
 
@@ -128,7 +130,13 @@ pub(crate) fn admit(
     if matches!(mode, Mode::Write | Mode::Force) {
         console.seat.take(&client, mode == Mode::Force).map_err(Some)?;
     }
-    let role = if mode == Mode::Follow { Role::Follower } else { Role::Client };
+    let (role, what) = match mode {
+        Mode::Write => (Role::Client, "types"),
+        Mode::Force => (Role::Client, "has taken over"),
+        Mode::Watch => (Role::Client, "looks on"),
+        Mode::Follow => (Role::Follower, "follows the log"),
+    };
+    log::info!("con{}: pid {pid} {what}", console.number);
     let stay = Stay { client, console: Arc::clone(console) };
     Ok(Admitted { stay, reader: console.output.reader(role) })
 }

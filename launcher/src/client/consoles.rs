@@ -71,7 +71,12 @@ pub(crate) fn peek(
         return write((json!(counts).to_string() + "\n").as_bytes());
     }
     let bytes = data(&answer)?;
-    write(bytes.get(..most.unwrap_or(usize::MAX)).unwrap_or(&bytes))
+    let shown = bytes.get(..most.unwrap_or(usize::MAX)).unwrap_or(&bytes);
+    write(shown)?;
+    if shown.len() < bytes.len() {
+        crate::messages::say(&format!("{} of {} bytes", shown.len(), bytes.len()));
+    }
+    Ok(())
 }
 
 /// `lguest send`: what to type, or "-" for what comes from stdin. The exit status:

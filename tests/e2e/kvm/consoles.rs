@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Launch, Pty, Running, environment, program, until};
+use tests::{End, Launch, Pty, Running, console, environment, program, until};
 
 use super::probe;
 
@@ -99,7 +99,8 @@ fn what_was_printed_can_be_read_from_outside() {
     for _ in 0..2 {
         assert_eq!(running.lguest(&["peek", "web", "0"]).well(), "hello 80x24\n");
     }
-    assert_eq!(running.lguest(&["peek", "web", "--max", "5"]).well(), "hello");
+    let said = running.lguest(&["peek", "web", "--max", "5"]);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("hello", "lguest: 5 of 12 bytes\n"));
     assert_eq!(running.lguest(&["log", "web", "1"]).well(), "");
 }
 
@@ -121,7 +122,8 @@ fn what_the_guest_does_not_read_waits_and_can_be_seen() {
     for _ in 0..2 {
         assert_eq!(running.lguest(&["peek", "web", "1", "--input"]).well(), "echo hi\n");
     }
-    assert_eq!(running.lguest(&["peek", "web", "1", "--input", "--max", "3"]).well(), "ech");
+    let said = running.lguest(&["peek", "web", "1", "--input", "--max", "3"]);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("ech", "lguest: 3 of 8 bytes\n"));
     let counts = running.lguest(&["peek", "web", "1", "--input", "--json"]).well();
     assert_eq!(counts, "{\"unread\":8}\n");
 
@@ -235,4 +237,25 @@ fn a_log_can_be_followed_and_stays_unread() {
     assert_eq!(guest.wait(), End::Status(0));
     assert_eq!(log.wait(), End::Status(0));
     assert_eq!(log.stderr(), "lguest: guest powered off\n");
+}
+
+#[test]
+fn who_comes_and_goes_is_told_to_those_who_ask() {
+    for (option, told) in [("--verbose", true), ("--no-reboot", false)] {
+        let mut guest = named(probe("console").option("--console=sock").option(option));
+        let mut user = console(guest.runtime(), &["web"]);
+        let mut other = console(guest.runtime(), &["web", "-r"]);
+        for user in [&mut user, &mut other] {
+            user.expect_stderr("attached");
+            let pid = user.process().0;
+            user.press(0x1d);
+            assert_eq!(user.wait(), End::Status(0));
+            if told {
+                guest.expect_stderr(&format!("con0: pid {pid} has left"));
+            }
+        }
+        let said = guest.stderr();
+        assert_eq!(said.contains(&format!("con0: pid {} types", user.process().0)), told, "{said}");
+        assert_eq!(said.contains(&format!("con0: pid {} looks on", other.process().0)), told);
+    }
 }
