@@ -269,7 +269,8 @@ fn when_there_are_no_more_of_them_it_is_said() {
     running.assert_nothing_left();
 }
 
-/// How many in all can be said with LGUEST_TEST_PTYS.
+/// How many in all can be said with LGUEST_TEST_PTYS (and, with thousands, more patience with
+/// LGUEST_TEST_PATIENCE).
 #[test]
 fn none_is_left_by_launchers_that_end_or_are_killed() {
     let all: usize = std::env::var("LGUEST_TEST_PTYS").map_or(250, |all| all.parse().unwrap());
