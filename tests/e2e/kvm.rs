@@ -20,6 +20,7 @@ mod matrix;
 mod names;
 mod peeks;
 mod privilege;
+mod pty_limits;
 mod ptys;
 mod race;
 mod resets;

@@ -1,0 +1,53 @@
+//! How many pseudo-terminals there are: `--console pty` in mount namespaces with some of
+//! their own, so that nobody else's are counted.
+
+use std::path::Path;
+
+use tests::{End, Pty, program};
+
+use super::probe;
+
+/// In a mount namespace with pseudo-terminals of its own, of which there are few.
+#[test]
+fn when_there_are_no_more_of_them_it_is_said() {
+    let launch = probe("console").option("--console=pty").option("--console=pty");
+    let few = "mount -t devpts -o newinstance,max=1,ptmxmode=666 devpts /dev/pts && \
+               mount --bind /dev/pts/ptmx /dev/ptmx";
+    let line = format!("{few} && exec {}", launch.shell_line());
+    let words = ["unshare", "--mount", "sh", "-c", &line];
+    let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(1));
+    assert!(
+        running.stderr().contains("no free pseudo-terminals (kernel.pty.max="),
+        "{}",
+        running.stderr()
+    );
+    assert_eq!(running.stderr().lines().count(), 1, "{}", running.stderr());
+    running.assert_nothing_left();
+}
+
+/// How many in all can be said with LGUEST_TEST_PTYS (and, with thousands, more patience with
+/// LGUEST_TEST_PATIENCE).
+#[test]
+fn none_is_left_by_launchers_that_end_or_are_killed() {
+    let all: usize = std::env::var("LGUEST_TEST_PTYS").map_or(250, |all| all.parse().unwrap());
+    let launch = (0..25).fold(probe("console"), |launch, _| launch.option("--console=pty"));
+    let line = launch.shell_line();
+    let script = format!(
+        "mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts && \
+         mount --bind /dev/pts/ptmx /dev/ptmx && \
+         for round in $(seq {}); do \
+             {line} < /dev/null & \
+             until [ $(ls /dev/pts | wc -l) = 26 ]; do :; done; \
+             case $round in *[13579]) kill -9 $!;; *) kill $!;; esac; wait $!; \
+             ls /dev/pts; \
+         done > /dev/tty; echo all done > /dev/tty",
+        all / 25
+    );
+    let words = ["unshare", "--mount", "sh", "-c", &script];
+    let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
+    running.expect("all done");
+    let left = running.text().replace('\r', "");
+    assert_eq!(left, "ptmx\n".repeat(all / 25) + "all done\n");
+}
