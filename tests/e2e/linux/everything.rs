@@ -145,6 +145,7 @@ fn expect_no_queue_threads(process: Process) {
 }
 
 #[test]
+#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn all_drivers_leave_and_are_loaded_again() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
@@ -181,6 +182,7 @@ fn all_drivers_leave_and_are_loaded_again() {
 }
 
 #[test]
+#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn the_guest_reboots_and_the_launcher_is_told_to_end() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
@@ -207,6 +209,7 @@ fn the_guest_reboots_and_the_launcher_is_told_to_end() {
 
 /// The old kernel's queues are all it leaves behind, and the new one knows nothing of them.
 #[test]
+#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn another_kernel_is_started_by_kexec() {
     let words = format!("console=hvc0 quiet kexec=yes ip={GUEST}::{HOST}:255.255.255.0::eth0:off");
     let kexec = kernel::kexec_program(&words);
