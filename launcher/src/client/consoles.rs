@@ -137,9 +137,12 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
     let name = &wish.target.name;
     let size = terminal::size();
     // While ^C is what it always is.
-    let attached = match wait {
-        true => attach_to_next(wish.target, wish.mode)?,
-        false => attach(&find(name)?, wish.target, wish.mode, Some(PATIENCE))?,
+    let (mut guest, attached) = if wait {
+        attach_to_next(wish.target, wish.mode)?
+    } else {
+        let guest = find(name)?;
+        let attached = attach(&guest, wish.target, wish.mode, Some(PATIENCE))?;
+        (guest, attached)
     };
     let stream = match attached {
         Ok(stream) => stream,
@@ -152,8 +155,15 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
     let what = format!("{name}, console {}", wish.target.console);
     let watching = wish.mode == Mode::Watch;
     let (mode, escape, target) = (wish.mode, wish.escape, wish.target.clone());
-    let again =
-        wish.persist.then(|| -> client::Again { Box::new(move || attach_to_next(&target, mode)) });
+    let again = wish.persist.then(|| -> client::Again {
+        Box::new(move || {
+            // It may be there a little longer, with us at its console.
+            guest.wait_for_end()?;
+            let (next, attached) = attach_to_next(&target, mode)?;
+            guest = next;
+            Ok(attached)
+        })
+    });
     let ending = seat.stay(Attached { what, stream, escape, watching, size, again })?;
     let text = match &ending {
         // It ends our stay, and nobody's guest.
@@ -170,7 +180,7 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
 
 /// Attach to the guest of that name that is there, or comes: one that is about to end is
 /// not it.
-fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
+fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(Found, Admission)> {
     loop {
         let guest = runtime::wait_for(&target.name)?;
         // One that is stopped may go on.
@@ -179,7 +189,7 @@ fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<Admission> {
                 log::debug!("{error:#}");
                 guest.wait_for_end()?;
             }
-            attached => return attached,
+            Ok(attached) => return Ok((guest, attached)),
         }
     }
 }
