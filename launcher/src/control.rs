@@ -33,6 +33,7 @@ use crate::console::Console;
 use crate::exit::{Ending, Exit};
 use crate::guest::Host;
 use crate::runtime::Claim;
+use crate::threads;
 use connection::serve;
 use info::Machine;
 pub(crate) use orders::Order;
@@ -43,9 +44,6 @@ const MOST: usize = 32;
 
 /// As many sit at consoles, who stay longer. Each has two threads.
 const MOST_SEATS: usize = 256;
-
-/// Enough for a line of JSON as deep as serde_json reads it, not optimised.
-const STACK: usize = 256 << 10;
 
 /// How long to wait when the host has no descriptor or thread to spare.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -109,11 +107,8 @@ impl Server {
         let (listener, clients) = (Arc::new(listener), Arc::new(Clients::default()));
         let (theirs, known) = (Arc::clone(&listener), Arc::clone(&clients));
         let office = Arc::new(office);
-        let thread = thread::Builder::new()
-            .name("control".into())
-            .stack_size(STACK)
-            .spawn(move || guarded(&office, || accept(&theirs, &known, &office)))
-            .context("starting the control thread")?;
+        let body = move || guarded(&office, || accept(&theirs, &known, &office));
+        let thread = threads::start("control", body).context("starting the control thread")?;
         Ok(Self { clients, listener, thread: Some(thread) })
     }
 }
@@ -171,8 +166,7 @@ fn admit(stream: UnixStream, clients: &Arc<Clients>, office: &Arc<Office>) {
         drop(known);
         drop(place);
     };
-    let thread = thread::Builder::new().name("client".into()).stack_size(STACK).spawn(body);
-    if thread.is_err() {
+    if threads::start("client", body).is_err() {
         connection::refuse_busy(&stream);
     }
 }

@@ -34,6 +34,7 @@ mod runtime;
 mod signals;
 mod stdin;
 mod terminal;
+mod threads;
 mod vcpu;
 mod vm;
 mod writer;

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread;
 
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,15 +15,12 @@ use nix::sys::signal::Signal;
 use crate::exit::{Ending, Exit};
 use crate::input::Input;
 use crate::terminal::{Terminal, Tty, sys};
+use crate::threads;
 
 pub(crate) mod keys;
 
 #[cfg(test)]
 mod tests;
-
-/// Enough for a loop around a system call, also when it panics; the usual 2 MiB
-/// would become a huge page on hosts that give them unasked.
-const STACK: usize = 128 << 10;
 
 /// Start reading stdin, for the console that has this input. A terminal is not
 /// read before [`Terminal::enter`].
@@ -39,19 +35,16 @@ pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>
 
 fn read(stdin: File, mut guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<()> {
     let exit = Arc::clone(exit);
-    thread::Builder::new()
-        .name("stdin".into())
-        .stack_size(STACK)
-        .spawn(move || match tty {
-            None => copy(stdin, |bytes| guest.write_all(bytes)),
-            Some(tty) => {
-                keys::pass_on(stdin, guest, &tty, &exit);
-                if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
-                    exit.end(Ending::Signal(Signal::SIGHUP as i32));
-                }
+    let body = move || match tty {
+        None => copy(stdin, |bytes| guest.write_all(bytes)),
+        Some(tty) => {
+            keys::pass_on(stdin, guest, &tty, &exit);
+            if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
+                exit.end(Ending::Signal(Signal::SIGHUP as i32));
             }
-        })
-        .context("starting the stdin thread")?;
+        }
+    };
+    threads::start("stdin", body).context("starting the stdin thread")?;
     Ok(())
 }
 

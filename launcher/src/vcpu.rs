@@ -5,7 +5,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Builder, JoinHandle};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -20,8 +20,7 @@ use crate::exit::{Ending, Exit};
 use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;
-
-const STACK: usize = 256 << 10;
+use crate::threads;
 
 /// What all vCPUs of a machine share.
 pub(crate) struct Board {
@@ -71,7 +70,7 @@ impl Vcpu {
                 exit.end(Ending::Failed(why));
             }
         };
-        let thread = Builder::new().name(format!("vcpu{id}")).stack_size(STACK).spawn(body);
+        let thread = threads::start(format!("vcpu{id}"), body);
         Ok(Self { told, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
     }
 

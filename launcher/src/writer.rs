@@ -6,7 +6,6 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,6 +17,7 @@ use nix::unistd::write;
 use crate::exit::Ending;
 use crate::output::{Output, Reader, Role};
 use crate::signals::{Signals, Wake};
+use crate::threads;
 
 mod screen;
 
@@ -25,9 +25,6 @@ mod screen;
 mod tests;
 
 use screen::Screen;
-
-/// As the stdin thread's.
-const STACK: usize = 128 << 10;
 
 /// The thread that writes, "stdout" or "con1-file".
 #[derive(Debug)]
@@ -64,10 +61,7 @@ impl Writer {
         let reader = output.reader(Role::Writer);
         let screen = file.is_terminal().then(Screen::default);
         let mut body = Body { reader, file, screen, what: what.clone() };
-        thread::Builder::new()
-            .name(name)
-            .stack_size(STACK)
-            .spawn(move || body.write_out())
+        threads::start(name, move || body.write_out())
             .with_context(|| format!("starting the thread that writes to {what}"))?;
         Ok(Self { output: output.clone(), what })
     }

@@ -8,7 +8,6 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -26,10 +25,8 @@ use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
+use crate::threads;
 use crate::writer::Writer;
-
-/// As the launcher's stdin thread's.
-const STACK: usize = 128 << 10;
 
 /// A guest that takes nothing for so many milliseconds, with all room for it used, is not
 /// reading: what is typed then is lost, except for the key that leaves.
@@ -109,8 +106,7 @@ impl Seat {
 }
 
 fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body);
-    thread.with_context(|| format!("starting the thread {name}"))?;
+    threads::start(name, body).with_context(|| format!("starting the thread {name}"))?;
     Ok(())
 }
 

@@ -19,9 +19,7 @@ use super::replay::Replay;
 use crate::console::Console;
 use crate::control::protocol::Mode;
 use crate::output::{Reader, Role};
-
-/// Enough for copying; as the stdin thread's.
-const STACK: usize = 128 << 10;
+use crate::threads;
 
 /// Exit statuses of clients: the guest has ended; somebody else types now.
 pub(super) const ENDED: u8 = 0;
@@ -172,7 +170,7 @@ fn start_writing(
 ) -> io::Result<JoinHandle<()>> {
     let (client, console) = (Arc::clone(client), Arc::clone(console));
     let name = format!("con{}-client", console.number);
-    thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
+    threads::start(name, move || {
         // Its end is the client's own affair.
         let written = write_out(client.wire, &client.stream, &mut reader)
             .and_then(|()| client.wire.say(&client.last_words(&console), &client.stream));

@@ -29,9 +29,7 @@ use super::{Console, UNKNOWN_SIZE};
 use crate::attach::server::{Wire, write_out};
 use crate::output::Role;
 use crate::terminal::sys;
-
-/// As the stdin thread's.
-const STACK: usize = 128 << 10;
+use crate::threads;
 
 /// A program that opens a terminal sets it up first, and throws away what has come by
 /// then; so long, none comes.
@@ -116,8 +114,7 @@ fn start(
 ) -> Result<()> {
     let (line, console) = (Arc::clone(line), Arc::clone(console));
     let name = format!("con{}-pty-{what}", console.number);
-    let thread = thread::Builder::new().name(name).stack_size(STACK);
-    let thread = thread.spawn(move || body(&line, &console));
+    let thread = threads::start(name, move || body(&line, &console));
     thread.map(drop).context("starting a thread of a pseudo-terminal")
 }
 

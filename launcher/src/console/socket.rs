@@ -18,9 +18,7 @@ use super::entry::Entry;
 use crate::attach::server::{self, Wire};
 use crate::control::protocol::Mode;
 use crate::peer;
-
-/// As of the control socket's threads.
-const STACK: usize = 256 << 10;
+use crate::threads;
 
 /// How long to wait when the host has no descriptor or thread to spare.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,8 +52,7 @@ impl Socket {
         let Self { listener, entry } = self;
         let console = Arc::clone(console);
         let name = format!("con{}-sock", console.number);
-        let thread = thread::Builder::new().name(name).stack_size(STACK);
-        let thread = thread.spawn(move || accept(&listener, &console));
+        let thread = threads::start(name, move || accept(&listener, &console));
         thread.context("starting the thread of a console's socket")?;
         Ok(entry)
     }
@@ -91,7 +88,7 @@ fn admit(stream: UnixStream, console: &Arc<Console>) -> io::Result<()> {
                 let _ = admitted.serve(BufReader::new(&stream), (0, 0));
             };
             let name = format!("con{}-socket", console.number);
-            thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
+            threads::start(name, body).map(drop)
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::Builder;
 
 use anyhow::{Context, Result};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -17,6 +16,7 @@ use nix::sys::socket::{
 };
 
 use super::tap::Tap;
+use crate::threads;
 
 /// RTMGRP_LINK: what happens to interfaces.
 const LINK_GROUP: u32 = 1;
@@ -35,7 +35,7 @@ pub(super) fn start(taps: Vec<Arc<Tap>>) -> Result<()> {
             log::error!("watching network interfaces: {error:#}; their state is not followed");
         }
     };
-    Builder::new().name("netlink".into()).spawn(body).context("starting a thread")?;
+    threads::start("netlink", body).context("starting a thread")?;
     Ok(())
 }
 

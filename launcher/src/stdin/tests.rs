@@ -1,6 +1,7 @@
 //! Input of all kinds, with guests that read and guests that do not.
 
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

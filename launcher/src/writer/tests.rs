@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::process::Stdio;
+use std::thread;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
