@@ -114,7 +114,9 @@ fn obey(command: &Command) -> Result<ExitCode> {
             let wish = Wish { target, mode, escape: *escape, persist: *persist };
             return Ok(ExitCode::from(consoles::console(&wish, *wait)?));
         }
-        Command::Log { target, follow: true } => consoles::follow(target)?,
+        Command::Log { target, follow: true } => {
+            return Ok(ExitCode::from(consoles::follow(target)?));
+        }
         Command::Log { target, .. } => consoles::log(target)?,
         Command::Peek { target, input, max, json } => {
             let side = if *input { Side::Input } else { Side::Output };

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::escape::{Escape, Keys, Typed};
@@ -20,7 +20,7 @@ use crate::client::consoles::Admission;
 use crate::exit::{Ending, Exit};
 use crate::launch;
 use crate::messages;
-use crate::output::{Output, Sink};
+use crate::output::Output;
 use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin::{self, keys};
@@ -111,7 +111,7 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// The way to the guest: to the present one.
-struct ToGuest(Mutex<UnixStream>);
+struct ToGuest(Mutex<Arc<UnixStream>>);
 
 impl ToGuest {
     fn new(stream: &BufReader<UnixStream>) -> Result<Self> {
@@ -129,16 +129,17 @@ impl ToGuest {
     fn say(&self, frame: &Frame, patience: PollTimeout) -> bool {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // It is not waited under the lock: the main thread wants that, too.
-        let room = lock().try_clone();
-        if room.is_ok_and(|stream| has_room(&stream, patience)) {
-            let stream = lock();
-            // Then a frame fits, and the write does not wait.
-            if has_room(&stream, PollTimeout::ZERO) {
-                let _ = frame.write_to(&*stream);
-                return true;
-            }
+        let now = Arc::clone(&lock());
+        if !has_room(&now, patience) {
+            return false;
         }
-        false
+        let stream = lock();
+        // If there is room still, a frame fits, and the write does not wait.
+        let room = has_room(&stream, PollTimeout::ZERO);
+        if room {
+            let _ = frame.write_to(&**stream);
+        }
+        room
     }
 }
 
@@ -148,8 +149,8 @@ fn has_room(stream: &UnixStream, patience: PollTimeout) -> bool {
     !matches!(poll(&mut fds, patience), Ok(0))
 }
 
-fn duplicate(stream: &BufReader<UnixStream>) -> Result<UnixStream> {
-    stream.get_ref().try_clone().context("duplicating a socket")
+fn duplicate(stream: &BufReader<UnixStream>) -> Result<Arc<UnixStream>> {
+    stream.get_ref().try_clone().map(Arc::new).context("duplicating a socket")
 }
 
 /// Pass on what the guest prints, and the next one after it if that is wanted; why there
@@ -188,9 +189,12 @@ fn is_the_guests(ending: &Ending) -> bool {
     matches!(ending, Ending::SentAway(ENDED, _) | Ending::Failed(_))
 }
 
-fn print_next(stream: impl Read, sink: &mut Sink) -> io::Result<Option<Ending>> {
+fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Ending>> {
     match Frame::read_from(stream)? {
-        Some(Frame::Data(bytes)) => sink.write_all(&bytes)?,
+        Some(Frame::Data(bytes)) => {
+            out.write_all(&bytes)?;
+            out.flush()?;
+        }
         Some(Frame::Dropped(count)) => {
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
@@ -249,22 +253,13 @@ pub(crate) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String
 
 /// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
 /// is returned, or until nobody reads any more.
-///
-/// # Errors
-/// Those of the connection, and of `out`.
-pub(crate) fn follow(mut stream: impl Read, mut out: impl Write) -> Result<Option<String>> {
+pub(crate) fn follow(mut stream: impl Read, mut out: impl Write) -> Ending {
     loop {
-        match Frame::read_from(&mut stream).context("the connection to the guest")? {
-            Some(Frame::Data(bytes)) => match out.write_all(&bytes).and_then(|()| out.flush()) {
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
-                written => written.context("writing to stdout")?,
-            },
-            Some(Frame::Dropped(count)) => {
-                messages::say(&format!("{count} bytes of the guest's output are lost"));
-            }
-            Some(Frame::End(_, why)) => return Ok(Some(why)),
-            Some(Frame::Size(..)) => bail!("a frame that is not a launcher's"),
-            None => return Ok(Some("the guest's launcher has ended".into())),
+        match print_next(&mut stream, &mut out) {
+            Ok(None) => {}
+            Ok(Some(ending)) => return ending,
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ending::Detached,
+            Err(error) => return Ending::Failed(format!("following the guest: {error}")),
         }
     }
 }

@@ -37,17 +37,18 @@ pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
     write(&data(&ask(&find(&target.name)?, Verb::Log, &fields, PATIENCE)?)?)
 }
 
-/// `lguest log --follow`.
+/// `lguest log --follow`: the exit status.
 ///
 /// # Errors
-/// When there is no such guest or console, or stdout takes nothing.
-pub(crate) fn follow(target: &ConsoleTarget) -> Result<()> {
+/// When there is no such guest or console.
+pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
-    if let Some(why) = client::follow(stream, io::stdout())? {
-        crate::messages::say(&why);
-    }
-    Ok(())
+    Ok(match client::follow(stream, io::stdout()) {
+        // Whoever read it has had enough.
+        Ending::Detached => 0,
+        ending => told(&ending),
+    })
 }
 
 /// `lguest peek`: at most so many bytes, and on stderr or with `json` what there is.
@@ -165,7 +166,12 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
         })
     });
     let ending = seat.stay(Attached { what, stream, escape, watching, size, again })?;
-    let text = match &ending {
+    Ok(told(&ending))
+}
+
+/// Tell the user why there is no more; the exit status.
+fn told(ending: &Ending) -> u8 {
+    let text = match ending {
         // It ends our stay, and nobody's guest.
         Ending::Signal(number) => {
             Some(format!("signal {number}: left the console; the guest goes on"))
@@ -175,7 +181,7 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
     if let Some(text) = text {
         crate::messages::say(&text);
     }
-    Ok(ending.status())
+    ending.status()
 }
 
 /// Attach to the guest of that name that is there, or comes: one that is about to end is

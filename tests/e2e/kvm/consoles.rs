@@ -237,6 +237,32 @@ fn a_log_can_be_followed_and_stays_unread() {
     assert_eq!(guest.wait(), End::Status(0));
     assert_eq!(log.wait(), End::Status(0));
     assert_eq!(log.stderr(), "lguest: guest powered off\n");
+
+    // As `lguest log --follow | sed '/word/q'` does: whoever read it has had enough.
+    let guest = web();
+    let follow = |rest: &str| {
+        let line = format!(
+            "XDG_RUNTIME_DIR={} {} log web --follow {rest}",
+            guest.runtime().display(),
+            environment::launcher().display()
+        );
+        program(&["sh", "-c", &line], Path::new("/"), Pty::new(24, 80))
+    };
+    let mut log = follow("| sed '/word/q'");
+    log.expect("hello");
+    guest.lguest(&["send", "web", "0", "a word\n"]).well();
+    log.expect("a word\r\n");
+    let end = until("it is missed", || {
+        guest.lguest(&["send", "web", "0", "more\n"]).well();
+        log.poll_end()
+    });
+    assert_eq!((end, log.stderr().as_str()), (End::Status(0), ""));
+    // One that is cut off is not one that has ended.
+    let mut log = follow("");
+    log.expect("hello");
+    guest.process().signal(Signal::SIGKILL);
+    assert_eq!(log.wait(), End::Status(1));
+    assert_eq!(log.stderr(), "lguest: the guest's launcher has ended\n");
 }
 
 #[test]
