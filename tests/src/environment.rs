@@ -113,6 +113,13 @@ pub fn stays() -> usize {
     number("LGUEST_TEST_STAYS").unwrap_or(10_000)
 }
 
+/// How many pseudo-terminals are made and left in the test that looks for what is left;
+/// thousands take LGUEST_TEST_PATIENCE.
+#[must_use]
+pub fn ptys() -> usize {
+    number("LGUEST_TEST_PTYS").unwrap_or(250)
+}
+
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
     Some(value.parse().ok().or_fail(&format!("reading {name}={value} as a number")))

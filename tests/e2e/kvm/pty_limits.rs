@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tests::{End, Pty, program};
+use tests::{End, Pty, environment, program};
 
 use super::probe;
 
@@ -26,19 +26,20 @@ fn when_there_are_no_more_of_them_it_is_said() {
     running.assert_nothing_left();
 }
 
-/// How many in all can be said with LGUEST_TEST_PTYS (and, with thousands, more patience with
-/// LGUEST_TEST_PATIENCE).
+/// [`environment::ptys`] tells how many in all. Each is its owner's alone, also where the
+/// host would let a group write to it.
 #[test]
 fn none_is_left_by_launchers_that_end_or_are_killed() {
-    let all: usize = std::env::var("LGUEST_TEST_PTYS").map_or(250, |all| all.parse().unwrap());
+    let all = environment::ptys();
     let launch = (0..25).fold(probe("console"), |launch, _| launch.option("--console=pty"));
     let line = launch.shell_line();
     let script = format!(
-        "mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts && \
+        "mount -t devpts -o newinstance,mode=620,ptmxmode=666 devpts /dev/pts && \
          mount --bind /dev/pts/ptmx /dev/ptmx && \
          for round in $(seq {}); do \
              {line} < /dev/null & \
              until [ $(ls /dev/pts | wc -l) = 26 ]; do :; done; \
+             until [ $(stat -c %a /dev/pts/24) = 600 ]; do :; done; \
              case $round in *[13579]) kill -9 $!;; *) kill $!;; esac; wait $!; \
              ls /dev/pts; \
          done > /dev/tty; echo all done > /dev/tty",

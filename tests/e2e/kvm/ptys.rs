@@ -237,6 +237,21 @@ fn whoever_has_it_open_sees_the_guest_end() {
     assert!(fds[0].revents().unwrap().contains(PollFlags::POLLHUP));
 }
 
+/// It looks again and again whether what is there has been read, but not for ever.
+#[test]
+fn the_end_waits_for_who_has_not_read_all() {
+    let (mut guest, path) = web("--console=pty");
+    let mut user = User::open(&path);
+    user.expect("hello 80x24\n");
+    let scratch = Scratch::new();
+    let writer = guest.process().thread("con0-pty-out").unwrap().id;
+    let trace = Strace::attach(guest.process(), scratch.path(), &["trace=clock_nanosleep"]);
+    user.send(b"last words\x1ep");
+    assert_eq!(guest.wait(), End::Status(0));
+    let looked = trace.detach(writer);
+    assert!(looked.len() > 2, "{looked:?}");
+}
+
 /// Nobody there, and somebody: its threads sleep.
 #[test]
 fn nothing_is_polled() {
