@@ -18,7 +18,9 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
     let before = Held::at_rest(process);
     let booted = guest.run("cat /proc/sys/kernel/random/boot_id");
 
-    // Debian's initial file system spins without a console, and has no driver for hvc0.
+    // Debian's initial file system spins without a console, and has no driver for hvc0: systemd
+    // only sees later that it is there, and has a login on it because it is told to.
+    guest.run("systemctl enable serial-getty@hvc0");
     guest.run(
         "kexec --kexec-file-syscall --load /vmlinuz --initrd=/initrd.img \
                --command-line=\"console=tty0 $(cat /proc/cmdline)\"",
