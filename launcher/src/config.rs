@@ -4,21 +4,35 @@
 mod block;
 mod command;
 pub(crate) mod console;
+mod given;
 mod name;
+pub(crate) mod read;
+mod source;
 mod time;
+mod toml;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, Parser, ValueHint};
 
 pub(crate) use block::BlockConfig;
 pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 pub(crate) use name::{Name, parse as parse_name};
+use source::Source;
 use tunnet::Tunnet;
+
+/// The headings of the options in help; each belongs to a topic of [`crate::help`].
+pub(crate) const LAUNCH: &str = "Launch";
+pub(crate) const DISKS: &str = "Disks";
+pub(crate) const NETWORK: &str = "Network";
+pub(crate) const CONSOLES: &str = "Consoles";
+pub(crate) const PRIVILEGE: &str = "Privilege";
+pub(crate) const GUESTS: &str = "Guests that run";
+pub(crate) const CONFIGURATION: &str = "Configuration";
 
 /// Puts a Linux guest on your terminal.
 #[derive(Debug, Parser)]
@@ -35,14 +49,16 @@ pub(crate) struct CommandLine {
 }
 
 /// One guest, as the user described it.
+// That there is one, clap learns from this; it does not look into what is flattened.
 #[derive(Debug, Clone, Args)]
+#[group(arg = "memory")]
 pub(crate) struct Config {
     /// Guest memory: MiB, or with a suffix (512M, 2G)
     #[arg(value_name = "MEM", value_parser = parse_memory)]
     pub(crate) memory: u64,
 
     /// The kernel: bzImage, ELF vmlinux, or either one compressed
-    #[arg(value_name = "KERNEL")]
+    #[arg(value_name = "KERNEL", value_hint = ValueHint::FilePath)]
     pub(crate) kernel: PathBuf,
 
     /// Words of the kernel command line
@@ -50,28 +66,30 @@ pub(crate) struct Config {
     pub(crate) arguments: Vec<OsString>,
 
     /// Initial file system; several are concatenated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = LAUNCH, value_hint = ValueHint::FilePath)]
     pub(crate) initrd: Vec<PathBuf>,
 
     /// Number of virtual CPUs, 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = LAUNCH)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) cpus: u8,
 
     /// A disk: a file or block device, the first is vda. OPTION: ro, direct, serial=S, queues=N,
     /// sync=off
-    #[arg(long, value_name = "FILE[,OPTION]...")]
+    #[arg(long, value_name = "FILE[,OPTION]...", help_heading = DISKS)]
+    #[arg(value_hint = ValueHint::FilePath)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]
     pub(crate) block: Vec<BlockConfig>,
 
     /// Network cards.
-    #[arg(long, value_name = "HOST-END", value_parser = tunnet::parse)]
+    #[arg(long, value_name = "HOST-END", value_parser = tunnet::parse, help_heading = NETWORK)]
+    #[arg(value_hint = ValueHint::Other)]
     #[arg(help = "A network card: IP[/LEN][:MAC], bridge:NAME[:MAC] or tap:NAME[:MAC], and \
         \",queues=N\"")]
     pub(crate) tunnet: Vec<Tunnet>,
 
     /// Consoles, hvc0 first.
-    #[arg(long, value_name = "HOST-END")]
+    #[arg(long, value_name = "HOST-END", help_heading = CONSOLES, value_hint = ValueHint::Other)]
     #[arg(help = "A console, hvc0 first: stdio (what there is without a word), sock[=PATH], \
         pty[=LINK], file=PATH[,append] or null; and \",buffer=SIZE\", \",name=NAME\"")]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| console::parse(&value)))]
@@ -79,36 +97,46 @@ pub(crate) struct Config {
 
     /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "/dev/urandom")]
+    #[arg(default_missing_value = "/dev/urandom", help_heading = LAUNCH)]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) rng: Option<PathBuf>,
 
     /// Become this user before the guest runs; for root
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = PRIVILEGE, value_hint = ValueHint::Username)]
     pub(crate) username: Option<String>,
 
     /// Have no files but those in this directory from then on; for root
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = PRIVILEGE, value_hint = ValueHint::DirPath)]
     pub(crate) chroot: Option<PathBuf>,
 
     /// Its name for the other commands; else one is made up
-    #[arg(long, value_name = "NAME", value_parser = name::parse)]
+    #[arg(long, value_name = "NAME", value_parser = name::parse, help_heading = GUESTS)]
+    #[arg(value_hint = ValueHint::Other)]
     pub(crate) name: Option<Name>,
 
     /// Print the guest's name when it runs, and leave it alone with its consoles
-    #[arg(long)]
+    #[arg(long, help_heading = GUESTS)]
     pub(crate) detach: bool,
 
     /// End when the guest reboots instead of starting it again
-    #[arg(long)]
+    #[arg(long, help_heading = LAUNCH)]
     pub(crate) no_reboot: bool,
 
     /// Give the guest a serial port (COM1) for messages before its console driver runs
-    #[arg(long)]
+    #[arg(long, help_heading = LAUNCH)]
     pub(crate) earlycon: bool,
 
     /// Tell on stderr what is done
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = LAUNCH)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+/// All that clap knows of the command line.
+pub(crate) fn definition() -> clap::Command {
+    CommandLine::command()
 }
 
 /// At single commas; two of them are one.

@@ -42,12 +42,12 @@ mod writer;
 #[cfg(test)]
 mod testing;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
-
-use client::consoles::{self, Wish};
+use client::consoles::{self, Wish as Stay};
+use config::read::{Refusal, Wish};
 use config::{Command, CommandLine};
 use control::protocol::{Mode, Side, Verb};
 use detach::Process;
@@ -55,15 +55,14 @@ use detach::Process;
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
 
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
-        Err(error) => {
-            // Help and version come this way, too; if they cannot be printed,
-            // nobody is there to be told.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE));
-        }
+    let line = match config::read::read(std::env::args_os()) {
+        Ok(Wish::Line(line)) => line,
+        Ok(Wish::Print(text)) => return print(&text),
+        Err(refusal) => return refuse(&refusal),
     };
     messages::start(line.launch.as_ref().is_some_and(|config| config.verbose));
     terminal::install_panic_hook();
@@ -71,6 +70,35 @@ fn main() -> ExitCode {
         messages::say(&format!("{error:#}"));
         ExitCode::from(FAILURE)
     })
+}
+
+/// A text that was asked for.
+fn print(text: &str) -> ExitCode {
+    match anstream::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            messages::say(&format!("writing to stdout: {error}"));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn refuse(refusal: &Refusal) -> ExitCode {
+    let (error, file) = match refusal {
+        Refusal::Line(error) => (error, None),
+        Refusal::Merged(error, file) => (error, Some(file)),
+        Refusal::Words(text) => {
+            messages::say(text);
+            return ExitCode::from(USAGE);
+        }
+    };
+    // Help and version come this way, too; if they cannot be printed, nobody is there to
+    // be told.
+    let _ = error.print();
+    if let Some(file) = file {
+        messages::say(&format!("some of these options come from {}", file.display()));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE))
 }
 
 fn run(line: &CommandLine) -> Result<ExitCode> {
@@ -111,8 +139,8 @@ fn obey(command: &Command) -> Result<ExitCode> {
                 (_, true) => Mode::Force,
                 _ => Mode::Write,
             };
-            let wish = Wish { target, mode, escape: *escape, persist: *persist };
-            return Ok(ExitCode::from(consoles::console(&wish, *wait)?));
+            let stay = Stay { target, mode, escape: *escape, persist: *persist };
+            return Ok(ExitCode::from(consoles::console(&stay, *wait)?));
         }
         Command::Log { target, follow: true } => {
             return Ok(ExitCode::from(consoles::follow(target)?));

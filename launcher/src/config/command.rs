@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::name::{self, Name};
 use super::time;
@@ -22,8 +22,10 @@ pub(crate) enum Command {
     /// Write the kernel inside a bzImage or compressed file, unpacked, to a file
     Unpack {
         /// A kernel, in any form that lguest boots
+        #[arg(value_hint = ValueHint::FilePath)]
         kernel: PathBuf,
         /// Where its ELF file goes
+        #[arg(value_hint = ValueHint::FilePath)]
         output: PathBuf,
     },
     /// List the guests that run

@@ -1,0 +1,153 @@
+//! Options at random: a file says the same as a command line.
+
+use clap::Arg;
+
+use super::super::super::given::Shape;
+use super::*;
+
+/// xorshift: what is at random must fail again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    fn word(&mut self) -> OsString {
+        let letters = [
+            "a",
+            "=",
+            "-",
+            "--",
+            ",",
+            "\"",
+            "'",
+            "\\",
+            "\n",
+            "\r",
+            "\t",
+            " ",
+            "#",
+            "ä",
+            "7",
+            "0x",
+            "[",
+            "]",
+            "{",
+            "true",
+            "\u{7f}",
+            "\u{1}",
+            "\u{1F600}",
+            "'''",
+            "\"\"\"",
+            "\u{feff}",
+        ];
+        (0..self.below(5)).map(|_| letters[self.below(letters.len())]).collect::<String>().into()
+    }
+
+    /// Any of the options, with any values, whatever they mean.
+    fn given(&mut self, definition: &Command) -> Given {
+        let mut given = Given::default();
+        for arg in options(definition).filter(|arg| arg.is_positional()) {
+            let count = if Shape::of(arg) == Shape::Words { self.below(3) } else { 1 };
+            self.give(&mut given, arg, count);
+        }
+        for arg in options(definition).filter(|arg| !arg.is_positional()) {
+            let most = if Shape::of(arg) == Shape::Often { 4 } else { 2 };
+            let count = self.below(most);
+            self.give(&mut given, arg, count);
+        }
+        given
+    }
+
+    fn give(&mut self, given: &mut Given, arg: &Arg, count: usize) {
+        let values: Vec<_> = (0..count)
+            .map(|_| match Shape::of(arg) {
+                Shape::Switch => None,
+                Shape::Once { optional: true } if self.below(2) == 0 => None,
+                // An empty value is none, where there may be none.
+                Shape::Once { optional: true } => Some("x".into()),
+                _ => Some(self.word()),
+            })
+            .collect();
+        if !values.is_empty() {
+            given.set(key(arg), values);
+        }
+    }
+}
+
+/// The options, without what their values have to be: the file is about their shapes.
+fn any_value(definition: &Command) -> Command {
+    definition.clone().mut_args(|arg| match Shape::of(&arg) {
+        Shape::Switch => arg,
+        _ => arg.value_parser(clap::value_parser!(OsString)),
+    })
+}
+
+#[test]
+fn words_and_files_say_the_same_whatever_is_in_them() {
+    let definition = any_value(&definition());
+    for seed in 1..2000 {
+        let mut random = Random(seed * 0x9E37_79B9);
+        let given = random.given(&definition);
+        let mut all = words(&["lguest"]);
+        all.extend(given.words(&definition));
+        let (again, _) = Given::from_words(&definition, &all).unwrap();
+        assert_eq!(again, given, "seed {seed}: {all:?}");
+        let text = toml::write(&given, &definition).unwrap();
+        assert_eq!(toml::read(&text, &definition), Ok(given), "seed {seed}:\n{text}");
+    }
+}
+
+#[test]
+fn the_file_that_is_printed_launches_the_same() {
+    let values = |key: &str| -> &[&str] {
+        match key {
+            "memory" => &["512", "2G"],
+            "kernel" | "initrd" | "chroot" => &["a b", "/x"],
+            "cpus" => &["3"],
+            "block" => &["a,,b,ro", "d,serial=x y", "e"],
+            "tunnet" => &["192.168.1.1:02:00:00:12:34:56", "tap:t,queues=2"],
+            "console" => &["stdio", "file=x,append", "sock,name=y"],
+            "arguments" => &["--x", "a=\"b c\"", "--"],
+            "rng" => &["/dev/hwrng"],
+            "username" | "name" => &["nobody"],
+            _ => &[],
+        }
+    };
+    let definition = definition();
+    for seed in 1..500 {
+        let mut random = Random(seed * 0x9E37_79B9);
+        let mut given = Given::default();
+        for arg in options(&definition) {
+            let known = values(key(arg));
+            let count = match Shape::of(arg) {
+                Shape::Often | Shape::Words => random.below(4),
+                _ => usize::from(arg.is_required_set() || random.below(2) == 0),
+            };
+            let value = |random: &mut Random| match known {
+                [] => None,
+                known => Some(known[random.below(known.len())].into()),
+            };
+            // What a value of somebody else's has to be is not known here.
+            if count > 0 && (Shape::of(arg) == Shape::Switch || !known.is_empty()) {
+                given.set(key(arg), (0..count).map(|_| value(&mut random)).collect());
+            }
+        }
+        let mut line = words(&["lguest"]);
+        line.extend(given.words(&definition));
+        // Options that others refuse to go with are theirs to test.
+        let Ok(wish) = read(line.clone()) else { continue };
+        let direct = format!("{:?}", launch(Ok(wish)));
+        line.insert(1, "--print-config".into());
+        let Wish::Print(text) = read(line).unwrap() else { panic!("not printed") };
+        let file = file(&text);
+        let path = file.path().to_str().unwrap();
+        let through = format!("{:?}", launch(read(words(&["lguest", "--config", path]))));
+        let named = format!("config: Some({path:?})");
+        assert_eq!(through.replace(&named, "config: None"), direct, "{text}");
+    }
+}

@@ -1,0 +1,21 @@
+//! `--config FILE` and `--print-config`: where the other options come from, and where they
+//! go. Acted upon in [`super::read`], before a guest is thought of.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::CONFIGURATION;
+
+/// The options about options. They have no place in a file themselves.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = CONFIGURATION)]
+pub(crate) struct Source {
+    /// Take options from this file (TOML), too; those of the command line win or are added
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the file that says the same as this command line, and do nothing else
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
