@@ -25,7 +25,9 @@ pub(crate) use name::{Name, parse as parse_name};
 use source::Source;
 use tunnet::Tunnet;
 
-/// The headings of the options in help; each belongs to a topic of [`crate::help`].
+use crate::help;
+
+/// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";
 pub(crate) const DISKS: &str = "Disks";
 pub(crate) const NETWORK: &str = "Network";
@@ -38,9 +40,6 @@ pub(crate) const CONFIGURATION: &str = "Configuration";
 #[derive(Debug, Parser)]
 #[command(name = "lguest", version, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true, disable_help_subcommand = true)]
-#[command(after_help = "Three ^C within a second end the guest. Exit status: 0 powered off, \
-    N written to port 0x501, 1 failure, 2 usage, 101 guest panicked, 102 guest crashed, \
-    130 three ^C.")]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -136,7 +135,14 @@ pub(crate) struct Config {
 
 /// All that clap knows of the command line.
 pub(crate) fn definition() -> clap::Command {
-    CommandLine::command()
+    let definition = CommandLine::command();
+    let overview = help::overview(&definition);
+    definition.override_help(overview)
+}
+
+/// Is it one of those that clap adds itself?
+pub(crate) fn is_about_help(arg: &clap::Arg) -> bool {
+    ["help", "version"].contains(&arg.get_id().as_str())
 }
 
 /// At single commas; two of them are one.

@@ -21,6 +21,7 @@ mod disk;
 mod exit;
 mod firmware;
 mod guest;
+mod help;
 mod input;
 mod launch;
 mod memory;
@@ -81,6 +82,15 @@ fn print(text: &str) -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
+}
+
+fn help(topic: Option<&str>) -> ExitCode {
+    let definition = config::definition();
+    let text = match topic {
+        Some(topic) => help::about(topic, &definition),
+        None => Ok(help::overview(&definition)),
+    };
+    text.map_or_else(|error| refuse(&Refusal::Words(error)), |text| print(&text.ansi().to_string()))
 }
 
 fn refuse(refusal: &Refusal) -> ExitCode {
@@ -153,6 +163,7 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Send { target, text } => {
             return Ok(ExitCode::from(consoles::send(target, text)?));
         }
+        Command::Help { topic } => return Ok(help(topic.as_deref())),
         Command::Resize { target, rows, columns } => consoles::resize(target, *rows, *columns)?,
     }
     Ok(ExitCode::SUCCESS)

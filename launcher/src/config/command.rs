@@ -121,6 +121,11 @@ pub(crate) enum Command {
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         columns: u16,
     },
+    /// Tell of a topic, a command or an option
+    Help {
+        /// One of those that lguest --help names
+        topic: Option<String>,
+    },
 }
 
 /// The console that a command is for.

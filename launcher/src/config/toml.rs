@@ -11,9 +11,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::given::{Given, Shape, key, options};
-
-/// How near a name must be to be suggested; clap has the same.
-const NEAR: f64 = 0.7;
+use crate::help;
 
 /// What the file says.
 ///
@@ -52,13 +50,8 @@ fn unknown(name: &str, definition: &Command) -> String {
     if ["config", "print-config"].contains(&name) {
         return format!("{name} is only for the command line");
     }
-    let mut near: Vec<_> = options(definition)
-        .map(|arg| (strsim::jaro(name, key(arg)), key(arg)))
-        .filter(|(near, _)| *near > NEAR)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    match near.first() {
-        Some((_, near)) => format!("there is no option {name:?}: is it {near:?}?"),
+    match help::nearest(name, options(definition).map(key)) {
+        Some(near) => format!("there is no option {name:?}: is it {near:?}?"),
         None => format!("there is no option {name:?}: lguest --help tells which there are"),
     }
 }

@@ -1,0 +1,86 @@
+//! `lguest --help`: a screen of 24 lines of 80 characters with what is needed most, and
+//! where the rest is.
+
+use std::fmt::Write;
+
+use clap::builder::StyledStr;
+use clap::{Arg, Command};
+
+use super::topics;
+
+/// The options that are told of, as far as there are such.
+const OFTEN: [&str; 9] =
+    ["initrd", "cpus", "block", "tunnet", "console", "exec", "expect", "detach", "config"];
+
+/// The longest line.
+const WIDTH: usize = 80;
+
+/// The screen.
+pub(crate) fn overview(definition: &Command) -> StyledStr {
+    let (header, name) =
+        (definition.get_styles().get_header(), definition.get_styles().get_literal());
+    let usage = definition.get_styles().get_usage();
+    let mut text = String::new();
+    let about = definition.get_about().map(ToString::to_string).unwrap_or_default();
+    // None of these can fail: a String grows.
+    let _ = writeln!(
+        text,
+        "{about}\n\n{usage}Usage:{usage:#} {name}lguest{name:#} [OPTIONS] MEM KERNEL [KERNEL-ARGUMENT]...\n\
+        \x20      {name}lguest{name:#} COMMAND ...\n\n  lguest 512 vmlinuz --initrd initramfs\n\n\
+        {header}Often used:{header:#}"
+    );
+    for arg in OFTEN.iter().filter_map(|often| find(definition, often)) {
+        let long = arg.get_long().unwrap_or_default();
+        let value = value(arg);
+        let room = 26_usize.saturating_sub(long.len());
+        let _ = writeln!(text, "  {name}--{long}{name:#}{value:room$} {}", brief(arg, WIDTH - 31));
+    }
+    let topics = topics::all(definition);
+    let topics: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let commands = definition.get_subcommands().filter(|command| !command.is_hide_set());
+    let commands: Vec<_> = commands.map(Command::get_name).collect();
+    let _ = write!(
+        text,
+        "\n{header}All options, by topic:{header:#} {name}lguest help{name:#} TOPIC\n{}\
+        {header}Commands:{header:#} {name}lguest{name:#} COMMAND {name}--help{name:#}\n{}",
+        paragraph(&topics),
+        paragraph(&commands)
+    );
+    text.into()
+}
+
+fn find<'a>(definition: &'a Command, long: &str) -> Option<&'a Arg> {
+    definition.get_arguments().find(|arg| arg.get_long() == Some(long))
+}
+
+fn value(arg: &Arg) -> String {
+    let name = arg.get_value_names().into_iter().flatten().next();
+    let takes = arg.get_action().takes_values();
+    name.filter(|_| takes).map_or_else(String::new, |name| format!(" {name}"))
+}
+
+/// The first words of its help.
+fn brief(arg: &Arg, most: usize) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let ends = [":", ";", ". "].iter().filter_map(|end| help.find(end));
+    let mut brief = help.get(..ends.min().unwrap_or(help.len())).unwrap_or(&help);
+    while brief.len() > most {
+        let cut = brief.rsplit_once(',').or_else(|| brief.rsplit_once(' '));
+        brief = cut.map_or("", |(first, _)| first);
+    }
+    brief.to_string()
+}
+
+fn paragraph(words: &[&str]) -> String {
+    let (mut text, mut line) = (String::new(), String::new());
+    for word in words {
+        if line.len() + word.len() + 3 > WIDTH {
+            text.push_str(&line);
+            text.push('\n');
+            line.clear();
+        }
+        line.push_str(if line.is_empty() { "  " } else { " " });
+        line.push_str(word);
+    }
+    text + &line + "\n"
+}
