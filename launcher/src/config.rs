@@ -38,7 +38,8 @@ pub(crate) const CONFIGURATION: &str = "Configuration";
 
 /// Puts a Linux guest on your terminal.
 #[derive(Debug, Parser)]
-#[command(name = "lguest", version, args_conflicts_with_subcommands = true)]
+#[command(name = "lguest", version = env!("LGUEST_VERSION"))]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
