@@ -20,6 +20,7 @@ mod detach;
 mod disk;
 mod exit;
 mod firmware;
+mod generate;
 mod guest;
 mod help;
 mod input;
@@ -164,6 +165,7 @@ fn obey(command: &Command) -> Result<ExitCode> {
             return Ok(ExitCode::from(consoles::send(target, text)?));
         }
         Command::Help { topic } => return Ok(help(topic.as_deref())),
+        Command::Generate { what } => return Ok(print(&generate::generate(*what)?)),
         Command::Resize { target, rows, columns } => consoles::resize(target, *rows, *columns)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use super::name::{self, Name};
 use super::time;
 use crate::attach::Escape;
 use crate::control::protocol::Which;
+use crate::generate::What;
 
 /// Everything that is not launching a guest.
 #[derive(Debug, Subcommand)]
@@ -125,6 +126,12 @@ pub(crate) enum Command {
     Help {
         /// One of those that lguest --help names
         topic: Option<String>,
+    },
+    /// Print the manual page or the completions of a shell, for an installation
+    #[command(hide = true)]
+    Generate {
+        /// Which of them
+        what: What,
     },
 }
 
