@@ -26,6 +26,7 @@ use crate::memory::Ram;
 use crate::messages;
 use crate::net;
 use crate::privilege::Confinement;
+use crate::progress;
 use crate::runtime::Claim;
 use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
@@ -71,6 +72,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     loop {
         let mut guest = Guest::build(config, &host)?;
+        progress::no_more();
         // Raw as late as can be: nothing that comes now fails for the user's sake.
         if let Some(terminal) = &terminal {
             terminal.enter()?;

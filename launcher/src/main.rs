@@ -32,6 +32,7 @@ mod output;
 mod peer;
 mod ports;
 mod privilege;
+mod progress;
 mod runtime;
 mod signals;
 mod stdin;

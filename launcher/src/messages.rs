@@ -13,6 +13,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
+use crate::progress;
 use crate::terminal::sys;
 
 #[cfg(test)]
@@ -114,6 +115,7 @@ impl Budget {
 }
 
 fn print(text: &str) {
+    progress::wipe();
     let stderr = io::stderr();
     // Asked every time: who else may have made this terminal raw is not ours to know.
     let raw = sys::modes(stderr.as_fd()).is_ok_and(|modes| modes.c_oflag & OPOST == 0);

@@ -17,6 +17,7 @@ use vm_memory::{
 
 use super::layout::LOW_MEMORY;
 use crate::memory::{HOLE, Memory};
+use crate::progress::Progress;
 
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 
@@ -25,6 +26,9 @@ const MOST_SEGMENTS: u16 = 64;
 
 /// Unpacked bytes pass through a buffer that stays in the processor's cache.
 const CHUNK: usize = 128 << 10;
+
+/// Files are read in pieces of this size, so that there is something to tell in between.
+const PIECE: u64 = 1 << 20;
 
 /// A kernel in guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,22 +189,31 @@ impl Source for File {
 
     fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()> {
         self.seek(SeekFrom::Start(offset)).context("reading the file")?;
-        read_into(self, to, memory)
+        read_into(self, to, memory, "kernel")
     }
 }
 
-/// Read from a file straight into guest memory.
+/// Read from a file straight into guest memory, telling how far `what` is.
 pub(super) fn read_into(
     file: &mut impl ReadVolatile,
     to: Range<u64>,
     memory: &Memory,
+    what: &str,
 ) -> Result<()> {
-    let length = usize::try_from(to.end.saturating_sub(to.start))?;
-    let done = memory.read_exact_volatile_from(GuestAddress(to.start), file, length);
-    done.map_err(|error| match error {
-        vm_memory::GuestMemoryError::IOError(error) => anyhow::Error::new(error),
-        other => other.into(),
-    })
+    let mut progress = Progress::new(what, to.end.saturating_sub(to.start));
+    let mut address = to.start;
+    while address < to.end {
+        let length = (to.end - address).min(PIECE);
+        let piece = GuestAddress(address);
+        let done = memory.read_exact_volatile_from(piece, file, usize::try_from(length)?);
+        done.map_err(|error| match error {
+            vm_memory::GuestMemoryError::IOError(error) => anyhow::Error::new(error),
+            other => other.into(),
+        })?;
+        address += length;
+        progress.add(length);
+    }
+    Ok(())
 }
 
 /// A source that can only be read on.

@@ -42,7 +42,7 @@ pub(super) fn load(
     for (initrd, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
         let to = address..address + length;
-        elf::read_into(&mut file, to, memory)
+        elf::read_into(&mut file, to, memory, &name(initrd))
             .context("reading it")
             .with_context(|| name(initrd))?;
         address += length;

@@ -14,6 +14,7 @@ use super::file::{self, NamedFile};
 use super::image::{self, Format, HEAD};
 use super::unpack::{Codec, Unpacked};
 use crate::memory::Memory;
+use crate::progress::{Progress, Watched};
 
 /// Packed bytes are read in pieces of this size.
 const PIECE: usize = 256 << 10;
@@ -55,7 +56,8 @@ impl Kernel {
 
     fn packed(file: File, codec: Codec) -> Result<Self> {
         let damaged = || format!("unpacking it ({codec}): is the file complete?");
-        let packed = BufReader::with_capacity(PIECE, file);
+        let length = file.metadata().context("reading its size")?.len();
+        let packed = BufReader::with_capacity(PIECE, watched(file, length));
         let mut bytes = Unpacked::new(codec, packed).with_context(damaged)?;
         let head = file::head(&mut bytes, HEAD).with_context(damaged)?;
         let inside = image::identify(&head).with_context(|| format!("inside ({codec})"))?;
@@ -127,12 +129,17 @@ fn load_bzimage(file: &mut File, setup: &SetupHeader, memory: &Memory) -> Result
     }
 }
 
+fn watched<R: Read>(packed: R, length: u64) -> Watched<R> {
+    Watched::new(packed, Progress::new("kernel", length))
+}
+
 /// The ELF file inside a bzImage, and how it is packed.
 pub(super) fn payload(file: &File, setup: &SetupHeader) -> Result<(Option<Codec>, PackedElf)> {
     let range = setup.payload();
     let mut file = file.try_clone().context("reading it")?;
     file.seek(SeekFrom::Start(range.start)).context("reading it")?;
-    let mut packed = BufReader::with_capacity(PIECE, file.take(range.end - range.start));
+    let length = range.end - range.start;
+    let mut packed = BufReader::with_capacity(PIECE, watched(file.take(length), length));
     let head = packed.fill_buf().context("reading it")?;
     if head.starts_with(elf::MAGIC) {
         return Ok((None, Box::new(packed)));
