@@ -1,10 +1,11 @@
-//! A disk that hangs when a test wants it to: a file in a file system of the
+//! A disk that hangs, or is slow, when a test wants it to: a file in a file system of the
 //! test's own (FUSE), whose reads are answered when the test says so. What waits
 //! for it waits as for a file server that is gone.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
@@ -31,6 +32,9 @@ pub struct HangingDisk {
 #[derive(Default)]
 struct Reads {
     hang: bool,
+    /// What each takes.
+    delay: Duration,
+    answered: usize,
     waiting: Vec<(ReplyData, usize)>,
 }
 
@@ -62,6 +66,17 @@ impl HangingDisk {
         lock(&self.reads).hang = true;
     }
 
+    /// From now on, every read takes so long.
+    pub fn slow_down(&self, each: Duration) {
+        lock(&self.reads).delay = each;
+    }
+
+    /// How many reads have been answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        lock(&self.reads).answered
+    }
+
     /// How many reads wait for an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -72,6 +87,7 @@ impl HangingDisk {
     pub fn go_on(&self) {
         let mut reads = lock(&self.reads);
         reads.hang = false;
+        reads.answered += reads.waiting.len();
         for (reply, length) in reads.waiting.drain(..) {
             reply.data(&vec![0; length]);
         }
@@ -134,10 +150,13 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let delay = lock(&self.reads).delay;
+        thread::sleep(delay);
         let (size, mut reads) = (usize::try_from(size).unwrap_or(0), lock(&self.reads));
         if reads.hang {
             reads.waiting.push((reply, size));
         } else {
+            reads.answered += 1;
             reply.data(&vec![0; size]);
         }
     }

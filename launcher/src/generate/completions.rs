@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 /// The script.
 pub(super) fn script(shell: Shell, definition: &Command) -> Result<String> {
-    let mut definition = without_hidden(definition);
+    let mut definition = shown(definition, shell);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut definition, "lguest", &mut script);
     let script = String::from_utf8(script)?;
@@ -20,10 +20,13 @@ pub(super) fn script(shell: Shell, definition: &Command) -> Result<String> {
     })
 }
 
-fn without_hidden(definition: &Command) -> Command {
+/// The definition without what is hidden. zsh takes the place of another command for one
+/// behind all words that have no option's name, and so does without these.
+fn shown(definition: &Command, shell: Shell) -> Command {
     let shown = definition.get_subcommands().filter(|command| !command.is_hide_set());
     let shown: Vec<_> = shown.cloned().collect();
-    let bare = Command::new("lguest").args(definition.get_arguments().cloned());
+    let args = definition.get_arguments().filter(|arg| shell != Shell::Zsh || !arg.is_positional());
+    let bare = Command::new("lguest").args(args.cloned());
     bare.subcommands(shown).version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true)
 }
 
@@ -66,11 +69,13 @@ fn fish(named: &str) -> String {
     )
 }
 
-/// The place of the name is in clap's script, with the function that completes it.
+/// The place of a guest's name is in clap's script. What is not: that the first word may be
+/// another command or MEM, after which come files and options.
 fn zsh(script: &str) -> String {
-    let function = "_lguest_guests() {\n    local -a names\n    \
-        names=(${${(f)\"$(lguest list 2> /dev/null | tail -n +2)\"}%% *})\n    \
-        _describe -t guests guest names\n}\n";
+    let top = "_arguments \"${_arguments_options[@]}\" : \\\n";
+    let (_, options) = script.split_once(top).unwrap_or_default();
+    let (options, _) = options.split_once("\":: :_lguest_commands\"").unwrap_or_default();
+    let launch = format!("([0-9]*)\n{top}{options}'*:KERNEL:_files' \\\n&& ret=0\n;;\n");
     let mut result = String::new();
     for line in script.lines() {
         let is_name = line.trim_start().starts_with("':name -- ");
@@ -79,9 +84,18 @@ fn zsh(script: &str) -> String {
         result.push('\n');
         // After the tag, which is the first line.
         if line.starts_with("autoload ") {
-            result.push('\n');
-            result.push_str(function);
+            result.push_str(ZSH_GUESTS);
+        } else if line.trim_start() == "case $line[1] in" {
+            result.push_str(&launch);
         }
     }
     result
 }
+
+const ZSH_GUESTS: &str = r#"
+_lguest_guests() {
+    local -a names
+    names=(${${(f)"$(lguest list 2> /dev/null | tail -n +2)"}%% *})
+    _describe -t guests guest names
+}
+"#;
