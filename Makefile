@@ -5,6 +5,9 @@ CARGO ?= cargo
 export LGUEST := $(CURDIR)/target/release/lguest
 export PROBE := $(CURDIR)/guest-images/guests/target/release/probe
 
+PREFIX ?= /usr/local
+DESTDIR ?=
+
 .DEFAULT_GOAL := build
 
 .PHONY: help
@@ -18,6 +21,19 @@ run: setup build guest ## a shell in a Linux guest on this terminal
 .PHONY: build
 build: ## the launcher, target/release/lguest
 	$(CARGO) build --release --locked -p lguest
+	@CARGO=$(CARGO) packaging/licences > target/release/LICENSES-CRATES
+
+.PHONY: install
+install: ## what was built, into PREFIX (/usr/local) below DESTDIR
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) packaging/install
+
+.PHONY: uninstall
+uninstall: ## remove that
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) packaging/install remove
+
+.PHONY: deb
+deb: build ## a Debian package, in target/debian
+	@packaging/deb
 
 .PHONY: guest
 guest: ## the guest image: Debian's cloud kernel and a small initramfs
@@ -32,7 +48,7 @@ nested: setup build guest ## a shell in the nested host, where KVM is complete o
 	@guest-images/nested-host shell
 
 .PHONY: test
-test: setup test-unit test-fuzz test-kvm test-linux ## every test
+test: setup test-unit test-fuzz test-kvm test-deb test-linux ## every test
 
 .PHONY: test-unit
 test-unit: ## without KVM, without root
@@ -49,6 +65,11 @@ fuzz: ## the same for longer: FUZZ_SECONDS each, or 20
 .PHONY: test-kvm
 test-kvm: build guests ## the launcher with our own guests, on this machine's /dev/kvm
 	$(CARGO) test --release --locked -p tests --test e2e -- kvm::
+
+.PHONY: test-deb
+test-deb: build guests ## the Debian package, in a Debian of its own
+	@guest-images/setup debian
+	@tests/deb
 
 .PHONY: soak
 soak: build guests ## guests and hosts at random for SOAK_MINUTES, or 1; SOAK_SEED repeats
