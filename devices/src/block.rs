@@ -125,6 +125,9 @@ impl Service for Requests {
             Err(Stop::Unfinished) => return Err(ServeError::Interrupted),
         };
         self.begun = None;
+        if status != Status::OK {
+            request.count_error();
+        }
         request.to_guest.put_last(status.byte());
         Ok(())
     }

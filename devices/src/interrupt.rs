@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::observer::Observer;
+
 /// What an MSI-X vector writes, and where (PCI 3.0, 6.8.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MsiMessage {
@@ -33,6 +35,12 @@ pub trait Machine: Send + Sync {
     /// Writes to `event` are only remembered, in its counter.
     fn disconnect(&self, line: u32, event: &EventFd);
 
+    /// Who watches the queue whose thread has this name: the same one as ever, if there
+    /// was such a queue before.
+    fn observer(&self, _thread: &str) -> Arc<Observer> {
+        Arc::default()
+    }
+
     /// Something of the host failed in the thread named `thread`: the machine
     /// cannot go on.
     fn failed(&self, thread: &str, why: &str);
@@ -50,6 +58,12 @@ impl Interrupt {
     #[must_use]
     pub fn new(event: Option<Arc<EventFd>>) -> Self {
         Self { event }
+    }
+
+    /// Whether anything comes of it.
+    #[must_use]
+    pub fn is_wired(&self) -> bool {
+        self.event.is_some()
     }
 
     /// Interrupt the guest.

@@ -11,6 +11,8 @@
 //! 5. [`request`]: one request as two streams of bytes.
 //! 6. [`console`], [`block`], [`net`], [`rng`]: the devices, which is all that is left to write.
 //! 7. [`interrupt`]: the way back.
+//!
+//! What is seen of it from outside: [`observer`], [`stats`], [`trace`].
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
@@ -24,13 +26,16 @@ pub mod interrupt;
 pub mod kick;
 mod msix;
 pub mod net;
+pub mod observer;
 pub mod pci;
 pub mod queue;
 pub mod queue_thread;
 mod registers;
 pub mod request;
 pub mod rng;
+pub mod stats;
 pub mod status;
+pub mod trace;
 pub mod virtio_pci;
 
 #[cfg(any(test, feature = "testing"))]

@@ -5,6 +5,7 @@
 //! transport afterwards can reach it. This is the only place that sleeps for
 //! the guest, reads rings, and decides about interrupts.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +17,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
+use crate::observer::Observer;
 use crate::queue_thread::Told;
 use crate::request::Request;
 use crate::sys;
@@ -44,6 +46,7 @@ pub struct Virtqueue {
     event_idx: bool,
     doorbell: Arc<EventFd>,
     interrupt: Interrupt,
+    observer: Arc<Observer>,
 }
 
 /// Offsets in both rings: flags, index, then the entries (2.7.6, 2.7.8).
@@ -72,7 +75,20 @@ impl Virtqueue {
             event_idx: accepted & (1 << VIRTIO_RING_F_EVENT_IDX) != 0,
             doorbell,
             interrupt,
+            observer: Arc::default(),
         })
+    }
+
+    /// Have this one watch.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Who watches.
+    pub(crate) fn observer(&self) -> &Arc<Observer> {
+        &self.observer
     }
 
     /// How far the queue has been served.
@@ -107,12 +123,19 @@ impl Virtqueue {
     /// signal, which is sent again if it came just before the read ([`crate::kick`]).
     fn sleep(&self, told: &Told) -> Result<(), ServeError> {
         loop {
-            match sys::wait(&self.doorbell).map_err(ServeError::from) {
-                Ok(_) => return Ok(()),
+            match self.answer_doorbell().map_err(ServeError::from) {
+                Ok(()) => return Ok(()),
                 Err(ServeError::Interrupted) if !told.is_to_stop() => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Read the doorbell; sleeps unless it has rung.
+    fn answer_doorbell(&self) -> io::Result<()> {
+        sys::wait(&self.doorbell)?;
+        self.observer.kicked();
+        Ok(())
     }
 
     /// Take the next request off the avail ring, if there is one.
@@ -167,7 +190,8 @@ impl Virtqueue {
 
     /// Hand what has been filled of a request back to the driver (2.7.8.2), all
     /// at once: it never sees a part of what belongs together (5.1.6.4). It is
-    /// told by [`Self::signal`], at the latest when the whole ring has been used.
+    /// told by [`Self::signal`], at the latest when the whole ring has been used. The
+    /// bytes that the request had from the guest and to it.
     ///
     /// # Errors
     /// None once the layout has been checked.
@@ -175,7 +199,13 @@ impl Virtqueue {
         &mut self,
         memory: &Memory,
         request: &mut Request<'_>,
-    ) -> Result<(), GuestError> {
+    ) -> Result<[u64; 2], GuestError> {
+        let moved = self.observer.used(request);
+        self.hand_back(memory, request).map(|()| moved)
+    }
+
+    /// The same, without its being a request that was served.
+    fn hand_back(&mut self, memory: &Memory, request: &mut Request<'_>) -> Result<(), GuestError> {
         let ring = |_| GuestError::Ring { ring: "used ring", address: self.layout.used };
         let mut next = self.position.next_used;
         for (head, length) in request.used() {

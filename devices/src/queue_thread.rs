@@ -144,6 +144,7 @@ impl Drop for QueueThread {
 /// The life of a queue thread. What it worked on, if it was told to stop.
 fn live(mut work: Box<Work>, told: &Told) -> Option<Box<Work>> {
     kick::accept();
+    work.queue.observer().begin_thread();
     loop {
         match panic::catch_unwind(AssertUnwindSafe(|| work.serve(told))) {
             Ok(Ok(()) | Err(ServeError::Interrupted)) => {
@@ -152,7 +153,10 @@ fn live(mut work: Box<Work>, told: &Told) -> Option<Box<Work>> {
                 }
                 continue; // It was taken back.
             }
-            Ok(Err(ServeError::Guest(error))) => work.owner.needs_reset(&work.name, &error),
+            Ok(Err(ServeError::Guest(error))) => {
+                work.queue.observer().broken();
+                work.owner.needs_reset(&work.name, &error);
+            }
             Ok(Err(ServeError::Host(error))) => work.owner.failed(&work.name, &error.to_string()),
             Err(panic) => work.owner.failed(&work.name, &panic_message(panic.as_ref())),
         }

@@ -23,6 +23,8 @@ pub struct Request<'m> {
     pub from_guest: Buffers<'m>,
     /// Room for the answer (device-writable).
     pub to_guest: Buffers<'m>,
+    /// What went wrong with it, see [`Self::count_error`].
+    errors: u64,
 }
 
 /// One descriptor chain of a request: its first descriptor, and its bytes.
@@ -94,6 +96,25 @@ impl<'m> Request<'m> {
             more
         });
         (full.count() + 1).min(self.chains.len())
+    }
+
+    /// Something of the service's has gone wrong, and the request is answered all the same
+    /// (a bad sector), or what was in it or for it is lost (a frame).
+    pub fn count_error(&mut self) {
+        self.errors = self.errors.saturating_add(1);
+    }
+
+    /// How often that was since this was last asked.
+    pub(crate) fn take_errors(&mut self) -> u64 {
+        std::mem::take(&mut self.errors)
+    }
+
+    /// Bytes of the chains that go back: those that the driver handed over, and those
+    /// that were written for it.
+    pub(crate) fn moved(&self) -> [u64; 2] {
+        let done = self.to_guest.done();
+        let used = self.chains.iter().take(self.chains_for(done));
+        [used.map(|chain| u64::from(chain.from_guest)).sum(), done.into()]
     }
 
     /// What the used ring gets: the heads of the chains that were filled, and

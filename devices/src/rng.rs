@@ -67,6 +67,7 @@ impl Service for Requests {
         };
         log::warn!("source of random numbers: {why}: the guest gets no more of them");
         self.dry = true;
+        request.count_error();
         Err(ServeError::Interrupted)
     }
 

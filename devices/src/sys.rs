@@ -197,6 +197,21 @@ pub(crate) fn fd_of(event: &EventFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }
 
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` outlives the call. It cannot fail: every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// The id of the calling thread, as the host's kernel has it.
+pub(crate) fn thread_id() -> u64 {
+    // SAFETY: takes no arguments and touches no memory.
+    let id = unsafe { libc::gettid() };
+    id.unsigned_abs().into()
+}
+
 /// Sleep until a signal comes.
 pub(crate) fn pause() {
     // SAFETY: takes no arguments and touches no memory.

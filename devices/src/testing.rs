@@ -23,6 +23,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::Memory;
 use crate::device::Device;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
+use crate::trace::Lane;
 use crate::virtio_pci::VirtioPci;
 
 use machine::{FakeMachine, PATIENCE, until};
@@ -66,8 +67,17 @@ impl FakeGuest {
 
     /// The same, with a name.
     pub fn found_as(name: &str, device: impl Device + 'static) -> Self {
+        Self::found_on(Arc::default(), name, device)
+    }
+
+    /// A device that is traced, if its queue has the lane's name.
+    pub fn found_with(device: impl Device + 'static, lane: Arc<Lane>) -> Self {
+        Self::found_on(Arc::new(FakeMachine::with_lane(lane)), "fake0", device)
+    }
+
+    fn found_on(machine: Arc<FakeMachine>, name: &str, device: impl Device + 'static) -> Self {
         log::record();
-        let (memory, machine) = (memory(), Arc::new(FakeMachine::default()));
+        let memory = memory();
         let device = Box::new(device);
         let (guest_memory, shared) = (memory.clone(), Arc::clone(&machine) as Arc<_>);
         let mut device = VirtioPci::new(name, device, guest_memory, shared, BAR).unwrap();

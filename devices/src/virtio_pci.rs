@@ -16,7 +16,8 @@ use crate::config_space::{ConfigSpace, bar};
 use crate::device::{Device, QueueSpec};
 use crate::interrupt::Machine;
 use crate::msix::Msix;
-use crate::queue::{RING_FEATURES, Virtqueue};
+use crate::observer::Observer;
+use crate::queue::RING_FEATURES;
 use crate::queue_thread::QueueThread;
 use crate::registers::{Action, Registers};
 use crate::status::Status;
@@ -24,6 +25,7 @@ use access::{copy, each_dword, number, within};
 
 mod access;
 mod pause;
+mod start;
 
 /// How long a vCPU waits for the threads of a device that it resets. A driver
 /// that finds the status not yet 0 asks again (4.1.4.3.2), and the CPU has other
@@ -44,6 +46,7 @@ pub struct VirtioPci {
     msix: Msix,
     queues: Vec<QueueSpec>,
     doorbells: Vec<Arc<EventFd>>,
+    observers: Vec<Arc<Observer>>,
     threads: Vec<QueueThread>,
     /// A reset has begun and waits for the threads.
     resetting: bool,
@@ -67,6 +70,8 @@ impl VirtioPci {
         let vectors: Vec<_> =
             (0..=queues.len()).map(|_| event(libc::EFD_NONBLOCK)).collect::<Result<_, _>>()?;
         let doorbells = queues.iter().map(|_| event(0)).collect::<Result<_, _>>()?;
+        let observer = |queue: &QueueSpec| machine.observer(&format!("{name}-{}", queue.name));
+        let observers = queues.iter().map(observer).collect();
         let msix = Msix::new(&vectors, Arc::clone(&machine));
         let count = u16::try_from(vectors.len()).unwrap_or(u16::MAX);
         let status = Arc::new(Status::new(name, vectors, Arc::clone(&machine)));
@@ -81,6 +86,7 @@ impl VirtioPci {
             msix,
             queues,
             doorbells,
+            observers,
             threads: Vec::new(),
             resetting: false,
         })
@@ -217,45 +223,6 @@ impl VirtioPci {
                 self.settle(PATIENCE);
             }
         }
-    }
-
-    /// DRIVER_OK: from here on the threads own the queues.
-    fn start(&mut self) {
-        let accepted = self.registers.accepted();
-        log::debug!(
-            "{}: driver ready: offered {:#x}, accepted {accepted:#x}",
-            self.status.name(),
-            self.device.features() | RING_FEATURES
-        );
-        for index in 0..self.doorbells.len() {
-            if let Err(error) = self.start_queue(index, accepted) {
-                self.machine.failed(self.status.name(), &error.to_string());
-            }
-        }
-    }
-
-    fn start_queue(&mut self, index: usize, accepted: u64) -> std::io::Result<()> {
-        let registers = self.registers.queues().get(index).filter(|queue| queue.enabled);
-        let parts = (registers, self.doorbells.get(index), self.queues.get(index));
-        let (Some(registers), Some(doorbell), Some(spec)) = parts else {
-            return Ok(());
-        };
-        let name = format!("{}-{}", self.status.name(), spec.name);
-        let interrupt = self.status.interrupt(registers.vector);
-        let doorbell = Arc::clone(doorbell);
-        let queue = Virtqueue::new(registers.layout, &self.memory, accepted, doorbell, interrupt);
-        let queue = match queue {
-            Ok(queue) => queue,
-            Err(error) => {
-                self.status.break_down(&name, &error);
-                return Ok(());
-            }
-        };
-        let service = self.device.service(index, accepted)?;
-        let owner = Arc::clone(&self.status);
-        let thread = QueueThread::spawn(name, self.memory.clone(), queue, service, owner)?;
-        self.threads.push(thread);
-        Ok(())
     }
 
     /// All threads at once, and only then wait for each, for `patience` or as

@@ -39,6 +39,9 @@ impl Service for Control {
         let mut command = [0; 5];
         let length = request.from_guest.peek(&mut command);
         let done = self.obey(command.get(..length).unwrap_or_default());
+        if !done {
+            request.count_error();
+        }
         let ack = if done { VIRTIO_NET_OK } else { VIRTIO_NET_ERR };
         request.to_guest.put(&[u8::try_from(ack).unwrap_or(1)]);
         Ok(())

@@ -50,7 +50,10 @@ impl Service for Receive {
         let length = match request.to_guest.receive_from(self.tap.as_fd()) {
             Ok(Some(0)) => return Err(self.wait_for_return(None)),
             Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
-            Ok(None) => return Err(ServeError::Interrupted),
+            Ok(None) => {
+                request.count_error();
+                return Err(ServeError::Interrupted);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             // EFAULT when it goes while we sleep, EBADFD from then on.
             Err(error) => return Err(self.wait_for_return(Some(&error))),

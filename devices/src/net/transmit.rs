@@ -21,6 +21,11 @@ impl Transmit {
     pub(super) fn new(tap: File) -> Self {
         Self { tap, lost: 0 }
     }
+
+    fn lose(&mut self, request: &mut Request<'_>) {
+        self.lost += 1;
+        request.count_error();
+    }
 }
 
 impl Service for Transmit {
@@ -28,7 +33,7 @@ impl Service for Transmit {
         request.expect_nothing_to_guest()?;
         let length = request.from_guest.len();
         if length <= HEADER || length > LARGEST {
-            self.lost += 1;
+            self.lose(request);
             return Ok(());
         }
         match request.from_guest.send_to(self.tap.as_fd()) {
@@ -36,7 +41,7 @@ impl Service for Transmit {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             // EINVAL for what is no frame, EIO while the interface is down,
             // EBADFD when it is gone, and a few for a host without memory.
-            Err(_) => self.lost += 1,
+            Err(_) => self.lose(request),
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Virtqueue {
     fn more_room_or(&self, input: BorrowedFd<'_>) -> Result<bool, ServeError> {
         let [rung, _ready] = sys::poll([sys::fd_of(&self.doorbell), input], -1)?;
         if rung {
-            sys::wait(&self.doorbell)?;
+            self.answer_doorbell()?;
         }
         Ok(rung)
     }

@@ -73,7 +73,7 @@ impl Virtqueue {
     fn hand_back_empty(&mut self, memory: &Memory, told: &Told) -> Result<Opening, ServeError> {
         let mut request = Request::default();
         self.wait_for_request(memory, &mut request, told)?;
-        self.add_used(memory, &mut request)?;
+        self.hand_back(memory, &mut request)?;
         self.signalled = self.position.next_used;
         // One entry has been used: a full ring means that it came back.
         let answer = self.position.next_avail.wrapping_add(self.layout.size - 1);
@@ -101,14 +101,14 @@ impl Virtqueue {
             (rung, ready)
         };
         if rung {
-            sys::wait(&self.doorbell)?;
+            self.answer_doorbell()?;
             return Ok(Opening::Knocked { answer, patient });
         }
         if ready {
             return Ok(Opening::Open);
         }
         // A driver that waits to be called is called now.
-        self.interrupt.trigger();
+        self.interrupt();
         Ok(Opening::Knocked { answer, patient: false })
     }
 }

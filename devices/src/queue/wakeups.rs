@@ -33,10 +33,17 @@ impl Virtqueue {
             let flags = self.load(memory, self.layout.avail + FLAGS, Ordering::Relaxed)?;
             u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0
         };
-        if wanted {
-            self.interrupt.trigger();
+        if wanted && self.interrupt.is_wired() {
+            self.interrupt();
+        } else {
+            self.observer.suppressed();
         }
         Ok(())
+    }
+
+    /// Interrupt the driver.
+    pub(super) fn interrupt(&self) {
+        self.observer.interrupt(|| self.interrupt.trigger());
     }
 
     /// About to sleep: have the driver notify us. True if something came

@@ -60,6 +60,9 @@ fn serve_requests<'m>(
     service: &mut dyn Service,
     told: &Told,
 ) -> Result<(), ServeError> {
+    let observer = Arc::clone(queue.observer());
+    // When the request at hand was begun.
+    let mut begun = None;
     while !told.is_to_stop() {
         queue.wait_for_request(memory, request, told)?;
         if service.waits(request) {
@@ -69,12 +72,20 @@ fn serve_requests<'m>(
             Some(input) => queue.gather(memory, request, &input),
             None => Ok(()),
         };
-        match gathered.and_then(|()| service.serve(request)) {
+        let served = gathered.and_then(|()| {
+            let begin = observer.begin();
+            begun = begun.or(begin);
+            let served = service.serve(request);
+            observer.served(begin, request);
+            served
+        });
+        match served {
             Ok(()) => {}
             Err(ServeError::Interrupted) => continue,
             Err(other) => return Err(other),
         }
-        queue.add_used(memory, request)?;
+        let moved = queue.add_used(memory, request)?;
+        observer.finished(begun.take(), moved);
     }
     Ok(())
 }

@@ -4,13 +4,16 @@
 //! unplugged. As KVM, we send what we find when a line is plugged in, and leave
 //! it in the counter.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::{Machine, MsiMessage};
+use crate::observer::Observer;
+use crate::trace::Lane;
 
 /// No test waits longer for what must come; a loaded host may well be slow.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +61,8 @@ struct State {
     requests: Vec<Request>,
     failures: Vec<(String, String)>,
     refused: Option<u64>,
+    observers: BTreeMap<String, Arc<Observer>>,
+    lane: Option<Arc<Lane>>,
 }
 
 /// See the module.
@@ -72,6 +77,21 @@ impl FakeMachine {
     /// Everything asked for since the last call.
     pub fn requests(&self) -> Vec<Request> {
         self.state(|state| std::mem::take(&mut state.requests))
+    }
+
+    /// A machine whose queue of the lane's name is traced.
+    #[must_use]
+    pub fn with_lane(lane: Arc<Lane>) -> Self {
+        Self(Mutex::new(State { lane: Some(lane), ..State::default() }))
+    }
+
+    /// Who watches the queue with this thread.
+    pub fn observer_of(&self, thread: &str) -> Arc<Observer> {
+        self.state(|state| {
+            let lane = state.lane.clone().filter(|lane| lane.name() == thread);
+            let observer = || Arc::new(Observer::new(lane));
+            Arc::clone(state.observers.entry(thread.to_string()).or_insert_with(observer))
+        })
     }
 
     /// Threads that failed, and why.
@@ -150,6 +170,10 @@ impl Machine for FakeMachine {
             line.listen();
             line.connected = false;
         });
+    }
+
+    fn observer(&self, thread: &str) -> Arc<Observer> {
+        self.observer_of(thread)
     }
 
     fn failed(&self, thread: &str, why: &str) {
