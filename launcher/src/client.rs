@@ -3,6 +3,7 @@
 //! line on its control socket ([`crate::control`]). Called by `main`.
 
 pub(crate) mod consoles;
+pub(crate) mod stats;
 mod table;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

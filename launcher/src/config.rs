@@ -7,6 +7,7 @@ pub(crate) mod console;
 mod given;
 mod name;
 pub(crate) mod read;
+pub(crate) mod seeing;
 mod source;
 mod time;
 mod toml;
@@ -22,6 +23,7 @@ pub(crate) use block::BlockConfig;
 pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 pub(crate) use name::{Name, parse as parse_name};
+use seeing::SeeingConfig;
 use source::Source;
 use tunnet::Tunnet;
 
@@ -129,6 +131,9 @@ pub(crate) struct Config {
     /// Tell on stderr what is done
     #[arg(short, long, help_heading = LAUNCH)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) seeing: SeeingConfig,
 
     #[command(flatten)]
     pub(crate) source: Source,

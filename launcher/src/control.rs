@@ -10,6 +10,7 @@ mod consoles;
 mod info;
 mod orders;
 pub(crate) mod protocol;
+mod stats;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use connection::serve;
 use info::Machine;
 pub(crate) use orders::Order;
 use orders::{Orders, Reins};
+use stats::Counts;
 
 /// As many connections ask at once; that is more than anybody needs.
 const MOST: usize = 32;
@@ -56,6 +58,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 struct Office {
     exit: Arc<Exit>,
     machine: Machine,
+    counts: Counts,
     consoles: Vec<Arc<Console>>,
     reins: Reins,
 }
@@ -84,7 +87,9 @@ impl Control {
         let (orders, reins) = orders::new(&host.exit);
         let machine = Machine::new(&claim, config, host, here);
         let consoles = host.consoles.clone();
-        let office = Office { exit: Arc::clone(&host.exit), machine, consoles, reins };
+        let counts = Counts::new(Arc::clone(&host.observers));
+        let exit = Arc::clone(&host.exit);
+        let office = Office { exit, machine, counts, consoles, reins };
         Ok(Self { orders, _server: Server::start(listener, office)?, _claim: claim })
     }
 

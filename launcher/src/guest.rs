@@ -29,7 +29,9 @@ use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
 use crate::net::tap::Tap;
+use crate::observers::Observers;
 use crate::ports::{Com1, Ports};
+use crate::vcpu::observer::VcpuObserver;
 use crate::vcpu::{Board, Vcpu};
 use crate::vm::Vm;
 
@@ -49,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) taps: Vec<Arc<Tap>>,
     /// Whether the guest is to stand still.
     pub(crate) paused: Arc<AtomicBool>,
+    /// Who watches all that works for the guest.
+    pub(crate) observers: Arc<Observers>,
 }
 
 impl Host {
@@ -60,7 +64,7 @@ impl Host {
 
 /// A guest. Dropping it stops its threads, vCPUs first.
 pub(crate) struct Guest {
-    waiting: Vec<VcpuFd>,
+    waiting: Vec<(VcpuFd, Arc<VcpuObserver>)>,
     running: Vec<Vcpu>,
     power_button: EventFd,
     board: Arc<Board>,
@@ -70,7 +74,7 @@ impl Guest {
     /// Everything but letting it run.
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
-        let vm = Arc::new(Vm::new(&host.kvm, memory, Arc::clone(&host.exit))?);
+        let vm = Arc::new(Vm::new(host)?);
         let cpus = Cpus::new(&host.kvm, config.cpus)?;
         let end = memory.last_addr().raw_value();
         ensure!(
@@ -103,13 +107,15 @@ impl Guest {
             triple_fault_resets: announces_triple_fault(config),
         };
         let power_button = vm.power_button()?;
+        let observed = |(id, fd)| (fd, host.observers.vcpu(id));
+        let waiting = (0..).zip(waiting).map(observed).collect();
         Ok(Self { waiting, running: Vec::new(), power_button, board: Arc::new(board) })
     }
 
     /// Let it run.
     pub(crate) fn start(&mut self) -> Result<()> {
-        for (id, fd) in (0..).zip(self.waiting.drain(..)) {
-            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.board))?);
+        for (id, (fd, observer)) in (0..).zip(self.waiting.drain(..)) {
+            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.board), observer)?);
         }
         Ok(())
     }

@@ -25,11 +25,13 @@ use crate::guest::{self, Guest, Host};
 use crate::memory::Ram;
 use crate::messages;
 use crate::net;
+use crate::observers::Observers;
 use crate::privilege::Confinement;
 use crate::progress;
 use crate::runtime::Claim;
 use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
+use crate::trace::{self, Lanes, Trace};
 use crate::vm;
 use crate::writer::Writer;
 
@@ -62,7 +64,8 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
-    let (host, ends) = prepare(config, &wanted, &confinement, &mut claim)?;
+    let Prepared { host, ends, trace: _trace } =
+        prepare(config, &wanted, &confinement, &mut claim)?;
     let (mut writers, mut entries) = (Vec::new(), Vec::new());
     for (console, end) in host.consoles.iter().zip(ends) {
         let connected = end.connect(console, &host.exit, terminal.as_ref())?;
@@ -235,6 +238,14 @@ pub(crate) fn finish(
     }
 }
 
+/// What is there before the first guest.
+struct Prepared {
+    host: Host,
+    ends: Vec<HostEnd>,
+    /// Written to until this is dropped.
+    trace: Option<Trace>,
+}
+
 /// What all the guests of this launch share: first what privilege may be needed
 /// for, then the threads.
 fn prepare(
@@ -242,7 +253,7 @@ fn prepare(
     consoles: &[ConsoleConfig],
     confinement: &Confinement,
     claim: &mut Option<(Claim, UnixListener)>,
-) -> Result<(Host, Vec<HostEnd>)> {
+) -> Result<Prepared> {
     let mut files = boot::Files::of(config);
     if confinement.is_wanted() {
         files.keep()?;
@@ -253,6 +264,7 @@ fn prepare(
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
     let taps = net::open(&config.tunnet)?;
+    let trace = config.seeing.trace.as_deref().map(trace::Opened::new).transpose()?;
     // Last, as it empties files.
     let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
     if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
@@ -263,5 +275,9 @@ fn prepare(
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let paused = Arc::new(AtomicBool::new(false));
-    Ok((Host { kvm, ram, files, exit, consoles, disks, taps, random, paused }, ends))
+    let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
+    let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
+    let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
+    let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
+    Ok(Prepared { host, ends, trace })
 }

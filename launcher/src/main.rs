@@ -28,6 +28,7 @@ mod launch;
 mod memory;
 mod messages;
 mod net;
+mod observers;
 mod output;
 mod peer;
 mod ports;
@@ -38,6 +39,7 @@ mod signals;
 mod stdin;
 mod terminal;
 mod threads;
+mod trace;
 mod vcpu;
 mod vm;
 mod writer;
@@ -140,6 +142,7 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Unpack { kernel, output } => boot::save::unpack(kernel, output)?,
         Command::List { json } => client::list(*json)?,
         Command::Info { name, json } => client::info(name, *json)?,
+        Command::Stats { name, watch, json } => client::stats::stats(name, *watch, *json)?,
         Command::Stop { target, grace } => client::end(&target.name, Verb::Stop, *grace)?,
         Command::Kill(target) => client::end(&target.name, Verb::Kill, None)?,
         Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,

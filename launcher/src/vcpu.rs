@@ -21,6 +21,9 @@ use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;
 use crate::threads;
+use observer::VcpuObserver;
+
+pub(crate) mod observer;
 
 /// What all vCPUs of a machine share.
 pub(crate) struct Board {
@@ -52,9 +55,14 @@ struct Told {
 
 impl Vcpu {
     /// Let it run.
-    pub(crate) fn start(id: u8, mut fd: VcpuFd, board: Arc<Board>) -> Result<Self> {
+    pub(crate) fn start(
+        id: u8,
+        mut fd: VcpuFd,
+        board: Arc<Board>,
+        observer: Arc<VcpuObserver>,
+    ) -> Result<Self> {
         let exit = Arc::clone(&board.exit);
-        Self::spawn(id, exit, move |told| run(&mut fd, &board, told))
+        Self::spawn(id, exit, move |told| run(&mut fd, &board, &observer, told))
     }
 
     /// A thread of this number that does this; a panic there is the guest's end.
@@ -120,13 +128,16 @@ impl Drop for Vcpu {
     }
 }
 
-fn run(fd: &mut VcpuFd, board: &Board, told: &Told) {
+fn run(fd: &mut VcpuFd, board: &Board, observer: &VcpuObserver, told: &Told) {
+    observer.begin_thread();
     while !told.stop.load(Ordering::Acquire) {
         if board.paused.load(Ordering::SeqCst) {
             stand_still(fd, board, told);
             continue;
         }
-        let cause = match fd.run() {
+        let ran = fd.run();
+        let seen = observer.exited(&ran);
+        let cause = match ran {
             Ok(VcpuExit::InternalError) => Err(Cause::InternalError(sys::internal_error(fd))),
             Ok(exit) => serve(exit, board),
             Err(error) if error.errno() == libc::EINTR => {
@@ -139,6 +150,7 @@ fn run(fd: &mut VcpuFd, board: &Board, told: &Told) {
             Err(error) if error.errno() == libc::EAGAIN => Ok(()),
             Err(error) => Err(Cause::Refused(error.into())),
         };
+        observer.served(&seen);
         if let Err(cause) = cause {
             let ending = match cause {
                 Cause::TripleFault => {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use devices::interrupt::MsiMessage;
+use devices::observer::Observer;
 use devices::virtio_pci::VirtioPci;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC,
@@ -23,7 +24,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI};
 use crate::exit::{Ending, Exit};
-use crate::memory::Memory;
+use crate::guest::Host;
+use crate::observers::Observers;
 use crate::sys;
 
 /// Pages that KVM needs on Intel CPUs without unrestricted guest mode, and
@@ -88,6 +90,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
 pub(crate) struct Vm {
     fd: Arc<VmFd>,
     exit: Arc<Exit>,
+    observers: Arc<Observers>,
     routes: Mutex<BTreeMap<u32, MsiMessage>>,
     lines: AtomicU32,
     /// As many lines can lead somewhere.
@@ -95,8 +98,9 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// A machine with `memory`, no CPUs yet and no devices.
-    pub(crate) fn new(kvm: &Kvm, memory: &Memory, exit: Arc<Exit>) -> Result<Self> {
+    /// A machine with the host's memory for it, no CPUs yet and no devices.
+    pub(crate) fn new(host: &Host) -> Result<Self> {
+        let (kvm, memory) = (&host.kvm, host.ram.memory());
         let fd = kvm.create_vm().context("creating a virtual machine")?;
         for (slot, region) in memory.iter().enumerate() {
             let start = region.start_addr();
@@ -117,7 +121,8 @@ impl Vm {
         fd.create_irq_chip().context("creating the interrupt controllers")?;
         let vm = Self {
             fd: Arc::new(fd),
-            exit,
+            exit: Arc::clone(&host.exit),
+            observers: Arc::clone(&host.observers),
             routes: Mutex::new(BTreeMap::new()),
             lines: AtomicU32::new(IO_APIC_PINS),
             most_lines: u32::try_from(kvm.check_extension_int(Cap::IrqRouting)).unwrap_or(0),
@@ -201,6 +206,10 @@ impl devices::interrupt::Machine for Vm {
     fn disconnect(&self, line: u32, event: &EventFd) {
         // Fails only for one that is not connected.
         let _ = self.fd.unregister_irqfd(event, line);
+    }
+
+    fn observer(&self, thread: &str) -> Arc<Observer> {
+        self.observers.queue(thread)
     }
 
     fn failed(&self, thread: &str, why: &str) {

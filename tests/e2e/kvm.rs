@@ -30,7 +30,9 @@ mod resets;
 mod shells;
 mod soak;
 mod sockets;
+mod stats;
 mod torrents;
+mod trace;
 
 use std::path::Path;
 

@@ -16,15 +16,21 @@ pub(super) fn silent(guest: &Found) -> Value {
 
 /// A line for each guest.
 pub(super) fn list(guests: &[Value]) -> String {
-    let mut rows = vec![HEADER.map(String::from)];
-    rows.extend(guests.iter().map(row));
+    let mut rows = vec![HEADER.map(String::from).to_vec()];
+    rows.extend(guests.iter().map(|guest| row(guest).to_vec()));
+    aligned(&rows)
+}
+
+/// Lines of cells, in columns as wide as they need.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut table = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             // Writing to a string does not fail.
@@ -52,7 +58,7 @@ fn unknown() -> String {
 }
 
 /// A field as it is, without what would move the cursor.
-fn text(object: &Value, key: &str) -> String {
+pub(super) fn text(object: &Value, key: &str) -> String {
     match object.get(key) {
         Some(Value::String(text)) => text.chars().flat_map(printable).collect(),
         None | Some(Value::Null) => unknown(),
@@ -115,7 +121,7 @@ pub(super) fn info(guest: &Value) -> String {
     })
 }
 
-fn elements<'v>(guest: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+pub(super) fn elements<'v>(guest: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
     guest.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 

@@ -44,6 +44,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what a guest's queues and vCPUs have done so far
+    Stats {
+        /// Its name
+        #[arg(value_parser = name::parse)]
+        name: Name,
+        /// Tell every second how much a second it is, until ^C or the guest's end
+        #[arg(short, long)]
+        watch: bool,
+        /// Print one JSON object; with --watch one in each line, of the counts so far
+        #[arg(long)]
+        json: bool,
+    },
     /// End a guest, as SIGTERM to its launcher does
     Stop {
         #[command(flatten)]

@@ -80,6 +80,7 @@ fn answer(asked: Result<(Verb, Fields), Fault>, office: &Office) -> String {
     };
     let done = match asked {
         Ok((Verb::Info, _)) => return Reply::Ok(office.machine.info()).line(),
+        Ok((Verb::Stats, _)) => return Reply::Ok(office.counts.answer()).line(),
         Ok((Verb::Stop, Fields { grace: Some(grace), .. })) => {
             office.reins.power_off(Duration::from_millis(grace))
         }

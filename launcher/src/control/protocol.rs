@@ -26,6 +26,7 @@ const REPEATED: usize = 60;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verb {
     Info,
+    Stats,
     Stop,
     Kill,
     Reset,
@@ -163,8 +164,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
         };
     }
     let verb = verb.map_err(|_| {
-        let text = "there are info, stop, kill, reset, pause, resume, log, peek, send, \
-                    resize and attach";
+        let text = "there are info, stats, stop, kill, reset, pause, resume, log, peek, \
+                    send, resize and attach";
         Fault::new(Kind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
     let fault = |text: String| Fault::new(Kind::Field, text);

@@ -8,6 +8,7 @@ use super::protocol::LONGEST_LINE;
 use super::*;
 use crate::config::console::ConsoleConfig;
 use crate::console;
+use crate::observers::Observers;
 use crate::testing::until;
 
 struct Setting {
@@ -26,7 +27,8 @@ impl Setting {
         let opened = console::open_all(&[ConsoleConfig::parsed("sock")]).unwrap();
         let consoles = opened.into_iter().map(|(console, _)| console).collect();
         let machine = Machine::example();
-        let office = Office { exit: Arc::clone(&exit), machine, consoles, reins };
+        let counts = Counts::new(Arc::new(Observers::new(1, None)));
+        let office = Office { exit: Arc::clone(&exit), machine, counts, consoles, reins };
         let server = Server::start(listener, office).unwrap();
         Self { orders: Some(orders), exit, server: Some(server), address }
     }

@@ -8,8 +8,8 @@ fn kind(line: &str) -> Kind {
 
 #[test]
 fn every_verb_is_read() {
-    let verbs = [Verb::Info, Verb::Stop, Verb::Kill, Verb::Reset, Verb::Pause, Verb::Resume];
-    for verb in verbs {
+    let verbs = [Verb::Info, Verb::Stats, Verb::Stop, Verb::Kill, Verb::Reset, Verb::Pause];
+    for verb in verbs.into_iter().chain([Verb::Resume]) {
         let none = Fields::default();
         let request = Request { version: VERSION, verb, fields: none.clone() };
         let line = serde_json::to_string(&request).unwrap();
@@ -72,6 +72,7 @@ fn fields_go_with_their_verbs() {
         (r#"{"version":1,"do":"kill","grace":5000}"#, "grace"),
         (r#"{"version":1,"do":"stop","grace":"5s"}"#, "5s"),
         (r#"{"version":1,"do":"pause","console":0}"#, "console"),
+        (r#"{"version":1,"do":"stats","queue":"con0-tx"}"#, "queue"),
     ] {
         let fault = parse(line.as_bytes()).unwrap_err();
         assert_eq!((fault.kind, fault.text.contains(named)), (Kind::Field, true), "{fault:?}");

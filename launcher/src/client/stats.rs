@@ -1,0 +1,211 @@
+//! `lguest stats`: what a guest's queues and vCPUs have counted, once or every second.
+//! Called by `main`; all the waiting is done here, and none in the launcher.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
+use crate::config::Name;
+use crate::control::protocol::{Fields, Request, VERSION, Verb};
+use crate::messages;
+use crate::runtime::Found;
+
+/// Between two looks.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is counted of each thread: the answer's field, the table's name for it, and its
+/// columns.
+type Table = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const TABLES: [Table; 2] = [
+    (
+        "queues",
+        "QUEUE",
+        &[
+            ("kicks", "KICKS"),
+            ("requests", "REQUESTS"),
+            ("from_guest", "FROM-GUEST"),
+            ("to_guest", "TO-GUEST"),
+            ("interrupts", "INTERRUPTS"),
+            ("suppressed", "SUPPRESSED"),
+            ("errors", "ERRORS"),
+        ],
+    ),
+    (
+        "vcpus",
+        "VCPU",
+        &[
+            ("port_in", "PORT-IN"),
+            ("port_out", "PORT-OUT"),
+            ("mmio", "MMIO"),
+            ("interrupted", "HLT/SIGNAL"),
+            ("other", "OTHER"),
+        ],
+    ),
+];
+
+/// `lguest stats`.
+///
+/// # Errors
+/// When there is no such guest, it does not answer, or stdout takes nothing.
+pub(crate) fn stats(name: &Name, watch: bool, json: bool) -> Result<()> {
+    let guest = find(name)?;
+    if watch {
+        return follow(&guest, json);
+    }
+    let counts = ask(&guest, Verb::Stats, &Fields::default(), PATIENCE)?;
+    print(&if json { counts.to_string() + "\n" } else { shown(&counts, None) })
+}
+
+/// Every second what has come in it, or as JSON what there is, until the guest's end.
+fn follow(guest: &Found, json: bool) -> Result<()> {
+    let request = Request { version: VERSION, verb: Verb::Stats, fields: Fields::default() };
+    let line = serde_json::to_string(&request)? + "\n";
+    let opened = open(guest, &request, Some(PATIENCE));
+    let mut stream = opened.map_err(|error| unanswered(guest, error))?;
+    let mut before: Option<Value> = None;
+    loop {
+        let asked = Instant::now();
+        let Some(said) = read_line(&mut stream).map_err(|error| unanswered(guest, error))? else {
+            messages::say(&format!("guest {} has ended", guest.name));
+            return Ok(());
+        };
+        let counts = answer(guest, &said)?
+            .map_err(|fault| anyhow::anyhow!("{}: {}", guest.name, fault.text))?;
+        let text = match (&before, json) {
+            (_, true) => counts.to_string() + "\n",
+            (Some(before), _) => shown(&counts, Some(before)) + "\n",
+            (None, _) => String::new(),
+        };
+        // Whoever read it may have had enough.
+        match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("writing to stdout")?,
+        }
+        before = Some(counts);
+        if !ends_before(&stream, asked + SECOND)? {
+            // If it ends just now, there is no answer.
+            let _ = stream.get_mut().write_all(line.as_bytes());
+        }
+    }
+}
+
+/// The next line; None when the other end has closed.
+fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    match stream.read_line(&mut line) {
+        Ok(0) => Ok(None),
+        // What it had not read when it was closed makes that a reset.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(None),
+        Ok(_) => Ok(Some(line)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Wait until then, or until the other end is closed: nothing else comes unasked.
+fn ends_before(stream: &BufReader<UnixStream>, until: Instant) -> Result<bool> {
+    let stream = stream.get_ref();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let mut polled = [nix::poll::PollFd::new(
+            std::os::fd::AsFd::as_fd(stream),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        let milliseconds = u16::try_from(left.as_millis()).unwrap_or(u16::MAX).saturating_add(1);
+        match nix::poll::poll(&mut polled, milliseconds) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error).context("waiting for the guest"),
+        }
+    }
+}
+
+/// The tables; with `before`, how much a second has come since.
+fn shown(counts: &Value, before: Option<&Value>) -> String {
+    let time = |of: &Value| of.get("milliseconds").and_then(Value::as_u64).unwrap_or(0);
+    let passed = before.map(|before| time(counts).saturating_sub(time(before)));
+    let tables = TABLES.map(|(field, title, columns)| {
+        let per = if before.is_some() { "/s" } else { "" };
+        let names = columns.iter().map(|(_, name)| format!("{name}{per}"));
+        let mut rows = vec![[title.to_string()].into_iter().chain(names).collect()];
+        for thread in table::elements(counts, field) {
+            let name = table::text(thread, "name");
+            let then = before.and_then(|before| find_thread(before, field, &name));
+            let cell = |(key, _): &(&str, &str)| {
+                let number = |of: &Value| of.get(key).and_then(Value::as_u64).unwrap_or(0);
+                let was = then.map_or(0, number);
+                rate(number(thread).saturating_sub(was), passed)
+            };
+            rows.push([name.clone()].into_iter().chain(columns.iter().map(cell)).collect());
+        }
+        table::aligned(&rows)
+    });
+    tables.join("\n")
+}
+
+fn find_thread<'v>(counts: &'v Value, field: &str, name: &str) -> Option<&'v Value> {
+    table::elements(counts, field).find(|thread| table::text(thread, "name") == name)
+}
+
+/// So many in so many milliseconds, as a number a second; without a time, as they are.
+fn rate(count: u64, passed: Option<u64>) -> String {
+    match passed {
+        None => count.to_string(),
+        // Rounded up: what has come is never shown as nothing.
+        Some(passed) => {
+            let each = u128::from(count) * 1000;
+            each.div_ceil(u128::from(passed.max(1))).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn counts(milliseconds: u64, requests: u64, port_out: u64) -> Value {
+        let queue = json!({ "name": "con0-tx", "kicks": 1, "requests": requests,
+            "from_guest": 5000, "to_guest": 0, "interrupts": 2, "suppressed": 3, "errors": 4 });
+        let vcpu = json!({ "name": "vcpu0", "port_in": 5, "port_out": port_out, "mmio": 6,
+            "interrupted": 7, "other": 8 });
+        json!({ "milliseconds": milliseconds, "queues": [queue], "vcpus": [vcpu] })
+    }
+
+    #[test]
+    fn counts_are_two_tables() {
+        assert_eq!(
+            shown(&counts(1, 10, 9), None),
+            "QUEUE    KICKS  REQUESTS  FROM-GUEST  TO-GUEST  INTERRUPTS  SUPPRESSED  ERRORS\n\
+             con0-tx  1      10        5000        0         2           3           4\n\
+             \n\
+             VCPU   PORT-IN  PORT-OUT  MMIO  HLT/SIGNAL  OTHER\n\
+             vcpu0  5        9         6     7           8\n"
+        );
+    }
+
+    #[test]
+    fn rates_are_for_a_second() {
+        let rates = shown(&counts(3000, 110, 10), Some(&counts(1000, 10, 9)));
+        assert_eq!(
+            rates,
+            "QUEUE    KICKS/s  REQUESTS/s  FROM-GUEST/s  TO-GUEST/s  INTERRUPTS/s  SUPPRESSED/s  \
+             ERRORS/s\n\
+             con0-tx  0        50          0             0           0             0             \
+             0\n\
+             \n\
+             VCPU   PORT-IN/s  PORT-OUT/s  MMIO/s  HLT/SIGNAL/s  OTHER/s\n\
+             vcpu0  0          1           0       0             0\n"
+        );
+        // Of a queue that was not there before, all is new.
+        assert_eq!(rate(7, Some(0)), "7000");
+    }
+}

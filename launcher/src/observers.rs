@@ -1,0 +1,93 @@
+//! Who watches the threads that do a guest's work: an observer for each queue and each
+//! vCPU, from the launcher's start to its end, whatever becomes of the threads, the
+//! devices and the guest. Made by [`crate::launch`]; asked by [`crate::control`] for what
+//! they have counted. What they note beside that goes to [`crate::trace`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use devices::observer::{self, Observer};
+use serde_json::{Map, Value, json};
+
+use crate::trace::Lanes;
+use crate::vcpu::observer::{self as vcpu, VcpuObserver};
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Observers {
+    /// By the name of the queue's thread. The lock is taken where a machine is made and
+    /// where somebody asks.
+    queues: Mutex<Vec<(String, Arc<Observer>)>>,
+    vcpus: Vec<(String, Arc<VcpuObserver>)>,
+    lanes: Option<Arc<Lanes>>,
+}
+
+impl Observers {
+    /// For a guest with so many vCPUs. They trace if there is something for it.
+    pub(crate) fn new(cpus: u8, lanes: Option<Arc<Lanes>>) -> Self {
+        let vcpu = |id| {
+            let name = format!("vcpu{id}");
+            let lane = lanes.as_ref().map(|lanes| lanes.add(&name, vcpu::WORDS));
+            (name, Arc::new(VcpuObserver::new(lane)))
+        };
+        Self { queues: Mutex::default(), vcpus: (0..cpus).map(vcpu).collect(), lanes }
+    }
+
+    /// Of this queue: the one that it has had, or a new one.
+    pub(crate) fn queue(&self, thread: &str) -> Arc<Observer> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = queues.iter().find(|(name, _)| name == thread) {
+            return Arc::clone(known);
+        }
+        let lane = self.lanes.as_ref().map(|lanes| lanes.add(thread, observer::WORDS));
+        let new = Arc::new(Observer::new(lane));
+        queues.push((thread.to_string(), Arc::clone(&new)));
+        new
+    }
+
+    /// Of this vCPU.
+    pub(crate) fn vcpu(&self, id: u8) -> Arc<VcpuObserver> {
+        let known = self.vcpus.get(usize::from(id));
+        known.map_or_else(Arc::default, |(_, observer)| Arc::clone(observer))
+    }
+
+    /// What they have counted so far: `queues` and `vcpus` of docs/control.md.
+    pub(crate) fn counts(&self) -> [Value; 2] {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = queues.iter().map(|(name, it)| named(name, &it.stats.fields())).collect();
+        let vcpus = self.vcpus.iter().map(|(name, it)| named(name, &it.stats.fields())).collect();
+        [queues, vcpus]
+    }
+}
+
+fn named(name: &str, fields: &[(&'static str, u64)]) -> Value {
+    let counts = fields.iter().map(|(key, count)| ((*key).to_string(), json!(count)));
+    let name = [("name".to_string(), json!(name))];
+    Value::Object(name.into_iter().chain(counts).collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_keeps_its_observer() {
+        let observers = Observers::new(1, None);
+        observers.queue("blk0-q0").stats.requests.add(2);
+        observers.queue("con0-tx").stats.kicks.add(1);
+        observers.queue("blk0-q0").stats.requests.add(3);
+        let [queues, vcpus] = observers.counts();
+        let names: Vec<_> = [&queues, &vcpus].map(|all| all[0]["name"].clone()).into();
+        assert_eq!(names, ["blk0-q0", "vcpu0"]);
+        assert_eq!((&queues[0]["requests"], &queues[1]["kicks"]), (&json!(5), &json!(1)));
+        assert_eq!(queues.as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn each_has_a_lane_if_there_are_any() {
+        let lanes = Arc::new(Lanes::default());
+        let observers = Observers::new(2, Some(Arc::clone(&lanes)));
+        observers.queue("rng0-req");
+        observers.queue("rng0-req");
+        assert_eq!(lanes.names(), ["vcpu0", "vcpu1", "rng0-req"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! The file of a trace: a JSON array that is whole after each write, so that it can be
+//! read whenever one likes and however the launcher ends. Each piece is written over the
+//! end of the one before, and brings the end with it. Used by [`super`].
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+
+const BEGIN: &str = "[";
+const END: &str = "\n]\n";
+
+/// Open a file for a trace, without changing it yet.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    // Asked before: a named pipe would have us wait for a reader.
+    let fits = |kind: fs::FileType| kind.is_file() || kind.is_dir() || kind.is_char_device();
+    if fs::metadata(path).is_ok_and(|there| !fits(there.file_type())) {
+        return Err(io::Error::other("a file is needed that can be written anywhere in it"));
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)
+}
+
+/// Why a piece is not in it. Told once.
+#[derive(Debug)]
+pub(super) enum Full {
+    /// It would be longer than it may be.
+    Limit,
+    /// The host took no more.
+    Failed(io::Error),
+}
+
+/// An array of lines, each an object.
+#[derive(Debug)]
+pub(super) struct TraceFile {
+    file: File,
+    /// Where the array's end is.
+    end: u64,
+    limit: u64,
+    /// Lines since it was full. None while it is not.
+    left_out: Option<u64>,
+}
+
+impl TraceFile {
+    /// An empty array, in place of what was in the file.
+    pub(super) fn new(file: File, limit: u64) -> io::Result<Self> {
+        // What is no regular file has no length.
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        file.write_all_at(format!("{BEGIN}{END}").as_bytes(), 0)?;
+        Ok(Self { file, end: BEGIN.len() as u64, limit, left_out: None })
+    }
+
+    /// How many lines have come since it was full.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.unwrap_or(0)
+    }
+
+    /// Put these lines behind the others: all of them, or none.
+    pub(super) fn append(&mut self, lines: &str) -> Result<(), Full> {
+        let count = lines.lines().count() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        if let Some(left_out) = &mut self.left_out {
+            *left_out = left_out.saturating_add(count);
+            return Ok(());
+        }
+        let first = self.end == BEGIN.len() as u64;
+        let comma = if first { "\n" } else { ",\n" };
+        let text = format!("{comma}{}{END}", lines.trim_end().replace('\n', ",\n"));
+        if self.end.saturating_add(text.len() as u64) > self.limit {
+            self.left_out = Some(count);
+            return Err(Full::Limit);
+        }
+        if let Err(error) = self.file.write_all_at(text.as_bytes(), self.end) {
+            self.left_out = Some(count);
+            // Of half a line, nothing is to be left. There is room for this: it was there.
+            let _ = self.file.set_len(self.end);
+            let _ = self.file.write_all_at(END.as_bytes(), self.end);
+            return Err(Full::Failed(error));
+        }
+        self.end += (text.len() - END.len()) as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_takes_no_more_is_told_of_once() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let mut trace = TraceFile::new(open(named.path()).unwrap(), u64::MAX).unwrap();
+        trace.append("{}\n").unwrap();
+        trace.file = open(Path::new("/dev/full")).unwrap();
+        assert!(matches!(trace.append("{}\n{}\n"), Err(Full::Failed(_))));
+        trace.append("{}\n").unwrap();
+        assert_eq!(trace.left_out(), 3);
+        assert_eq!(fs::read_to_string(named.path()).unwrap(), "[\n{}\n]\n");
+    }
+}

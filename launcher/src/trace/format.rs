@@ -1,0 +1,113 @@
+//! Events as lines of JSON, in the trace event format
+//! (docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): "X" is
+//! something with a duration, "i" something without, "M" a name. Used by [`super`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use devices::trace::{Event, Lane, What};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Makes lines, and remembers which thread each lane has.
+#[derive(Debug, Default)]
+pub(super) struct Formatter {
+    pid: u32,
+    /// By the lane's name.
+    threads: BTreeMap<String, u64>,
+    lost: u64,
+}
+
+/// A line.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    ph: &'static str,
+    /// Microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    pid: u32,
+    tid: u64,
+    /// Of an instant: it is this thread's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<&'static str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    args: Map<String, Value>,
+}
+
+impl Formatter {
+    /// The line that names the process.
+    pub(super) fn process(&mut self, pid: u32) -> String {
+        self.pid = pid;
+        self.name("process_name", pid.into(), "lguest")
+    }
+
+    /// How many events were lost, as far as the lines tell.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Lines for all that has come in a lane.
+    pub(super) fn events(&mut self, lane: &Lane) -> String {
+        let mut lines = String::new();
+        lane.drain(|event| lines += &self.event(lane.name(), &event));
+        lines
+    }
+
+    fn event(&mut self, lane: &str, event: &Event) -> String {
+        let [a, b] = event.numbers;
+        match event.what {
+            What::Thread => {
+                self.threads.insert(lane.to_string(), a);
+                self.name("thread_name", a, lane)
+            }
+            What::Lost => {
+                self.lost = self.lost.saturating_add(a);
+                let args = [("events".to_string(), json!(a))].into_iter().collect();
+                self.line(lane, "lost", event, args)
+            }
+            What::Word(word) => {
+                let numbers = word.numbers.into_iter().zip([a, b]);
+                let numbers = numbers.filter(|(name, _)| !name.is_empty());
+                let args = numbers.map(|(name, value)| (name.to_string(), shown(name, value)));
+                self.line(lane, word.name, event, args.collect())
+            }
+        }
+    }
+
+    fn line(&self, lane: &str, name: &str, event: &Event, args: Map<String, Value>) -> String {
+        let tid = self.threads.get(lane).copied().unwrap_or(0);
+        let (ts, pid) = (Some(microseconds(event.begin)), self.pid);
+        let dur = event.end.map(|end| microseconds(end.saturating_sub(event.begin)));
+        let (ph, s) = if dur.is_some() { ("X", None) } else { ("i", Some("t")) };
+        written(&Line { name, ph, ts, dur, pid, tid, s, args })
+    }
+
+    fn name(&self, what: &str, tid: u64, name: &str) -> String {
+        let args = [("name".to_string(), json!(name))].into_iter().collect();
+        let (ts, dur, s) = (None, None, None);
+        written(&Line { name: what, ph: "M", ts, dur, pid: self.pid, tid, s, args })
+    }
+}
+
+/// Where something is, people know as a hexadecimal number.
+fn shown(name: &str, value: u64) -> Value {
+    match name {
+        "port" | "address" => json!(format!("{value:#x}")),
+        _ => json!(value),
+    }
+}
+
+fn microseconds(nanoseconds: u64) -> f64 {
+    // Exact to the nanosecond for a hundred days since the host's start.
+    nanoseconds as f64 / 1000.0
+}
+
+fn written(line: &Line<'_>) -> String {
+    let mut text = String::new();
+    // Neither fails: it is made of strings and numbers, and a string grows.
+    let _ = writeln!(text, "{}", serde_json::to_string(line).unwrap_or_default());
+    text
+}

@@ -1,0 +1,224 @@
+//! `lguest stats`, of a guest that does what it is told: exact counts where it is known
+//! what there is to count.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tests::{End, Pty, Running, program, until};
+
+use super::probe;
+
+/// The probe's console, with a name.
+fn guest() -> Running {
+    probe("console").option("--name=one").on_terminal()
+}
+
+fn stats(running: &Running) -> Value {
+    serde_json::from_str(&running.lguest(&["stats", "one", "--json"]).well()).unwrap()
+}
+
+/// A count of a queue or vCPU, by name.
+fn count(stats: &Value, thread: &str, field: &str) -> u64 {
+    let all = ["queues", "vcpus"].into_iter().flat_map(|key| stats[key].as_array().unwrap());
+    let mut found = all.filter(|entry| entry["name"] == thread);
+    let found = found.next().unwrap_or_else(|| panic!("no {thread} in {stats}"));
+    found[field].as_u64().unwrap()
+}
+
+fn counts(stats: &Value, thread: &str, fields: &[&str]) -> Vec<u64> {
+    fields.iter().map(|field| count(stats, thread, field)).collect()
+}
+
+/// Type so many bytes, one at a time, each echoed before the next.
+fn type_bytes(running: &mut Running, count: u64) {
+    for _ in 0..count {
+        running.send("q");
+        running.expect("q");
+    }
+}
+
+const ALL: [&str; 4] = ["requests", "from_guest", "to_guest", "errors"];
+
+#[test]
+fn each_byte_is_counted_on_its_way() {
+    let mut running = guest();
+    running.expect("hello 100x30\n");
+    let hello = "hello 100x30\n".len() as u64;
+    assert_eq!(counts(&stats(&running), "con0-tx", &ALL), [1, hello, 0, 0]);
+    type_bytes(&mut running, 50);
+    let now = stats(&running);
+    assert_eq!(counts(&now, "con0-tx", &ALL), [51, hello + 50, 0, 0]);
+    assert_eq!(counts(&now, "con0-rx", &ALL), [50, 0, 50, 0]);
+    // The guest's side of it: each interrupt that it had was sent.
+    for byte in [0x1e, b'i'] {
+        let before = count(&stats(&running), "con0-rx", "requests");
+        running.send([byte]);
+        until("it is taken", || {
+            (count(&stats(&running), "con0-rx", "requests") > before).then_some(())
+        });
+    }
+    running.expect("interrupts config=");
+    running.expect(" status=");
+    let text = running.text();
+    let told = |name: &str| -> u64 {
+        let rest = text.rsplit_once(&format!(" {name}=")).unwrap().1;
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let (rx, tx) = (told("rx"), told("tx"));
+    // A key is announced before the next one is waited for; what comes close together the
+    // guest's interrupt controller makes one of.
+    until("each is announced", || {
+        (count(&stats(&running), "con0-rx", "interrupts") == 52).then_some(())
+    });
+    let now = stats(&running);
+    assert_eq!(counts(&now, "con0-rx", &["requests", "suppressed"]), [52, 0]);
+    assert!(rx > 0 && rx <= 52 && tx > 0 && tx <= count(&now, "con0-tx", "interrupts"));
+}
+
+/// The table has what the JSON has.
+#[test]
+fn the_table_is_for_people() {
+    let mut running = guest();
+    running.expect("hello");
+    let table = running.lguest(&["stats", "one"]).well();
+    let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let titles = "QUEUE KICKS REQUESTS FROM-GUEST TO-GUEST INTERRUPTS SUPPRESSED ERRORS";
+    assert_eq!(lines[0].join(" "), titles);
+    assert_eq!((lines[1][0], lines[2][0], lines[3].len()), ("con0-rx", "con0-tx", 0));
+    assert_eq!(lines[2][2..5], ["1", "13", "0"]);
+    assert_eq!(lines[4].join(" "), "VCPU PORT-IN PORT-OUT MMIO HLT/SIGNAL OTHER");
+    let [port_in, port_out, mmio] =
+        ["port_in", "port_out", "mmio"].map(|field| count(&stats(&running), "vcpu0", field));
+    assert_eq!(
+        lines[5][..4],
+        ["vcpu0", &port_in.to_string(), &port_out.to_string(), &mmio.to_string()]
+    );
+    // It looked for its device by the ports, and set it up in memory.
+    assert!(port_in > 0 && port_out > 0 && mmio > 0, "{table}");
+    assert_eq!(lines.len(), 6);
+}
+
+/// While it is paused nothing happens, and what has happened can be asked for.
+#[test]
+fn counts_outlive_pauses_and_resets() {
+    let mut running = guest();
+    running.expect("hello");
+    type_bytes(&mut running, 5);
+    running.lguest(&["pause", "one"]).well();
+    let paused = stats(&running);
+    assert_eq!(counts(&paused, "con0-rx", &ALL), [5, 0, 5, 0]);
+    running.send("typed");
+    assert_eq!(stats(&running)["queues"], paused["queues"]);
+    assert_eq!(stats(&running)["vcpus"], paused["vcpus"]);
+    running.lguest(&["resume", "one"]).well();
+    running.expect("typed");
+    // The device is reset, and so is the guest: its counts go on.
+    running.send([0x1e, b'z']);
+    running.expect("reset done");
+    type_bytes(&mut running, 5);
+    running.send([0x1e, b'r']);
+    running.expect("hello");
+    let after = stats(&running);
+    assert_eq!(count(&after, "con0-rx", "to_guest"), 5 + 5 + 2 + 5 + 2);
+    assert!(count(&after, "vcpu0", "mmio") > count(&paused, "vcpu0", "mmio"));
+    assert_eq!(after["queues"].as_array().unwrap().len(), 2, "each queue is there once");
+    running.lguest(&["reset", "one"]).well();
+    running.expect("hello");
+    assert_eq!(
+        count(&stats(&running), "con0-tx", "requests"),
+        count(&after, "con0-tx", "requests") + 1
+    );
+}
+
+#[test]
+fn a_signal_that_stops_a_vcpu_is_counted() {
+    let mut running = probe("hang=spin").option("--name=one").on_terminal();
+    until("it runs", || running.process().thread("vcpu0").map(drop));
+    for _ in 0..3 {
+        let before = count(&stats(&running), "vcpu0", "interrupted");
+        running.lguest(&["pause", "one"]).well();
+        assert!(count(&stats(&running), "vcpu0", "interrupted") > before);
+        running.lguest(&["resume", "one"]).well();
+        // It is in the guest again, and not on its way there.
+        let ticks = running.process().thread("vcpu0").unwrap().ticks();
+        until("it works", || {
+            (running.process().thread("vcpu0")?.ticks() > ticks + 1).then_some(())
+        });
+    }
+    running.lguest(&["stop", "one"]).well();
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+/// One attack on each queue, after which its device has to be reset.
+#[test]
+fn what_breaks_the_protocol_is_counted() {
+    let launch = probe("hostile=loop-of-one").argument("stay").argument("wait=halt");
+    let mut running = launch.option("--rng").option("--name=one").on_terminal();
+    running.expect("hello");
+    let now = stats(&running);
+    for queue in ["con0-rx", "con0-tx", "rng0-req"] {
+        assert_eq!(count(&now, queue, "errors"), 1, "{queue}: {now}");
+        assert!(count(&now, queue, "kicks") > 0, "{queue}: {now}");
+    }
+    // An honest driver was served in between, and had chosen no vector.
+    assert!(count(&now, "rng0-req", "suppressed") > 0, "{now}");
+    assert_eq!(count(&now, "rng0-req", "interrupts"), 0, "{now}");
+    assert!(count(&now, "rng0-req", "to_guest") > 0, "{now}");
+}
+
+/// Somebody who watches, on a terminal of his own.
+fn watch(runtime: &Path, words: &[&str]) -> Running {
+    let runtime = format!("XDG_RUNTIME_DIR={}", runtime.display());
+    let launcher = tests::environment::launcher();
+    let all = ["env", &runtime, launcher.to_str().unwrap(), "stats"];
+    program(&[&all, words].concat(), Path::new("/"), Pty::new(30, 100))
+}
+
+#[test]
+fn rates_come_every_second_until_the_guests_end() {
+    let mut running = guest();
+    running.expect("hello");
+    let mut watching = watch(running.runtime(), &["one", "--watch"]);
+    for _ in 0..2 {
+        watching.expect("QUEUE    KICKS/s  REQUESTS/s  ");
+        watching.expect("VCPU   PORT-IN/s  ");
+    }
+    // Some second has it; what a second is, the machine's load decides.
+    let mut shown = 0;
+    type_bytes(&mut running, 50);
+    for _ in 0..4 {
+        watching.expect("con0-rx ");
+        let cells = watching.expect("\r\n");
+        let to_guest: u64 = cells.split_whitespace().nth(3).unwrap().parse().unwrap();
+        shown += to_guest;
+    }
+    assert!(shown > 0 && shown <= 54, "{shown}");
+    running.lguest(&["stop", "one"]).well();
+    watching.expect_stderr("lguest: guest one has ended\n");
+    assert_eq!(watching.wait(), End::Status(0));
+}
+
+#[test]
+fn who_has_seen_enough_presses_ctrl_c() {
+    let mut running = guest();
+    running.expect("hello");
+    let mut watching = watch(running.runtime(), &["one", "--watch", "--json"]);
+    watching.expect("\"queues\":");
+    watching.send([0x03]);
+    assert_eq!(watching.wait(), End::Killed(2));
+    watching.assert_terminal_restored();
+    type_bytes(&mut running, 1);
+}
+
+#[test]
+fn a_guest_that_there_is_not_is_one_line() {
+    let mut running = guest();
+    running.expect("hello");
+    for words in [&["stats", "two"][..], &["stats", "two", "--watch"], &["stats", "two", "--json"]]
+    {
+        let line = running.lguest(words).one_line();
+        assert_eq!(line, "lguest: no guest two: there are one\n");
+    }
+    let nobody = running.lguest(&["stats"]);
+    assert_eq!((nobody.status, nobody.stdout.as_str()), (Some(2), ""));
+}

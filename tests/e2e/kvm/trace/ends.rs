@@ -1,0 +1,101 @@
+//! However the guest or the launcher ends, the trace is JSON, and has what came before.
+
+use std::fs;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use tests::files::Scratch;
+use tests::{End, Running, until};
+
+use super::super::probe;
+use super::{by_thread, hello, read, traced};
+
+#[test]
+fn it_is_whole_however_the_guest_ends() {
+    type Way = (&'static str, fn(&mut Running), End);
+    let ways: [Way; 7] = [
+        ("power off", |running| running.send([0x1e, b'p']), End::Status(0)),
+        ("a status", |running| running.send([0x1e, b's']), End::Status(42)),
+        ("three ^C", Running::press_three_ctrl_c, End::Status(130)),
+        ("stop", |running| drop(running.lguest(&["stop", "one"]).well()), End::Status(0)),
+        ("kill", |running| drop(running.lguest(&["kill", "one"]).well()), End::Status(137)),
+        ("SIGTERM", |running| running.process().signal(Signal::SIGTERM), End::Status(143)),
+        ("SIGHUP", |running| running.process().signal(Signal::SIGHUP), End::Status(129)),
+    ];
+    for (name, act, end) in ways {
+        let scratch = Scratch::new();
+        let (launch, file) = traced(&probe("console").option("--name=one"), &scratch);
+        let mut running = launch.on_terminal();
+        hello(&mut running);
+        act(&mut running);
+        assert_eq!(running.wait(), end, "{name}");
+        let threads = by_thread(&read(&file));
+        let (_, last) = threads.values().find(|(thread, _)| thread == "con0-tx").unwrap();
+        assert!(last.iter().any(|event| event["name"] == "request"), "{name}: {last:?}");
+        running.assert_terminal_restored();
+        running.assert_nothing_left();
+    }
+}
+
+#[test]
+fn it_is_whole_when_the_guest_crashes_or_panics() {
+    for (mode, status) in [("crash=triple", 102), ("panic", 101)] {
+        let scratch = Scratch::new();
+        let (launch, file) = traced(&probe(mode), &scratch);
+        assert_eq!(launch.piped().wait(), End::Status(status), "{mode}");
+        let threads = by_thread(&read(&file));
+        assert!(threads.values().any(|(name, events)| name == "vcpu0" && !events.is_empty()));
+    }
+}
+
+/// While the guest runs, too: what has happened is there soon.
+#[test]
+fn it_can_be_read_while_the_guest_runs_and_after_sigkill() {
+    let scratch = Scratch::new();
+    let (launch, file) = traced(&probe("console"), &scratch);
+    let mut running = launch.on_terminal();
+    hello(&mut running);
+    let has_hello = || {
+        let threads = by_thread(&read(&file));
+        let mut printed = threads.values().filter(|(name, _)| name == "con0-tx");
+        printed.any(|(_, events)| events.iter().any(|it| it["name"] == "request")).then_some(())
+    };
+    until("what it printed is in the trace", has_hello);
+    running.send(b"\x1ef 2000\n");
+    running.process().signal(Signal::SIGKILL);
+    assert_eq!(running.wait(), End::Killed(9));
+    has_hello().unwrap();
+}
+
+/// The host's disk is full in the middle of it: the guest goes on, and the user is told.
+#[test]
+fn a_full_disk_ends_the_trace_and_not_the_guest() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("NOT TESTED: a file system of its own needs root");
+        return;
+    }
+    let scratch = Scratch::new();
+    // Of this test's thread, and of the launcher that it starts.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("tmpfs"), scratch.path(), Some("tmpfs"), MsFlags::empty(), Some("size=16k"))
+        .unwrap();
+    let (launch, file) = traced(&probe("console").option("--name=one"), &scratch);
+    let mut running = launch.on_terminal();
+    hello(&mut running);
+    let full = "No space left on device (os error 28): it ends here\n";
+    running.expect_stderr(full);
+    running.send("still here");
+    running.expect("still here");
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    let said = running.stderr();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[1].ends_with(" events came after its end"), "{said}");
+    // Whatever fitted is whole.
+    assert!(!read(&file).is_empty());
+    assert!(fs::metadata(&file).unwrap().len() <= 16 << 10);
+}
