@@ -79,6 +79,10 @@ soak: build guests ## guests and hosts at random for SOAK_MINUTES, or 1; SOAK_SE
 test-linux: build guest ## the launcher with Linux; in the nested host if need be
 	@tests/linux
 
+.PHONY: picture
+picture: build guest ## docs/ping.svg anew, from a real ping
+	@tests/picture
+
 .PHONY: debian
 debian: ## a disk with Debian 12 on it, to boot with --block
 	@guest-images/setup debian

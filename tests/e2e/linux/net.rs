@@ -4,6 +4,7 @@ mod calls;
 mod faults;
 mod forwarding;
 mod life;
+mod picture;
 mod refusals;
 mod taps;
 mod traffic;

@@ -54,10 +54,11 @@ fn expect(thread: &[String], sleep: &str, others: &[&str]) {
 }
 
 /// A guest that hears and says nothing but pings: no neighbour is looked for.
-fn quiet_guest(arguments: &[&str]) -> Option<(Network, Guest)> {
+pub(super) fn quiet_guest(arguments: &[&str], options: &[String]) -> Option<(Network, Guest)> {
     let network = Network::new()?;
     let launch = card(&format!("{HOST}:02:00:00:00:00:19"));
     let launch = arguments.iter().fold(launch, |launch, argument| launch.argument(argument));
+    let launch = options.iter().fold(launch, |launch, option| launch.option(option));
     let mut guest = Guest::of(launch.on_terminal());
     fs::write("/proc/sys/net/ipv6/conf/lg0/disable_ipv6", "1").unwrap();
     network.ip(&format!("neigh replace {GUEST} lladdr 02:00:00:00:00:19 dev lg0 nud permanent"));
@@ -72,7 +73,7 @@ fn quiet_guest(arguments: &[&str]) -> Option<(Network, Guest)> {
 /// driver wants to know at once that a frame is out (napi_tx).
 #[test]
 fn a_ping_is_five_system_calls_and_no_exit() {
-    let Some((network, guest)) = quiet_guest(&[]) else { return };
+    let Some((network, guest)) = quiet_guest(&[], &[]) else { return };
 
     let (receive, transmit, exits) = calls_of_pings(&network, &guest);
 
@@ -84,7 +85,7 @@ fn a_ping_is_five_system_calls_and_no_exit() {
 /// A driver that does not want to know makes it four.
 #[test]
 fn a_ping_is_four_without_napi_tx() {
-    let Some((network, guest)) = quiet_guest(&["virtio_net.napi_tx=0"]) else { return };
+    let Some((network, guest)) = quiet_guest(&["virtio_net.napi_tx=0"], &[]) else { return };
 
     let (receive, transmit, exits) = calls_of_pings(&network, &guest);
 

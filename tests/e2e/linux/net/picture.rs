@@ -1,0 +1,53 @@
+//! A ping as `--trace` sees it, and the picture of it in docs/ping.md: what
+//! tests/bench/ping_picture.py makes of a trace. `make picture` keeps it.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use super::calls::quiet_guest;
+use super::*;
+use tests::files::Scratch;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ping_picture.py");
+
+/// What is said of where it is from.
+const WHERE: &str = "Linux 6.1 with its defaults, in an emulated machine (see docs/ping.md)";
+
+/// A script of ours, on this trace: what it printed.
+fn picture(trace: &Path, svg: &Path) -> String {
+    let made = Command::new("python3").arg(SCRIPT).args([trace, svg]).arg(WHERE).output().unwrap();
+    let errors = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{errors}");
+    String::from_utf8(made.stdout).unwrap()
+}
+
+#[test]
+fn a_ping_is_drawn_from_its_trace() {
+    let scratch = Scratch::new();
+    let (trace, svg) = (scratch.path().join("trace.json"), scratch.path().join("ping.svg"));
+    let options = [format!("--trace={}", trace.display())];
+    let Some((network, mut guest)) = quiet_guest(&[], &options) else { return };
+    network.ping(20, "", GUEST);
+    assert_eq!(guest.power_off(), tests::End::Status(0));
+
+    let said = picture(&trace, &svg);
+
+    let lines: Vec<_> = said.lines().collect();
+    let calls: Vec<_> = lines.iter().filter_map(|line| line.split("  ").last()).collect();
+    let begin = ["readv(tap)", "write(irqfd)", "read(doorbell)", "writev(tap)", "write(irqfd)"];
+    assert_eq!(calls.len(), begin.len() + 1, "{said}");
+    for (call, begin) in calls.iter().zip(begin) {
+        assert!(call.starts_with(begin), "{call} is no {begin}: {said}");
+    }
+    // What one ping was spared others may have: an exit is the guest's own business.
+    assert!(calls[5].starts_with("5 system calls, 0 returns of a vCPU; the median of "), "{said}");
+    let drawn = fs::read_to_string(&svg).unwrap();
+    assert!(drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"));
+    assert_eq!(drawn.matches("<circle ").count(), 5);
+    if let Some(keep) = env::var_os("LGUEST_TEST_PICTURE") {
+        for file in [&trace, &svg] {
+            fs::copy(file, Path::new(&keep).join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
