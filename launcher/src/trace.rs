@@ -2,7 +2,7 @@
 //! chrome://tracing show (the trace event format, an array of JSON objects). The threads
 //! write to lanes in memory ([`devices::trace`]), each to its own, and never wait; the
 //! thread `trace` looks into the lanes many times a second while the guest runs, and
-//! writes what it finds to the file ([`file`]). Opened and started by [`crate::launch`].
+//! writes what it finds to the file ([`mod@file`]). Opened and started by [`crate::launch`].
 //!
 //! The file is bounded, and whoever asked for it is told what is not in it.
 

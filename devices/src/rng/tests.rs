@@ -128,6 +128,7 @@ fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
 
         assert!(guest.rings[0].take_used().is_none());
         assert!(guest.machine.failures().is_empty());
+        assert_eq!(guest.machine.errors(&format!("{name}-req")), 1);
         guest.set_status(0);
         assert_eq!(guest.status(), 0);
         assert_eq!(log::lines(why).len(), 1);

@@ -94,6 +94,11 @@ impl FakeMachine {
         })
     }
 
+    /// The errors that the queue with this thread has counted.
+    pub fn errors(&self, thread: &str) -> u64 {
+        self.observer_of(thread).stats.errors.get()
+    }
+
     /// Threads that failed, and why.
     pub fn failures(&self) -> Vec<(String, String)> {
         self.state(|state| state.failures.clone())

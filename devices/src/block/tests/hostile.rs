@@ -51,6 +51,7 @@ fn each_gets_its_status() {
     let file = file(10);
     let mut guest = guest(image(&file));
 
+    let count = rows.len() as u64;
     for Row { what, kind, sector, data, room, status } in rows {
         let (header, data) = (header(kind, sector), vec![0; data]);
         let parts = [FromGuest(&header), FromGuest(&data), ToGuest(room), ToGuest(1)];
@@ -63,6 +64,7 @@ fn each_gets_its_status() {
 
     assert!(read_all(&file) == contents(0..10));
     assert_eq!(read(&mut guest, 0, 512).status, OK);
+    assert_eq!(guest.machine.errors("fake0-q0"), count);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn what_is_no_command_is_refused() {
     }
     let head = guest.offer(CONTROL, &[FromGuest(&[9])]);
     assert_eq!(guest.wait_used(CONTROL), Used { id: head.into(), len: 0 });
+    assert_eq!(guest.machine.errors("fake0-ctl"), 13);
 
     assert_eq!(host.interface.asked(), []);
 }

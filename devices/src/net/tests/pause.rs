@@ -1,6 +1,7 @@
 //! A card that is paused: frames wait on the wire, buffers in hand wait in the ring.
 
 use super::*;
+use crate::testing::ring::Ring;
 use crate::testing::threads::until_asleep;
 
 /// Each frame has its number behind the header, and takes one to three buffers.
@@ -65,4 +66,45 @@ fn what_was_set_up_stays_set_up() {
     guest.wait_used(TX);
 
     assert_eq!(host.interface.asked(), []);
+}
+
+/// The position that a thread hands back counts no buffer that was only in hand.
+#[test]
+fn buffers_in_hand_are_put_back() {
+    use crate::device::Device;
+    use crate::error::GuestError;
+    use crate::interrupt::Interrupt;
+    use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
+    use crate::queue_thread::{Owner, QueueThread};
+    use vmm_sys_util::eventfd::EventFd;
+
+    struct NoOwner;
+    impl Owner for NoOwner {
+        fn opened(&self) {}
+        fn needs_reset(&self, _: &str, error: &GuestError) {
+            panic!("{error}");
+        }
+        fn failed(&self, _: &str, why: &str) {
+            panic!("{why}");
+        }
+    }
+
+    let (net, host) = card(1);
+    let memory = crate::testing::memory();
+    let mut ring = Ring::new(&memory, 0, 64);
+    for _ in 0..60 {
+        ring.offer(&[ToGuest(1536)]);
+    }
+    let bell = Arc::new(EventFd::new(0).unwrap());
+    let none = Interrupt::default();
+    let queue = Virtqueue::new(ring.layout, &memory, RING_FEATURES, bell, none).unwrap();
+    let service = net.service(RX, MRG_RXBUF).unwrap();
+    let name = "hand0".to_string();
+    let thread = QueueThread::spawn(name, memory, queue, service, Arc::new(NoOwner)).unwrap();
+    host.wires[0].send(&frame(2000)).unwrap();
+    until("a frame", || ring.used_index() == 2);
+    until_asleep("hand0");
+
+    let position = thread.join().map(|work| work.position());
+    assert_eq!(position, Some(QueuePosition { next_avail: 2, next_used: 2 }));
 }

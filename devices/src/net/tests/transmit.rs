@@ -37,6 +37,7 @@ fn what_is_no_frame_is_lost_alone() {
     guest.wait_used(TX);
 
     assert!(next(&wire) == largest);
+    assert_eq!(guest.machine.errors("fake0-tx"), 5);
 }
 
 #[test]
@@ -50,6 +51,7 @@ fn a_frame_that_the_tap_refuses_is_lost_alone() {
     }
 
     assert_eq!(guest.status(), 15);
+    assert_eq!(guest.machine.errors("fake0-tx"), 3);
     assert!(guest.machine.failures().is_empty());
 }
 
