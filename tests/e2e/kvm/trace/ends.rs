@@ -49,6 +49,19 @@ fn it_is_whole_when_the_guest_crashes_or_panics() {
     }
 }
 
+/// The very last thing that the guest did is there: what ended it.
+#[test]
+fn nothing_is_missing_at_the_end() {
+    for _ in 0..10 {
+        let scratch = Scratch::new();
+        let (launch, file) = traced(&probe("status=7"), &scratch);
+        assert_eq!(launch.piped().wait(), End::Status(7));
+        let threads = by_thread(&read(&file));
+        let (_, events) = threads.values().find(|(thread, _)| thread == "vcpu0").unwrap();
+        assert!(events.iter().any(|event| event["args"]["port"] == "0x501"), "{:?}", events.last());
+    }
+}
+
 /// While the guest runs, too: what has happened is there soon.
 #[test]
 fn it_can_be_read_while_the_guest_runs_and_after_sigkill() {
