@@ -10,3 +10,4 @@ mod replay;
 pub(crate) mod server;
 
 pub(crate) use escape::Escape;
+pub(crate) use replay::is_complete;

@@ -40,6 +40,8 @@ pub(crate) struct Request<'a> {
     pub(crate) arguments: &'a [OsString],
     /// The guest has a serial port, for early messages.
     pub(crate) serial: bool,
+    /// It is to say what it warns of.
+    pub(crate) warnings: bool,
     /// Words that tell the guest its network addresses.
     pub(crate) addresses: Vec<String>,
 }
@@ -52,6 +54,7 @@ impl<'a> Request<'a> {
             initrds: &files.initrds,
             arguments: &config.arguments,
             serial: config.earlycon,
+            warnings: config.trial.strict,
             addresses: tunnet::kernel_words(config),
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod seeing;
 mod source;
 mod time;
 mod toml;
+mod trial;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use console::ConsoleConfig;
 pub(crate) use name::{Name, parse as parse_name};
 use seeing::SeeingConfig;
 use source::Source;
+pub(crate) use trial::TrialConfig;
 use tunnet::Tunnet;
 
 use crate::help;
@@ -134,6 +136,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) seeing: SeeingConfig,
+
+    #[command(flatten)]
+    pub(crate) trial: TrialConfig,
 
     #[command(flatten)]
     pub(crate) source: Source,

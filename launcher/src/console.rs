@@ -19,10 +19,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::attach::server::Seat;
 use crate::config::Config;
-use crate::config::console::{Backend, ConsoleConfig};
+use crate::config::console::{BUFFER, Backend, ConsoleConfig};
 use crate::input::Input;
 use crate::output::Output;
-pub(crate) use end::HostEnd;
+pub(crate) use end::{HostEnd, open_file};
 
 /// What a console says of a window whose size nobody knows: columns and rows.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
@@ -69,6 +69,12 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
     if config.detach {
         let stdio = wanted.iter_mut().filter(|console| console.is_stdio());
         stdio.for_each(|console| console.backend = Backend::Socket { path: None });
+    }
+    // Whoever reads in a thread of his own needs a ring, also where nothing is kept.
+    if let Some(first) = wanted.first_mut().filter(|first| first.buffer == 0)
+        && config.trial.reads_console()
+    {
+        first.buffer = BUFFER;
     }
     Ok(wanted)
 }

@@ -19,10 +19,19 @@ pub(crate) enum Ending {
     Reset(&'static str),
     /// The guest wrote this byte to port 0x501.
     Status(u8),
-    /// The guest's kernel panicked (pvpanic).
-    Panicked,
+    /// The guest's kernel panicked: it told by pvpanic, or in these words on its console.
+    Panicked(Option<String>),
     /// The guest cannot go on: triple fault, KVM internal error.
     Crashed(Crash),
+    /// Of a boot test ([`crate::trial`]): what was waited for has been seen. The text says
+    /// what, here and in the next three.
+    Seen(String),
+    /// The same: something that was not to be printed was.
+    Unwanted(String),
+    /// The same: the guest ended before that.
+    Unseen(String),
+    /// It was not over in time.
+    TimedOut(String),
     /// The host or the launcher failed. The text says all.
     Failed(String),
     /// Three ^C on the terminal.
@@ -43,12 +52,15 @@ impl Ending {
     /// The launcher's exit status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::PoweredOff | Self::Reset(_) | Self::Stopped | Self::Detached => 0,
+            Self::PoweredOff | Self::Reset(_) | Self::Seen(_) | Self::Stopped | Self::Detached => 0,
             Self::SentAway(status, _) => *status,
             Self::Status(status) => *status,
             Self::Failed(_) => 1,
-            Self::Panicked => 101,
+            Self::Panicked(_) => 101,
             Self::Crashed(_) => 102,
+            Self::Unwanted(_) => 103,
+            Self::Unseen(_) => 104,
+            Self::TimedOut(_) => 124,
             Self::Interrupted => 130,
             Self::Killed => 137,
             Self::Signal(number) => 128 | u8::try_from(*number).unwrap_or(0),
@@ -60,9 +72,14 @@ impl Ending {
         match self {
             Self::PoweredOff | Self::Status(_) => None,
             Self::Reset(how) => Some(format!("guest reset by {how}; not started again")),
-            Self::Panicked => Some("guest panicked".to_string()),
+            Self::Panicked(None) => Some("guest panicked".to_string()),
+            Self::Panicked(Some(words)) => Some(format!("guest panicked: {words}")),
             Self::Crashed(crash) => Some(format!("guest crashed: {}", crash.text)),
-            Self::Failed(why) => Some(why.clone()),
+            Self::Seen(why)
+            | Self::Unwanted(why)
+            | Self::Unseen(why)
+            | Self::TimedOut(why)
+            | Self::Failed(why) => Some(why.clone()),
             Self::Interrupted => Some("three ^C: guest stopped".to_string()),
             Self::Stopped => Some("stopped by `lguest stop`".to_string()),
             Self::Killed => Some("killed by `lguest kill`".to_string()),

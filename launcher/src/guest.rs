@@ -91,7 +91,7 @@ impl Guest {
         add_cards(&mut pci, &vm, host)?;
         add_rng(&mut pci, &vm, host)?;
 
-        let com1 = config.earlycon.then(|| com1(&vm, host)).transpose()?.flatten();
+        let com1 = config.earlycon.then(|| com1(config, &vm, host)).transpose()?;
         acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
         let entry = boot::load(&boot::Request::of(config, &host.files), memory)?;
@@ -235,10 +235,16 @@ fn add(
     Ok(status)
 }
 
-/// Its messages come where the user looks: on this terminal, else on hvc0.
-fn com1(vm: &Vm, host: &Host) -> Result<Option<Com1>> {
-    let com1 = |console: &Console| Ok(Com1::new(vm.com1_line()?, console.output.sink()));
-    host.stdio().or(host.consoles.first().map(Arc::as_ref)).map(com1).transpose()
+/// Its messages come where the user looks: on this terminal, else on hvc0. Where what is
+/// said on hvc0 is looked at or kept, it is said there in any case.
+fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
+    let first = host.consoles.first().map(Arc::as_ref);
+    let stdio = host.stdio().or(first);
+    let followed = first.filter(|first| config.trial.reads_console() && !first.is_stdio());
+    // Without a terminal hvc0 would be both.
+    let followed = followed.filter(|_| host.stdio().is_some());
+    let outputs = stdio.into_iter().chain(followed).map(|console| console.output.sink());
+    Ok(Com1::new(vm.com1_line()?, outputs.collect()))
 }
 
 /// Whether the kernel was told to reset by a triple fault: reboot=t, alone or

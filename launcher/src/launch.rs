@@ -32,6 +32,7 @@ use crate::runtime::Claim;
 use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
 use crate::trace::{self, Lanes, Trace};
+use crate::trial::{self, Trial};
 use crate::vm;
 use crate::writer::Writer;
 
@@ -45,12 +46,23 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// How long the terminal may take to show what the guest said last.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Launch the guest, and see it through its reboots. A process that waits for it is told
-/// when it runs.
+/// How long anything else may take to read them when there is no more time (--timeout).
+const LATE_WORDS: Duration = Duration::from_secs(5);
+
+/// Those whom the main thread waits for, beside the guest.
+struct Watch<'a> {
+    signals: &'a Signals,
+    terminal: Option<&'a Terminal>,
+    trial: &'a Trial,
+}
+
+/// Launch the guest, and see it through its reboots: how it ended, and the last that it
+/// printed on hvc0. A process that waits for it is told when it runs.
 ///
 /// # Errors
 /// When it cannot be set up; the terminal has not been touched then.
-pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Ending> {
+pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(Ending, String)> {
+    let launched = Instant::now();
     let confinement = Confinement::of(config)?;
     // Before any thread: signals are blocked in all of them, and the terminal's
     // guard is forked.
@@ -64,7 +76,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
-    let Prepared { host, ends, trace: _trace } =
+    let Prepared { host, ends, logs, trace: _trace } =
         prepare(config, &wanted, &confinement, &mut claim)?;
     let (mut writers, mut entries) = (Vec::new(), Vec::new());
     for (console, end) in host.consoles.iter().zip(ends) {
@@ -72,6 +84,8 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
         writers.extend(connected.writer);
         entries.extend(connected.entry);
     }
+    let (trial, log) = Trial::start(logs, config, &host, launched)?;
+    writers.extend(log);
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     loop {
         let mut guest = Guest::build(config, &host)?;
@@ -84,15 +98,19 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
             parent.let_go(name)?;
         }
-        let ending = wait(&signals, &host, terminal.as_ref(), &guest, control.as_ref());
-        match stop(guest, ending, &signals, &host, terminal.as_ref()) {
+        let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
+        let ending = wait(&watch, &host, &guest, control.as_ref());
+        let ending = stop(guest, ending, &watch, &host);
+        match trial.settle(ending, !config.no_reboot) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
                 let ending = explain(&host, ending);
                 farewell(&host, &ending);
                 // There is no guest any more; its last words may take a while.
                 drop((control.take(), entries));
-                return Ok(finish(&writers, &signals, terminal.as_ref(), ending));
+                let ending = finish(&writers, &signals, terminal.as_ref(), ending);
+                Trial::say_last_lines(&host, &ending);
+                return Ok((ending, trial::log_of(&host)));
             }
         }
         host.ram.empty()?;
@@ -100,13 +118,8 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<Endi
 }
 
 /// The guest runs; nothing is done here but what the user's side asks for.
-fn wait(
-    signals: &Signals,
-    host: &Host,
-    terminal: Option<&Terminal>,
-    guest: &Guest,
-    control: Option<&Control>,
-) -> Ending {
+fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Ending {
+    let Watch { signals, terminal, trial } = *watch;
     // Only somebody who asked for words is told of silence.
     let verbose = log::log_enabled!(log::Level::Info);
     let mut silence = verbose.then(|| Instant::now() + SILENCE);
@@ -127,9 +140,13 @@ fn wait(
         }
     };
     loop {
-        let ending = signals.wait(&host.exit, terminal, silence, &mut look);
+        let until = silence.into_iter().chain(trial.until()).min();
+        let ending = signals.wait(&host.exit, terminal, until, &mut look);
         if let Some(ending) = ending {
             return ending;
+        }
+        if trial.is_late() {
+            return trial.late(Some(guest), host);
         }
         silence = None;
         if !host.consoles.iter().any(|console| console.output.is_used()) {
@@ -156,13 +173,8 @@ fn obey(order: Order, guest: &Guest) -> Result<(), String> {
 /// Take the guest apart. The host may have a queue thread in a system call that
 /// returns for no signal, and that thread has a part of the guest's memory in its
 /// hands: a guest that wants to reboot waits for it, the user does not have to.
-fn stop(
-    mut guest: Guest,
-    mut ending: Ending,
-    signals: &Signals,
-    host: &Host,
-    terminal: Option<&Terminal>,
-) -> Ending {
+fn stop(mut guest: Guest, mut ending: Ending, watch: &Watch<'_>, host: &Host) -> Ending {
+    let Watch { signals, terminal, trial } = *watch;
     let mut told = false;
     loop {
         let left = guest.stop(PATIENCE);
@@ -183,6 +195,9 @@ fn stop(
         }
         let until = Some(Instant::now() + PATIENCE);
         ending = signals.wait(&host.exit, terminal, until, || {}).unwrap_or(ending);
+        if trial.is_late() {
+            ending = trial.late(None, host);
+        }
     }
 }
 
@@ -234,6 +249,7 @@ pub(crate) fn finish(
         | Ending::Stopped
         | Ending::Killed
         | Ending::Detached => ending,
+        Ending::TimedOut(_) => interrupted.or_else(|| finish(Some(LATE_WORDS))).unwrap_or(ending),
         ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
     }
 }
@@ -242,6 +258,7 @@ pub(crate) fn finish(
 struct Prepared {
     host: Host,
     ends: Vec<HostEnd>,
+    logs: trial::Files,
     /// Written to until this is dropped.
     trace: Option<Trace>,
 }
@@ -265,8 +282,9 @@ fn prepare(
     let ram = Ram::new(config.memory)?;
     let taps = net::open(&config.tunnet)?;
     let trace = config.seeing.trace.as_deref().map(trace::Opened::new).transpose()?;
-    // Last, as it empties files.
+    // Last, as they empty files.
     let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
+    let logs = trial::Files::open(&config.trial)?;
     if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
         claim.close_directories();
     }
@@ -279,5 +297,5 @@ fn prepare(
     let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
     let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
     let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
-    Ok(Prepared { host, ends, trace })
+    Ok(Prepared { host, ends, logs, trace })
 }

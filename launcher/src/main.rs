@@ -40,6 +40,7 @@ mod stdin;
 mod terminal;
 mod threads;
 mod trace;
+mod trial;
 mod vcpu;
 mod vm;
 mod writer;
@@ -53,9 +54,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use client::consoles::{self, Wish as Stay};
 use config::read::{Refusal, Wish};
-use config::{Command, CommandLine};
+use config::{Command, CommandLine, Config};
 use control::protocol::{Mode, Side, Verb};
-use detach::Process;
+use detach::{Parent, Process};
+use exit::Ending;
+use trial::Junit;
 
 /// The host or the launcher failed, or a check did.
 const FAILURE: u8 = 1;
@@ -119,18 +122,42 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
     match (&line.command, &line.launch) {
         (Some(command), _) => obey(command),
         (None, Some(config)) => {
+            if let Err(why) = trial::check(config) {
+                messages::say(why);
+                return Ok(ExitCode::from(USAGE));
+            }
             let parent = match config.detach.then(detach::detach).transpose()? {
                 Some(Process::Parent(status)) => return Ok(ExitCode::from(status)),
                 Some(Process::Child(parent)) => Some(parent),
                 None => None,
             };
-            let ending = launch::launch(config, parent)?;
+            let ending = launch_and_report(config, parent)?;
             if let Some(text) = ending.text() {
                 messages::say(&text);
             }
             Ok(ExitCode::from(ending.status()))
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
+    }
+}
+
+/// Launch, and write down how it went, where the user wants that.
+fn launch_and_report(config: &Config, parent: Option<Parent>) -> Result<Ending> {
+    let Some(junit) = Junit::of(config)? else {
+        return launch::launch(config, parent).map(|(ending, _)| ending);
+    };
+    let result = launch::launch(config, parent);
+    let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
+    let written = junit.write(result.as_ref().map(|(ending, _)| ending), log);
+    match (result, written) {
+        // A result that nobody finds is none.
+        (Ok((ending, _)), Err(error)) if ending.status() == 0 => Err(error),
+        (result, written) => {
+            if let Err(error) = written {
+                messages::say(&format!("{error:#}"));
+            }
+            result.map(|(ending, _)| ending)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod sink;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, Taken};
 pub(crate) use sink::Sink;
 
 /// What a reader may leave unread before anybody waits for it, and what one that
@@ -74,6 +74,21 @@ pub(crate) enum Role {
     Client,
     /// To look, from the first of what is kept: it stays unread.
     Follower,
+    /// To see it all for the launcher's own sake, from the beginning to the end: it
+    /// stays unread, too.
+    Witness,
+}
+
+impl Role {
+    /// Whether what it has read is still new to others.
+    fn only_looks(self) -> bool {
+        matches!(self, Self::Follower | Self::Witness)
+    }
+
+    /// Whether it has come from outside.
+    fn is_client(self) -> bool {
+        matches!(self, Self::Client | Self::Follower)
+    }
 }
 
 /// How far a reader has come.
@@ -176,7 +191,7 @@ impl Output {
 
     /// How many readers there are that are not our own.
     pub(crate) fn clients(&self) -> usize {
-        self.0.lock().readers.iter().filter(|place| place.role != Role::Writer).count()
+        self.0.lock().readers.iter().filter(|place| place.role.is_client()).count()
     }
 
     /// Whether all readers have left.
@@ -195,15 +210,20 @@ impl Output {
         let _ = self.0.left.read();
     }
 
-    /// What our own readers have lost and not been told, and what they have not read.
-    pub(crate) fn take_unread(&self) -> u64 {
+    /// What this reader has lost and not been told, and what it has not read; nothing
+    /// if it has left.
+    pub(crate) fn take_unread(&self, reader: u64) -> u64 {
         let state = &mut *self.0.lock();
-        let ours = state.readers.iter_mut().filter(|place| place.role == Role::Writer);
-        let lost = ours.map(|place| {
-            let unread = state.end.saturating_sub(place.at);
+        let end = state.end;
+        state.place(reader).map_or(0, |place| {
+            let unread = end.saturating_sub(place.at);
             std::mem::take(&mut place.lost).saturating_add(unread)
-        });
-        lost.max().unwrap_or(0)
+        })
+    }
+
+    /// How many bytes were ever printed.
+    pub(crate) fn end(&self) -> u64 {
+        self.0.lock().end
     }
 }
 
@@ -240,7 +260,7 @@ impl State {
             place.lost = place.lost.saturating_add(start.saturating_sub(place.at));
             place.at = place.at.max(start);
         }
-        if self.readers.iter().all(|place| place.role == Role::Follower) {
+        if self.readers.iter().all(|place| place.role.only_looks()) {
             self.lost = self.lost.saturating_add(start.saturating_sub(self.read));
         }
         self.read = self.read.max(start);

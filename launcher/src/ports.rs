@@ -75,7 +75,7 @@ impl Ports {
             }
             port if CONFIG_PORTS.contains(&port) => self.pci.write_port(port, data),
             EXIT_STATUS => self.exit.end(Ending::Status(byte)),
-            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked),
+            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked(None)),
             SLEEP_CONTROL if byte == SLEEP_TYPE_OFF << 2 | 1 << 5 => {
                 self.exit.end(Ending::PoweredOff);
             }
@@ -107,11 +107,11 @@ impl Trigger for Line {
 }
 
 /// Output on a vCPU thread waits for nobody: it rather loses the oldest.
-pub(crate) struct Hasty(Sink);
+pub(crate) struct Hasty(Vec<Sink>);
 
 impl Write for Hasty {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_lossy(bytes);
+        self.0.iter().for_each(|output| output.write_lossy(bytes));
         Ok(bytes.len())
     }
 
@@ -125,8 +125,8 @@ pub(crate) struct Com1(Mutex<Serial<Line, NoEvents, Hasty>>);
 
 impl Com1 {
     /// With its interrupt, and where its output goes.
-    pub(crate) fn new(line: EventFd, output: Sink) -> Self {
-        Self(Mutex::new(Serial::new(Line(line), Hasty(output))))
+    pub(crate) fn new(line: EventFd, outputs: Vec<Sink>) -> Self {
+        Self(Mutex::new(Serial::new(Line(line), Hasty(outputs))))
     }
 
     fn read(&self, port: u16) -> u8 {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn each_register_ends_the_guest_in_its_way() {
         assert_eq!(end_of(EXIT_STATUS, 42), Some(Ending::Status(42)));
-        assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked));
+        assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked(None)));
         assert_eq!(end_of(SLEEP_CONTROL, 0x34), Some(Ending::PoweredOff));
         assert!(matches!(end_of(ACPI_RESET, 1), Some(Ending::Reset(_))));
         assert!(matches!(end_of(KEYBOARD, 0xfe), Some(Ending::Reset(_))));

@@ -2,9 +2,12 @@
 //! accesses only (PCI, ports); notifications and interrupts go past it. Started
 //! by [`crate::guest`]; ends when told to, or with the guest.
 
+pub(crate) mod observer;
+mod stand;
+
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -22,8 +25,7 @@ use crate::ports::Ports;
 use crate::sys;
 use crate::threads;
 use observer::VcpuObserver;
-
-pub(crate) mod observer;
+pub(crate) use stand::Stand;
 
 /// What all vCPUs of a machine share.
 pub(crate) struct Board {
@@ -51,6 +53,8 @@ struct Told {
     /// as `paused` is: whoever finds it true after setting that will not see the
     /// guest run.
     still: AtomicBool,
+    /// Where it does.
+    stand: Mutex<Option<Stand>>,
 }
 
 impl Vcpu {
@@ -113,6 +117,11 @@ impl Vcpu {
         false
     }
 
+    /// What it was doing, while it stands still.
+    pub(crate) fn stand(&self) -> Option<Stand> {
+        *self.told.stand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether, having been told, it has by `until`.
     pub(crate) fn stops(&self, until: Instant) -> bool {
         self.thread.as_ref().is_none_or(|thread| kick::stops(thread, Some(until)))
@@ -165,11 +174,14 @@ fn run(fd: &mut VcpuFd, board: &Board, observer: &VcpuObserver, told: &Told) {
 
 /// Until the machine goes on, or this is to stop.
 fn stand_still(fd: &VcpuFd, board: &Board, told: &Told) {
+    let set = |stand| *told.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
+    set(Stand::of(fd));
     told.still.store(true, Ordering::SeqCst);
     while board.paused.load(Ordering::SeqCst) && !told.stop.load(Ordering::Acquire) {
         thread::park();
     }
     told.still.store(false, Ordering::SeqCst);
+    set(None);
     // As above: time that passed without the guest is not its fault.
     let _ = fd.kvmclock_ctrl();
 }

@@ -30,6 +30,8 @@ use screen::Screen;
 #[derive(Debug)]
 pub(crate) struct Writer {
     output: Output,
+    /// Its reader.
+    reader: u64,
     /// What it writes to, as the user knows it.
     what: String,
 }
@@ -41,7 +43,7 @@ impl Writer {
     /// When the host has no descriptor or thread to spare.
     pub(crate) fn to_stdout(output: &Output) -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?;
-        Self::start(output, file, "stdout".into(), "stdout".into())
+        Self::start(output, Role::Writer, file, "stdout".into(), "stdout".into())
     }
 
     /// Start writing what is printed to a file, in the thread `name`.
@@ -54,16 +56,37 @@ impl Writer {
         name: String,
         path: &Path,
     ) -> Result<Self> {
-        Self::start(output, file.into(), name, path.display().to_string())
+        Self::start(output, Role::Writer, file.into(), name, path.display().to_string())
     }
 
-    fn start(output: &Output, file: OwnedFd, name: String, what: String) -> Result<Self> {
-        let reader = output.reader(Role::Writer);
+    /// The same beside what is at the console's host end: whoever reads there has all of
+    /// it still to read.
+    ///
+    /// # Errors
+    /// When the host has no thread to spare.
+    pub(crate) fn to_log(
+        output: &Output,
+        file: impl Into<OwnedFd>,
+        name: String,
+        path: &Path,
+    ) -> Result<Self> {
+        Self::start(output, Role::Witness, file.into(), name, path.display().to_string())
+    }
+
+    fn start(
+        output: &Output,
+        role: Role,
+        file: OwnedFd,
+        name: String,
+        what: String,
+    ) -> Result<Self> {
+        let reader = output.reader(role);
+        let id = reader.id();
         let screen = file.is_terminal().then(Screen::default);
         let mut body = Body { reader, file, screen, what: what.clone() };
         threads::start(name, move || body.write_out())
             .with_context(|| format!("starting the thread that writes to {what}"))?;
-        Ok(Self { output: output.clone(), what })
+        Ok(Self { output: output.clone(), reader: id, what })
     }
 
     /// Wait until all output is written, at most for `bound`. To be called when
@@ -91,7 +114,7 @@ impl Drop for Writer {
     /// Say what was lost. The writer may be blocked for ever and is left alone:
     /// the process is about to end.
     fn drop(&mut self) {
-        say_lost(self.output.take_unread(), &self.what);
+        say_lost(self.output.take_unread(self.reader), &self.what);
     }
 }
 

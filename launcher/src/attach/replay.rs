@@ -65,7 +65,7 @@ impl Replay {
 
 /// ECMA-48: CSI ends with a byte from `@` on, a string with BEL or ST, anything else
 /// with the byte after ESC and those between.
-fn is_complete(sequence: &[u8]) -> bool {
+pub(crate) fn is_complete(sequence: &[u8]) -> bool {
     match sequence {
         [ESCAPE] => false,
         [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),

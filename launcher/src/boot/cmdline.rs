@@ -18,21 +18,26 @@ struct Default {
     without_serial: bool,
 }
 
+/// Who speaks of one of these decides how much the kernel says.
+const QUIET: &[&str] =
+    &["quiet", "loglevel", "debug", "ignore_loglevel", "earlycon", "earlyprintk"];
+
+/// Up to KERN_WARNING: one more than quiet lets through.
+const WARNINGS: &str = "loglevel=5";
+
 /// Each with the reason why it is here. Not needed, and therefore not here:
 /// no_timer_check (Linux sets it on KVM), tsc=reliable (KVM tells through CPUID
 /// what is true), random.trust_cpu (the default of distribution kernels),
 /// rcupdate.rcu_expedited (Linux is in that mode while it boots), i8042.*
 /// (ACPI's FADT says that there is none), pci=lastbus (ACPI says that, too).
-const DEFAULTS: [Default; 4] = [
+const DEFAULTS: [Default; 5] = [
     // The terminal that the user sits at.
     Default { parameter: "console=hvc0", unless: &["console"], without_serial: false },
     // Each line of the kernel's log costs time on every console, and hides what
     // the user wants to see.
-    Default {
-        parameter: "quiet",
-        unless: &["quiet", "loglevel", "debug", "ignore_loglevel", "earlycon", "earlyprintk"],
-        without_serial: true,
-    },
+    Default { parameter: "quiet", unless: QUIET, without_serial: true },
+    // Instead, where what it warns of counts (--strict).
+    Default { parameter: WARNINGS, unless: QUIET, without_serial: true },
     // There is no serial port: probing for four of them is some 50 exits.
     Default {
         parameter: "8250.nr_uarts=0",
@@ -57,6 +62,7 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
     let mut line: Vec<Vec<u8>> = DEFAULTS
         .iter()
         .filter(|default| !(serial && default.without_serial))
+        .filter(|default| default.parameter != if request.warnings { "quiet" } else { WARNINGS })
         .filter(|default| !default.unless.iter().any(|name| is_given(name, &given)))
         .map(|default| default.parameter.into())
         .collect();

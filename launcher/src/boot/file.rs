@@ -25,6 +25,14 @@ impl Files {
         Self { kernel: NamedFile::new(&config.kernel), initrds }
     }
 
+    /// The kernel's file, as it is now.
+    ///
+    /// # Errors
+    /// When there is none any more.
+    pub(crate) fn open_kernel(&self) -> Result<File> {
+        self.kernel.open()
+    }
+
     /// Open them now, for every start to come: there will be no way to do so later. A reboot
     /// then reads what has become of these files, and not of their names.
     ///

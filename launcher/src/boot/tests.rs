@@ -194,6 +194,7 @@ impl Start {
             initrds: &initrds,
             arguments: &arguments,
             serial: false,
+            warnings: false,
             addresses: Vec::new(),
         };
         let ram = ram(mib);

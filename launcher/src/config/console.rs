@@ -9,7 +9,7 @@ use super::name::{self, Name};
 use super::split;
 
 /// What is kept of a console's output, unless the user says otherwise: bytes.
-const BUFFER: usize = 1 << 20;
+pub(crate) const BUFFER: usize = 1 << 20;
 
 /// What he may say: enough for a screen, and not more than fits into an answer of the
 /// control socket.

@@ -106,7 +106,7 @@ impl HostEnd {
 
 /// Open it for writing. A named pipe that nobody reads is an error, where it would
 /// be waited for (and signals are blocked by now); a terminal does not become ours.
-fn open_file(path: &Path, append: bool) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path, append: bool) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).write(!append).truncate(!append).append(append);
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Guest;
-use crate::vcpu::Vcpu;
+use crate::vcpu::{Stand, Vcpu};
 
 impl Guest {
     /// Have it stand still: first its vCPUs, then its devices. Harmless if it does
@@ -34,6 +34,14 @@ impl Guest {
         let why = hangs(&moving);
         self.resume(patience).map_err(|error| format!("{why}; {error}"))?;
         Err(why)
+    }
+
+    /// What each vCPU is doing; none of those that do not stand still after `patience`. The
+    /// others do from then on.
+    pub(crate) fn stands(&self, patience: Duration) -> Vec<(String, Option<Stand>)> {
+        self.board.paused.store(true, Ordering::SeqCst);
+        self.stop_vcpus(patience);
+        self.running.iter().map(|vcpu| (vcpu.name(), vcpu.stand())).collect()
     }
 
     /// The names of the vCPUs that do not stand still after `patience`.

@@ -1,8 +1,8 @@
 //! The emptying half of a console's [`super::Output`]: somebody who reads, at his
 //! own pace.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Place, Role, Shared, State};
 
@@ -16,13 +16,23 @@ pub(crate) struct Reader {
     id: u64,
 }
 
+/// What a reader got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Some,
+    /// Nothing came in time.
+    None,
+    /// No more will come, or it is to leave.
+    Last,
+}
+
 impl Reader {
     pub(super) fn new(shared: &Arc<Shared>, role: Role) -> Self {
         let state = &mut *shared.lock();
         let id = state.next_reader;
         state.next_reader += 1;
         let (at, lost) = match role {
-            Role::Follower => (state.start(), 0),
+            Role::Follower | Role::Witness => (state.start(), 0),
             _ => (state.read.max(state.start()), std::mem::take(&mut state.lost)),
         };
         let place = Place { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
@@ -33,26 +43,49 @@ impl Reader {
     /// Sleep until the guest has printed something, and take the beginning of it
     /// into `chunk`. False if all is taken and no more will come, or it is to leave.
     pub(crate) fn take(&mut self, chunk: &mut Vec<u8>) -> bool {
+        self.take_until(chunk, None) == Taken::Some
+    }
+
+    /// The same, but not for longer than `until`.
+    pub(crate) fn take_until(&mut self, chunk: &mut Vec<u8>, until: Option<Instant>) -> Taken {
         chunk.clear();
         let mut state = self.shared.lock();
         loop {
             let (start, end, finished) = (state.start(), state.end, state.finished);
-            let Some(place) = state.place(self.id) else { return false };
+            let Some(place) = state.place(self.id) else { return Taken::Last };
             if place.dismissed {
-                return false;
+                return Taken::Last;
             }
             let skip = usize::try_from(place.at.saturating_sub(start)).unwrap_or(usize::MAX);
             if place.at < end {
                 state.copy(skip, chunk);
                 self.advance(&mut state, chunk.len());
-                return true;
+                return Taken::Some;
             }
             if finished {
-                return false;
+                return Taken::Last;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Taken::None;
             }
             state.readers_asleep += 1;
-            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.sleep(state, left);
             state.readers_asleep -= 1;
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let filled = &self.shared.filled;
+        match time {
+            None => filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                filled.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+            }
         }
     }
 
@@ -60,7 +93,7 @@ impl Reader {
         let Some(place) = state.place(self.id) else { return };
         place.at = place.at.saturating_add(taken as u64);
         let (at, role) = (place.at, place.role);
-        if role != Role::Follower {
+        if !role.only_looks() {
             state.read = state.read.max(at);
         }
         if state.sinks_waiting > 0 {
@@ -76,6 +109,11 @@ impl Reader {
     /// Whether it only looks.
     pub(crate) fn is_follower(&self) -> bool {
         self.shared.lock().place(self.id).is_some_and(|place| place.role == Role::Follower)
+    }
+
+    /// How far it has come, in bytes since the first that was printed.
+    pub(crate) fn position(&self) -> u64 {
+        self.shared.lock().place(self.id).map_or(0, |place| place.at)
     }
 
     /// What there is to take now.

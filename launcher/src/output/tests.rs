@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use super::*;
 use crate::testing::until;
@@ -151,4 +152,46 @@ fn what_nobody_has_read_can_be_seen_and_stays() {
     assert!(unread == printed[2 << 20..]);
     assert_eq!(lost, (second.len() - CAPACITY) as u64);
     assert!(output.kept() == unread);
+}
+
+/// One that is there for the launcher's own sake changes nothing for anybody else.
+#[test]
+fn a_witness_leaves_all_unread_and_is_no_client() {
+    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let mut witness = output.reader(Role::Witness);
+    for piece in printed.chunks(1 << 19) {
+        print(&output, piece);
+        assert!(all(&output, &mut witness) == piece);
+    }
+    assert_eq!((witness.progress(), output.clients()), (0, 0));
+    assert_eq!(output.unread(), (1 << 20, 2 << 20));
+    let mut reader = output.reader(Role::Client);
+    assert_eq!(reader.progress(), 2 << 20);
+    assert!(all(&output, &mut reader) == printed[2 << 20..]);
+}
+
+/// Two who write down the same: what one did not get is not the other's loss.
+#[test]
+fn each_reader_has_its_own_loss() {
+    let output = Output::new().unwrap();
+    let (mut reads, stands) = (output.reader(Role::Writer), output.reader(Role::Witness));
+    print(&output, b"one");
+    assert_eq!(all(&output, &mut reads), b"one");
+    output.sink().write_lossy(&pattern(2 << 20));
+    assert_eq!(all(&output, &mut reads).len(), 1 << 20);
+    assert_eq!(output.take_unread(stands.id()), 3 + (2 << 20));
+    assert_eq!(output.take_unread(reads.id()), 0);
+}
+
+#[test]
+fn a_reader_can_wait_for_a_while() {
+    let output = Output::new().unwrap();
+    let (mut reader, mut chunk) = (output.reader(Role::Witness), Vec::new());
+    let soon = || Some(Instant::now() + Duration::from_millis(1));
+    assert_eq!(reader.take_until(&mut chunk, soon()), Taken::None);
+    print(&output, b"text");
+    assert_eq!(reader.take_until(&mut chunk, soon()), Taken::Some);
+    assert_eq!((chunk.as_slice(), reader.position()), (&b"text"[..], 4));
+    output.finish();
+    assert_eq!(reader.take_until(&mut chunk, soon()), Taken::Last);
 }

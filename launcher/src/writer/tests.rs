@@ -19,7 +19,8 @@ impl Writer {
 }
 
 fn writing(pipe: OwnedFd) -> Writer {
-    Writer::start(&Output::new().unwrap(), pipe, "stdout".into(), "stdout".into()).unwrap()
+    Writer::start(&Output::new().unwrap(), Role::Writer, pipe, "stdout".into(), "stdout".into())
+        .unwrap()
 }
 
 /// A ring, and the end of the pipe that it is written to.

@@ -164,6 +164,7 @@ fn files_that_cannot_be_opened_are_named() {
             initrds: &[],
             arguments: &[],
             serial: false,
+            warnings: false,
             addresses: Vec::new(),
         };
         format!("{:#}", load(&request, ram.memory()).unwrap_err())
@@ -188,6 +189,7 @@ fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
             initrds: &[],
             arguments: &[],
             serial: false,
+            warnings: false,
             addresses: Vec::new(),
         };
         load(&request, ram.memory()).map_err(|error| format!("{error:#}"))
@@ -231,6 +233,7 @@ fn malformed_files_never_panic() {
             initrds: &[],
             arguments: &[],
             serial: false,
+            warnings: false,
             addresses: Vec::new(),
         };
         let _ = load(&request, ram.memory());

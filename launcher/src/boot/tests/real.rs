@@ -27,6 +27,7 @@ fn stock_kernels_start_at_their_elf() {
             initrds: &[],
             arguments: &[],
             serial: false,
+            warnings: false,
             addresses: Vec::new(),
         };
         let ram = ram(256);

@@ -19,7 +19,8 @@ fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     let addresses = addresses.iter().map(ToString::to_string).collect();
     let kernel = &NamedFile::new(Path::new("vmlinux"));
-    let request = Request { kernel, initrds: &[], arguments: &arguments, serial, addresses };
+    let (initrds, warnings, arguments) = (&[][..], false, &arguments[..]);
+    let request = Request { kernel, initrds, arguments, serial, warnings, addresses };
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }
 
@@ -51,6 +52,23 @@ fn the_user_decides_about_a_subject() {
     assert!(!line(&["loglevel=7"]).contains("quiet"));
     assert!(!line(&["ignore-loglevel"]).contains("quiet"));
     assert!(line(&["debugger"]).contains("quiet"));
+}
+
+/// "quiet" hides them.
+#[test]
+fn a_kernel_whose_warnings_count_says_them() {
+    let line = |words: &[&str], serial| {
+        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let kernel = &NamedFile::new(Path::new("vmlinux"));
+        let (initrds, arguments, addresses) = (&[][..], &arguments[..], Vec::new());
+        let request = Request { kernel, initrds, arguments, serial, warnings: true, addresses };
+        crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
+    };
+    assert_eq!(line(&[], false), DEFAULTS.replace("quiet", "loglevel=5"));
+    for words in [["loglevel=7"], ["quiet"], ["debug"]] {
+        assert!(!line(&words, false).contains("loglevel=5"), "{words:?}");
+    }
+    assert!(!line(&[], true).contains("loglevel"), "a serial port is for all that it says");
 }
 
 #[test]

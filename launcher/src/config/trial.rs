@@ -1,0 +1,117 @@
+//! A boot test on the command line: what the guest is to print and what not, how long
+//! it may take, and where that is written down. Read into a plain struct; what becomes
+//! of it is in [`crate::trial`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use regex::bytes::Regex;
+
+use super::time;
+
+/// What is asked of a guest, and of how it is told.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Boot tests")]
+pub(crate) struct TrialConfig {
+    /// End the guest, with status 0, when it prints a line on hvc0 that matches; several count
+    /// in their order
+    #[arg(long, value_name = "REGEX", value_parser = parse_pattern)]
+    pub(crate) expect: Vec<Regex>,
+
+    /// End it, with status 103, when it prints a line on hvc0 that matches
+    #[arg(long, value_name = "REGEX", value_parser = parse_pattern)]
+    pub(crate) fail_on: Vec<Regex>,
+
+    /// Take what the kernel warns of for a failure, too: hung tasks, lockups, RCU stalls, WARNINGs
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// End it after this time (5s, 500ms, 2m), with status 124, and tell what each CPU was doing
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Write what it prints on hvc0 to this file, too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Write the result to this file, as JUnit has it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// What names the kernel's functions: vmlinux, System.map, or what /proc/kallsyms says
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) symbols: Option<PathBuf>,
+}
+
+impl TrialConfig {
+    /// Whether what the guest prints is looked at.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.strict || self.junit.is_some() || !self.expect.is_empty() || !self.fail_on.is_empty()
+    }
+
+    /// Whether hvc0 is read by more than what is at its host end.
+    pub(crate) fn reads_console(&self) -> bool {
+        self.is_wanted() || self.log.is_some()
+    }
+}
+
+/// # Errors
+/// What is wrong with it, in a line.
+fn parse_pattern(text: &str) -> Result<Regex, String> {
+    if text.is_empty() {
+        return Err("it is empty, and would match whatever is printed".into());
+    }
+    Regex::new(text).map_err(|error| {
+        // The crate draws the place on several lines, and ends with the reason.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default();
+        reason.strip_prefix("error: ").unwrap_or(reason).to_string()
+    })
+}
+
+#[cfg(test)]
+impl TrialConfig {
+    /// One with these patterns.
+    pub(crate) fn looking_for(expect: &[&str], fail_on: &[&str]) -> Self {
+        let parse = |patterns: &[&str]| {
+            patterns.iter().map(|pattern| parse_pattern(pattern).unwrap()).collect()
+        };
+        Self { expect: parse(expect), fail_on: parse(fail_on), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_pattern_is_said_in_a_line() {
+        for (pattern, reason) in [
+            ("", "empty"),
+            ("login(", "unclosed group"),
+            ("*", "repetition operator"),
+            ("[z-a]", "invalid character class range"),
+            (r"\d{1000}{1000}{1000}", "size limit"),
+        ] {
+            let error = parse_pattern(pattern).unwrap_err();
+            assert!(error.contains(reason) && !error.contains('\n'), "{pattern}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_looks_at_the_console_is_told_from_what_keeps_it() {
+        let with = |change: fn(&mut TrialConfig)| {
+            let mut config = TrialConfig::default();
+            change(&mut config);
+            (config.is_wanted(), config.reads_console())
+        };
+        assert_eq!(with(|_| {}), (false, false));
+        assert_eq!(with(|config| config.timeout = Some(Duration::ZERO)), (false, false));
+        assert_eq!(with(|config| config.log = Some("log".into())), (false, true));
+        assert_eq!(with(|config| config.strict = true), (true, true));
+        assert_eq!(with(|config| config.junit = Some("xml".into())), (true, true));
+        assert!(TrialConfig::looking_for(&["x"], &[]).is_wanted());
+        assert!(TrialConfig::looking_for(&[], &["x"]).is_wanted());
+    }
+}

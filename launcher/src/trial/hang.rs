@@ -1,0 +1,44 @@
+//! What is said of a guest that was not over in time: what each of its CPUs was doing,
+//! with the function's name where that can be had. Called by [`super::Trial`].
+
+use std::time::Duration;
+
+use super::symbols::Symbols;
+use crate::guest::Guest;
+
+/// How long the vCPUs may take to stand still.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// What is said when no function could be named.
+const ADVICE: &str = "--symbols FILE names the functions: a vmlinux, a System.map, or what the \
+    guest's /proc/kallsyms says to root";
+
+/// A line for each vCPU. They stand still from then on.
+pub(super) fn report(guest: &Guest, symbols: Option<&Symbols>) -> Vec<String> {
+    let stands = guest.stands(PATIENCE);
+    let started = stands.iter().filter_map(|(_, stand)| *stand).filter(|it| it.is_started());
+    let addresses: Vec<u64> = started.map(|stand| stand.address).collect();
+    let names = symbols.map(|symbols| symbols.names(&addresses));
+    let mut lines = Vec::new();
+    let mut known = match names {
+        Some(Ok(names)) => names,
+        Some(Err(error)) => {
+            lines.push(format!("--symbols: {error:#}"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+    .into_iter();
+    for (name, stand) in stands {
+        let what = match stand {
+            None => "in a system call of the host's that hangs".to_string(),
+            Some(stand) if stand.is_started() => stand.describe(known.next().flatten().as_deref()),
+            Some(stand) => stand.describe(None),
+        };
+        lines.push(format!("{name}: {what}"));
+    }
+    if symbols.is_none() {
+        lines.push(ADVICE.to_string());
+    }
+    lines
+}

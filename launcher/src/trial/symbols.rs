@@ -1,0 +1,226 @@
+//! Names of a kernel's functions, from an ELF file (vmlinux) or from a list like
+//! System.map. Opened when the guest is launched (--symbols), so that what is wrong with
+//! it is told then; read when it has hung, by [`super::hang`]. Addresses are those that
+//! the kernel was linked for, at which lguest starts it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use object::elf::FileHeader64;
+use object::read::elf::ElfFile;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SectionKind, SymbolKind};
+
+/// No function is longer: what is further from its beginning belongs to something else.
+const LONGEST: u64 = 1 << 20;
+
+/// No line of a list is longer.
+const LINE: u64 = 4096;
+
+type Elf<'a> = ElfFile<'a, FileHeader64<Endianness>, &'a ReadCache<File>>;
+
+/// A file that has some.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    file: File,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Elf,
+    List,
+}
+
+/// The function that an address is in, as far as is known.
+#[derive(Debug, Default)]
+struct Nearest {
+    at: u64,
+    name: Option<String>,
+}
+
+impl Nearest {
+    fn offer(&mut self, address: u64, start: u64, name: impl FnOnce() -> Option<String>) {
+        let nearer = self.name.is_none() || start > self.at;
+        if start <= address && address - start < LONGEST && nearer {
+            *self = Self { at: start, name: name().or(self.name.take()) };
+        }
+    }
+}
+
+impl Symbols {
+    /// # Errors
+    /// When there are no functions in it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path)?;
+        ensure!(file.metadata()?.is_file(), "it is no file");
+        Self::of(file)
+    }
+
+    /// # Errors
+    /// The same.
+    pub(crate) fn of(mut file: File) -> Result<Self> {
+        let mut magic = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut magic)?;
+        if magic == *b"\x7fELF" {
+            let symbols = Self { file, kind: Kind::Elf };
+            let all = symbols.in_elf(|elf| elf.symbols().filter(is_function(elf)).count());
+            ensure!(
+                all.context("reading it as an ELF file")? > 0,
+                "no functions are named in it: it was stripped; give the vmlinux that the kernel's \
+                 build leaves, or a System.map"
+            );
+            return Ok(symbols);
+        }
+        let symbols = Self { file, kind: Kind::List };
+        let (mut some, mut hidden) = (false, false);
+        symbols.for_each_line(|start, _| {
+            some |= start > 0;
+            hidden |= start == 0;
+        })?;
+        match (some, hidden) {
+            (true, _) => Ok(symbols),
+            (_, true) => bail!("all addresses in it are 0: only root sees those of /proc/kallsyms"),
+            _ => bail!(
+                "no functions are named in it: it is neither a vmlinux nor a System.map (Debian \
+                 has the latter in linux-image-VERSION-dbg, below /usr/lib/debug)"
+            ),
+        }
+    }
+
+    /// "function+0x12" for each of these addresses, where that is known.
+    ///
+    /// # Errors
+    /// When it can be read no more.
+    pub(crate) fn names(&self, addresses: &[u64]) -> Result<Vec<Option<String>>> {
+        let mut all: Vec<Nearest> = addresses.iter().map(|_| Nearest::default()).collect();
+        let mut offer = |start: u64, name: &dyn Fn() -> Option<String>| {
+            for (nearest, address) in all.iter_mut().zip(addresses) {
+                nearest.offer(*address, start, name);
+            }
+        };
+        match self.kind {
+            Kind::List => self.for_each_line(|start, name| offer(start, &|| Some(name.into())))?,
+            Kind::Elf => self.in_elf(|elf| {
+                for symbol in elf.symbols().filter(is_function(elf)) {
+                    offer(symbol.address(), &|| symbol.name().ok().map(str::to_string));
+                }
+            })?,
+        }
+        let named = all.into_iter().zip(addresses).map(|(nearest, address)| {
+            let offset = address.saturating_sub(nearest.at);
+            nearest.name.map(|name| format!("{name}+{offset:#x}"))
+        });
+        Ok(named.collect())
+    }
+
+    fn in_elf<T>(&self, look: impl FnOnce(&Elf<'_>) -> T) -> Result<T> {
+        let cache = ReadCache::new(self.file.try_clone()?);
+        let elf = Elf::parse(&cache)?;
+        Ok(look(&elf))
+    }
+
+    /// Where each function of a list begins, and its name: "ffffffff81000000 T _text", and
+    /// what module it is in.
+    fn for_each_line(&self, mut look: impl FnMut(u64, &str)) -> Result<()> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        let (mut lines, mut line) = (BufReader::new(file), Vec::new());
+        loop {
+            line.clear();
+            if lines.by_ref().take(LINE).read_until(b'\n', &mut line).context("reading it")? == 0 {
+                return Ok(());
+            }
+            let Ok(text) = std::str::from_utf8(&line) else { continue };
+            let mut words = text.split_whitespace();
+            let (Some(start), Some("t" | "T" | "w" | "W"), Some(name)) =
+                (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            if let Ok(start) = u64::from_str_radix(start, 16) {
+                look(start, name);
+            }
+        }
+    }
+}
+
+/// Functions; those in assembly are not always marked as such.
+fn is_function<'a, S: ObjectSymbol<'a>>(elf: &Elf<'_>) -> impl Fn(&S) -> bool {
+    |symbol| {
+        let in_code = || {
+            let section = symbol.section_index().and_then(|it| elf.section_by_index(it).ok());
+            section.is_some_and(|section| section.kind() == SectionKind::Text)
+        };
+        symbol.is_definition()
+            && match symbol.kind() {
+                SymbolKind::Text => true,
+                SymbolKind::Unknown | SymbolKind::Label => in_code(),
+                _ => false,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(text: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    #[test]
+    fn a_list_names_what_is_near() {
+        let list = "0000000000000000 A fixed_percpu_data\n\
+                    ffffffff81000000 T _text\n\
+                    ffffffff81000300 d not_a_function\n\
+                    ffffffff81000200 t second\n\
+                    ffffffff81000100 T first\n\
+                    ffffffffc0000000 t probe\t[virtio_net]\n";
+        let symbols = Symbols::of(file(list.as_bytes())).unwrap();
+        let base = 0xffff_ffff_8100_0000;
+        let names = [0, 0xff, 0x100, 0x1ff, 0x350, 0x3f00_0010].map(|offset| base + offset);
+        let named = symbols.names(&names).unwrap();
+        let named: Vec<_> = named.iter().map(|name| name.as_deref().unwrap_or("-")).collect();
+        let wanted =
+            ["_text+0x0", "_text+0xff", "first+0x0", "first+0xff", "second+0x150", "probe+0x10"];
+        assert_eq!(named, wanted);
+        // A program's, and one that is in no function that is known.
+        assert_eq!(symbols.names(&[0x40_1000, base + 0x2000_0000]).unwrap(), [None, None]);
+    }
+
+    #[test]
+    fn an_elf_file_names_its_functions() {
+        let symbols = Symbols::open(Path::new("/proc/self/exe")).unwrap();
+        let elf = std::fs::read("/proc/self/exe").unwrap();
+        let elf = object::File::parse(elf.as_slice()).unwrap();
+        let this = elf
+            .symbols()
+            .find(|it| it.name().is_ok_and(|it| it.contains("an_elf_file_names_its_functions")));
+        let this = this.unwrap();
+        let named = symbols.names(&[this.address() + 1]).unwrap();
+        assert_eq!(named, [Some(format!("{}+0x1", this.name().unwrap()))]);
+    }
+
+    #[test]
+    fn what_names_nothing_is_told_in_a_line() {
+        for (contents, reason) in [
+            ("", "neither a vmlinux nor a System.map"),
+            ("words and words\n", "neither"),
+            ("ffffffffffffffff B The real System.map is in the linux-image-dbg package\n", "-dbg"),
+            ("0000000000000000 T _text\n0000000000000000 t x\n", "only root"),
+            ("\x7fELF", "as an ELF file"),
+        ] {
+            let error = format!("{:#}", Symbols::of(file(contents.as_bytes())).unwrap_err());
+            assert!(error.contains(reason) && !error.contains('\n'), "{contents:?}: {error}");
+        }
+        let error = Symbols::open(Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains("no file"), "{error}");
+    }
+}

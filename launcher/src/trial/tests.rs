@@ -1,0 +1,5 @@
+//! The parts of a boot test, put together.
+
+mod follower;
+mod junit;
+mod matcher;

@@ -1,0 +1,120 @@
+//! Reports, read by somebody else's parser.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use crate::config::{CommandLine, Config};
+use crate::exit::Ending;
+use crate::trial::Junit;
+
+/// What Python's parser finds: the attributes of the suite, and of what is in the case,
+/// each with its text.
+const READ: &str = "
+import sys, xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot()
+case, = suite
+print(suite.tag, *(suite.get(key) for key in ('tests', 'failures', 'errors')))
+print(case.tag, case.get('name'), float(case.get('time')) >= 0)
+for part in case:
+    print(part.tag, ascii(part.get('message')), part.get('type'), ascii(part.text), len(part.text or ''))
+";
+
+fn config(words: &[&str]) -> Config {
+    let words = ["lguest", "512", "/boot/vmlinuz"].iter().chain(words);
+    CommandLine::try_parse_from(words).unwrap().launch.unwrap()
+}
+
+fn read(path: &Path) -> Vec<String> {
+    let output = Command::new("python3").args(["-c", READ]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+}
+
+fn report(words: &[&str], result: Result<&Ending, &anyhow::Error>, log: &str) -> Vec<String> {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("result.xml");
+    let option = format!("--junit={}", path.display());
+    let words: Vec<_> = words.iter().copied().chain([option.as_str()]).collect();
+    let junit = Junit::of(&config(&words)).unwrap().unwrap();
+    assert!(!path.exists());
+    junit.write(result, log).unwrap();
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "something is left");
+    read(&path)
+}
+
+#[test]
+fn a_guest_that_did_well() {
+    let lines = report(&[], Ok(&Ending::PoweredOff), "hello\n");
+    assert_eq!(lines[0], "testsuite 1 0 0");
+    assert_eq!(lines[1], "testcase vmlinuz True");
+    assert_eq!(lines[2..], ["system-out None None 'hello\\n' 6"]);
+}
+
+#[test]
+fn failures_of_the_guest_and_errors_of_others() {
+    let text = "x".to_string();
+    for (ending, counts, status) in [
+        (Ending::Unwanted(text.clone()), "1 1 0", 103),
+        (Ending::Unseen(text.clone()), "1 1 0", 104),
+        (Ending::TimedOut(text.clone()), "1 1 0", 124),
+        (Ending::Panicked(Some(text.clone())), "1 1 0", 101),
+        (Ending::Status(7), "1 1 0", 7),
+        (Ending::Failed(text.clone()), "1 0 1", 1),
+        (Ending::Interrupted, "1 0 1", 130),
+        (Ending::Signal(15), "1 0 1", 143),
+    ] {
+        let lines = report(&["--name=web"], Ok(&ending), "");
+        assert_eq!(lines[0], format!("testsuite {counts}"), "{ending:?}");
+        assert_eq!(lines[1], "testcase web True");
+        assert!(lines[2].contains(&format!(" status {status} ")), "{}", lines[2]);
+    }
+}
+
+#[test]
+fn a_launch_that_fails_has_a_result() {
+    let error = anyhow::anyhow!("no such file").context("vmlinuz");
+    let lines = report(&[], Err(&error), "");
+    assert_eq!(lines[0], "testsuite 1 0 1");
+    assert_eq!(lines[2], "error 'vmlinuz: no such file' status 1 'vmlinuz: no such file' 21");
+}
+
+#[test]
+fn whatever_a_guest_prints_can_be_read() {
+    let all: String = (0..=0x2fff).chain(0xd7f0..0x1_0010).filter_map(char::from_u32).collect();
+    let text = format!("--fail-on \"<&'>]]>\" matched: {all}");
+    let lines = report(&[], Ok(&Ending::Unwanted(text)), &all);
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[2].starts_with("failure '--fail-on \"<&\\'>]]>\" matched: "), "{}", lines[2]);
+    // All that may be there is, the end of lines aside, which XML has but one of.
+    let kept = all.chars().filter(|it| !it.is_control() || ('\u{7f}'..).contains(it));
+    let kept = kept.filter(|it| !['\u{fffe}', '\u{ffff}'].contains(it)).count();
+    assert!(lines[3].ends_with(&format!(" {}", kept + 2)), "{kept}");
+}
+
+#[test]
+fn an_old_result_is_not_taken_for_this_one() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("result.xml");
+    let option = format!("--junit={}", path.display());
+    fs::write(&path, "old").unwrap();
+    let junit = Junit::of(&config(&[&option])).unwrap().unwrap();
+    assert!(!path.exists());
+    junit.write(Ok(&Ending::PoweredOff), "").unwrap();
+    assert_eq!(read(&path)[0], "testsuite 1 0 0");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o400, 0o400);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_before_the_launch() {
+    for path in ["/nowhere/result.xml", "/proc/result.xml", "/", "/dev/null"] {
+        let error = Junit::of(&config(&[&format!("--junit={path}")])).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with(&format!("--junit {path}: ")), "{error}");
+    }
+}
