@@ -33,6 +33,7 @@ mod sockets;
 mod stats;
 mod torrents;
 mod trace;
+mod trials;
 
 use std::path::Path;
 

@@ -7,6 +7,8 @@
 //! | `p` | powers off |
 //! | `r` | resets by ACPI |
 //! | `s` | ends with status 42 |
+//! | `k` | ends as a kernel that has panicked, by pvpanic |
+//! | `h` | hangs, with interrupts off |
 //! | `i` | prints how many interrupts of each kind came, and the device's status |
 //! | `c` | prints the size |
 //! | `w` | waits until an interrupt has told of a size other than the last one printed, prints it |
@@ -119,6 +121,15 @@ impl Echo {
             b's' => {
                 self.console.flush();
                 ports::exit(42);
+            }
+            b'k' => {
+                self.console.flush();
+                ports::panicked();
+            }
+            b'h' => {
+                self.console.flush();
+                start::disable_interrupts();
+                ports::stop();
             }
             b'i' => self.print_interrupts(),
             b'c' => self.print_size("size"),

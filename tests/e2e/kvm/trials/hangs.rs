@@ -1,0 +1,120 @@
+//! Guests that are not over in time, and what is said of them.
+
+use std::fs::File;
+
+use tests::files::Scratch;
+use tests::{End, HangingDisk, Launch};
+
+use super::super::probe;
+use super::said;
+
+/// What lguest says of a guest that hangs.
+#[track_caller]
+fn late(launch: &Launch) -> Vec<String> {
+    let (status, words) = said(launch, "");
+    assert_eq!(status, 124, "{words}");
+    words.lines().map(str::to_string).collect()
+}
+
+/// The probe is an ELF file with symbols, and needs no other.
+#[test]
+fn each_cpu_is_told_of_with_its_function() {
+    for (mode, doing, function) in [
+        ("hang=spin", "running, in user mode, interrupts off", "endings"),
+        ("hang=halt", "halted, interrupts off", "(halt_forever+0x"),
+        ("noconsole", "halted, interrupts on", "(halt_unless_new+0x"),
+    ] {
+        let lines = late(&probe(mode).option("--timeout=1s").option("--cpus=2"));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], "lguest: not over within 1s, which was its --timeout");
+        let place = format!("lguest: vcpu0: {doing}, at rip 0x");
+        assert!(lines[1].starts_with(&place) && lines[1].contains(function), "{}", lines[1]);
+        assert_eq!(lines[2], "lguest: vcpu1: not started");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let lines = late(&probe("hang=halt").option("--timeout=500ms").option("--expect=login: "));
+    assert_eq!(lines[0], "lguest: not seen within 500ms: \"login: \"");
+}
+
+#[test]
+fn names_may_come_from_a_list() {
+    let scratch = Scratch::new();
+    let list = "0000000000000000 A data\n0000000000100000 T a_name\nffffffff81000000 T _text\n";
+    let option = format!("--symbols={}", scratch.file("System.map", list).display());
+    let lines = late(&probe("hang=halt").option("--timeout=1s").option(&option));
+    assert!(lines[1].contains("(a_name+0x"), "{}", lines[1]);
+}
+
+/// A kernel without symbols.
+#[test]
+fn how_to_get_names_is_told() {
+    let scratch = Scratch::new();
+    let kernel = scratch.file("kernel", tests::kernel::halted());
+    let lines = late(&Launch::kernel(kernel).memory("64").option("--timeout=1s"));
+    assert!(
+        lines[1].starts_with("lguest: vcpu0: halted, interrupts off, at rip 0x10"),
+        "{lines:?}"
+    );
+    assert!(lines[2].starts_with("lguest: --symbols FILE names the functions"), "{lines:?}");
+}
+
+/// Also behind a chroot, where the kernel has no name any more.
+#[test]
+fn a_guest_that_reboots_for_ever_is_ended() {
+    let lines = late(&probe("reset=acpi").option("--timeout=2s"));
+    assert_eq!(lines[0], "lguest: not over within 2s, which was its --timeout");
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = format!("--chroot={}", scratch.path().display());
+    let lines = late(&probe("hang=halt").option("--timeout=1s").option(&root));
+    assert!(lines[1].contains("(halt_forever+0x"), "{lines:?}");
+}
+
+#[test]
+fn a_paused_guest_is_ended_in_time() {
+    let launch = probe("console").option("--timeout=5s").option("--name=one");
+    let mut running = launch.piped();
+    running.expect("hello");
+    running.lguest(&["pause", "one"]).well();
+    assert_eq!(running.wait(), End::Status(124));
+    assert!(running.stderr().contains("vcpu0: running, in user mode"), "{}", running.stderr());
+}
+
+/// A disk that hangs holds up a vCPU that took the bus from it, and the threads of a guest
+/// that wants to start again.
+#[test]
+fn what_the_host_holds_up_is_told() {
+    let scratch = Scratch::new();
+    let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
+    disk.hang();
+    let block = format!("--block={}", disk.path().display());
+    let launch = probe("busless").option("--earlycon").option(&block).option("--timeout=20s");
+    let lines = late(&launch);
+    let hangs = "lguest: vcpu0: in a system call of the host's that hangs".to_string();
+    assert!(lines.contains(&hangs), "{lines:?}");
+}
+
+/// Whoever does not read stdout keeps nobody longer than that.
+#[test]
+fn a_reader_that_stands_still_does_not_hold_it_up() {
+    let scratch = Scratch::new();
+    let input = File::open(scratch.file("input", "\x1ef 500\n")).unwrap();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let mut running = probe("console").option("--timeout=2s").wired(input, writer);
+    assert_eq!(running.wait(), End::Status(124));
+    assert!(running.stderr().contains("nobody read stdout"), "{}", running.stderr());
+    drop(reader);
+}
+
+#[test]
+fn its_last_lines_are_told_if_they_were_not_on_this_terminal() {
+    let launch = probe("consoles").option("--console=null").option("--expect=never");
+    let lines = late(&launch.option("--timeout=1s"));
+    let last = lines.iter().position(|line| line == "lguest: the guest said last:").unwrap();
+    assert_eq!(lines[last + 1], "lguest:   hello 0");
+}

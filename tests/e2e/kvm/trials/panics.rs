@@ -1,0 +1,69 @@
+//! Panics: by pvpanic, or in the kernel's words.
+
+use tests::{End, until};
+
+use super::{printing, said};
+
+const PANIC: &str = "[    1.0] Kernel panic - not syncing: for a test";
+
+/// It would reboot at once (panic=-1), after a while (panic=5), never, or die amid its words.
+#[test]
+fn its_words_are_a_panic_and_a_reboot_is_not_waited_for() {
+    let launch = printing().option("--expect=never");
+    for rest in [
+        "\n\x1er",
+        "\nCall Trace:\n[    1.0] Rebooting in 5 seconds..\n",
+        "\n---[ end Kernel panic - not syncing: for a test ]---\n\x1eh",
+        "\nRIP: 00\x1eh",
+        "\x1ek",
+        "\x1ep",
+    ] {
+        let (status, words) = said(&launch, &format!("{PANIC}{rest}"));
+        assert_eq!(
+            (status, words),
+            (101, format!("lguest: guest panicked: {PANIC}\n")),
+            "{rest:?}"
+        );
+    }
+}
+
+/// The log has all of it.
+#[test]
+fn a_panic_says_all_that_it_has_to_say() {
+    let end = "---[ end Kernel panic - not syncing: for a test ]---\n";
+    let mut running = printing().option("--strict").fed(format!("{PANIC}\nCall Trace:\n{end}"));
+    assert_eq!(running.wait(), End::Status(101));
+    assert!(running.text().ends_with(&format!("Call Trace:\n{end}")), "{}", running.text());
+}
+
+#[test]
+fn without_a_boot_test_words_are_words() {
+    let mut running = printing().on_terminal();
+    running.expect("hello");
+    running.send(format!("{PANIC}\r\x1er"));
+    running.expect("hello");
+    running.send("\x1ep");
+    assert_eq!((running.wait(), running.stderr().as_str()), (End::Status(0), ""));
+}
+
+/// Without a boot test, too.
+#[test]
+fn what_a_console_elsewhere_said_last_is_told() {
+    let mut running = printing().option("--console=sock").option("--name=one").piped();
+    until("it has greeted", || {
+        let said = running.lguest(&["log", "one"]);
+        said.stdout.contains("hello").then_some(())
+    });
+    let lines: String = (0..30).map(|number| format!("line {number}\n")).collect();
+    running.lguest(&["send", "one", "0", &format!("{lines}\x1ek")]).well();
+    assert_eq!(running.wait(), End::Status(101));
+    let last: String = (10..30).map(|number| format!("lguest:   line {number}\n")).collect();
+    let words = format!("lguest: the guest said last:\n{last}lguest: guest panicked\n");
+    assert_eq!(running.stderr(), words);
+}
+
+#[test]
+fn what_this_terminal_said_last_is_there_to_be_read() {
+    let (status, words) = said(&printing(), "some words\n\x1ek");
+    assert_eq!((status, words.as_str()), (101, "lguest: guest panicked\n"));
+}
