@@ -25,4 +25,5 @@ mod shell;
 mod stdin;
 mod stdout;
 mod three_ctrl_c;
+mod trials;
 mod window;
