@@ -101,7 +101,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
         let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
         let ending = wait(&watch, &host, &guest, control.as_ref());
         let ending = stop(guest, ending, &watch, &host);
-        match trial.settle(ending, !config.no_reboot) {
+        match trial.settle(&host, ending, !config.no_reboot) {
             Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
             ending => {
                 let ending = explain(&host, ending);

@@ -136,10 +136,17 @@ impl Trial {
         Ending::TimedOut(lines.join("\n"))
     }
 
-    /// The guest has ended so, and its threads have: what that makes of the launch. A
+    /// The guest has ended so, and its threads have: what that makes of the launch. Without
+    /// anything to look for, no more than that a panic nobody has seen gets its words. A
     /// reset after which it is to start `again` stays one, unless something was found.
-    pub(crate) fn settle(&self, ended: Ending, again: bool) -> Ending {
-        let Some(follower) = &self.follower else { return ended };
+    pub(crate) fn settle(&self, host: &Host, ended: Ending, again: bool) -> Ending {
+        let Some(follower) = &self.follower else {
+            let elsewhere = host.consoles.first().filter(|console| !console.is_stdio());
+            return match (ended, elsewhere) {
+                (Ending::Panicked(None), Some(it)) => Ending::Panicked(log::panic_of(it)),
+                (ended, _) => ended,
+            };
+        };
         let settled = follower.settle();
         if again && matches!(ended, Ending::Reset(_)) && settled.found.is_none() {
             return ended;

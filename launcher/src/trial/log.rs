@@ -1,7 +1,7 @@
 //! The end of what the guest has printed on hvc0, for people: what is said of a panic
 //! where hvc0 is not on this terminal, and what a report has. Used by [`super::Trial`].
 
-use super::plain;
+use super::{patterns, plain};
 use crate::console::Console;
 
 /// How many lines are shown.
@@ -20,6 +20,17 @@ fn last_of(kept: &[u8]) -> Vec<String> {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let skip = lines.len().saturating_sub(LINES);
     lines.into_iter().skip(skip).map(str::to_string).collect()
+}
+
+/// What it said of its panic, if it did.
+pub(super) fn panic_of(console: &Console) -> Option<String> {
+    panic_in(&console.output.kept())
+}
+
+fn panic_in(kept: &[u8]) -> Option<String> {
+    let text = plain::text(kept);
+    let line = text.lines().find(|line| line.contains(patterns::PANIC))?;
+    Some(line.trim().to_string())
 }
 
 /// The end of it, from the beginning of a line on.
@@ -47,6 +58,13 @@ mod tests {
         assert_eq!(last.join(" "), numbers(80..100).replace("\r\n", " ").trim_end());
         assert_eq!(last_of(b"one\n\ntwo"), ["one", "", "two"]);
         assert!(last_of(b"").is_empty());
+    }
+
+    #[test]
+    fn the_words_of_a_panic() {
+        let log = b"x\r\n[ 1.0] Kernel panic - not syncing: y\r\n---[ end Kernel panic - not ...";
+        assert_eq!(panic_in(log).as_deref(), Some("[ 1.0] Kernel panic - not syncing: y"));
+        assert_eq!(panic_in(b"nothing"), None);
     }
 
     #[test]

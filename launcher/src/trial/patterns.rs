@@ -11,7 +11,7 @@ use crate::config::TrialConfig;
 const BEGIN: &str = r"(?:^|\] )";
 
 /// kernel/panic.c. Whatever stands before it: nobody else says that.
-const PANIC: &str = "Kernel panic - not syncing";
+pub(super) const PANIC: &str = "Kernel panic - not syncing";
 
 /// The last that a kernel says of its panic, or of its reboot for it.
 const PANIC_ENDS: &str = r"---\[ end Kernel panic|Rebooting in [0-9]+ seconds";
