@@ -27,13 +27,17 @@ fn its_words_are_a_panic_and_a_reboot_is_not_waited_for() {
     }
 }
 
-/// The log has all of it.
+/// The log has all of it, and it comes in pieces.
 #[test]
 fn a_panic_says_all_that_it_has_to_say() {
-    let end = "---[ end Kernel panic - not syncing: for a test ]---\n";
-    let mut running = printing().option("--strict").fed(format!("{PANIC}\nCall Trace:\n{end}"));
+    let end = "Call Trace:\n---[ end Kernel panic - not syncing: for a test ]---\n";
+    let mut running = printing().option("--strict").piped();
+    running.expect("hello");
+    running.send(format!("{PANIC}\n"));
+    running.expect("for a test\n");
+    running.send(end);
     assert_eq!(running.wait(), End::Status(101));
-    assert!(running.text().ends_with(&format!("Call Trace:\n{end}")), "{}", running.text());
+    assert!(running.text().ends_with(end), "{}", running.text());
 }
 
 #[test]
