@@ -8,7 +8,8 @@ stage_modules() {
     local root=$1 release=$2 list=$3 staged=$4 from=$1/lib/modules/$2 to=$4/lib/modules/$2 name
     # From Debian 13 on modules come compressed; the guest should not spend its time on that.
     find "$from" -name '*.ko.xz' -exec xz -d {} +
-    "$root/bin/busybox" depmod -n -b "$root" "$release" 2> /dev/null | grep '\.ko:' > "$from/dependencies"
+    "$root/bin/busybox" depmod -b "$root" "$release" 2> /dev/null
+    grep '\.ko:' "$from/modules.dep" > "$from/dependencies"
 
     mkdir -p "$to"
     sed 's/#.*//' "$list" | while read -r name; do
@@ -17,10 +18,13 @@ stage_modules() {
         grep "/$name\.ko:" "$from/dependencies" || die "$list: the kernel $release has no module $name"
     done | tr -s ': ' '\n' | sort -u > "$from/wanted"
     (cd "$from" && xargs cp --parents -t "$to" < wanted)
+    rm "$from/dependencies" "$from/wanted"
 
     # depmod lists in the order of the directory, which is not the same twice.
     "$root/bin/busybox" depmod -b "$staged" "$release"
-    for name in modules.dep modules.alias modules.symbols; do
-        sort -o "$to/$name" "$to/$name"
+    for name in "$from" "$to"; do
+        sort -o "$name/modules.dep" "$name/modules.dep"
+        sort -o "$name/modules.alias" "$name/modules.alias"
+        sort -o "$name/modules.symbols" "$name/modules.symbols"
     done
 }

@@ -35,6 +35,13 @@ pub fn initramfs() -> PathBuf {
     path("INITRAMFS")
 }
 
+/// All modules of the stock kernel, as it installs them.
+#[must_use]
+#[track_caller]
+pub fn modules() -> PathBuf {
+    path("MODULES")
+}
+
 /// The kernel inside the stock kernel, packed with each compressor: vmlinux.gz and so on.
 #[must_use]
 #[track_caller]

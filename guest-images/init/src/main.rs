@@ -1,0 +1,77 @@
+//! The init of a guest that runs one command (`lguest --exec`): started by the kernel as its
+//! first process (`rdinit=/.lguest/init`), it loads the modules that the launcher has put
+//! beside it ([`modules`]), takes the console that leads to the launcher ([`port`]), goes over
+//! to the root disk if there is one ([`root`]), runs the command ([`command`]), hands on what
+//! it reads and writes ([`relay`]), and tells how it ended. What ends the guest is the
+//! launcher, when it has heard that.
+
+mod command;
+mod files;
+mod kernel_words;
+mod modules;
+mod network;
+mod port;
+mod relay;
+mod root;
+#[expect(unsafe_code, reason = "all FFI lives here")]
+mod sys;
+
+use std::fs;
+use std::time::Duration;
+
+use lguest_init::frame::{FromGuest, VERSION};
+use lguest_init::order::Order;
+use lguest_init::{COMMAND, Mute, ORDER};
+
+use kernel_words::KernelWords;
+use port::Port;
+
+/// What cannot be done, in one line.
+type Result<T> = std::result::Result<T, String>;
+
+fn main() {
+    // Whatever it is: there is nobody who could be told of this one but the kernel's log.
+    let _ = root::mount_kernel_file_systems();
+    let order = fs::read_to_string(ORDER).ok().and_then(|text| Order::from_text(&text));
+    let order = order.unwrap_or_default();
+    let words = KernelWords::read();
+    let loaded = modules::load(&order.modules, &words);
+    match Port::open(order.console) {
+        Err(mute) => {
+            let refused = loaded.err().map(|refused| Mute::Refused(refused.index()));
+            // Fails only where no launcher is.
+            let _ = sys::end_with(refused.unwrap_or(mute).to_byte());
+        }
+        Ok(mut port) => {
+            let last = match work(&order, &words, loaded, &mut port) {
+                Ok(status) => FromGuest::Ended(status),
+                Err(why) => FromGuest::Failed(why),
+            };
+            root::settle();
+            // The launcher that does not hear this has ended.
+            let _ = port.say(&last);
+        }
+    }
+    // The first process must not end before the guest does.
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// All of it, from the first word to the command's exit status.
+fn work(
+    order: &Order,
+    words: &KernelWords,
+    loaded: std::result::Result<(), modules::Refused>,
+    port: &mut Port,
+) -> Result<u8> {
+    port.say(&FromGuest::Ready(VERSION))?;
+    loaded.map_err(|refused| refused.to_string())?;
+    network::set_up(words)?;
+    let root = root::mount(words)?;
+    files::put_in_place(&order.files, root)?;
+    let command = fs::read(COMMAND).map_err(|error| format!("{COMMAND}: {error}"))?;
+    modules::forget();
+    let command = command::start(&command, order.terminal.as_ref(), root)?;
+    relay::relay(command, port)
+}

@@ -1,0 +1,86 @@
+//! Loads the modules of the kernel that the launcher has put into the initial file system,
+//! plain and in the order in which they need each other.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+
+use lguest_init::MODULES;
+use lguest_init::order::Module;
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+
+use crate::kernel_words::KernelWords;
+
+/// The kernel did not take a module.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    index: usize,
+    name: String,
+    why: String,
+}
+
+impl Refused {
+    /// Its place in the order.
+    pub(crate) fn index(&self) -> u8 {
+        u8::try_from(self.index).unwrap_or(u8::MAX)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, why, .. } = self;
+        write!(f, "the guest's kernel does not take the module {name}: {why}")
+    }
+}
+
+/// Load all of them, up to the first that has to be there and is refused.
+pub(crate) fn load(modules: &[Module], words: &KernelWords) -> Result<(), Refused> {
+    for (index, module) in modules.iter().enumerate() {
+        let Err(error) = insert(index, &module.name, words) else { continue };
+        if !module.optional {
+            let said = last_words(&module.name);
+            let why = said.unwrap_or_else(|| error.to_string());
+            return Err(Refused { index, name: module.name.clone(), why });
+        }
+    }
+    Ok(())
+}
+
+/// They are in the kernel; their files are not needed any more.
+pub(crate) fn forget() {
+    // Of use only to those who have little memory.
+    let _ = fs::remove_dir_all(MODULES);
+}
+
+fn insert(index: usize, name: &str, words: &KernelWords) -> std::io::Result<()> {
+    let file = File::open(format!("{MODULES}/{index}"))?;
+    let mut parameters = words.of_module(name).into_bytes();
+    parameters.push(0);
+    let parameters =
+        std::ffi::CString::from_vec_with_nul(parameters).map_err(std::io::Error::other)?;
+    match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
+        // There already, or built in.
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the kernel's log says last of this module: the reason that an error number is not.
+fn last_words(name: &str) -> Option<String> {
+    let mut log = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let log = log.as_mut().ok()?;
+    let start = format!("{}: ", name.replace('-', "_"));
+    let mut record = vec![0; 8192];
+    let mut last = None;
+    // Each read is a record: PRIORITY,NUMBER,TIME,FLAGS;TEXT, and lines about it.
+    while let Ok(length @ 1..) = log.read(&mut record) {
+        let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
+        let line = text.split_once(';').and_then(|(_, text)| text.lines().next()).unwrap_or("");
+        if let Some(said) = line.strip_prefix(&start).filter(|said| !said.contains("taint")) {
+            last = Some(said.to_string());
+        }
+    }
+    last
+}

@@ -1,0 +1,108 @@
+//! What the init is to do: a file of lines, a word and its value each, that the launcher
+//! writes and puts into the initial file system.
+
+use std::fmt::Write;
+
+/// What the init is to do, apart from the command itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The console that leads to the launcher: hvcN.
+    pub console: usize,
+    /// The command has a terminal of its own.
+    pub terminal: Option<Terminal>,
+    /// Modules of the kernel, to be loaded in this order.
+    pub modules: Vec<Module>,
+    /// Files of the user's, each with its place in the guest: an absolute path.
+    pub files: Vec<String>,
+}
+
+/// The command's terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminal {
+    /// The size of its window, as it is first.
+    pub columns: u16,
+    /// See there.
+    pub rows: u16,
+    /// What it is: TERM.
+    pub kind: String,
+}
+
+/// A module of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// As the kernel calls it.
+    pub name: String,
+    /// Nobody is told if it cannot be loaded.
+    pub optional: bool,
+}
+
+impl Order {
+    /// The file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("console {}\n", self.console);
+        // None of these can fail: a String grows.
+        if let Some(Terminal { columns, rows, kind }) = &self.terminal {
+            let _ = writeln!(text, "terminal {columns} {rows} {kind}");
+        }
+        for Module { name, optional } in &self.modules {
+            let word = if *optional { "try" } else { "module" };
+            let _ = writeln!(text, "{word} {name}");
+        }
+        for place in &self.files {
+            let _ = writeln!(text, "file {place}");
+        }
+        text
+    }
+
+    /// Read the file. None if it is none.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut order = Self::default();
+        for line in text.lines() {
+            let (word, value) = line.split_once(' ')?;
+            match word {
+                "console" => order.console = value.parse().ok()?,
+                "terminal" => order.terminal = Some(terminal(value)?),
+                "module" | "try" => {
+                    order.modules.push(Module { name: value.into(), optional: word == "try" });
+                }
+                "file" => order.files.push(value.into()),
+                _ => return None,
+            }
+        }
+        Some(order)
+    }
+}
+
+fn terminal(value: &str) -> Option<Terminal> {
+    let mut words = value.splitn(3, ' ');
+    let (columns, rows) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Terminal { columns, rows, kind: words.next()?.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let module = |name: &str, optional| Module { name: name.into(), optional };
+        let order = Order {
+            console: 3,
+            terminal: Some(Terminal { columns: 80, rows: 24, kind: "xterm 256".into() }),
+            modules: vec![module("virtio_pci", false), module("pvpanic", true)],
+            files: vec!["/a b".into(), "/c".into()],
+        };
+        assert_eq!(Order::from_text(&order.to_text()), Some(order));
+        let least = Order { console: 1, ..Order::default() };
+        assert_eq!(Order::from_text(&least.to_text()), Some(least));
+    }
+
+    #[test]
+    fn what_is_no_order_is_none() {
+        for text in ["console", "console x\n", "terminal 1 2\n", "what else\n"] {
+            assert_eq!(Order::from_text(text), None, "{text}");
+        }
+    }
+}

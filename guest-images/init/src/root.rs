@@ -1,0 +1,125 @@
+//! The file systems: those of the kernel, and the root disk, if the kernel's command line
+//! names one. The init itself stays in the initial file system; the command lives in the
+//! root, with a chroot.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount as mount_at};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, sync};
+
+use crate::Result;
+use crate::kernel_words::KernelWords;
+
+/// Where the root disk is mounted.
+const ROOT: &str = "/.lguest/root";
+
+/// Drivers that are loaded have their disks at once; those of others get a moment.
+const LOOKS: u32 = 100;
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// So often, with [`BETWEEN`], it is looked whether what was killed is gone.
+const PATIENCE: u32 = 100;
+
+/// What programs expect in every root.
+pub(crate) fn mount_kernel_file_systems() -> Result<()> {
+    let nosuid = MsFlags::MS_NOSUID;
+    let rest = MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+    for (kind, place, flags, options) in [
+        ("proc", "/proc", nosuid | rest, ""),
+        ("sysfs", "/sys", nosuid | rest, ""),
+        ("devtmpfs", "/dev", nosuid, ""),
+        ("devpts", "/dev/pts", nosuid | MsFlags::MS_NOEXEC, "mode=620,ptmxmode=666"),
+    ] {
+        let _ = fs::create_dir_all(place);
+        match mount_at(Some(kind), place, Some(kind), flags, Some(options)) {
+            // The kernel has done it (CONFIG_DEVTMPFS_MOUNT).
+            Ok(()) | Err(Errno::EBUSY) => {}
+            Err(error) => return Err(format!("mounting {place}: {error}")),
+        }
+    }
+    // As udev has them elsewhere.
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    {
+        let _ = symlink(format!("/proc/self/{target}"), format!("/dev/{name}"));
+    }
+    // In memory as they are, and whatever the user's initial file system has there stays.
+    let _ = fs::create_dir_all("/run");
+    let _ = fs::create_dir_all("/tmp");
+    let _ = fs::set_permissions("/tmp", Permissions::from_mode(0o1777));
+    let _ = fs::write("/proc/sys/kernel/hostname", "guest");
+    Ok(())
+}
+
+/// Mount the root disk, if there is to be one: where it is.
+pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
+    let Some(device) = words.value("root") else { return Ok(None) };
+    if !device.starts_with("/dev/") {
+        return Err(format!("root={device}: give a device, such as root=/dev/vda"));
+    }
+    if !(0..LOOKS).any(|look| {
+        sleep(if look == 0 { Duration::ZERO } else { BETWEEN });
+        Path::new(device).exists()
+    }) {
+        return Err(format!("root={device}: there is no such disk (--block)"));
+    }
+    let _ = fs::create_dir_all(ROOT);
+    let access = words.last_of(&["ro", "rw"]).unwrap_or("ro");
+    let flags = if access == "ro" { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    let kinds = kinds(words);
+    let mounted = kinds.iter().any(|kind| {
+        mount_at(Some(device), ROOT, Some(kind.as_str()), flags, words.value("rootflags")).is_ok()
+    });
+    if !mounted {
+        let kinds = kinds.join(", ");
+        return Err(format!("root={device}: it is not mounted as any of {kinds}: see lguest log"));
+    }
+    for place in ["dev", "proc", "sys", "run", "tmp"] {
+        let there = format!("{ROOT}/{place}");
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        let _ = fs::create_dir(&there);
+        mount_at(
+            Some(format!("/{place}").as_str()),
+            there.as_str(),
+            None::<&str>,
+            flags,
+            None::<&str>,
+        )
+        .map_err(|error| format!("root={device}: its /{place}: {error}"))?;
+    }
+    Ok(Some(Path::new(ROOT)))
+}
+
+/// As what a disk may be mounted: what the user says, or what the kernel can.
+fn kinds(words: &KernelWords) -> Vec<String> {
+    if let Some(given) = words.value("rootfstype") {
+        return given.split(',').map(str::to_string).collect();
+    }
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    // Others have "nodev" before them.
+    known.lines().filter_map(|line| line.strip_prefix('\t')).map(str::to_string).collect()
+}
+
+/// Nothing is to be written any more: end what still runs, and have disks hold what they
+/// are to hold.
+pub(crate) fn settle() {
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    for _ in 0..PATIENCE {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::EINTR) => {}
+            Err(_) => break,
+            Ok(nix::sys::wait::WaitStatus::StillAlive) => sleep(BETWEEN),
+            Ok(_) => {}
+        }
+    }
+    sync();
+    // So that it is clean. Fails where there is none.
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    let _ = mount_at(None::<&str>, ROOT, None::<&str>, flags, None::<&str>);
+}

@@ -1,0 +1,176 @@
+//! All of the init's FFI. Each function is safe to call.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use libc::{ifreq, rtentry, sockaddr, sockaddr_in};
+use nix::pty::Winsize;
+use nix::sys::signal::SigSet;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::{chdir, chroot, setsid};
+
+nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, Winsize);
+nix::ioctl_write_int_bad!(tiocsctty, libc::TIOCSCTTY);
+nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
+nix::ioctl_read_bad!(siocgifaddr, libc::SIOCGIFADDR, ifreq);
+nix::ioctl_read_bad!(siocgifflags, libc::SIOCGIFFLAGS, ifreq);
+nix::ioctl_write_ptr_bad!(siocsifaddr, libc::SIOCSIFADDR, ifreq);
+nix::ioctl_write_ptr_bad!(siocsifnetmask, libc::SIOCSIFNETMASK, ifreq);
+nix::ioctl_write_ptr_bad!(siocsifflags, libc::SIOCSIFFLAGS, ifreq);
+nix::ioctl_write_ptr_bad!(siocaddrt, libc::SIOCADDRT, rtentry);
+
+/// The port that ends the guest with a status.
+const EXIT_PORT: u16 = 0x501;
+
+/// End the guest with this status, which the launcher knows how to read.
+///
+/// # Errors
+/// When the kernel does not let us.
+pub(crate) fn end_with(status: u8) -> io::Result<()> {
+    // SAFETY: ioperm takes numbers only.
+    let allowed = unsafe { libc::ioperm(EXIT_PORT.into(), 1, 1) };
+    if allowed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the port is ours to write, and whatever it does touches no memory of ours.
+    unsafe {
+        core::arch::asm!("out dx, al", in("dx") EXIT_PORT, in("al") status, options(nomem, nostack));
+    }
+    Ok(())
+}
+
+/// Start it as the leader of a session, with its stdin as the controlling terminal if it is
+/// one, and with another root.
+///
+/// # Errors
+/// When one of this, or the program, cannot be had.
+pub(crate) fn spawn_in_session(
+    command: &mut Command,
+    root: Option<&Path>,
+    terminal: bool,
+) -> io::Result<Child> {
+    let root = root.map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
+    let prepare = move || {
+        SigSet::all().thread_unblock()?;
+        setsid()?;
+        if terminal {
+            // SAFETY: descriptor 0 is open, and the argument is a number.
+            unsafe { tiocsctty(0, 0) }?;
+        }
+        if let Some(root) = &root {
+            chroot(root.as_c_str())?;
+        }
+        chdir(c"/")?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
+
+/// Give a terminal's window this size.
+pub(crate) fn set_window(terminal: &OwnedFd, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open, and the kernel reads a winsize.
+    let _ = unsafe { tiocswinsz(terminal.as_raw_fd(), &raw const size) };
+}
+
+/// How many bytes there are to read, of a pipe. None of a terminal, which does not know.
+pub(crate) fn unread(file: &File) -> Option<usize> {
+    let mut count = 0;
+    // SAFETY: the descriptor is open, and the kernel writes an int.
+    let asked = unsafe { fionread(file.as_raw_fd(), &raw mut count) };
+    let is_terminal = std::io::IsTerminal::is_terminal(file);
+    asked.ok().filter(|_| !is_terminal).and_then(|_| usize::try_from(count).ok())
+}
+
+/// The guest's network interfaces.
+#[derive(Debug)]
+pub(crate) struct Interfaces(OwnedFd);
+
+impl Interfaces {
+    /// # Errors
+    /// When the kernel has no IPv4.
+    pub(crate) fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        Ok(Self(socket(AddressFamily::Inet, SockType::Datagram, flags, None)?))
+    }
+
+    pub(crate) fn has_address(&self, name: &str) -> bool {
+        let mut request = request(name);
+        // SAFETY: the descriptor is open, and the kernel reads and writes an ifreq.
+        unsafe { siocgifaddr(self.fd(), &raw mut request) }.is_ok()
+    }
+
+    pub(crate) fn set_address(&self, name: &str, at: Ipv4Addr, mask: Ipv4Addr) -> io::Result<()> {
+        let mut request = request(name);
+        request.ifr_ifru.ifru_addr = address(at);
+        // SAFETY: the descriptor is open, and the kernel reads an ifreq.
+        unsafe { siocsifaddr(self.fd(), &raw const request) }?;
+        request.ifr_ifru.ifru_netmask = address(mask);
+        // SAFETY: as above.
+        unsafe { siocsifnetmask(self.fd(), &raw const request) }?;
+        Ok(())
+    }
+
+    pub(crate) fn bring_up(&self, name: &str) -> io::Result<()> {
+        let mut request = request(name);
+        // SAFETY: the descriptor is open, and the kernel reads and writes an ifreq.
+        unsafe { siocgifflags(self.fd(), &raw mut request) }?;
+        let up = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+        // SAFETY: the kernel has filled in the flags.
+        let flags = unsafe { request.ifr_ifru.ifru_flags };
+        request.ifr_ifru.ifru_flags = flags | up;
+        // SAFETY: the descriptor is open, and the kernel reads an ifreq.
+        unsafe { siocsifflags(self.fd(), &raw const request) }?;
+        Ok(())
+    }
+
+    pub(crate) fn set_gateway(&self, gateway: Ipv4Addr) -> io::Result<()> {
+        // SAFETY: an rtentry may be all zeroes: numbers, and a name that is not there.
+        let mut route: rtentry = unsafe { std::mem::zeroed() };
+        route.rt_dst = address(Ipv4Addr::UNSPECIFIED);
+        route.rt_genmask = address(Ipv4Addr::UNSPECIFIED);
+        route.rt_gateway = address(gateway);
+        route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+        // SAFETY: the descriptor is open, and the kernel reads an rtentry.
+        unsafe { siocaddrt(self.fd(), &raw const route) }?;
+        Ok(())
+    }
+
+    fn fd(&self) -> i32 {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// About the interface of this name.
+fn request(name: &str) -> ifreq {
+    // SAFETY: an ifreq may be all zeroes: an empty name, and numbers.
+    let mut request: ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len().saturating_sub(1);
+    for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
+        *to = i8::from_ne_bytes([from]);
+    }
+    request
+}
+
+/// As the kernel takes an address.
+fn address(ip: Ipv4Addr) -> sockaddr {
+    let family = u16::try_from(libc::AF_INET).unwrap_or_default();
+    let s_addr = u32::from_ne_bytes(ip.octets());
+    let of = sockaddr_in {
+        sin_family: family,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both are 16 bytes of numbers, and a sockaddr stands for any address.
+    unsafe { std::mem::transmute::<sockaddr_in, sockaddr>(of) }
+}
