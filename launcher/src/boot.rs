@@ -5,7 +5,7 @@
 //! at each reboot of the guest.
 
 mod bzimage;
-mod cmdline;
+pub(crate) mod cmdline;
 mod elf;
 mod file;
 mod image;
@@ -14,9 +14,10 @@ mod kernel;
 pub(crate) mod layout;
 mod lz4;
 mod params;
+mod release;
 pub(crate) mod save;
 pub(crate) mod start;
-mod unpack;
+pub(crate) mod unpack;
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,12 @@ use std::ffi::OsString;
 use anyhow::{Context, Result};
 
 use crate::config::{Config, tunnet};
+use crate::exec;
 use crate::memory::Memory;
 pub(crate) use file::Files;
 use file::NamedFile;
 use kernel::Kernel;
+pub(crate) use release::release;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ pub(crate) struct Request<'a> {
     pub(crate) warnings: bool,
     /// Words that tell the guest its network addresses.
     pub(crate) addresses: Vec<String>,
+    /// More words, unless the user gave a parameter of the same name.
+    pub(crate) more: Vec<String>,
 }
 
 impl<'a> Request<'a> {
@@ -56,6 +61,7 @@ impl<'a> Request<'a> {
             serial: config.earlycon,
             warnings: config.trial.strict,
             addresses: tunnet::kernel_words(config),
+            more: exec::kernel_words(config),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod block;
 mod command;
 pub(crate) mod console;
+pub(crate) mod exec;
 mod given;
 mod name;
 pub(crate) mod read;
@@ -23,6 +24,7 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 pub(crate) use block::BlockConfig;
 pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
+use exec::ExecConfig;
 pub(crate) use name::{Name, parse as parse_name};
 use seeing::SeeingConfig;
 use source::Source;
@@ -141,7 +143,17 @@ pub(crate) struct Config {
     pub(crate) trial: TrialConfig,
 
     #[command(flatten)]
+    pub(crate) exec: ExecConfig,
+
+    #[command(flatten)]
     pub(crate) source: Source,
+}
+
+impl Config {
+    /// Whether the guest is started again when it reboots.
+    pub(crate) fn reboots(&self) -> bool {
+        !self.no_reboot && self.exec.command.is_none()
+    }
 }
 
 /// All that clap knows of the command line.

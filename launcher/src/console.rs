@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::attach::server::Seat;
 use crate::config::Config;
 use crate::config::console::{BUFFER, Backend, ConsoleConfig};
+use crate::exec::{self, Link};
 use crate::input::Input;
 use crate::output::Output;
 pub(crate) use end::{HostEnd, open_file};
@@ -44,6 +45,8 @@ pub(crate) struct Console {
     pub(crate) window: Arc<WindowSize>,
     /// The client that types on it.
     pub(crate) seat: Seat,
+    /// The way to a command's init, if it is for that.
+    link: Option<Arc<Link>>,
     /// Why the guest has ended, once it has for good.
     pub(crate) ending: OnceLock<String>,
     /// What it is to this guest, once there is one.
@@ -70,6 +73,7 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
         let stdio = wanted.iter_mut().filter(|console| console.is_stdio());
         stdio.for_each(|console| console.backend = Backend::Socket { path: None });
     }
+    exec::add_console(config, &mut wanted)?;
     // Whoever reads in a thread of his own needs a ring, also where nothing is kept.
     if let Some(first) = wanted.first_mut().filter(|first| first.buffer == 0)
         && config.trial.reads_console()
@@ -102,6 +106,7 @@ impl Console {
             input: Input::new().context("creating the input pipe of a console")?,
             window,
             seat: Seat::default(),
+            link: end.link().map(Arc::clone),
             ending: OnceLock::new(),
             status: Mutex::default(),
         };
@@ -125,6 +130,9 @@ impl Console {
     /// is read.
     pub(crate) fn finish(&self, why: &str) {
         let _ = self.ending.set(why.to_string());
+        if let Some(link) = &self.link {
+            link.end();
+        }
         self.output.finish();
     }
 
@@ -154,9 +162,27 @@ impl Console {
         self.config.is_stdio()
     }
 
-    /// Can anybody ever be there?
-    pub(crate) fn is_null(&self) -> bool {
-        self.config.backend == Backend::Null
+    /// Does what is typed on this terminal go there: to the guest, or to a command in it?
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        matches!(self.config.backend, Backend::Stdio | Backend::Exec { tty: true })
+    }
+
+    /// The window of this terminal has this size now. False if it is to be told again.
+    pub(crate) fn follow_terminal(&self, columns: u16, rows: u16, first: bool) -> bool {
+        if let Some(link) = &self.link {
+            return link.resize(&self.input, columns, rows);
+        }
+        self.window.set(columns, rows);
+        // One that has only just been started has not asked for it yet.
+        if !first {
+            self.resized();
+        }
+        true
+    }
+
+    /// Does the command's init speak?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_ready())
     }
 
     /// What is at its host end, if that has a name: a file, a socket, a terminal.
@@ -165,7 +191,7 @@ impl Console {
             Backend::File { path, .. } => Some(path.clone()),
             Backend::Socket { path } => path.clone(),
             Backend::Pty { .. } => self.device.clone(),
-            Backend::Stdio | Backend::Null => None,
+            Backend::Stdio | Backend::Null | Backend::Exec { .. } => None,
         }
     }
 }

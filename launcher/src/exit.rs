@@ -19,6 +19,8 @@ pub(crate) enum Ending {
     Reset(&'static str),
     /// The guest wrote this byte to port 0x501.
     Status(u8),
+    /// The command that the guest was to run has ended with this status (`--exec`).
+    Exited(u8),
     /// The guest's kernel panicked: it told by pvpanic, or in these words on its console.
     Panicked(Option<String>),
     /// The guest cannot go on: triple fault, KVM internal error.
@@ -54,7 +56,7 @@ impl Ending {
         match self {
             Self::PoweredOff | Self::Reset(_) | Self::Seen(_) | Self::Stopped | Self::Detached => 0,
             Self::SentAway(status, _) => *status,
-            Self::Status(status) => *status,
+            Self::Status(status) | Self::Exited(status) => *status,
             Self::Failed(_) => 1,
             Self::Panicked(_) => 101,
             Self::Crashed(_) => 102,
@@ -67,10 +69,18 @@ impl Ending {
         }
     }
 
+    /// What those are told who look on from elsewhere.
+    pub(crate) fn farewell(&self) -> String {
+        self.text().unwrap_or_else(|| match self {
+            Self::Exited(status) => format!("its command has ended with status {status}"),
+            _ => "guest powered off".to_string(),
+        })
+    }
+
     /// What the user is told of it, if it needs words.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
-            Self::PoweredOff | Self::Status(_) => None,
+            Self::PoweredOff | Self::Status(_) | Self::Exited(_) => None,
             Self::Reset(how) => Some(format!("guest reset by {how}; not started again")),
             Self::Panicked(None) => Some("guest panicked".to_string()),
             Self::Panicked(Some(words)) => Some(format!("guest panicked: {words}")),

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::cpuid::Cpus;
 use crate::disk::Disk;
+use crate::exec::Job;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
@@ -49,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) random: Option<File>,
     /// Of the network cards.
     pub(crate) taps: Vec<Arc<Tap>>,
+    /// The command that it is to run, if it is to run one.
+    pub(crate) job: Option<Job>,
     /// Whether the guest is to stand still.
     pub(crate) paused: Arc<AtomicBool>,
     /// Who watches all that works for the guest.
@@ -56,6 +59,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// The console that follows this terminal, if there is one.
+    pub(crate) fn on_terminal(&self) -> Option<&Console> {
+        self.consoles.iter().map(Arc::as_ref).find(|console| console.is_on_terminal())
+    }
+
     /// The console on this terminal, if there is one.
     pub(crate) fn stdio(&self) -> Option<&Console> {
         self.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio())

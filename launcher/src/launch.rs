@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::boot;
 use crate::check::{self, KernelMode};
@@ -20,6 +20,7 @@ use crate::crash::Crash;
 use crate::descriptors;
 use crate::detach::Parent;
 use crate::disk;
+use crate::exec;
 use crate::exit::{Ending, Exit};
 use crate::guest::{self, Guest, Host};
 use crate::memory::Ram;
@@ -70,8 +71,12 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
     let wanted = console::wanted(config)?;
     guest::check_devices(config, wanted.len())?;
     descriptors::raise_limit();
-    let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio);
+    let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
     let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
+    ensure!(
+        terminal.is_some() || !config.exec.tty,
+        "--tty: stdin is no terminal: leave --tty out, and the command reads what stdin has"
+    );
     // What the user named is named from here.
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
@@ -101,14 +106,15 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
         let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
         let ending = wait(&watch, &host, &guest, control.as_ref());
         let ending = stop(guest, ending, &watch, &host);
-        match trial.settle(&host, ending, !config.no_reboot) {
-            Ending::Reset(how) if !config.no_reboot => log::info!("guest reset by {how}"),
+        match trial.settle(&host, ending, config.reboots()) {
+            Ending::Reset(how) if config.reboots() => log::info!("guest reset by {how}"),
             ending => {
                 let ending = explain(&host, ending);
                 farewell(&host, &ending);
                 // There is no guest any more; its last words may take a while.
                 drop((control.take(), entries));
                 let ending = finish(&writers, &signals, terminal.as_ref(), ending);
+                let ending = exec::judge(&host, ending);
                 Trial::say_last_lines(&host, &ending);
                 return Ok((ending, trial::log_of(&host)));
             }
@@ -126,14 +132,11 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
     let mut size = None;
     let mut look = || {
         // Looked at also after a stop: the background is not told about sizes.
-        if let (Some(now), Some(console)) = (terminal::size(), host.stdio())
+        if let (Some(now), Some(console)) = (terminal::size(), host.on_terminal())
             && size != Some(now)
+            && console.follow_terminal(now.0, now.1, size.is_none())
         {
-            console.window.set(now.0, now.1);
-            // One that has only just been started has not asked for it yet.
-            if size.replace(now).is_some() {
-                console.resized();
-            }
+            size = Some(now);
         }
         if let Some(control) = control {
             control.orders().obey(|order| obey(order, guest));
@@ -203,7 +206,7 @@ fn stop(mut guest: Guest, mut ending: Ending, watch: &Watch<'_>, host: &Host) ->
 
 /// Have those who sit at its consoles read the rest, and hear why there is no more.
 fn farewell(host: &Host, ending: &Ending) {
-    let why = ending.text().unwrap_or_else(|| "guest powered off".to_string());
+    let why = ending.farewell();
     let patience = if *ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
     let until = Instant::now() + patience;
     for console in &host.consoles {
@@ -272,6 +275,7 @@ fn prepare(
     claim: &mut Option<(Claim, UnixListener)>,
 ) -> Result<Prepared> {
     let mut files = boot::Files::of(config);
+    let job = exec::prepare(config, consoles.len(), &mut files)?;
     if confinement.is_wanted() {
         files.keep()?;
     }
@@ -296,6 +300,7 @@ fn prepare(
     let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
     let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
     let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
-    let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
+    let host =
+        Host { kvm, ram, files, exit, consoles, disks, taps, random, job, paused, observers };
     Ok(Prepared { host, ends, logs, trace })
 }

@@ -18,6 +18,7 @@ mod crash;
 mod descriptors;
 mod detach;
 mod disk;
+mod exec;
 mod exit;
 mod firmware;
 mod generate;

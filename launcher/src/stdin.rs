@@ -4,7 +4,7 @@
 //! receive queue reads the other end of that pipe.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -28,17 +28,53 @@ mod tests;
 /// # Errors
 /// When the host has no descriptor or thread to spare.
 pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>) -> Result<()> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
     let guest = input.our_end().context("duplicating the input pipe")?;
-    read(File::from(stdin), guest, exit, terminal.map(Terminal::tty))
+    let guest = keys::Guest::new(guest, terminal.is_some()).context("the input pipe")?;
+    start_for(guest, exit, terminal)
 }
 
-fn read(stdin: File, mut guest: File, exit: &Arc<Exit>, tty: Option<Arc<Tty>>) -> Result<()> {
+/// The same, for whoever takes it.
+///
+/// # Errors
+/// When the host has no descriptor or thread to spare.
+pub(crate) fn start_for(
+    taker: impl Taker + Send + 'static,
+    exit: &Arc<Exit>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
+    read(File::from(stdin), taker, exit, terminal.map(Terminal::tty))
+}
+
+/// Somebody who takes what is typed or piped in.
+pub(crate) trait Taker {
+    /// What came from a pipe or file: wait for room.
+    ///
+    /// # Errors
+    /// When nobody will ever take more.
+    fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// What was typed: wait for nobody for long, since the next key may be the last ^C.
+    fn type_in(&mut self, bytes: &[u8]);
+
+    /// The pipe or file has no more.
+    fn end(&mut self) {}
+}
+
+fn read(
+    stdin: File,
+    mut taker: impl Taker + Send + 'static,
+    exit: &Arc<Exit>,
+    tty: Option<Arc<Tty>>,
+) -> Result<()> {
     let exit = Arc::clone(exit);
     let body = move || match tty {
-        None => copy(stdin, |bytes| guest.write_all(bytes)),
+        None => {
+            copy(stdin, |bytes| taker.hand_on(bytes));
+            taker.end();
+        }
         Some(tty) => {
-            keys::pass_on(stdin, guest, &tty, &exit);
+            keys::pass_on(stdin, taker, &tty, &exit);
             if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
                 exit.end(Ending::Signal(Signal::SIGHUP as i32));
             }

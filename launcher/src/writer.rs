@@ -4,7 +4,7 @@
 //! gives back the terminal's screen.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ mod screen;
 #[cfg(test)]
 mod tests;
 
-use screen::Screen;
+pub(crate) use screen::Screen;
 
 /// The thread that writes, "stdout" or "con1-file".
 #[derive(Debug)]
@@ -71,6 +71,11 @@ impl Writer {
         path: &Path,
     ) -> Result<Self> {
         Self::start(output, Role::Witness, file.into(), name, path.display().to_string())
+    }
+
+    /// To wait for this reader of the output, that somebody else has started.
+    pub(crate) fn beside(output: &Output, id: u64, what: &str) -> Self {
+        Self { output: output.clone(), reader: id, what: what.into() }
     }
 
     fn start(
@@ -162,23 +167,32 @@ impl Body {
     fn write_all(&mut self, chunk: &[u8]) -> Result<(), Errno> {
         let mut rest = chunk;
         while !rest.is_empty() {
-            match write(&self.file, rest) {
+            match write_some(self.file.as_fd(), rest) {
                 Ok(written) => {
                     let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
                     rest = left;
                     self.screen.iter_mut().for_each(|screen| screen.watch(done));
                     say_lost(self.reader.progress(), &self.what);
                 }
-                Err(Errno::EINTR) => {}
-                // Somebody handed us a non-blocking stdout. Making it blocking would
-                // change it for them, too.
-                Err(Errno::EAGAIN) => {
-                    let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-                    let _ = poll(&mut fds, PollTimeout::NONE);
-                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+}
+
+/// Write the beginning of these bytes, waiting for whoever reads: how many.
+pub(crate) fn write_some(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        match write(file, bytes) {
+            Err(Errno::EINTR) => {}
+            // Somebody handed us a non-blocking stdout. Making it blocking would
+            // change it for them, too.
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(file, PollFlags::POLLOUT)];
+                let _ = poll(&mut fds, PollTimeout::NONE);
+            }
+            done => return done,
+        }
     }
 }

@@ -89,6 +89,13 @@ impl SetupHeader {
         start..start + u64::from(length)
     }
 
+    /// Where the file has a text that begins with the kernel's release, if it has one
+    /// (boot.rst: kernel_version).
+    pub(crate) fn version_text(&self) -> Option<u64> {
+        let offset = self.0.kernel_version;
+        (offset != 0).then(|| u64::from(offset) + 0x200)
+    }
+
     /// Put the bzImage itself in place, to be started at its own 64-bit entry:
     /// the guest will unpack the kernel.
     pub(crate) fn load(&self, file: &mut File, memory: &Memory) -> Result<Loaded> {

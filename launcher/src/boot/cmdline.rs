@@ -76,6 +76,11 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
             line.push("net.ifnames=0".into());
         }
     }
+    let more = request.more.iter().filter(|word| {
+        let (name, _) = word.split_once('=').unwrap_or((word, ""));
+        !is_given(name, &given)
+    });
+    line.extend(more.map(|word| word.clone().into_bytes()));
     for word in words.iter().filter(|word| !word.is_empty()) {
         line.push(quote(word.as_bytes()).with_context(|| format!("kernel argument {word:?}"))?);
     }
@@ -90,6 +95,15 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
         line.len()
     );
     Ok(CString::new(line)?)
+}
+
+/// The value that the user gave a parameter of this name, the last if there are several.
+pub(crate) fn value_of(name: &str, words: &[OsString]) -> Option<String> {
+    let values = kernel_words(words).filter_map(|word| {
+        let (parameter, value) = word.split_once('=')?;
+        (parameter.replace('-', "_") == name).then(|| value.to_string())
+    });
+    values.last()
 }
 
 /// The words that are the kernel's: those after "--" are for init.

@@ -33,6 +33,12 @@ impl Files {
         self.kernel.open()
     }
 
+    /// One more initial file system, after those that there are: one of our own, which has
+    /// no name but what it is called in messages.
+    pub(crate) fn append(&mut self, what: &str, archive: File) {
+        self.initrds.push(NamedFile { path: what.into(), kept: Some(archive) });
+    }
+
     /// Open them now, for every start to come: there will be no way to do so later. A reboot
     /// then reads what has become of these files, and not of their names.
     ///
@@ -61,7 +67,9 @@ impl NamedFile {
     }
 
     pub(super) fn keep(&mut self) -> Result<()> {
-        self.kept = Some(open(&self.path)?);
+        if self.kept.is_none() {
+            self.kept = Some(open(&self.path)?);
+        }
         Ok(())
     }
 

@@ -196,6 +196,7 @@ impl Start {
             serial: false,
             warnings: false,
             addresses: Vec::new(),
+            more: Vec::new(),
         };
         let ram = ram(mib);
         let result = load(&request, ram.memory()).map_err(|error| format!("{error:#}"));

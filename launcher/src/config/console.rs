@@ -39,6 +39,11 @@ pub(crate) enum Backend {
     File { path: PathBuf, append: bool },
     /// Nobody, ever.
     Null,
+    /// The streams of a command (`--exec`), which are not for users to give.
+    Exec {
+        /// It has a terminal of its own: ours.
+        tty: bool,
+    },
 }
 
 impl ConsoleConfig {

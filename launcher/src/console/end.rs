@@ -14,6 +14,7 @@ use super::pty::Pty;
 use super::socket::Socket;
 use super::{Console, UNKNOWN_SIZE};
 use crate::config::console::Backend;
+use crate::exec::{Link, streams};
 use crate::exit::Exit;
 use crate::stdin;
 use crate::terminal::{self, Terminal};
@@ -29,6 +30,8 @@ pub(crate) enum HostEnd {
     /// Output only.
     File(File),
     Null,
+    /// A command's streams, ours; and the way to its init.
+    Exec(Arc<Link>),
 }
 
 /// A host end at work.
@@ -49,6 +52,7 @@ impl HostEnd {
         match backend {
             Backend::Stdio => Ok(Self::Stdio),
             Backend::Null => Ok(Self::Null),
+            Backend::Exec { .. } => Ok(Self::Exec(Arc::default())),
             Backend::Socket { path: None } => Ok(Self::Socket(None)),
             Backend::Socket { path: Some(path) } => {
                 let socket = Socket::bind(path);
@@ -71,6 +75,11 @@ impl HostEnd {
         if let Self::Pty(pty) = self { Some(pty.path()) } else { None }
     }
 
+    /// The way to a command's init.
+    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+        if let Self::Exec(link) = self { Some(link) } else { None }
+    }
+
     /// Start its threads, if it has some.
     ///
     /// # Errors
@@ -88,6 +97,10 @@ impl HostEnd {
                 console.window.set(columns, rows);
                 stdin::start(&console.input, exit, terminal)?;
                 let writer = Some(Writer::to_stdout(&console.output)?);
+                Ok(Connected { writer, ..Connected::default() })
+            }
+            Self::Exec(link) => {
+                let writer = Some(streams::connect(console, &link, exit, terminal)?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::File(file) => {

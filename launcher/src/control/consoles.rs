@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
 use crate::attach::server::{self, Admitted, Wire};
+use crate::config::console::Backend;
 use crate::console::Console;
 use crate::peer;
 
@@ -102,8 +103,11 @@ fn find<'a>(
         let last = consoles.len().saturating_sub(1);
         fault(format!("no console {which}: there are 0 to {last}{names}"))
     })?;
-    match console.is_null() {
-        true => Err(fault(format!("console {which} is null: nobody is ever there"))),
-        false => Ok(console),
+    match console.config.backend {
+        Backend::Null => Err(fault(format!("console {which} is null: nobody is ever there"))),
+        Backend::Exec { .. } => {
+            Err(fault(format!("console {which} is the command's (--exec), and nobody else's")))
+        }
+        _ => Ok(console),
     }
 }

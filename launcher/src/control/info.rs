@@ -121,6 +121,7 @@ fn console(console: &crate::console::Console, here: &Path) -> Console {
         Backend::Pty { link } => ("pty", link.as_deref()),
         Backend::File { .. } => ("file", None),
         Backend::Null => ("null", None),
+        Backend::Exec { .. } => ("exec", None),
     };
     let shown = |path: &Path| shown(here, path);
     let (index, (columns, rows)) = (console.number, console.window.get());

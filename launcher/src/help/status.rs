@@ -4,7 +4,7 @@
 /// Each status, and what it tells.
 pub(crate) const STATUSES: &[(&str, &str)] = &[
     ("0", "power-off by the guest (or its reset, with --no-reboot), or lguest stop"),
-    ("N", "the guest wrote N to port 0x501"),
+    ("N", "the guest wrote N to port 0x501; with --exec, its command's status"),
     ("1", "the host or the launcher failed"),
     ("2", "the command line is wrong, or a file named by --config"),
     ("101", "the guest's kernel panicked (told by pvpanic, or its words)"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::Taker;
 use crate::exit::{Ending, Exit};
 use crate::terminal::Tty;
 
@@ -18,11 +19,10 @@ use crate::terminal::Tty;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Read the terminal until it is gone or given back for good.
-pub(super) fn pass_on(input: File, guest: File, tty: &Tty, exit: &Exit) {
-    let Ok(mut guest) = Guest::new(guest) else { return };
+pub(super) fn pass_on(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit) {
     let mut presses = Presses::default();
     read(input, tty, |bytes| {
-        guest.take(bytes);
+        taker.type_in(bytes);
         if presses.are_three(bytes, Instant::now()) {
             exit.end(Ending::Interrupted);
         }
@@ -82,21 +82,29 @@ impl Presses {
 }
 
 /// The guest's pipe, as somebody sees it who must not be held up.
-struct Guest {
+pub(super) struct Guest {
     pipe: File,
     reads: bool,
 }
 
 impl Guest {
-    /// The description of the pipe's writing end is ours alone, so that it may
-    /// be non-blocking.
-    fn new(pipe: File) -> io::Result<Self> {
-        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    /// Of a guest with a terminal, nobody may be held up by it: the description of the pipe's
+    /// writing end is ours alone, so that it may be non-blocking.
+    pub(super) fn new(pipe: File, has_terminal: bool) -> io::Result<Self> {
+        if has_terminal {
+            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
         Ok(Self { pipe, reads: true })
+    }
+}
+
+impl Taker for Guest {
+    fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pipe.write_all(bytes)
     }
 
     /// Give it these bytes; what a guest that does not read has no room for is lost.
-    fn take(&mut self, mut bytes: &[u8]) {
+    fn type_in(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.pipe.write(bytes) {
                 Ok(written) => {
@@ -109,7 +117,9 @@ impl Guest {
             }
         }
     }
+}
 
+impl Guest {
     /// Wait for room, the first time: a large paste waits for a busy guest.
     fn gets_room(&mut self) -> bool {
         let patience = if self.reads { PATIENCE } else { Duration::ZERO };
@@ -135,13 +145,13 @@ mod tests {
 
     fn guest() -> (Guest, File) {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        (Guest::new(File::from(ours)).unwrap(), File::from(theirs))
+        (Guest::new(File::from(ours), true).unwrap(), File::from(theirs))
     }
 
     #[test]
     fn a_paste_waits_for_a_slow_guest() {
         let (mut guest, mut theirs) = guest();
-        let typing = Builder::new().spawn(move || guest.take(&[b'x'; 1 << 20])).unwrap();
+        let typing = Builder::new().spawn(move || guest.type_in(&[b'x'; 1 << 20])).unwrap();
         let read = in_time("all of it is read", move || {
             let mut read = vec![0; 1 << 20];
             for part in read.chunks_mut(50_000) {
@@ -159,7 +169,7 @@ mod tests {
         let (mut guest, _theirs) = guest();
         let start = Instant::now();
         let guest = in_time("it gives up", move || {
-            (0..100).for_each(|_| guest.take(&[b'x'; 1 << 16]));
+            (0..100).for_each(|_| guest.type_in(&[b'x'; 1 << 16]));
             guest
         });
         assert!(!guest.reads);

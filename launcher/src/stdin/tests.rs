@@ -1,5 +1,6 @@
 //! Input of all kinds, with guests that read and guests that do not.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -143,7 +144,13 @@ fn a_non_blocking_stdin_stays_so_and_works() {
 fn reading() -> (Input, File) {
     let (stdin, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::new().unwrap()));
-    read(File::from(stdin), input.our_end().unwrap(), &exit, None).unwrap();
+    read(
+        File::from(stdin),
+        keys::Guest::new(input.our_end().unwrap(), false).unwrap(),
+        &exit,
+        None,
+    )
+    .unwrap();
     (input, File::from(ours))
 }
 

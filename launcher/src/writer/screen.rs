@@ -32,7 +32,7 @@ const ESCAPE: u8 = 0x1b;
 
 /// The terminal, as far as it is not as it was.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     parser: Parser,
     /// A bit for each of [`MODES`] that is not as a terminal begins.
     modes: u16,
@@ -56,7 +56,7 @@ enum Parser {
 
 impl Screen {
     /// The terminal gets these bytes.
-    pub(super) fn watch(&mut self, bytes: &[u8]) {
+    pub(crate) fn watch(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.parser = match std::mem::take(&mut self.parser) {
                 Parser::Text | Parser::Escape if *byte == ESCAPE => Parser::Escape,
@@ -68,7 +68,7 @@ impl Screen {
     }
 
     /// What takes everything back; nothing if nothing was set.
-    pub(super) fn undo(&mut self) -> Vec<u8> {
+    pub(crate) fn undo(&mut self) -> Vec<u8> {
         let mut text = String::new();
         for (index, (mode, initial)) in MODES.iter().enumerate() {
             if self.modes & 1 << index != 0 {

@@ -166,6 +166,7 @@ fn files_that_cannot_be_opened_are_named() {
             serial: false,
             warnings: false,
             addresses: Vec::new(),
+            more: Vec::new(),
         };
         format!("{:#}", load(&request, ram.memory()).unwrap_err())
     };
@@ -191,6 +192,7 @@ fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
             serial: false,
             warnings: false,
             addresses: Vec::new(),
+            more: Vec::new(),
         };
         load(&request, ram.memory()).map_err(|error| format!("{error:#}"))
     };
@@ -235,6 +237,7 @@ fn malformed_files_never_panic() {
             serial: false,
             warnings: false,
             addresses: Vec::new(),
+            more: Vec::new(),
         };
         let _ = load(&request, ram.memory());
     }

@@ -29,6 +29,7 @@ fn stock_kernels_start_at_their_elf() {
             serial: false,
             warnings: false,
             addresses: Vec::new(),
+            more: Vec::new(),
         };
         let ram = ram(256);
         let entry = load(&request, ram.memory()).unwrap();

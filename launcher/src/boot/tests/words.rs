@@ -20,7 +20,8 @@ fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
     let addresses = addresses.iter().map(ToString::to_string).collect();
     let kernel = &NamedFile::new(Path::new("vmlinux"));
     let (initrds, warnings, arguments) = (&[][..], false, &arguments[..]);
-    let request = Request { kernel, initrds, arguments, serial, warnings, addresses };
+    let request =
+        Request { kernel, initrds, arguments, serial, warnings, addresses, more: Vec::new() };
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }
 
@@ -61,7 +62,15 @@ fn a_kernel_whose_warnings_count_says_them() {
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
         let kernel = &NamedFile::new(Path::new("vmlinux"));
         let (initrds, arguments, addresses) = (&[][..], &arguments[..], Vec::new());
-        let request = Request { kernel, initrds, arguments, serial, warnings: true, addresses };
+        let request = Request {
+            more: Vec::new(),
+            kernel,
+            initrds,
+            arguments,
+            serial,
+            warnings: true,
+            addresses,
+        };
         crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
     };
     assert_eq!(line(&[], false), DEFAULTS.replace("quiet", "loglevel=5"));
@@ -116,4 +125,26 @@ fn a_line_that_is_too_long_is_refused_with_both_lengths() {
 fn a_line_may_be_as_long_as_the_kernel_takes() {
     let word = "x".repeat(2047 - DEFAULTS.len() - 1);
     assert_eq!(line(&[&word]).len(), 2047);
+}
+
+#[test]
+fn more_words_give_way_to_the_users() {
+    let line = |words: &[&str]| {
+        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let (kernel, addresses) = (&NamedFile::new(Path::new("vmlinux")), Vec::new());
+        let more = vec!["panic=-1".to_string()];
+        let request = Request {
+            kernel,
+            initrds: &[],
+            arguments: &arguments,
+            serial: false,
+            warnings: false,
+            addresses,
+            more,
+        };
+        crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
+    };
+    assert_eq!(line(&["ro"]), format!("{DEFAULTS} panic=-1 ro"));
+    assert_eq!(line(&["panic=5"]), format!("{DEFAULTS} panic=5"));
+    assert_eq!(line(&["--", "panic=5"]), format!("{DEFAULTS} panic=-1 -- panic=5"));
 }

@@ -1,0 +1,93 @@
+//! `--exec`: one command in the guest, whose streams are ours and whose status is. The guest
+//! gets an initial file system more, with our init, what that is to do ([`lguest_init`]) and
+//! what it needs for it ([`prepare()`]); and one console more, the last, over which the two talk
+//! in frames: [`streams`] is the side that hears, [`link`] the one that speaks. How the guest's
+//! end is judged then is here, too. Called by [`crate::launch`], step by step.
+
+mod archive;
+mod link;
+mod module;
+mod modules;
+mod needed;
+mod prepare;
+mod shell;
+pub(crate) mod streams;
+
+use anyhow::{Result, ensure};
+use lguest_init::Mute;
+
+use crate::boot::cmdline;
+use crate::config::Config;
+use crate::config::console::{Backend, ConsoleConfig};
+use crate::exit::Ending;
+use crate::guest::Host;
+pub(crate) use link::Link;
+pub(crate) use prepare::{Job, prepare};
+
+/// The init, a static program (`guest-images/init`, built by `launcher/build/init.rs`).
+const INIT: &[u8] = include_bytes!(env!("LGUEST_INIT"));
+
+/// Linux has so many hvc devices, unless it was built with more (MAX_NR_HVC_CONSOLES).
+const MOST_CONSOLES: usize = 8;
+
+/// Add the console that the command's streams go over to those that the user wants.
+///
+/// # Errors
+/// When what the user wants does not go together with a command.
+pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> Result<()> {
+    if config.exec.command.is_none() {
+        return Ok(());
+    }
+    if config.console.is_empty() {
+        // What the kernel prints is there for `lguest console` and `lguest log`.
+        let backend = Backend::Socket { path: None };
+        *wanted = vec![ConsoleConfig { backend, ..ConsoleConfig::default() }];
+    }
+    ensure!(
+        !wanted.iter().any(ConsoleConfig::is_stdio),
+        "--console stdio: stdin and stdout are the command's (--exec): for what the kernel prints \
+         take sock, which is there without a word, or file=PATH"
+    );
+    ensure!(
+        cmdline::value_of("rdinit", &config.arguments).is_none(),
+        "rdinit=: --exec brings an init of its own: leave one of them out"
+    );
+    wanted.push(ConsoleConfig {
+        backend: Backend::Exec { tty: config.exec.tty },
+        ..ConsoleConfig::default()
+    });
+    ensure!(
+        wanted.len() <= MOST_CONSOLES,
+        "{} consoles and the command's (--exec): Linux has {MOST_CONSOLES}",
+        wanted.len().saturating_sub(1)
+    );
+    Ok(())
+}
+
+/// Words of the kernel's command line.
+pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
+    match config.exec.command {
+        Some(_) => vec![format!("rdinit={}", lguest_init::INIT), "panic=-1".into()],
+        None => Vec::new(),
+    }
+}
+
+/// What the guest's end means when it was to run a command: whoever asks for its status is
+/// never told 0 where there is none.
+pub(crate) fn judge(host: &Host, ending: Ending) -> Ending {
+    let Some(job) = &host.job else { return ending };
+    let too_early = |what: &str| Ending::Failed(format!("{what} before the command had ended"));
+    match ending {
+        Ending::PoweredOff => too_early("the guest switched itself off"),
+        Ending::Stopped => too_early("stopped by `lguest stop`"),
+        Ending::Reset(how) => too_early(&format!("the guest was reset by {how}")),
+        Ending::Status(byte) if !host.consoles.iter().any(|console| console.is_ready()) => {
+            match Mute::from_byte(byte) {
+                Some(mute) => Ending::Failed(job.explain(mute)),
+                None => Ending::Status(byte),
+            }
+        }
+        Ending::Status(0) => too_early("the guest ended with status 0"),
+        ending => ending,
+    }
+}

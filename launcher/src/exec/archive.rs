@@ -1,0 +1,192 @@
+//! Writes an initial file system: a cpio archive of the form "newc"
+//! (Documentation/driver-api/early-userspace/buffer-format.rst), to be appended to those of
+//! the user. Filled by [`super::prepare()`].
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::SFlag;
+
+/// Directories and files that anybody may read; programs.
+const DIRECTORY: u32 = SFlag::S_IFDIR.bits() | 0o755;
+const PLAIN: u32 = SFlag::S_IFREG.bits() | 0o644;
+const PROGRAM: u32 = SFlag::S_IFREG.bits() | 0o755;
+const LINK: u32 = SFlag::S_IFLNK.bits() | 0o777;
+const DEVICE: u32 = SFlag::S_IFCHR.bits() | 0o600;
+
+/// What the last entry is called.
+const TRAILER: &str = "TRAILER!!!";
+
+/// Linux takes no longer names (PATH_MAX).
+const LONGEST_NAME: usize = 4095;
+
+/// An archive that is being written.
+pub(crate) struct Archive<W: Write> {
+    to: W,
+    /// Entries so far: the next one's inode, since two of the same are one file.
+    entries: u32,
+    written: u64,
+}
+
+impl Archive<BufWriter<File>> {
+    /// In memory, without a name.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
+    pub(crate) fn in_memory() -> Result<Self> {
+        let file = memfd_create(c"initramfs", MFdFlags::MFD_CLOEXEC);
+        let file = file.context("memory for an initial file system")?;
+        Ok(Self::new(BufWriter::new(File::from(file))))
+    }
+
+    /// The whole of it.
+    ///
+    /// # Errors
+    /// When the host has no memory for it.
+    pub(crate) fn finish(mut self) -> Result<File> {
+        self.end()?;
+        Ok(self.to.into_inner().map_err(io::IntoInnerError::into_error)?)
+    }
+}
+
+impl<W: Write> Archive<W> {
+    fn new(to: W) -> Self {
+        Self { to, entries: 0, written: 0 }
+    }
+
+    /// A directory. What there is of it already is kept.
+    pub(crate) fn directory(&mut self, path: &str) -> Result<()> {
+        self.entry(path.as_bytes(), Entry { mode: DIRECTORY, ..Entry::default() }, &mut io::empty())
+    }
+
+    /// A file of these bytes.
+    pub(crate) fn file(&mut self, path: &str, mut bytes: &[u8]) -> Result<()> {
+        self.bytes(path, PLAIN, &mut bytes)
+    }
+
+    /// The same, to be executed.
+    pub(crate) fn program(&mut self, path: &str, mut bytes: &[u8]) -> Result<()> {
+        self.bytes(path, PROGRAM, &mut bytes)
+    }
+
+    /// A symbolic link.
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        self.bytes(path, LINK, &mut target.as_bytes())
+    }
+
+    /// A device of characters.
+    pub(crate) fn device(&mut self, path: &str, major: u32, minor: u32) -> Result<()> {
+        let entry = Entry { mode: DEVICE, device: (major, minor), ..Entry::default() };
+        self.entry(path.as_bytes(), entry, &mut io::empty())
+    }
+
+    /// A file or directory of the host's, with all that is in it. It becomes root's.
+    ///
+    /// # Errors
+    /// Which file it is that cannot be read, or cannot be taken along.
+    pub(crate) fn copy(&mut self, host: &Path, path: &[u8]) -> Result<()> {
+        // Of the name that the user gave, what it leads to; below it, links are links.
+        let metadata = fs::metadata(host);
+        self.copy_one(host, path, &metadata.with_context(|| host.display().to_string())?)
+    }
+
+    fn copy_one(&mut self, host: &Path, path: &[u8], metadata: &Metadata) -> Result<()> {
+        let name = || host.display().to_string();
+        let kind = metadata.file_type();
+        let time = u32::try_from(metadata.mtime()).unwrap_or(0);
+        let entry = Entry { mode: metadata.permissions().mode(), time, ..Entry::default() };
+        if kind.is_symlink() {
+            let target = fs::read_link(host).with_context(name)?;
+            let target = target.as_os_str().as_bytes();
+            let entry = Entry { size: target.len() as u64, ..entry };
+            return self.entry(path, entry, &mut &*target);
+        }
+        if kind.is_dir() {
+            self.entry(path, entry, &mut io::empty()).with_context(name)?;
+            let mut below: Vec<_> = fs::read_dir(host)
+                .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+                .with_context(name)?;
+            below.sort();
+            return below.iter().try_for_each(|below| {
+                let host = host.join(below);
+                let metadata = fs::symlink_metadata(&host);
+                let metadata = metadata.with_context(|| host.display().to_string())?;
+                self.copy_one(&host, &[path, b"/", below.as_bytes()].concat(), &metadata)
+            });
+        }
+        if !kind.is_file() {
+            bail!("{}: only files, directories and links can be put into a guest", name());
+        }
+        let file = File::open(host).with_context(name)?;
+        let entry = Entry { size: metadata.len(), ..entry };
+        self.entry(path, entry, &mut &file).with_context(name)
+    }
+
+    fn bytes(&mut self, path: &str, mode: u32, bytes: &mut &[u8]) -> Result<()> {
+        let entry = Entry { mode, size: bytes.len() as u64, ..Entry::default() };
+        self.entry(path.as_bytes(), entry, bytes)
+    }
+
+    fn entry(&mut self, path: &[u8], entry: Entry, bytes: &mut dyn Read) -> Result<()> {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        ensure!(path.len() <= LONGEST_NAME, "its name is too long");
+        let Entry { mode, time, size, device: (major, minor) } = entry;
+        let length = u32::try_from(size).context("it is larger than 4 GiB")?;
+        let name = u32::try_from(path.len() + 1)?;
+        self.entries += 1;
+        let links = 1;
+        let fields = [self.entries, mode, 0, 0, links, time, length, 0, 0, major, minor, name, 0];
+        let mut header = String::from("070701");
+        for field in fields {
+            use std::fmt::Write;
+            // Cannot fail: a String grows.
+            let _ = write!(header, "{field:08x}");
+        }
+        self.write(header.as_bytes())?;
+        self.write(path)?;
+        self.write(&[0])?;
+        self.pad()?;
+        let copied = io::copy(&mut bytes.take(size), &mut self.to)?;
+        ensure!(copied == size, "it became shorter while it was read");
+        self.written += copied;
+        self.pad()
+    }
+
+    /// The last entry.
+    fn end(&mut self) -> Result<()> {
+        self.entry(TRAILER.as_bytes(), Entry::default(), &mut io::empty())?;
+        Ok(self.to.flush()?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.to.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn pad(&mut self) -> Result<()> {
+        let zeroes = self.written.next_multiple_of(4) - self.written;
+        let zeroes = [0; 4].get(..usize::try_from(zeroes)?).unwrap_or_default().to_vec();
+        self.write(&zeroes)
+    }
+}
+
+/// What an archive says of a file.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    mode: u32,
+    /// When it was changed: seconds since 1970.
+    time: u32,
+    /// Bytes.
+    size: u64,
+    /// Major and minor number.
+    device: (u32, u32),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use std::io::Read;
+use std::thread::Builder;
+
+use lguest_init::frame::Parser;
+
+use super::*;
+use crate::config::console::{Backend, ConsoleConfig};
+use crate::console::Console;
+use crate::testing::in_time;
+
+/// A console for a command, and its way to the init.
+fn console() -> (Arc<Link>, Arc<Console>) {
+    let backend = Backend::Exec { tty: true };
+    let configs = [ConsoleConfig { backend, ..ConsoleConfig::default() }];
+    let (console, _end) = crate::console::open_all(&configs).unwrap().remove(0);
+    (Arc::default(), console)
+}
+
+/// What the guest reads, as soon as there is something.
+fn heard(console: &Console) -> Vec<ToGuest> {
+    let mut bytes = vec![0; 1 << 18];
+    let mut guest_end = console.input.guest_end().unwrap();
+    let bytes = in_time("the guest reads", move || {
+        let count = guest_end.read(&mut bytes).unwrap();
+        bytes.truncate(count);
+        bytes
+    });
+    let (mut parser, mut frames) = (Parser::default(), Vec::new());
+    parser.push(&bytes, |frame| frames.push(frame)).unwrap();
+    frames
+}
+
+fn input(frames: &[ToGuest]) -> usize {
+    let length = |frame: &ToGuest| match frame {
+        ToGuest::Stdin(bytes) => bytes.len(),
+        other => panic!("{other:?}"),
+    };
+    frames.iter().map(length).sum()
+}
+
+#[test]
+fn nothing_is_said_before_the_init_is_ready() {
+    let (link, console) = console();
+    let mut stdin = Stdin::new(&link, &console);
+    let typing = Builder::new().spawn(move || stdin.hand_on(b"early").map(|()| stdin.end()));
+    assert!(link.resize(&console.input, 100, 30));
+    assert_eq!(console.input.unread().unwrap(), b"");
+    link.open(&console.input);
+    typing.unwrap().join().unwrap().unwrap();
+    let said = [
+        ToGuest::Window { columns: 100, rows: 30 },
+        ToGuest::Stdin(b"early".to_vec()),
+        ToGuest::StdinEnd,
+    ];
+    assert_eq!(heard(&console), said);
+}
+
+#[test]
+fn no_more_input_is_sent_than_is_taken() {
+    let (link, console) = console();
+    link.open(&console.input);
+    let mut stdin = Stdin::new(&link, &console);
+    let window = usize::try_from(INPUT_WINDOW).unwrap();
+    let typing = Builder::new().spawn(move || stdin.hand_on(&vec![7; window + 100]));
+    let typing = typing.unwrap();
+    // The window, and no more, however long one waits.
+    let mut sent = 0;
+    while sent < window {
+        sent += input(&heard(&console));
+    }
+    assert_eq!(sent, window);
+    assert_eq!(console.input.unread().unwrap(), b"");
+    assert!(!typing.is_finished());
+    link.taken(100);
+    typing.join().unwrap().unwrap();
+    assert_eq!(input(&heard(&console)), 100);
+    // A guest that says it took what it never got has no more room for that.
+    link.taken(u32::MAX);
+    assert_eq!(link.lock().credit, INPUT_WINDOW);
+}
+
+#[test]
+fn each_frame_fits_into_a_pipe_as_a_whole() {
+    let (link, console) = console();
+    link.open(&console.input);
+    Stdin::new(&link, &console).hand_on(&[7; 10_000]).unwrap();
+    let frames = heard(&console);
+    assert!(frames.iter().all(|frame| frame.encode().len() <= libc::PIPE_BUF), "too long");
+    assert_eq!(input(&frames), 10_000);
+}
+
+#[test]
+fn who_types_is_not_held_up_by_a_command_that_does_not_read() {
+    let (link, console) = console();
+    link.open(&console.input);
+    let mut stdin = Stdin::new(&link, &console);
+    let stdin = in_time("it gives up", move || {
+        (0..1000).for_each(|_| stdin.type_in(&[7; 4096]));
+        stdin
+    });
+    assert!(!stdin.reads);
+}
+
+#[test]
+fn nobody_waits_for_a_guest_that_has_ended() {
+    let (link, console) = console();
+    let mut stdin = Stdin::new(&link, &console);
+    let waiting = Builder::new().spawn(move || {
+        assert!(stdin.hand_on(b"x").is_err());
+        stdin.end();
+    });
+    link.end();
+    in_time("it leaves", move || waiting.unwrap().join().unwrap());
+    assert_eq!(console.input.unread().unwrap(), b"");
+}

@@ -1,0 +1,190 @@
+//! A module of the kernel, as its file tells of itself (section .modinfo). Read by
+//! [`super::modules`], unpacked, as the guest's init gives it to the kernel.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::boot::unpack::{Codec, Unpacked};
+
+/// No module is larger. (With all that a debugger wants: some 50 MiB.)
+const LARGEST: u64 = 1 << 30;
+
+/// One module.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// As the kernel calls it.
+    pub(crate) name: String,
+    /// What it is for: the release of the kernel.
+    pub(crate) release: String,
+    /// Modules that it cannot do without.
+    pub(crate) needs: Vec<String>,
+    /// Modules, or names of what they do, that it asks for when it works.
+    pub(crate) wants: Vec<String>,
+    /// The file, unpacked.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Module {
+    /// Read it.
+    ///
+    /// # Errors
+    /// When it is not there, or no module.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let name = || path.display().to_string();
+        let bytes = unpack(path).with_context(name)?;
+        Self::of(bytes).context("not a module of a kernel (.ko)").with_context(name)
+    }
+
+    fn of(bytes: Vec<u8>) -> Option<Self> {
+        let info = section(&bytes, b".modinfo")?;
+        let words: Vec<_> = info
+            .split(|byte| *byte == 0)
+            .filter_map(|word| std::str::from_utf8(word).ok()?.split_once('='))
+            .collect();
+        let first = |key| words.iter().find(|(word, _)| *word == key).map(|(_, value)| *value);
+        let list = |text: &str| -> Vec<String> {
+            text.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect()
+        };
+        let soft = words.iter().filter(|(word, _)| *word == "softdep");
+        let (name, release) = (first("name")?.to_string(), first("vermagic")?);
+        let release = release.split(' ').next()?.to_string();
+        let needs = first("depends").map(list).unwrap_or_default();
+        let wants = soft.flat_map(|(_, value)| before(value)).collect();
+        Some(Self { name, release, needs, wants, bytes })
+    }
+}
+
+/// "pre: a b post: c" are a and b.
+fn before(value: &str) -> Vec<String> {
+    let mut is_before = false;
+    let mut names = Vec::new();
+    for word in value.split_whitespace() {
+        match word {
+            "pre:" => is_before = true,
+            "post:" => is_before = false,
+            name if is_before => names.push(name.to_string()),
+            _ => {}
+        }
+    }
+    names
+}
+
+fn unpack(path: &Path) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(LARGEST).read_to_end(&mut bytes)?;
+    let Some(codec) = Codec::of(&bytes) else { return Ok(bytes) };
+    let mut unpacked = Vec::new();
+    let packed = BufReader::new(bytes.as_slice());
+    let read = Unpacked::new(codec, packed)?.take(LARGEST).read_to_end(&mut unpacked);
+    read.with_context(|| format!("unpacking it ({codec}): is the file complete?"))?;
+    ensure!(!unpacked.is_empty(), "unpacking it ({codec}): nothing is in it");
+    Ok(unpacked)
+}
+
+/// A section of an ELF file of 64 bits, little-endian.
+fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (table, size) = (number(elf, 0x28, 8)?, number(elf, 0x3a, 2)?);
+    let (count, names) = (number(elf, 0x3c, 2)?, number(elf, 0x3e, 2)?);
+    let header = |index: usize| {
+        let start = table.checked_add(index.checked_mul(size)?)?;
+        elf.get(start..start.checked_add(0x40)?)
+    };
+    let contents = |header: &[u8]| {
+        let (offset, length) = (number(header, 0x18, 8)?, number(header, 0x20, 8)?);
+        elf.get(offset..offset.checked_add(length)?)
+    };
+    let names = contents(header(names)?)?;
+    (0..count).filter_map(header).find_map(|header| {
+        let name = names.get(number(header, 0, 4)?..)?;
+        let is_it = name.strip_prefix(wanted)?.first() == Some(&0);
+        is_it.then(|| contents(header)).flatten()
+    })
+}
+
+/// A number of so many bytes.
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
+    let field = bytes.get(at..at.checked_add(length)?)?;
+    let mut number = [0; 8];
+    number.get_mut(..length)?.copy_from_slice(field);
+    usize::try_from(u64::from_le_bytes(number)).ok()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A module that says this of itself, and does nothing.
+    pub(crate) fn module(info: &[&str]) -> Vec<u8> {
+        let names = b"\0.modinfo\0.names\0";
+        let info = info.iter().flat_map(|word| [word.as_bytes(), &[0]].concat());
+        let info: Vec<u8> = info.collect();
+        let header = |name: u32, offset: usize, length: usize| {
+            let mut header = vec![0; 0x40];
+            header[..4].copy_from_slice(&name.to_le_bytes());
+            header[0x18..0x20].copy_from_slice(&offset.to_le_bytes());
+            header[0x20..0x28].copy_from_slice(&length.to_le_bytes());
+            header
+        };
+        let mut elf = vec![0; 0x40];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[0x28] = 0x40;
+        elf[0x3a] = 0x40;
+        elf[0x3c] = 3;
+        elf[0x3e] = 2;
+        let start = 0x40 * 4;
+        let sections = [
+            header(0, 0, 0),
+            header(1, start, info.len()),
+            header(10, start + info.len(), names.len()),
+        ];
+        [elf, sections.concat(), info, names.to_vec()].concat()
+    }
+
+    #[test]
+    fn what_a_module_says_of_itself() {
+        let bytes = module(&[
+            "license=GPL",
+            "softdep=pre: crc32c  sha256 post: other",
+            "softdep=pre: xxhash64",
+            "depends=a,b",
+            "name=ext_4",
+            "vermagic=6.1.0-56-cloud-amd64 SMP preempt mod_unload",
+        ]);
+        let module = Module::of(bytes).unwrap();
+        assert_eq!(
+            (module.name.as_str(), module.release.as_str()),
+            ("ext_4", "6.1.0-56-cloud-amd64")
+        );
+        assert_eq!(module.needs, ["a", "b"]);
+        assert_eq!(module.wants, ["crc32c", "sha256", "xxhash64"]);
+        let alone = Module::of(super::tests::module(&["name=a", "depends=", "vermagic=1 x"]));
+        assert_eq!(alone.unwrap().needs, [""; 0]);
+    }
+
+    #[test]
+    fn a_packed_one_is_unpacked() {
+        let bytes = module(&["name=a", "vermagic=1.0 SMP"]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&zstd::encode_all(bytes.as_slice(), 3).unwrap()).unwrap();
+        assert_eq!(Module::read(file.path()).unwrap().bytes, bytes);
+    }
+
+    #[test]
+    fn what_is_none_is_none() {
+        let whole = module(&["name=a", "vermagic=1.0 SMP"]);
+        for length in 0..whole.len() {
+            assert!(Module::of(whole[..length].to_vec()).is_none(), "{length}");
+        }
+        assert!(Module::of(module(&["name=a"])).is_none());
+        assert!(Module::of(b"#!/bin/sh\n".to_vec()).is_none());
+    }
+}

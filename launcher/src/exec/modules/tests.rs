@@ -1,0 +1,109 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::exec::module::tests::module;
+
+/// A directory of modules of Linux 1.0: what each says of itself.
+fn directory(modules: &[(&str, &[&str])], files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let mut list = String::new();
+    for (name, info) in modules {
+        let own = format!("name={}", name.replace('-', "_"));
+        let info = [&[own.as_str(), "vermagic=1.0 SMP"], *info].concat();
+        fs::write(directory.path().join(format!("{name}.ko")), module(&info)).unwrap();
+        list += &format!("{name}.ko: some/thing.ko\n");
+    }
+    fs::write(directory.path().join("modules.dep"), list).unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+/// Names as they are loaded; those that may fail with a question mark.
+fn chosen(directory: &TempDir, wishes: &[Wish]) -> Result<Vec<String>> {
+    let chosen = Modules::open(directory.path(), None)?.choose(wishes)?;
+    let name = |it: Chosen| format!("{}{}", it.module.name, if it.optional { "?" } else { "" });
+    Ok(chosen.into_iter().map(name).collect())
+}
+
+fn needed(name: &str) -> Wish {
+    Wish::Needed(name.into())
+}
+
+fn example() -> TempDir {
+    directory(
+        &[
+            ("virtio_pci", &["depends=virtio,virtio_ring"]),
+            ("virtio_ring", &["depends=virtio"]),
+            ("virtio", &["depends="]),
+            ("virtio-rng", &["depends=virtio,rng-core"]),
+            ("ext4", &["depends=jbd2", "softdep=pre: crc32c"]),
+            ("jbd2", &[]),
+            ("crc32c-intel", &[]),
+            ("crc32c_generic", &[]),
+            ("broken", &["depends=gone"]),
+            ("ring", &["depends=ring2"]),
+            ("ring2", &["depends=ring"]),
+        ],
+        &[
+            ("modules.builtin", "kernel/drivers/char/hw_random/rng-core.ko\n"),
+            ("modules.alias", "# x\nalias crc32c crc32c_intel\nalias crc32c crc32c_generic\n"),
+        ],
+    )
+}
+
+#[test]
+fn what_is_needed_comes_first_and_once() {
+    let directory = example();
+    let wishes = [needed("virtio_pci"), needed("virtio_rng"), needed("rng_core")];
+    let names = chosen(&directory, &wishes).unwrap();
+    assert_eq!(names, ["virtio", "virtio_ring", "virtio_pci", "virtio_rng"]);
+}
+
+#[test]
+fn what_does_the_same_is_tried() {
+    let names = chosen(&example(), &[needed("ext4")]).unwrap();
+    assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "jbd2", "ext4"]);
+    // Optional for one, and not for the other.
+    let names = chosen(&example(), &[Wish::Wanted("ext4".into()), needed("jbd2")]).unwrap();
+    assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "jbd2", "ext4?"]);
+    assert_eq!(chosen(&example(), &[Wish::Wanted("xfs".into())]).unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let error = |name: &str| format!("{:#}", chosen(&example(), &[needed(name)]).unwrap_err());
+    assert!(error("xfs").contains("no module xfs, and"), "{}", error("xfs"));
+    assert!(error("broken").contains("no module gone, which broken needs"), "{}", error("broken"));
+    assert!(error("ring").contains("needs itself"), "{}", error("ring"));
+    // Nobody knows what this one has built in.
+    let unknown = directory(&[("a", &[])], &[]);
+    assert_eq!(chosen(&unknown, &[needed("virtio_pci"), needed("a")]).unwrap(), ["a"]);
+}
+
+#[test]
+fn a_file_of_the_users_stands_for_the_directorys() {
+    let directory = example();
+    let mine = directory.path().join("mine.ko");
+    fs::write(&mine, module(&["name=jbd2", "depends=virtio", "vermagic=1.0 x"])).unwrap();
+    let names = chosen(&directory, &[needed("ext4"), Wish::File(mine.clone())]).unwrap();
+    assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "virtio", "jbd2", "ext4"]);
+    // Alone, it has nobody to ask.
+    let error = Modules::default().choose(&[Wish::File(mine)]).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("no module virtio, which jbd2 needs: give"), "{error}");
+}
+
+#[test]
+fn a_directory_may_be_above_or_without_depmod() {
+    let above = TempDir::new().unwrap();
+    let below = above.path().join("lib/modules/1.0");
+    fs::create_dir_all(below.join("kernel")).unwrap();
+    fs::write(below.join("kernel/a.ko"), module(&["name=a", "vermagic=1.0 SMP"])).unwrap();
+    fs::write(below.join("modules.order"), "kernel/a.ko\n").unwrap();
+    let modules = Modules::open(above.path(), Some("1.0")).unwrap();
+    assert_eq!(modules.choose(&[needed("a")]).unwrap().len(), 1);
+    let error = Modules::open(above.path(), Some("2.0")).unwrap_err().to_string();
+    assert!(error.contains("no modules of Linux 2.0 in it"), "{error}");
+}

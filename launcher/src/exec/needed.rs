@@ -1,0 +1,171 @@
+//! Which modules a guest needs for the devices that it is given, and for its root disk.
+//! Asked by [`super::prepare()`].
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::modules::Wish;
+use crate::boot::cmdline;
+use crate::config::Config;
+
+/// The file systems that a root disk may have: the module, and where a disk that has it has
+/// which magic number (each in the file system's own header, include/uapi/linux/magic.h).
+const FILE_SYSTEMS: [(&str, u64, &[u8]); 6] = [
+    ("ext4", 0x438, b"\x53\xef"),
+    ("xfs", 0, b"XFSB"),
+    ("btrfs", 0x10040, b"_BHRfS_M"),
+    ("squashfs", 0, b"hsqs"),
+    ("erofs", 0x400, b"\xe2\xe1\xf5\xe0"),
+    ("vfat", 0x52, b"FAT32"),
+];
+
+/// vfat asks for these when it is mounted, by the kernel's configuration.
+const VFAT: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
+
+/// All of them, the console's first: whatever else is wrong can be told then.
+pub(crate) fn by(config: &Config) -> Vec<Wish> {
+    let needed = |name: &str| Wish::Needed(name.into());
+    let wanted = |name: &str| Wish::Wanted(name.into());
+    let mut wishes = vec![needed("virtio_pci"), needed("virtio_console")];
+    wishes.extend(["pvpanic_mmio"].map(wanted));
+    if !config.block.is_empty() {
+        wishes.push(needed("virtio_blk"));
+    }
+    if !config.tunnet.is_empty() {
+        wishes.push(needed("virtio_net"));
+    }
+    if config.rng.is_some() {
+        wishes.push(needed("virtio_rng"));
+    }
+    for kind in file_systems(config) {
+        wishes.push(wanted(&kind));
+        if kind == "vfat" {
+            wishes.extend(VFAT.map(wanted));
+        }
+    }
+    wishes
+}
+
+/// `--load`: a file, or a name.
+pub(crate) fn load(wish: &OsStr) -> Wish {
+    let bytes = wish.as_bytes();
+    let is_file = bytes.contains(&b'/')
+        || [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|end| bytes.ends_with(end.as_bytes()));
+    match is_file {
+        true => Wish::File(wish.into()),
+        false => Wish::Needed(wish.to_string_lossy().into_owned()),
+    }
+}
+
+/// What the root disk may be: what the user says, or what it looks like.
+fn file_systems(config: &Config) -> Vec<String> {
+    let value = |name| cmdline::value_of(name, &config.arguments);
+    let Some(device) = value("root") else { return Vec::new() };
+    if let Some(kinds) = value("rootfstype") {
+        return kinds.split(',').map(str::to_string).collect();
+    }
+    let disk = device.strip_prefix("/dev/vd").and_then(disk_number);
+    let disk = disk.and_then(|number| config.block.get(number));
+    match disk.and_then(|disk| file_system_on(&disk.path)) {
+        Some(kind) => vec![kind.into()],
+        None => FILE_SYSTEMS.iter().map(|(kind, ..)| (*kind).into()).collect(),
+    }
+}
+
+/// "a" is the first disk, "aa" the 27th. One with a number is a part of a disk, of which
+/// nothing is known here.
+fn disk_number(letters: &str) -> Option<usize> {
+    let number = letters.bytes().try_fold(0_usize, |number, letter| {
+        let digit = usize::from(letter.checked_sub(b'a').filter(|digit| *digit < 26)?);
+        number.checked_mul(26)?.checked_add(digit)?.checked_add(1)
+    });
+    number?.checked_sub(1)
+}
+
+fn file_system_on(disk: &Path) -> Option<&'static str> {
+    let disk = File::open(disk).ok()?;
+    let is = |at: u64, magic: &[u8]| {
+        let mut bytes = vec![0; magic.len()];
+        disk.read_exact_at(&mut bytes, at).is_ok() && bytes == magic
+    };
+    FILE_SYSTEMS.iter().find(|&&(_, at, magic)| is(at, magic)).map(|(kind, ..)| *kind)
+}
+
+/// Is there a root disk, with a shell of its own?
+pub(crate) fn has_root(arguments: &[OsString]) -> bool {
+    cmdline::value_of("root", arguments).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::CommandLine;
+
+    /// Names; those that may be missing with a question mark.
+    fn wishes(words: &[&str]) -> Vec<String> {
+        let words = [&["lguest", "512", "vmlinuz", "--exec", "true"], words].concat();
+        let config = CommandLine::try_parse_from(words).unwrap().launch.unwrap();
+        let name = |wish| match wish {
+            Wish::Needed(name) => name,
+            Wish::Wanted(name) => format!("{name}?"),
+            Wish::File(path) => path.display().to_string(),
+        };
+        by(&config).into_iter().map(name).collect()
+    }
+
+    const ALWAYS: [&str; 3] = ["virtio_pci", "virtio_console", "pvpanic_mmio?"];
+
+    fn with(more: &[&'static str]) -> Vec<&'static str> {
+        [&ALWAYS[..], more].concat()
+    }
+
+    #[test]
+    fn what_devices_need() {
+        assert_eq!(wishes(&[]), ALWAYS);
+        let all = wishes(&["--block", "/none", "--rng", "--tunnet", "tap:x"]);
+        assert_eq!(all, with(&["virtio_blk", "virtio_net", "virtio_rng"]));
+    }
+
+    #[test]
+    fn what_a_root_disk_needs() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let disk = |name: &str, at: u64, magic: &[u8]| {
+            let path = directory.path().join(name);
+            File::create(&path).unwrap().write_all_at(magic, at).unwrap();
+            path.to_str().unwrap().to_string()
+        };
+        let of = |disk: &str, more: &[&str]| {
+            let words = ["--block", "/dev/null", "--block", disk, "root=/dev/vdb"];
+            wishes(&[&words[..], more].concat()).split_off(4)
+        };
+        for (kind, at, magic) in FILE_SYSTEMS {
+            let found = of(&disk(kind, at, magic), &[]);
+            assert_eq!(found[0], format!("{kind}?"));
+            assert_eq!(found.len(), if kind == "vfat" { 5 } else { 1 });
+        }
+        let unknown = disk("unknown", 0, b"x");
+        assert_eq!(of(&unknown, &[]).len(), FILE_SYSTEMS.len() + VFAT.len());
+        assert_eq!(of(&unknown, &["rootfstype=f2fs"]), ["f2fs?"]);
+    }
+
+    #[test]
+    fn names_of_disks() {
+        assert_eq!(disk_number("a"), Some(0));
+        assert_eq!(disk_number("z"), Some(25));
+        assert_eq!(disk_number("aa"), Some(26));
+        assert_eq!(disk_number("a1"), None);
+        assert_eq!(disk_number(""), None);
+    }
+
+    #[test]
+    fn what_is_loaded_is_a_name_or_a_file() {
+        assert_eq!(load("loop".as_ref()), Wish::Needed("loop".into()));
+        assert_eq!(load("./loop".as_ref()), Wish::File("./loop".into()));
+        assert_eq!(load("loop.ko.zst".as_ref()), Wish::File("loop.ko.zst".into()));
+    }
+}

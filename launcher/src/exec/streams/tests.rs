@@ -1,0 +1,114 @@
+use std::fs::File;
+use std::io::{Read, Write};
+use std::thread::Builder;
+
+use lguest_init::frame::ToGuest;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use super::*;
+use crate::config::console::{Backend, ConsoleConfig};
+use crate::testing::in_time;
+
+/// A command's console, whose output goes to two pipes.
+struct Example {
+    console: Arc<Console>,
+    exit: Arc<Exit>,
+    stdout: File,
+    stderr: File,
+}
+
+fn example() -> Example {
+    let backend = Backend::Exec { tty: false };
+    let configs = [ConsoleConfig { backend, ..ConsoleConfig::default() }];
+    let (console, _end) = crate::console::open_all(&configs).unwrap().remove(0);
+    let exit = Arc::new(Exit::new().unwrap());
+    let [stdout, stderr] = [(); 2].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
+    let body = Body {
+        reader: console.output.reader(Role::Writer),
+        console: Arc::clone(&console),
+        link: Arc::default(),
+        exit: Arc::clone(&exit),
+        stdout: Stream::new("stdout", stdout.1, false),
+        stderr: Stream::new("stderr", stderr.1, false),
+        untold: 0,
+    };
+    Builder::new().spawn(move || body.run()).unwrap();
+    Example { console, exit, stdout: stdout.0.into(), stderr: stderr.0.into() }
+}
+
+impl Example {
+    /// The guest sends this.
+    fn print(&self, bytes: &[u8]) {
+        self.console.output.sink().write_all(bytes).unwrap();
+    }
+
+    /// It has sent all: what came out on stdout and stderr, and how it ended.
+    fn finish(mut self) -> (Vec<u8>, Vec<u8>, Option<Ending>) {
+        self.console.finish("");
+        in_time("all is written", move || {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            self.stdout.read_to_end(&mut stdout).unwrap();
+            self.stderr.read_to_end(&mut stderr).unwrap();
+            (stdout, stderr, self.exit.take())
+        })
+    }
+}
+
+#[test]
+fn each_stream_is_its_own_and_the_status_comes_last() {
+    let example = example();
+    for frame in [
+        FromGuest::Ready(VERSION),
+        FromGuest::Stdout(b"out\0\xff".to_vec()),
+        FromGuest::Stderr(b"err".to_vec()),
+        FromGuest::Stdout(b"more".to_vec()),
+        FromGuest::Ended(7),
+    ] {
+        example.print(&frame.encode());
+    }
+    let all = (b"out\0\xffmore".to_vec(), b"err".to_vec(), Some(Ending::Exited(7)));
+    assert_eq!(example.finish(), all);
+}
+
+#[test]
+fn the_guest_is_told_what_was_written() {
+    let mut example = example();
+    let window = usize::try_from(WORTH_TELLING).unwrap();
+    let bytes = FromGuest::Stdout(vec![7; window / 8]).encode();
+    (0..8).for_each(|_| example.print(&bytes));
+    let mut read = vec![0; window];
+    example.stdout.read_exact(&mut read).unwrap();
+    let wanted = ToGuest::Written(WORTH_TELLING).encode();
+    let mut told = vec![0; wanted.len()];
+    let mut guest_end = example.console.input.guest_end().unwrap();
+    let told = in_time("it is told", move || guest_end.read_exact(&mut told).map(|()| told));
+    assert_eq!(told.unwrap(), wanted);
+}
+
+#[test]
+fn what_is_no_frame_ends_the_guest_with_one_line() {
+    for bytes in
+        [&b"[    0.000000] Linux version"[..], &[2, 0xff, 0xff, 0xff, 0xff], &[1, 1, 0, 0, 0, 9]]
+    {
+        let example = example();
+        example.print(&FromGuest::Stdout(b"before".to_vec()).encode());
+        example.print(bytes);
+        example.print(&FromGuest::Ended(0).encode());
+        let (stdout, _, ending) = example.finish();
+        assert_eq!(stdout, b"before");
+        let Some(Ending::Failed(why)) = ending else { panic!("{ending:?}") };
+        assert_eq!(why.lines().count(), 1, "{why}");
+    }
+}
+
+#[test]
+fn who_does_not_read_stdout_any_more_does_not_end_the_command() {
+    let mut example = example();
+    example.stdout = File::open("/dev/null").unwrap();
+    example.print(&FromGuest::Stdout(b"lost".to_vec()).encode());
+    example.print(&FromGuest::Stderr(b"err".to_vec()).encode());
+    example.print(&FromGuest::Ended(3).encode());
+    let (_, stderr, ending) = example.finish();
+    assert_eq!((stderr, ending), (b"err".to_vec(), Some(Ending::Exited(3))));
+}
