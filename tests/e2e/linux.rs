@@ -8,6 +8,7 @@ mod cpus;
 mod debian;
 mod ends;
 mod everything;
+mod exec;
 mod initrd;
 mod interruptions;
 mod kernels;

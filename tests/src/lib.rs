@@ -16,6 +16,7 @@ pub mod bzimage;
 mod chance;
 mod commands;
 pub mod environment;
+mod exec;
 pub mod files;
 mod flood;
 mod guest;
@@ -37,6 +38,7 @@ mod wait;
 
 pub use chance::Chance;
 pub use commands::{Said, console, lguest};
+pub use exec::Done;
 pub use flood::Flood;
 pub use guest::{Guest, PROMPT};
 pub use hanging_disk::HangingDisk;

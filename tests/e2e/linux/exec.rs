@@ -1,0 +1,67 @@
+//! One command in a guest: what it prints is on our stdout, what it reads comes from our
+//! stdin, and its status is ours.
+
+mod errors;
+mod guests;
+mod streams;
+mod terminal;
+
+use tests::{End, Launch};
+
+#[test]
+fn the_status_is_the_commands() {
+    let done = Launch::exec("echo out; echo err >&2; exit 7").done();
+    assert_eq!((done.end, done.stdout.as_slice()), (End::Status(7), &b"out\n"[..]));
+    assert_eq!(done.stderr, "err\n");
+}
+
+#[test]
+fn a_signal_is_128_and_its_number() {
+    let done = Launch::exec("kill -9 $$").done();
+    assert_eq!((done.end, done.stderr.as_str()), (End::Status(137), ""));
+}
+
+#[test]
+fn what_is_not_found_is_127() {
+    let done = Launch::exec("/no/such/program").done();
+    assert_eq!(done.end, End::Status(127));
+    assert!(done.stderr.contains("not found"), "{}", done.stderr);
+}
+
+/// However a guest ends before its command has, that is no success.
+#[test]
+fn a_guest_that_ends_before_its_command_fails() {
+    Launch::exec("poweroff -f").done().one_line(1, "switched itself off before the command");
+    Launch::exec("reboot -f").done().one_line(1, "before the command had ended");
+}
+
+#[test]
+fn a_panic_is_101() {
+    let done = Launch::exec("echo c > /proc/sysrq-trigger").done();
+    assert_eq!(done.end, End::Status(101), "{}", done.stderr);
+}
+
+/// The kernel's own messages are where other commands find them.
+#[test]
+fn the_log_is_on_hvc0() {
+    let mut running = Launch::exec(
+        "echo UP; read line; dmesg -n 8; echo MARK > /dev/kmsg; echo $line; read line",
+    )
+    .piped();
+    running.expect("UP\n");
+    let error = running.lguest(&["peek", &name(&running), "1"]).one_line();
+    assert!(error.contains("the command's"), "{error}");
+    running.send("go\n");
+    running.expect("go\n");
+    let log = running.lguest(&["log", &name(&running)]).well();
+    assert!(log.contains("MARK"), "{log}");
+    let info = running.lguest(&["info", &name(&running), "--json"]).well();
+    assert!(info.contains("\"exec\"") && info.contains("rdinit="), "{info}");
+    running.lguest(&["stop", &name(&running)]).well();
+    assert_eq!(running.wait(), End::Status(1));
+    assert!(running.stderr().contains("before the command had ended"), "{}", running.stderr());
+}
+
+fn name(running: &tests::Running) -> String {
+    format!("guest-{}", running.process().0)
+}
