@@ -154,6 +154,17 @@ impl Config {
     pub(crate) fn reboots(&self) -> bool {
         !self.no_reboot && self.exec.command.is_none()
     }
+
+    /// Whether what its kernel prints on hvc0 is looked at ([`crate::trial`]): a command, too,
+    /// has not succeeded where the kernel failed under it.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial.is_wanted() || self.exec.command.is_some()
+    }
+
+    /// Whether hvc0 is read by more than what is at its host end.
+    pub(crate) fn reads_console(&self) -> bool {
+        self.is_trial() || self.trial.log.is_some()
+    }
 }
 
 /// All that clap knows of the command line.
@@ -212,6 +223,20 @@ mod tests {
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.arguments, ["root=/dev/vda"]);
         assert!(config.verbose);
+    }
+
+    #[test]
+    fn what_looks_at_the_console_is_told_from_what_keeps_it() {
+        let with = |options: &[&str]| {
+            let config = launch(&[&["lguest", "512", "vmlinuz"], options].concat());
+            (config.is_trial(), config.reads_console())
+        };
+        assert_eq!(with(&[]), (false, false));
+        assert_eq!(with(&["--timeout=5"]), (false, false));
+        assert_eq!(with(&["--log=log"]), (false, true));
+        for option in ["--strict", "--junit=xml", "--expect=x", "--fail-on=x", "--exec=true"] {
+            assert_eq!(with(&[option]), (true, true), "{option}");
+        }
     }
 
     #[test]

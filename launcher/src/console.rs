@@ -76,7 +76,7 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
     exec::add_console(config, &mut wanted)?;
     // Whoever reads in a thread of his own needs a ring, also where nothing is kept.
     if let Some(first) = wanted.first_mut().filter(|first| first.buffer == 0)
-        && config.trial.reads_console()
+        && config.reads_console()
     {
         first.buffer = BUFFER;
     }

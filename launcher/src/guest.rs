@@ -248,7 +248,7 @@ fn add(
 fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
     let first = host.consoles.first().map(Arc::as_ref);
     let stdio = host.stdio().or(first);
-    let followed = first.filter(|first| config.trial.reads_console() && !first.is_stdio());
+    let followed = first.filter(|first| config.reads_console() && !first.is_stdio());
     // Without a terminal hvc0 would be both.
     let followed = followed.filter(|_| host.stdio().is_some());
     let outputs = stdio.into_iter().chain(followed).map(|console| console.output.sink());

@@ -2,40 +2,33 @@
 //! the terminal, wait for its one end, take everything apart in the reverse
 //! order. Called by `main`; a guest that reboots goes round once more.
 
+mod prepare;
+
 use std::env;
-use std::os::unix::net::UnixListener;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::boot;
 use crate::check::{self, KernelMode};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console::{self, HostEnd};
+use crate::console;
 use crate::control::{Control, Order};
 use crate::crash::Crash;
 use crate::descriptors;
 use crate::detach::Parent;
-use crate::disk;
 use crate::exec;
-use crate::exit::{Ending, Exit};
+use crate::exit::Ending;
 use crate::guest::{self, Guest, Host};
-use crate::memory::Ram;
 use crate::messages;
-use crate::net;
-use crate::observers::Observers;
 use crate::privilege::Confinement;
 use crate::progress;
 use crate::runtime::Claim;
 use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
-use crate::trace::{self, Lanes, Trace};
 use crate::trial::{self, Trial};
-use crate::vm;
 use crate::writer::Writer;
+use prepare::{Prepared, prepare};
 
 /// A guest that has printed nothing for so long may be printing elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -255,52 +248,4 @@ pub(crate) fn finish(
         Ending::TimedOut(_) => interrupted.or_else(|| finish(Some(LATE_WORDS))).unwrap_or(ending),
         ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
     }
-}
-
-/// What is there before the first guest.
-struct Prepared {
-    host: Host,
-    ends: Vec<HostEnd>,
-    logs: trial::Files,
-    /// Written to until this is dropped.
-    trace: Option<Trace>,
-}
-
-/// What all the guests of this launch share: first what privilege may be needed
-/// for, then the threads.
-fn prepare(
-    config: &Config,
-    consoles: &[ConsoleConfig],
-    confinement: &Confinement,
-    claim: &mut Option<(Claim, UnixListener)>,
-) -> Result<Prepared> {
-    let mut files = boot::Files::of(config);
-    let job = exec::prepare(config, consoles.len(), &mut files)?;
-    if confinement.is_wanted() {
-        files.keep()?;
-    }
-    let disks = disk::open_all(&config.block, config.cpus)?;
-    let random = config.rng.as_deref().map(disk::open_random).transpose()?;
-    let kvm = vm::open_kvm()?;
-    vm::check_cpus(&kvm, config.cpus)?;
-    let ram = Ram::new(config.memory)?;
-    let taps = net::open(&config.tunnet)?;
-    let trace = config.seeing.trace.as_deref().map(trace::Opened::new).transpose()?;
-    // Last, as they empty files.
-    let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
-    let logs = trial::Files::open(&config.trial)?;
-    if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
-        claim.close_directories();
-    }
-    confinement.enter()?;
-
-    net::follow(&taps)?;
-    let exit = Arc::new(Exit::new()?);
-    let paused = Arc::new(AtomicBool::new(false));
-    let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
-    let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
-    let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
-    let host =
-        Host { kvm, ram, files, exit, consoles, disks, taps, random, job, paused, observers };
-    Ok(Prepared { host, ends, logs, trace })
 }

@@ -97,7 +97,7 @@ impl Trial {
         let Files { log, symbols } = files;
         let output = &host.consoles.first().context("a guest without a console")?.output;
         let log = log.map(|(file, path)| Writer::to_log(output, file, "con0-log".into(), &path));
-        let follower = config.trial.is_wanted().then(|| {
+        let follower = config.is_trial().then(|| {
             let matcher = Matcher::new(Patterns::of(&config.trial)?);
             Follower::start(output, &host.exit, matcher, launched)
                 .context("starting the thread that follows the console")

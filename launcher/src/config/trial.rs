@@ -49,11 +49,6 @@ impl TrialConfig {
     pub(crate) fn is_wanted(&self) -> bool {
         self.strict || self.junit.is_some() || !self.expect.is_empty() || !self.fail_on.is_empty()
     }
-
-    /// Whether hvc0 is read by more than what is at its host end.
-    pub(crate) fn reads_console(&self) -> bool {
-        self.is_wanted() || self.log.is_some()
-    }
 }
 
 /// # Errors
@@ -97,21 +92,5 @@ mod tests {
             let error = parse_pattern(pattern).unwrap_err();
             assert!(error.contains(reason) && !error.contains('\n'), "{pattern}: {error}");
         }
-    }
-
-    #[test]
-    fn what_looks_at_the_console_is_told_from_what_keeps_it() {
-        let with = |change: fn(&mut TrialConfig)| {
-            let mut config = TrialConfig::default();
-            change(&mut config);
-            (config.is_wanted(), config.reads_console())
-        };
-        assert_eq!(with(|_| {}), (false, false));
-        assert_eq!(with(|config| config.timeout = Some(Duration::ZERO)), (false, false));
-        assert_eq!(with(|config| config.log = Some("log".into())), (false, true));
-        assert_eq!(with(|config| config.strict = true), (true, true));
-        assert_eq!(with(|config| config.junit = Some("xml".into())), (true, true));
-        assert!(TrialConfig::looking_for(&["x"], &[]).is_wanted());
-        assert!(TrialConfig::looking_for(&[], &["x"]).is_wanted());
     }
 }

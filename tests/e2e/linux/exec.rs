@@ -41,6 +41,20 @@ fn a_panic_is_101() {
     assert_eq!(done.end, End::Status(101), "{}", done.stderr);
 }
 
+/// A command has not succeeded where the kernel failed under it.
+#[test]
+fn an_oops_is_103_whatever_the_command_says() {
+    let done = Launch::exec("echo '<1>BUG: of a test' > /dev/kmsg; echo well").done();
+    assert_eq!(done.end, End::Status(103), "{}", done.stderr);
+    assert_eq!(done.stdout, b"well\n");
+    assert!(done.stderr.contains("the guest's kernel fails: "), "{}", done.stderr);
+    assert!(done.stderr.contains("BUG: of a test"), "{}", done.stderr);
+    // A warning only counts where it is asked for.
+    let warning = "echo '<1>WARNING: CPU: 0 PID: 1 at test' > /dev/kmsg; echo well";
+    assert_eq!(Launch::exec(warning).done().well(), "well\n");
+    assert_eq!(Launch::exec(warning).option("--strict").done().end, End::Status(103));
+}
+
 /// The kernel's own messages are where other commands find them.
 #[test]
 fn the_log_is_on_hvc0() {

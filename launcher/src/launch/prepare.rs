@@ -1,0 +1,74 @@
+//! What is there before the first guest, and outlives them all: files, devices and names
+//! are opened here, privilege is given up, and then come the first threads. Called by
+//! [`super::launch()`].
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Result;
+
+use crate::boot;
+use crate::config::Config;
+use crate::config::console::ConsoleConfig;
+use crate::console::{self, HostEnd};
+use crate::disk;
+use crate::exec;
+use crate::exit::Exit;
+use crate::guest::Host;
+use crate::memory::Ram;
+use crate::net;
+use crate::observers::Observers;
+use crate::privilege::Confinement;
+use crate::runtime::Claim;
+use crate::trace::{self, Lanes, Trace};
+use crate::trial;
+use crate::vm;
+
+/// What is there before the first guest.
+pub(super) struct Prepared {
+    pub(super) host: Host,
+    pub(super) ends: Vec<HostEnd>,
+    pub(super) logs: trial::Files,
+    /// Written to until this is dropped.
+    pub(super) trace: Option<Trace>,
+}
+
+/// What all the guests of this launch share: first what privilege may be needed
+/// for, then the threads.
+pub(super) fn prepare(
+    config: &Config,
+    consoles: &[ConsoleConfig],
+    confinement: &Confinement,
+    claim: &mut Option<(Claim, UnixListener)>,
+) -> Result<Prepared> {
+    let mut files = boot::Files::of(config);
+    let job = exec::prepare(config, consoles.len(), &mut files)?;
+    if confinement.is_wanted() {
+        files.keep()?;
+    }
+    let disks = disk::open_all(&config.block, config.cpus)?;
+    let random = config.rng.as_deref().map(disk::open_random).transpose()?;
+    let kvm = vm::open_kvm()?;
+    vm::check_cpus(&kvm, config.cpus)?;
+    let ram = Ram::new(config.memory)?;
+    let taps = net::open(&config.tunnet)?;
+    let trace = config.seeing.trace.as_deref().map(trace::Opened::new).transpose()?;
+    // Last, as they empty files.
+    let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
+    let logs = trial::Files::open(&config.trial)?;
+    if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
+        claim.close_directories();
+    }
+    confinement.enter()?;
+
+    net::follow(&taps)?;
+    let exit = Arc::new(Exit::new()?);
+    let paused = Arc::new(AtomicBool::new(false));
+    let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
+    let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
+    let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
+    let host =
+        Host { kvm, ram, files, exit, consoles, disks, taps, random, job, paused, observers };
+    Ok(Prepared { host, ends, logs, trace })
+}
