@@ -252,9 +252,13 @@ pub(crate) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String
 }
 
 /// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
-/// is returned, or until nobody reads any more.
-pub(crate) fn follow(mut stream: impl Read, mut out: impl Write) -> Ending {
+/// is returned, or until nobody reads any more: that is noticed while there is nothing to
+/// pass on as well, since a shell waits for all of `lguest log --follow | sed '/word/q'`.
+pub(crate) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Ending {
     loop {
+        if stream.buffer().is_empty() && !is_read_until(&stream, &out) {
+            return Ending::Detached;
+        }
         match print_next(&mut stream, &mut out) {
             Ok(None) => {}
             Ok(Some(ending)) => return ending,
@@ -262,4 +266,15 @@ pub(crate) fn follow(mut stream: impl Read, mut out: impl Write) -> Ending {
             Err(error) => return Ending::Failed(format!("following the guest: {error}")),
         }
     }
+}
+
+/// Wait until there is something to read, or nobody who would read it: whether that is so.
+fn is_read_until(stream: &BufReader<UnixStream>, out: &impl AsFd) -> bool {
+    let readable = PollFd::new(stream.get_ref().as_fd(), PollFlags::POLLIN);
+    // What says that a pipe's or socket's other end is closed need not be asked for.
+    let mut fds = [readable, PollFd::new(out.as_fd(), PollFlags::empty())];
+    // If it fails, reading and writing will say why.
+    let _ = poll(&mut fds, PollTimeout::NONE);
+    let [_, out] = fds;
+    !out.any().unwrap_or(false)
 }
