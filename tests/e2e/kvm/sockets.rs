@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Running, console, patience, until};
+use tests::{End, Pty, Running, console, patience, program, until};
 
 use super::probe;
 
@@ -86,6 +86,25 @@ fn bytes_go_both_ways_to_one_at_a_time() {
     assert_eq!(guest.wait(), End::Status(0));
     assert!(!socket.exists(), "the socket is left");
     guest.assert_nothing_left();
+}
+
+/// As the README says: socat, on a real terminal.
+#[test]
+fn socat_makes_a_terminal_a_seat_at_it() {
+    let scratch = Scratch::new();
+    let socket = socket_in(&scratch);
+    let mut guest = web(&socket);
+    let address = format!("UNIX:{}", socket.display());
+    let mut user = program(&["socat", "-,raw,echo=0", &address], Path::new("/"), Pty::new(24, 80));
+    user.expect("hello 80x24\n");
+    // No echo of the terminal's own, no line, no meaning of any key.
+    user.send("key by key \x03\x1a\x1d\r\n.");
+    user.expect("key by key \x03\x1a\x1d\r\n.");
+    assert_eq!(user.text().matches("key by key").count(), 1, "{:?}", user.text());
+    user.send("\x1ep");
+    assert_eq!(guest.wait(), End::Status(0));
+    assert_eq!(user.wait(), End::Status(0));
+    user.assert_terminal_restored();
 }
 
 #[test]
