@@ -48,7 +48,7 @@ nested: setup build guest ## a shell in the nested host, where KVM is complete o
 	@guest-images/nested-host shell
 
 .PHONY: test
-test: setup test-unit test-fuzz test-kvm test-deb test-linux ## every test
+test: setup test-unit test-fuzz test-pages test-kvm test-deb test-linux ## every test
 
 .PHONY: test-unit
 test-unit: ## without KVM, without root
@@ -82,6 +82,14 @@ test-linux: build guest ## the launcher with Linux; in the nested host if need b
 .PHONY: picture
 picture: build guest ## docs/ping.svg anew, from a real ping
 	@tests/picture
+
+.PHONY: test-pages
+test-pages: build ## links, names and the like in README.md and docs/
+	$(CARGO) test --release --locked -p tests --test e2e -- pages::
+
+.PHONY: test-docs
+test-docs: build guest ## that, and every command in them (test has all of it)
+	@tests/docs
 
 .PHONY: debian
 debian: ## a disk with Debian 12 on it, to boot with --block

@@ -8,6 +8,8 @@ pub(crate) mod exec;
 mod given;
 mod name;
 pub(crate) mod read;
+#[cfg(test)]
+mod readme;
 pub(crate) mod seeing;
 mod source;
 mod time;

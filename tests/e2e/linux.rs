@@ -6,6 +6,7 @@ mod bytes;
 mod consoles;
 mod cpus;
 mod debian;
+pub(crate) mod documents;
 mod ends;
 mod everything;
 mod exec;

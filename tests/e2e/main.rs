@@ -1,8 +1,10 @@
 //! The launcher as its users meet it: [`linux`] boots Linux (and runs in the
 //! nested host where this machine's KVM cannot), [`kvm`] runs guests of our own
-//! on whatever KVM there is. One file per promise.
+//! on whatever KVM there is, and [`pages`] reads the documents. One file per promise.
 
 #[cfg(test)]
 mod kvm;
 #[cfg(test)]
 mod linux;
+#[cfg(test)]
+mod pages;

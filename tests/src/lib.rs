@@ -15,6 +15,7 @@
 pub mod bzimage;
 mod chance;
 mod commands;
+pub mod documents;
 pub mod environment;
 mod exec;
 pub mod files;

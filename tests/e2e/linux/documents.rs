@@ -1,0 +1,28 @@
+//! README.md and docs/: every command in them is run, and prints what they say. How that is
+//! written is in [`tests::documents`]; what needs no guest is looked at in `pages`.
+
+use tests::documents;
+
+macro_rules! pages {
+    ($($name:ident $path:literal)*) => {
+        $(
+            #[test]
+            fn $name() {
+                documents::run($path);
+            }
+        )*
+
+        /// All of them.
+        pub(crate) const PAGES: &[&str] = &[$($path),*];
+    };
+}
+
+pages! {
+    readme "README.md"
+    ci "docs/ci.md"
+    consoles "docs/consoles.md"
+    control "docs/control.md"
+    networking "docs/networking.md"
+    quick_start "docs/quick-start.md"
+    troubleshooting "docs/troubleshooting.md"
+}

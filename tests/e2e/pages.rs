@@ -1,0 +1,44 @@
+//! README.md and the pages of docs/, as far as no guest is needed to see whether they are
+//! right. `tests/docs` runs these, and then `linux::documents`.
+
+mod blocks;
+mod links;
+mod names;
+mod parts;
+
+use std::fs;
+use std::path::Path;
+
+use tests::documents::Page;
+use tests::files::below;
+
+/// Paths in the repository of all pages for people who use lguest.
+fn pages() -> Vec<String> {
+    let docs = below(&Page::root().join("docs"));
+    let docs = docs.iter().filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_string();
+    let docs = docs.map(|path| format!("docs/{}", name(path)));
+    ["README.md", "guest-images/README.md"].map(String::from).into_iter().chain(docs).collect()
+}
+
+/// What stands between single backquotes in a line.
+fn spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// All sources of the launcher and its devices, with their paths.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut directories = vec![Page::root().join("launcher/src"), Page::root().join("devices/src")];
+    while let Some(directory) = directories.pop() {
+        for path in below(&directory) {
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.to_str().unwrap().to_string(), text));
+            }
+        }
+    }
+    found
+}

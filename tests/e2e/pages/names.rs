@@ -1,0 +1,116 @@
+//! What pages say of the sources is there: files, functions, messages, figures, tests.
+
+use tests::documents::Page;
+
+use super::links::targets;
+use super::{sources, spans};
+
+/// In docs/internals.md `Type::function` or `function()` is defined in the source that the
+/// last link before it led to.
+#[test]
+fn what_internals_names_is_in_the_file_named_before() {
+    let sources = sources();
+    let (mut file, mut seen) = (None, 0);
+    let prose = Page::read("docs/internals.md").prose;
+    let words = prose.iter().flat_map(|(number, line)| in_order(line).map(move |it| (number, it)));
+    for (number, word) in words {
+        let place = format!("docs/internals.md:{number}: {word}");
+        if let Some(linked) = word.strip_prefix("../").filter(|it| it.ends_with(".rs")) {
+            file = sources.iter().find(|(path, _)| path.ends_with(&format!("/{linked}")));
+            assert!(file.is_some(), "{place}: there is none");
+        } else if word.contains("::") || word.ends_with("()") {
+            let (_, text) = file.expect(&place);
+            let names = word.trim_end_matches("()").split("::");
+            let missing = names.filter(|name| !defines(text, name)).collect::<Vec<_>>();
+            assert!(missing.is_empty(), "{place}: not in the file named before it: {missing:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "that is no description: {seen} names");
+}
+
+/// Spans and the targets of links, as they stand in a line.
+fn in_order(line: &str) -> impl Iterator<Item = &str> {
+    let (links, names) = (targets(line), spans(line));
+    let mut words: Vec<_> = links.chain(names).collect();
+    words.sort_by_key(|word| word.as_ptr());
+    words.into_iter()
+}
+
+fn defines(text: &str, name: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "const", "static", "mod"];
+    let defined = kinds.iter().any(|kind| {
+        let definition = format!("{kind} {name}");
+        text.match_indices(&definition).any(|(at, _)| {
+            let after = text[at + definition.len()..].chars().next();
+            after.is_some_and(|it| !it.is_alphanumeric() && it != '_')
+        })
+    });
+    // Of an enum, a variant by itself on its line; and what the file has of another.
+    let variant = |line: &str| {
+        let line = line.trim().trim_end_matches(',');
+        line.split('(').next() == Some(name) || line.starts_with(&format!("impl {name} {{"))
+    };
+    defined || text.lines().any(variant)
+}
+
+/// In docs/troubleshooting.md a heading of the third level is a message, with `...` for what
+/// differs.
+#[test]
+fn the_messages_of_troubleshooting_are_in_the_sources() {
+    let all: String = sources().into_iter().map(|(_, text)| in_one_line(&text)).collect();
+    let mut seen = 0;
+    for (number, line) in Page::read("docs/troubleshooting.md").prose {
+        for message in line.strip_prefix("### ").into_iter().flat_map(spans) {
+            for part in message.split("...") {
+                let part = part.trim_matches(|it: char| !it.is_alphanumeric());
+                let found = all.contains(part);
+                assert!(found, "docs/troubleshooting.md:{number}: no message says {part:?}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "that is not what people meet: {seen} messages");
+}
+
+/// String literals that go on in another line, and quotes in them, as they are printed.
+fn in_one_line(source: &str) -> String {
+    let mut parts = source.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |all, part| all + part.trim_start()).replace("\\\"", "\"")
+}
+
+/// The comparison has no figure that docs/benchmarks.md has not.
+#[test]
+fn figures_of_the_comparison_were_measured() {
+    let measured: String =
+        Page::read("docs/benchmarks.md").prose.into_iter().map(|(_, line)| line + "\n").collect();
+    let units = ["ms", "s", "µs", "MiB", "MB/s", "IOPS"];
+    for (number, line) in Page::read("docs/comparison.md").prose {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let value = pair[0].trim_matches(|it: char| !it.is_ascii_digit());
+            let unit = pair[1].trim_matches(|it: char| !it.is_alphabetic());
+            let is_figure = !value.is_empty() && units.contains(&unit);
+            let figure = format!("{value} {unit}");
+            let known = !is_figure || measured.contains(&figure);
+            assert!(known, "docs/comparison.md:{number}: {figure} is not in docs/benchmarks.md");
+        }
+    }
+}
+
+/// The tests that pages name, as `linux::block::flush::...` or by a file below tests/.
+#[test]
+fn the_tests_that_are_named_exist() {
+    for path in super::pages() {
+        let page = Page::read(&path);
+        let skips = page.blocks.iter().filter_map(|block| Some((block.line, block.skip.clone()?)));
+        for (number, text) in page.prose.iter().cloned().chain(skips) {
+            let words = text.split(|it: char| it.is_whitespace() || "`,;:()".contains(it));
+            for file in words.filter(|word| word.starts_with("tests/")) {
+                let file = file.trim_end_matches('.');
+                assert!(Page::root().join(file).exists(), "{path}:{number}: there is no {file}");
+            }
+        }
+    }
+}

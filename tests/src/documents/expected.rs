@@ -1,0 +1,51 @@
+//! What a page says that a command prints, and what it printed.
+
+/// What stands for anything.
+const ANYTHING: &str = "...";
+
+/// How the output differs from what was expected: the first line that does, if one does.
+#[must_use]
+pub fn differs(expected: &[String], output: &str) -> Option<String> {
+    // Of a guest's terminal, each line ends with a carriage return as well.
+    let output: Vec<&str> = output.lines().map(str::trim_end).collect();
+    let expected: Vec<&str> = expected.iter().map(|line| line.trim_end()).collect();
+    let furthest = furthest(&expected, &output)?;
+    Some(match expected.get(furthest) {
+        Some(line) => format!("nothing in its place is like this: {line}"),
+        None => "there is more than it says".into(),
+    })
+}
+
+/// None if all lines match; else the number of the line to which no way leads.
+fn furthest(expected: &[&str], output: &[&str]) -> Option<usize> {
+    // Where in the output one may be, having matched so many of the lines expected.
+    let mut places = vec![0];
+    for (index, line) in expected.iter().enumerate() {
+        let next: Vec<usize> = if *line == ANYTHING {
+            places.first().map_or_else(Vec::new, |&first| (first..=output.len()).collect())
+        } else {
+            let fits = |&&at: &&usize| output.get(at).is_some_and(|said| is_like(line, said));
+            places.iter().filter(fits).map(|at| at + 1).collect()
+        };
+        if next.is_empty() {
+            return Some(index);
+        }
+        places = next;
+    }
+    if places.contains(&output.len()) { None } else { Some(expected.len()) }
+}
+
+/// One line.
+fn is_like(pattern: &str, line: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once(ANYTHING) else { return pattern == line };
+    let Some(mut line) = line.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split(ANYTHING).collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match line.split_once(part) {
+            Some((_, after)) => line = after,
+            None => return false,
+        }
+    }
+    line.ends_with(end)
+}
