@@ -5,6 +5,7 @@
 mod disk;
 mod kexec;
 mod network;
+mod seats;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
