@@ -22,7 +22,9 @@ pages! {
     ci "docs/ci.md"
     consoles "docs/consoles.md"
     control "docs/control.md"
+    config "docs/config.md"
     networking "docs/networking.md"
+    ping "docs/ping.md"
     quick_start "docs/quick-start.md"
     troubleshooting "docs/troubleshooting.md"
 }
