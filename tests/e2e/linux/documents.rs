@@ -19,6 +19,7 @@ macro_rules! pages {
 
 pages! {
     readme "README.md"
+    boot_tests "docs/boot-tests.md"
     ci "docs/ci.md"
     consoles "docs/consoles.md"
     control "docs/control.md"
