@@ -23,6 +23,7 @@ pages! {
     ci "docs/ci.md"
     consoles "docs/consoles.md"
     control "docs/control.md"
+    exec "docs/exec.md"
     config "docs/config.md"
     networking "docs/networking.md"
     ping "docs/ping.md"

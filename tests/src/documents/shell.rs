@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -27,8 +27,8 @@ while IFS= read -r -d '' typed <&3; do
 done
 "#;
 
-/// A bash in an empty directory, with `vmlinuz` and `initramfs` there, the kernel and the
-/// initial file system of `make guest`, and `lguest` in its PATH. Its network and its
+/// A bash in an empty directory, with `vmlinuz`, `modules` and `initramfs` there, the kernel, its
+/// modules and the initial file system of `make guest`, and `lguest` in its PATH. Its network and its
 /// processes are its own, so that what a page does to the host is not done to this one,
 /// and ends with it.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ impl Shell {
         for (file, name) in files {
             fs::copy(file, path(name)).or_fail("copying a file");
         }
+        symlink(environment::modules(), path("work/modules")).or_fail("making a link");
         for directory in [scratch.path(), &path("work"), &path("bin")] {
             let all = fs::Permissions::from_mode(0o755);
             fs::set_permissions(directory, all).or_fail("opening a directory to all");
