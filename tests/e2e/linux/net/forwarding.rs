@@ -17,11 +17,16 @@ const README: &str = include_str!("../../../../README.md");
 const OUTSIDE: &str = "203.0.113.1";
 const WORLD: &str = "203.0.113.2";
 
-/// What stands between two texts of the README, without what comes in front of each line.
-fn readme(from: &str, to: &str) -> String {
+/// What stands between two texts of the README.
+fn readme(from: &str, to: &str) -> &'static str {
     let (_, rest) = README.split_once(from).expect("the README has changed");
-    let (between, _) = rest.split_once(to).expect("the README has changed");
-    between.lines().map(str::trim).collect::<Vec<_>>().join("\n")
+    rest.split_once(to).expect("the README has changed").0
+}
+
+/// What is typed there, but for what has to do with its own guest.
+fn typed(text: &str) -> String {
+    let commands = text.lines().filter_map(|line| line.strip_prefix("$ "));
+    commands.filter(|line| !line.starts_with("lguest ")).collect::<Vec<_>>().join("\n")
 }
 
 fn shell(script: &str) {
@@ -71,13 +76,13 @@ fn the_rest_of_the_world_as_the_readme_has_it() {
     let ping = format!("ping -c 1 -W 3 {WORLD} > /dev/null");
     guest.run(&format!("! {ping}"));
 
-    shell(&readme("For the rest of the world, as root on the host:", "(and a name server"));
+    shell(&typed(readme("For the rest of the world, as root on the host:", "(and a name server")));
     guest.run(&ping);
     guest.run("dd if=/dev/urandom of=/tmp/out bs=1M count=4 2> /dev/null");
     guest.run(&format!("nc {WORLD} 7777 < /tmp/out > /tmp/in; cmp /tmp/out /tmp/in"));
     assert_eq!(peers.recv_timeout(patience()).unwrap().to_string(), OUTSIDE);
 
-    shell(&readme("guest's /etc/resolv.conf; `", "` takes it back"));
+    shell(readme("guest's /etc/resolv.conf; `", "` takes it back"));
     guest.run(&format!("! {ping}"));
     guest.run(&format!("ping -c 1 {HOST}"));
 }
