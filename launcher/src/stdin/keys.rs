@@ -54,11 +54,12 @@ pub(crate) fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> O
     }
 }
 
-/// Sleep until a key arrives or the terminal is given back for good: its keys
-/// are not for us then, and a read would take them. False if that took too long.
+/// Sleep until a key arrives or the terminal is given back: its keys are not for us
+/// then, and a read would take them; and in the background somebody has to look whether
+/// we still are there ([`Tty::wait_until_ours`]). False if that took too long.
 fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
     let mut fds =
-        [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.over(), PollFlags::POLLIN)];
+        [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.away(), PollFlags::POLLIN)];
     let timeout = patience.and_then(|patience| PollTimeout::try_from(patience).ok());
     !matches!(poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)), Ok(0))
 }

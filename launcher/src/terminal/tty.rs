@@ -28,8 +28,8 @@ pub(crate) struct Tty {
     fd: OwnedFd,
     state: Mutex<State>,
     changed: Condvar,
-    /// Readable from the moment on at which the terminal is given back for good.
-    over: EventFd,
+    /// Readable while the terminal is not ours.
+    away: EventFd,
 }
 
 #[derive(Debug)]
@@ -55,9 +55,10 @@ impl Tty {
     pub(super) fn new(fd: OwnedFd, confinement: &Confinement) -> io::Result<Self> {
         let guard = Guard::start(fd.as_fd(), confinement)
             .inspect_err(|e| log::warn!("starting the guard of the terminal: {e}"));
-        let over = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let away = EventFd::from_value_and_flags(1, flags)?;
         let state = Mutex::new(State { phase: Phase::Left, guard: guard.ok() });
-        Ok(Self { fd, state, changed: Condvar::new(), over })
+        Ok(Self { fd, state, changed: Condvar::new(), away })
     }
 
     /// See [`super::Terminal::enter`].
@@ -91,6 +92,8 @@ impl Tty {
             state.guard.iter_mut().for_each(|guard| guard.watch(&saved, &raw));
         }
         state.phase = Phase::Ours { saved, raw };
+        // Fails only if it is not readable.
+        let _ = self.away.read();
         self.changed.notify_all();
         Ok(true)
     }
@@ -125,8 +128,6 @@ impl Tty {
         state.phase = Phase::Over;
         state.guard = None;
         self.changed.notify_all();
-        // Cannot fail: the counter is far from its limit.
-        let _ = self.over.write(1);
     }
 
     /// Restore what was saved. In the background only if nobody changed what we
@@ -144,6 +145,8 @@ impl Tty {
         }
         state.guard.iter_mut().for_each(Guard::rest);
         state.phase = Phase::Left;
+        // Cannot fail: the counter is far from its limit.
+        let _ = self.away.write(1);
     }
 
     /// Would the terminal's user expect keys to reach us?
@@ -202,9 +205,10 @@ impl Tty {
         drop(self.changed.wait_timeout(state, LOOK));
     }
 
-    /// Readable once the terminal has been given back for good.
-    pub(crate) fn over(&self) -> BorrowedFd<'_> {
-        self.over.as_fd()
+    /// Readable while the terminal is not ours: whoever sleeps until a key comes wakes up
+    /// to wait for that instead.
+    pub(crate) fn away(&self) -> BorrowedFd<'_> {
+        self.away.as_fd()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

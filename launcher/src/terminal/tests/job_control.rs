@@ -81,6 +81,23 @@ fn a_job_that_was_asked_to_stop_needs_no_shell_to_restore_the_terminal() {
     assert!(guard::same(&pty.modes(), &modes));
 }
 
+/// It looks for its turn by itself, not because somebody types.
+#[test]
+fn a_job_that_comes_to_the_front_unasked_has_the_terminal_without_a_key() {
+    let mut pty = Pty::open();
+    let mut command = in_session("bash");
+    command.args(["-c", "set -m; \"$0\"; bg; echo it runs; sleep 1; fg"]);
+    command.arg(fake().get_program());
+    command.envs(fake().get_envs().map(|(key, value)| (key, value.unwrap())));
+    let _shell = pty.start(&mut command);
+    pty.expect("ready, raw");
+    killpg(foreground(&pty), Signal::SIGTSTP).unwrap();
+    pty.expect("it runs");
+    pty.until("it is raw", Pty::is_raw);
+    pty.type_in("<off>");
+    pty.expect("PoweredOff\r\n");
+}
+
 #[track_caller]
 fn stop_and_continue(pty: &mut Pty, signal: Signal) {
     for _ in 0..3 {
