@@ -73,7 +73,7 @@ def measure():
     net.make_taps((50, 51))
     summary = ["| | system calls a ping | vCPU's returns from KVM_RUN | exits | idle: system calls in "
                f"{IDLE_SECONDS} s |", "|---|---|---|---|---|"]
-    for words in ("", "virtio_net.napi_tx=0"):
+    for words in ("", net.NAPI_TX):
         for (name, number), command in net.launchers(words).items():
             with Guest(command) as guest:
                 net.still(guest, number)
