@@ -12,12 +12,14 @@ pub struct Tmux {
 }
 
 impl Tmux {
-    /// With one window of 100 x 30, in which this command runs.
+    /// With one window of 100 x 30, in which this command runs, in this directory.
     #[must_use]
     #[track_caller]
     pub fn new(directory: &Path, command: &str) -> Self {
         let tmux = Self { socket: directory.join("tmux") };
-        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command]);
+        let window = ["new-session", "-d", "-x", "100", "-y", "30", "-c"];
+        let place = directory.to_str().or_fail("naming a directory");
+        tmux.run(&[&["-f", "/dev/null"], &window[..], &[place, command]].concat());
         tmux
     }
 
