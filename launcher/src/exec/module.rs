@@ -6,6 +6,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection};
 
 use crate::boot::unpack::{Codec, Unpacked};
 
@@ -85,35 +87,10 @@ fn unpack(path: &Path) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// A section of an ELF file of 64 bits, little-endian.
+/// A section of an ELF file of 64 bits.
 fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (table, size) = (number(elf, 0x28, 8)?, number(elf, 0x3a, 2)?);
-    let (count, names) = (number(elf, 0x3c, 2)?, number(elf, 0x3e, 2)?);
-    let header = |index: usize| {
-        let start = table.checked_add(index.checked_mul(size)?)?;
-        elf.get(start..start.checked_add(0x40)?)
-    };
-    let contents = |header: &[u8]| {
-        let (offset, length) = (number(header, 0x18, 8)?, number(header, 0x20, 8)?);
-        elf.get(offset..offset.checked_add(length)?)
-    };
-    let names = contents(header(names)?)?;
-    (0..count).filter_map(header).find_map(|header| {
-        let name = names.get(number(header, 0, 4)?..)?;
-        let is_it = name.strip_prefix(wanted)?.first() == Some(&0);
-        is_it.then(|| contents(header)).flatten()
-    })
-}
-
-/// A number of so many bytes.
-fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
-    let field = bytes.get(at..at.checked_add(length)?)?;
-    let mut number = [0; 8];
-    number.get_mut(..length)?.copy_from_slice(field);
-    usize::try_from(u64::from_le_bytes(number)).ok()
+    let elf = ElfFile64::<Endianness>::parse(elf).ok()?;
+    elf.section_by_name_bytes(wanted)?.data().ok()
 }
 
 #[cfg(test)]
@@ -127,24 +104,25 @@ pub(super) mod tests {
         let names = b"\0.modinfo\0.names\0";
         let info = info.iter().flat_map(|word| [word.as_bytes(), &[0]].concat());
         let info: Vec<u8> = info.collect();
-        let header = |name: u32, offset: usize, length: usize| {
+        let header = |name: u32, kind: u8, offset: usize, length: usize| {
             let mut header = vec![0; 0x40];
             header[..4].copy_from_slice(&name.to_le_bytes());
+            header[4] = kind;
             header[0x18..0x20].copy_from_slice(&offset.to_le_bytes());
             header[0x20..0x28].copy_from_slice(&length.to_le_bytes());
             header
         };
         let mut elf = vec![0; 0x40];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         elf[0x28] = 0x40;
         elf[0x3a] = 0x40;
         elf[0x3c] = 3;
         elf[0x3e] = 2;
         let start = 0x40 * 4;
         let sections = [
-            header(0, 0, 0),
-            header(1, start, info.len()),
-            header(10, start + info.len(), names.len()),
+            header(0, 0, 0, 0),
+            header(1, 1, start, info.len()),
+            header(10, 3, start + info.len(), names.len()),
         ];
         [elf, sections.concat(), info, names.to_vec()].concat()
     }

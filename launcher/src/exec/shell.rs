@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use object::Endianness;
+use object::elf::PT_INTERP;
+use object::read::elf::{ElfFile64, ProgramHeader};
 
 use super::archive::Archive;
-
-/// What an ELF file has that needs libraries, which the guest does not have: the type of the
-/// program header that names their loader (elf(5)).
-const PT_INTERP: u32 = 3;
 
 /// Put it into the guest, and a link for each program that it is.
 ///
@@ -53,20 +52,11 @@ fn find() -> Option<(PathBuf, Vec<u8>)> {
 }
 
 /// An ELF program of 64 bits without a loader.
-fn is_static(elf: &[u8]) -> bool {
-    let number = |at: usize, length: usize| {
-        let field = elf.get(at..at.checked_add(length)?)?;
-        field.iter().rev().try_fold(0_usize, |number, byte| {
-            number.checked_mul(256)?.checked_add(usize::from(*byte))
-        })
-    };
-    let headers = || Some((number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?));
-    let Some((table, size, count)) = headers().filter(|_| elf.starts_with(b"\x7fELF\x02\x01"))
-    else {
-        return false;
-    };
-    let kind = |index: usize| number(table.checked_add(index.checked_mul(size)?)?, 4);
-    (0..count).all(|index| kind(index).is_some_and(|kind| u32::try_from(kind) != Ok(PT_INTERP)))
+fn is_static(bytes: &[u8]) -> bool {
+    ElfFile64::<Endianness>::parse(bytes).is_ok_and(|elf| {
+        let headers = elf.elf_program_headers();
+        !headers.iter().any(|header| header.p_type(elf.endian()) == PT_INTERP)
+    })
 }
 
 #[cfg(test)]
