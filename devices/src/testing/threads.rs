@@ -3,6 +3,24 @@
 use std::fs;
 
 use super::machine::until;
+use crate::error::GuestError;
+use crate::queue_thread::Owner;
+
+/// The owner of a thread that has nothing to tell it.
+#[derive(Debug)]
+pub struct NoOwner;
+
+impl Owner for NoOwner {
+    fn opened(&self) {}
+
+    fn needs_reset(&self, _: &str, error: &GuestError) {
+        panic!("{error}");
+    }
+
+    fn failed(&self, _: &str, why: &str) {
+        panic!("{why}");
+    }
+}
 
 /// The names of the threads that begin with `prefix`.
 pub fn threads(prefix: &str) -> Vec<String> {

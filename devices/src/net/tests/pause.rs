@@ -1,8 +1,14 @@
 //! A card that is paused: frames wait on the wire, buffers in hand wait in the ring.
 
+use vmm_sys_util::eventfd::EventFd;
+
 use super::*;
+use crate::device::Device;
+use crate::interrupt::Interrupt;
+use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
+use crate::queue_thread::QueueThread;
 use crate::testing::ring::Ring;
-use crate::testing::threads::until_asleep;
+use crate::testing::threads::{NoOwner, until_asleep};
 
 /// Each frame has its number behind the header, and takes one to three buffers.
 fn numbered(number: u16) -> Vec<u8> {
@@ -71,24 +77,6 @@ fn what_was_set_up_stays_set_up() {
 /// The position that a thread hands back counts no buffer that was only in hand.
 #[test]
 fn buffers_in_hand_are_put_back() {
-    use crate::device::Device;
-    use crate::error::GuestError;
-    use crate::interrupt::Interrupt;
-    use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
-    use crate::queue_thread::{Owner, QueueThread};
-    use vmm_sys_util::eventfd::EventFd;
-
-    struct NoOwner;
-    impl Owner for NoOwner {
-        fn opened(&self) {}
-        fn needs_reset(&self, _: &str, error: &GuestError) {
-            panic!("{error}");
-        }
-        fn failed(&self, _: &str, why: &str) {
-            panic!("{why}");
-        }
-    }
-
     let (net, host) = card(1);
     let memory = crate::testing::memory();
     let mut ring = Ring::new(&memory, 0, 64);

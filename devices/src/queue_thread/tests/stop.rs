@@ -11,16 +11,16 @@ use vmm_sys_util::signal::{SIGRTMIN, block_signal, unblock_signal};
 
 use super::in_no_time;
 use crate::device::{Device, Service};
-use crate::error::{GuestError, ServeError};
+use crate::error::ServeError;
 use crate::interrupt::Interrupt;
 use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
-use crate::queue_thread::{Owner, QueueThread};
+use crate::queue_thread::QueueThread;
 use crate::testing::FakeGuest;
 use crate::testing::device::{FakeDevice, answer, echo};
 use crate::testing::machine::until;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::{Ring, Used};
-use crate::testing::threads::{no_threads, threads, until_asleep};
+use crate::testing::threads::{NoOwner, no_threads, threads, until_asleep};
 
 /// A file to read that never has anything, and what keeps it open.
 fn silent_input() -> (File, OwnedFd) {
@@ -151,20 +151,6 @@ fn an_interrupted_request_goes_on_where_it_was() {
     guest.wait_used(0);
 
     assert_eq!(*output.lock().unwrap(), b"halves");
-}
-
-struct NoOwner;
-
-impl Owner for NoOwner {
-    fn opened(&self) {}
-
-    fn needs_reset(&self, _: &str, error: &GuestError) {
-        panic!("{error}");
-    }
-
-    fn failed(&self, _: &str, why: &str) {
-        panic!("{why}");
-    }
 }
 
 struct ReadInput(File);
