@@ -31,6 +31,7 @@ use crate::console;
 use crate::exit::Ending;
 use crate::guest::{Guest, Host};
 use crate::messages;
+use crate::output::Role;
 use crate::writer::Writer;
 use follower::Follower;
 pub(crate) use junit::Junit;
@@ -96,7 +97,9 @@ impl Trial {
     ) -> Result<(Self, Option<Writer>)> {
         let Files { log, symbols } = files;
         let output = &host.consoles.first().context("a guest without a console")?.output;
-        let log = log.map(|(file, path)| Writer::to_log(output, file, "con0-log".into(), &path));
+        let log = log.map(|(file, path)| {
+            Writer::to_file(output, Role::Witness, file, "con0-log".into(), &path)
+        });
         let follower = config.is_trial().then(|| {
             let matcher = Matcher::new(Patterns::of(&config.trial)?);
             Follower::start(output, &host.exit, matcher, launched)

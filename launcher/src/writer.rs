@@ -46,31 +46,19 @@ impl Writer {
         Self::start(output, Role::Writer, file, "stdout".into(), "stdout".into())
     }
 
-    /// Start writing what is printed to a file, in the thread `name`.
+    /// Start writing what is printed to a file, in the thread `name`: as what is at the
+    /// console's host end, or beside that ([`Role::Witness`]).
     ///
     /// # Errors
     /// When the host has no thread to spare.
     pub(crate) fn to_file(
         output: &Output,
+        role: Role,
         file: impl Into<OwnedFd>,
         name: String,
         path: &Path,
     ) -> Result<Self> {
-        Self::start(output, Role::Writer, file.into(), name, path.display().to_string())
-    }
-
-    /// The same beside what is at the console's host end: whoever reads there has all of
-    /// it still to read.
-    ///
-    /// # Errors
-    /// When the host has no thread to spare.
-    pub(crate) fn to_log(
-        output: &Output,
-        file: impl Into<OwnedFd>,
-        name: String,
-        path: &Path,
-    ) -> Result<Self> {
-        Self::start(output, Role::Witness, file.into(), name, path.display().to_string())
+        Self::start(output, role, file.into(), name, path.display().to_string())
     }
 
     /// To wait for this reader of the output, that somebody else has started.

@@ -16,6 +16,7 @@ use super::{Console, UNKNOWN_SIZE};
 use crate::config::console::Backend;
 use crate::exec::{Link, streams};
 use crate::exit::Exit;
+use crate::output::Role;
 use crate::stdin;
 use crate::terminal::{self, Terminal};
 use crate::writer::Writer;
@@ -106,7 +107,8 @@ impl HostEnd {
             Self::File(file) => {
                 let name = format!("con{}-file", console.number);
                 let what = console.path().unwrap_or_default();
-                let writer = Some(Writer::to_file(&console.output, file, name, &what)?);
+                let writer =
+                    Some(Writer::to_file(&console.output, Role::Writer, file, name, &what)?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Socket(Some(socket)) => {

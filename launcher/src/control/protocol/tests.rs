@@ -8,8 +8,8 @@ fn kind(line: &str) -> Kind {
 
 #[test]
 fn every_verb_is_read() {
-    let verbs = [Verb::Info, Verb::Stats, Verb::Stop, Verb::Kill, Verb::Reset, Verb::Pause];
-    for verb in verbs.into_iter().chain([Verb::Resume]) {
+    use Verb::{Info, Kill, Pause, Reset, Resume, Stats, Stop};
+    for verb in [Info, Stats, Stop, Kill, Reset, Pause, Resume] {
         let none = Fields::default();
         let request = Request { version: VERSION, verb, fields: none.clone() };
         let line = serde_json::to_string(&request).unwrap();
