@@ -65,7 +65,8 @@ pub(super) fn give(name: &str, network: Network) -> Result<()> {
 pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
     let socket = any_socket()?;
     let mtu = mtu(bridge).context("asking for the bridge's MTU")?;
-    sys::set_mtu(socket.as_fd(), name, mtu.into()).context("setting the MTU")?;
+    // What is no bridge may have an MTU that a tap cannot have: that it is none is said first.
+    let sized = sys::set_mtu(socket.as_fd(), name, mtu.into()).context("setting the MTU");
     let index = index(name).context("the tap has gone")?;
     sys::add_to_bridge(socket.as_fd(), bridge, index.cast_signed()).map_err(|error| {
         match (error.raw_os_error(), error.kind()) {
@@ -74,6 +75,7 @@ pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
             _ => anyhow!("adding {name}: {error}"),
         }
     })?;
+    sized?;
     take_up(&socket, name)
 }
 
