@@ -10,6 +10,7 @@ mod name;
 pub(crate) mod read;
 #[cfg(test)]
 mod readme;
+pub(crate) mod refusal;
 pub(crate) mod seeing;
 mod source;
 mod time;

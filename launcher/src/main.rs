@@ -54,7 +54,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use client::consoles::{self, Wish as Stay};
-use config::read::{Refusal, Wish};
+use config::read::Wish;
+use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
 use control::protocol::{Mode, Side, Verb};
 use detach::{Parent, Process};
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     let line = match config::read::read(std::env::args_os()) {
         Ok(Wish::Line(line)) => line,
         Ok(Wish::Print(text)) => return print(&text),
-        Err(refusal) => return refuse(&refusal),
+        Err(refusal) => return refuse(refusal),
     };
     messages::start(line.launch.as_ref().is_some_and(|config| config.verbose));
     terminal::install_panic_hook();
@@ -98,25 +99,21 @@ fn help(topic: Option<&str>) -> ExitCode {
         Some(topic) => help::about(topic, &definition),
         None => Ok(help::overview(&definition)),
     };
-    text.map_or_else(|error| refuse(&Refusal::Words(error)), |text| print(&text.ansi().to_string()))
+    text.map_or_else(|error| refuse(Refusal::Words(error)), |text| print(&text.ansi().to_string()))
 }
 
-fn refuse(refusal: &Refusal) -> ExitCode {
-    let (error, file) = match refusal {
-        Refusal::Line(error) => (error, None),
-        Refusal::Merged(error, file) => (error, Some(file)),
-        Refusal::Words(text) => {
-            messages::say(text);
-            return ExitCode::from(USAGE);
+fn refuse(refusal: Refusal) -> ExitCode {
+    match refusal.line(&config::definition()) {
+        Ok(line) => {
+            messages::say(&line);
+            ExitCode::from(USAGE)
         }
-    };
-    // Help and version come this way, too; if they cannot be printed, nobody is there to
-    // be told.
-    let _ = error.print();
-    if let Some(file) = file {
-        messages::say(&format!("some of these options come from {}", file.display()));
+        Err(wish) => {
+            // If help or the version cannot be printed, nobody is there to be told.
+            let _ = wish.print();
+            ExitCode::SUCCESS
+        }
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE))
 }
 
 fn run(line: &CommandLine) -> Result<ExitCode> {

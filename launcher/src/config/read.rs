@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Command, FromArgMatches};
 
 use super::given::{Given, key, options};
+use super::refusal::Refusal;
 use super::{CommandLine, definition, toml};
 
 /// More than any file of options has.
@@ -22,23 +23,6 @@ pub(crate) enum Wish {
     Line(Box<CommandLine>),
     /// Print this file (`--print-config`).
     Print(String),
-}
-
-/// Why the command line is none.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// clap says why; help and the version come this way, too.
-    Line(clap::Error),
-    /// The same, but some of the options come from this file.
-    Merged(clap::Error, PathBuf),
-    /// One line.
-    Words(String),
-}
-
-impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error) -> Self {
-        Self::Line(error)
-    }
 }
 
 /// Read the words, and the file that they name. The first is the program's name.

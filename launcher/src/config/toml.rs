@@ -11,6 +11,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::given::{Given, Shape, key, options};
+use super::refusal;
 use crate::help;
 
 /// What the file says.
@@ -114,11 +115,7 @@ fn try_alone(arg: &Arg, text: &str) -> Result<(), String> {
     let alone = Command::new("lguest").no_binary_name(true).arg(plain.allow_hyphen_values(true));
     let alone = alone.disable_help_flag(true).disable_version_flag(true);
     let Err(error) = alone.try_get_matches_from(["--", text]) else { return Ok(()) };
-    let words = error.render().to_string();
-    let words: Vec<_> = words.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    let words = words.join(" ");
-    let words = words.strip_prefix("error: ").unwrap_or(&words);
-    Err(words.replace(" for '[value]'", ""))
+    Err(refusal::sentence(&error).replace(" for '[value]'", ""))
 }
 
 /// The file that says this.

@@ -64,7 +64,8 @@ fn what_is_wrong_in_a_file_is_one_line_that_says_where() {
     let file = file(&scratch, "poweroff", "");
     let said =
         String::from_utf8(start(&scratch, &["--config", &file, "--cpus=65"]).stderr).unwrap();
-    assert!(said.contains("--cpus") && said.ends_with(&format!("come from {file}\n")), "{said}");
+    assert!(said.contains("--cpus") && said.ends_with(&format!("come from {file})\n")), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 /// What `lguest info` tells of a guest, without what each guest has of its own.
