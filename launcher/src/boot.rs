@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
             serial: config.earlycon,
             warnings: config.trial.strict,
             addresses: tunnet::kernel_words(config),
-            more: exec::kernel_words(config),
+            more: [exec::kernel_words(config), tunnet::driver_words(config)].concat(),
         }
     }
 }

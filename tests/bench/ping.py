@@ -1,6 +1,6 @@
 """One ping from the host, as lguest's author showed it in 2009: the launcher's system calls by thread and in
-order; then what many cost, and what an idle guest costs. With Linux' defaults, and with
-`virtio_net.napi_tx=0`, which has the guest's driver not ask for an interrupt when its answer has left."""
+order; then what many cost, and what an idle guest costs. Of each launcher as it is, and with the guest's driver
+told the opposite about the interrupt when its answer has left."""
 
 import os
 import re
@@ -70,20 +70,18 @@ def show(name, pid, number):
 
 def measure():
     tools.for_guests()
-    net.make_taps((50, 51))
+    net.make_taps((50, 51, 52, 53))
     summary = ["| | system calls a ping | vCPU's returns from KVM_RUN | exits | idle: system calls in "
                f"{IDLE_SECONDS} s |", "|---|---|---|---|---|"]
-    for words in ("", net.NAPI_TX):
-        for (name, number), command in net.launchers(words).items():
-            with Guest(command) as guest:
-                net.still(guest, number)
-                net.ping(number, PINGS)
-                title = f"{name}, {words or 'defaults'}"
-                yield from show(title, guest.pid, number)
-                _, cost = counters.cost_of_one(guest.pid, lambda count: net.ping(number, count), PINGS, 3 * PINGS)
-                counts = counters.counts_of_one(guest.pid, lambda count: net.ping(number, count), PINGS, 3 * PINGS)
-                idle = counters.idle_calls(guest.pid, IDLE_SECONDS)
-                listed = ", ".join(f"{thread} {call} {hits}" for (thread, call), hits in idle.items())
-                summary.append(f"| {title} | {counts['calls']:.2f} | {counts['to user']:.2f} | {cost['exits']:.2f} | "
-                               f"{listed or 'none'} |")
+    for (name, number), command in (net.launchers() | net.launchers(otherwise=True)).items():
+        with Guest(command) as guest:
+            net.still(guest, number)
+            net.ping(number, PINGS)
+            yield from show(name, guest.pid, number)
+            _, cost = counters.cost_of_one(guest.pid, lambda count: net.ping(number, count), PINGS, 3 * PINGS)
+            counts = counters.counts_of_one(guest.pid, lambda count: net.ping(number, count), PINGS, 3 * PINGS)
+            idle = counters.idle_calls(guest.pid, IDLE_SECONDS)
+            listed = ", ".join(f"{thread} {call} {hits}" for (thread, call), hits in idle.items())
+            summary.append(f"| {name} | {counts['calls']:.2f} | {counts['to user']:.2f} | {cost['exits']:.2f} | "
+                           f"{listed or 'none'} |")
     yield from summary

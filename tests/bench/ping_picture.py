@@ -2,7 +2,7 @@
 """One ping as a picture: ping_picture.py TRACE SVG
 
 TRACE is what `lguest --trace` wrote while the host pinged a guest over net0. Of the pings in it the one is
-taken whose time in the launcher and the guest is the median. SVG shows the threads as lanes and the five system
+taken whose time in the launcher and the guest is the median. SVG shows the threads as lanes and the system
 calls as numbered marks, with their microseconds from the moment when the frame was in the guest's memory.
 
 The trail: `pings` finds them, `steps` says what the launcher did for one, `draw` makes the picture.

@@ -89,3 +89,13 @@ fn the_guest_is_told_its_address() {
         ]
     );
 }
+
+#[test]
+fn linux_is_told_how_to_drive_the_cards_that_there_are() {
+    let words = |words: &[&str]| {
+        let line = [&["lguest", "512", "vmlinuz"], words].concat();
+        driver_words(&CommandLine::try_parse_from(line).unwrap().launch.unwrap())
+    };
+    assert_eq!(words(&[]), [""; 0]);
+    assert_eq!(words(&["--tunnet=bridge:br0", "--tunnet=10.0.0.2/30"]), ["virtio_net.napi_tx=0"]);
+}
