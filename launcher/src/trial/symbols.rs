@@ -1,7 +1,8 @@
 //! Names of a kernel's functions, from an ELF file (vmlinux) or from a list like
 //! System.map. Opened when the guest is launched (--symbols), so that what is wrong with
 //! it is told then; read when it has hung, by [`super::hang`]. Addresses are those that
-//! the kernel was linked for, at which lguest starts it.
+//! the kernel was linked for, at which lguest starts it. A name that Rust has mangled is given
+//! as it stands in the source.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use object::elf::FileHeader64;
 use object::read::elf::ElfFile;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SectionKind, SymbolKind};
+use rustc_demangle::demangle;
 
 /// No function is longer: what is further from its beginning belongs to something else.
 const LONGEST: u64 = 1 << 20;
@@ -110,7 +112,8 @@ impl Symbols {
         }
         let named = all.into_iter().zip(addresses).map(|(nearest, address)| {
             let offset = address.saturating_sub(nearest.at);
-            nearest.name.map(|name| format!("{name}+{offset:#x}"))
+            // Without the hash, which tells nobody anything.
+            nearest.name.map(|name| format!("{:#}+{offset:#x}", demangle(&name)))
         });
         Ok(named.collect())
     }
@@ -205,7 +208,29 @@ mod tests {
             .find(|it| it.name().is_ok_and(|it| it.contains("an_elf_file_names_its_functions")));
         let this = this.unwrap();
         let named = symbols.names(&[this.address() + 1]).unwrap();
-        assert_eq!(named, [Some(format!("{}+0x1", this.name().unwrap()))]);
+        let of_this = concat!(module_path!(), "::an_elf_file_names_its_functions");
+        let named = named[0].as_deref().unwrap();
+        assert!(named.starts_with(of_this) && named.ends_with("+0x1"), "{named}");
+    }
+
+    /// Both ways that Rust has, as a kernel built with CONFIG_RUST lists them; what looks like
+    /// one of them, or was cut off, stays as it is.
+    #[test]
+    fn functions_of_rust_are_named_as_in_their_source() {
+        for (listed, named) in [
+            ("_RNvMs_NtCs3yuwAp0waWO_6kernel4sizeNtB4_4Path4open", "<kernel::size::Path>::open"),
+            ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+            ("_ZN6kernel5print6printk17h0123456789abcdefE", "kernel::print::printk"),
+            ("_ZN6kernel5print6printk17h0123456789abcdefE.llvm.42", "kernel::print::printk"),
+            ("_RNvCs1234_7mycrate3f", "_RNvCs1234_7mycrate3f"),
+            ("_Raw_spin_lock", "_Raw_spin_lock"),
+            ("_ZN", "_ZN"),
+        ] {
+            let list = format!("ffffffff81000000 t {listed}\n");
+            let symbols = Symbols::of(file(list.as_bytes())).unwrap();
+            let found = symbols.names(&[0xffff_ffff_8100_0010]).unwrap();
+            assert_eq!(found, [Some(format!("{named}+0x10"))]);
+        }
     }
 
     #[test]
