@@ -1,6 +1,8 @@
 //! The one way in which a guest ends: whoever notices says why, the first
 //! reason stands, and the main thread, which waits for nothing else, wakes up.
 
+mod status;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,6 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::crash::Crash;
 use crate::sys;
+pub(crate) use status::Status;
 
 /// Why a guest ended, or a stay at one of its consoles did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +56,24 @@ pub(crate) enum Ending {
 impl Ending {
     /// The launcher's exit status.
     pub(crate) fn status(&self) -> u8 {
-        match self {
-            Self::PoweredOff | Self::Reset(_) | Self::Seen(_) | Self::Stopped | Self::Detached => 0,
-            Self::SentAway(status, _) => *status,
-            Self::Status(status) | Self::Exited(status) => *status,
-            Self::Failed(_) => 1,
-            Self::Panicked(_) => 101,
-            Self::Crashed(_) => 102,
-            Self::Unwanted(_) => 103,
-            Self::Unseen(_) => 104,
-            Self::TimedOut(_) => 124,
-            Self::Interrupted => 130,
-            Self::Killed => 137,
-            Self::Signal(number) => 128 | u8::try_from(*number).unwrap_or(0),
-        }
+        let status = match self {
+            Self::PoweredOff | Self::Reset(_) | Self::Seen(_) | Self::Stopped | Self::Detached => {
+                Status::WELL
+            }
+            Self::Status(number) | Self::Exited(number) | Self::SentAway(number, _) => {
+                Status::told(*number)
+            }
+            Self::Failed(_) => Status::FAILED,
+            Self::Panicked(_) => Status::PANICKED,
+            Self::Crashed(_) => Status::CRASHED,
+            Self::Unwanted(_) => Status::UNWANTED,
+            Self::Unseen(_) => Status::UNSEEN,
+            Self::TimedOut(_) => Status::LATE,
+            Self::Interrupted => Status::INTERRUPTED,
+            Self::Killed => Status::KILLED,
+            Self::Signal(number) => Status::of_signal(*number),
+        };
+        status.number()
     }
 
     /// What those are told who look on from elsewhere.

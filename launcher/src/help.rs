@@ -3,7 +3,6 @@
 //! [`crate::config::definition`]; asked for by `main`.
 
 mod overview;
-pub(crate) mod status;
 mod topics;
 
 use clap::Command;

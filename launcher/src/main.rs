@@ -59,14 +59,8 @@ use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
 use control::protocol::{Mode, Side, Verb};
 use detach::{Parent, Process};
-use exit::Ending;
+use exit::{Ending, Status};
 use trial::Junit;
-
-/// The host or the launcher failed, or a check did.
-const FAILURE: u8 = 1;
-
-/// The command line is wrong.
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let line = match config::read::read(std::env::args_os()) {
@@ -78,7 +72,7 @@ fn main() -> ExitCode {
     terminal::install_panic_hook();
     run(&line).unwrap_or_else(|error| {
         messages::say(&format!("{error:#}"));
-        ExitCode::from(FAILURE)
+        Status::FAILED.into()
     })
 }
 
@@ -88,7 +82,7 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             messages::say(&format!("writing to stdout: {error}"));
-            ExitCode::from(FAILURE)
+            Status::FAILED.into()
         }
     }
 }
@@ -106,7 +100,7 @@ fn refuse(refusal: Refusal) -> ExitCode {
     match refusal.line(&config::definition()) {
         Ok(line) => {
             messages::say(&line);
-            ExitCode::from(USAGE)
+            Status::USAGE.into()
         }
         Err(wish) => {
             // If help or the version cannot be printed, nobody is there to be told.
@@ -122,7 +116,7 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
         (None, Some(config)) => {
             if let Err(why) = trial::check(config) {
                 messages::say(why);
-                return Ok(ExitCode::from(USAGE));
+                return Ok(Status::USAGE.into());
             }
             let parent = match config.detach.then(detach::detach).transpose()? {
                 Some(Process::Parent(status)) => return Ok(ExitCode::from(status)),
@@ -162,7 +156,7 @@ fn launch_and_report(config: &Config, parent: Option<Parent>) -> Result<Ending> 
 fn obey(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Check { json } => {
-            return Ok(ExitCode::from(if check::run(*json)? { 0 } else { FAILURE }));
+            return Ok(if check::run(*json)? { ExitCode::SUCCESS } else { Status::FAILED.into() });
         }
         Command::Unpack { kernel, output } => boot::save::unpack(kernel, output)?,
         Command::List { json } => client::list(*json)?,

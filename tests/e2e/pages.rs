@@ -5,6 +5,7 @@ mod blocks;
 mod links;
 mod names;
 mod parts;
+mod statuses;
 
 use std::fs;
 use std::path::Path;

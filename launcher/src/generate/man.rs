@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::help::status::STATUSES;
+use crate::exit::Status;
 
 /// The page, in man's own language.
 pub(super) fn page(definition: &Command) -> Result<String> {
@@ -128,7 +128,7 @@ fn argument(arg: &Arg) -> Vec<Inline> {
 fn statuses(page: &mut impl Write) -> Result<()> {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    entries(&mut roff, STATUSES);
+    entries(&mut roff, Status::TABLE);
     write(&roff, page)
 }
 

@@ -4,10 +4,10 @@
 
 use clap::{Arg, Command};
 
-use super::status;
 use crate::config::{
     CONFIGURATION, CONSOLES, DISKS, GUESTS, LAUNCH, NETWORK, PRIVILEGE, is_about_help,
 };
+use crate::exit::Status;
 
 /// A part of help that fits a screen.
 #[derive(Debug)]
@@ -133,10 +133,16 @@ pub(super) fn all(definition: &Command) -> Vec<Topic> {
     topics
 }
 
+/// A line for each exit status.
+fn statuses() -> String {
+    let line = |(status, text): &(&str, &str)| format!("  {status:<6} {text}");
+    Status::TABLE.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 impl Topic {
     fn written(&(name, heading, commands, text): &Row) -> Self {
         let text = match name {
-            "status" => format!("{text}\n\n{}", status::text()),
+            "status" => format!("{text}\n\n{}", statuses()),
             _ => text.to_string(),
         };
         let heading = Some(heading).filter(|heading| !heading.is_empty());
