@@ -108,6 +108,7 @@ impl Outcome {
         let element = match ending {
             _ if status == 0 => None,
             Ending::Status(_)
+            | Ending::Exited(_)
             | Ending::Panicked(_)
             | Ending::Crashed(_)
             | Ending::Unwanted(_)
@@ -115,7 +116,10 @@ impl Outcome {
             | Ending::TimedOut(_) => Some("failure"),
             _ => Some("error"),
         };
-        let text = ending.text().unwrap_or_else(|| format!("the guest ended with status {status}"));
+        let text = ending.text().unwrap_or_else(|| match ending {
+            Ending::Exited(_) => ending.farewell(),
+            _ => format!("the guest ended with status {status}"),
+        });
         Self { element, text, status }
     }
 }

@@ -64,6 +64,7 @@ fn failures_of_the_guest_and_errors_of_others() {
         (Ending::TimedOut(text.clone()), "1 1 0", 124),
         (Ending::Panicked(Some(text.clone())), "1 1 0", 101),
         (Ending::Status(7), "1 1 0", 7),
+        (Ending::Exited(3), "1 1 0", 3),
         (Ending::Failed(text.clone()), "1 0 1", 1),
         (Ending::Interrupted, "1 0 1", 130),
         (Ending::Signal(15), "1 0 1", 143),
