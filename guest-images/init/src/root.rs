@@ -67,18 +67,30 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
         sleep(if look == 0 { Duration::ZERO } else { BETWEEN });
         Path::new(device).exists()
     }) {
-        return Err(format!("root={device}: there is no such disk (--block)"));
+        let there = match disks().join(", ") {
+            none if none.is_empty() => "the guest has none (--block)".to_string(),
+            some => format!("the guest has {some}"),
+        };
+        return Err(format!("root={device}: there is no such disk: {there}"));
     }
     let _ = fs::create_dir_all(ROOT);
     let access = words.last_of(&["ro", "rw"]).unwrap_or("ro");
     let flags = if access == "ro" { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-    let kinds = kinds(words);
-    let mounted = kinds.iter().any(|kind| {
-        mount_at(Some(device), ROOT, Some(kind.as_str()), flags, words.value("rootflags")).is_ok()
+    let mount_as = |kind: &String| {
+        mount_at(Some(device), ROOT, Some(kind.as_str()), flags, words.value("rootflags"))
+    };
+    let (kinds, mut refusal) = (kinds(words), Errno::EINVAL);
+    let mounted = kinds.iter().any(|kind| match mount_as(kind) {
+        Ok(()) => true,
+        Err(error) => {
+            // The others only say that it is another file system.
+            refusal = if refusal == Errno::EINVAL { error } else { refusal };
+            false
+        }
     });
     if !mounted {
-        let kinds = kinds.join(", ");
-        return Err(format!("root={device}: it is not mounted as any of {kinds}: see lguest log"));
+        let why = not_mounted(device, refusal, &kinds.join(", "));
+        return Err(format!("root={device}: {why}"));
     }
     for place in ["dev", "proc", "sys", "run", "tmp"] {
         let there = format!("{ROOT}/{place}");
@@ -94,6 +106,37 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
         .map_err(|error| format!("root={device}: its /{place}: {error}"))?;
     }
     Ok(Some(Path::new(ROOT)))
+}
+
+/// Why this disk is none to be root, and what to do then.
+fn not_mounted(device: &str, refusal: Errno, kinds: &str) -> String {
+    let disk = device.strip_prefix("/dev/").unwrap_or(device);
+    let is_part = |name: &String| {
+        name.starts_with(disk) && Path::new(&format!("/sys/class/block/{name}/partition")).exists()
+    };
+    let parts: Vec<_> = disks().into_iter().filter(is_part).collect();
+    match refusal {
+        Errno::EACCES | Errno::EROFS => "it is a disk to be read only: leave out \"rw\"".into(),
+        _ if !parts.is_empty() => {
+            let parts = parts.join(", /dev/");
+            format!("it is not mounted as any of {kinds}, but it has parts: /dev/{parts}")
+        }
+        _ => format!(
+            "it is not mounted as any of {kinds} ({}): --console file=FILE keeps what the \
+             kernel says of it",
+            refusal.desc()
+        ),
+    }
+}
+
+/// The names of all disks, and of their parts.
+fn disks() -> Vec<String> {
+    let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_real = |name: &String| !["loop", "ram"].iter().any(|kind| name.starts_with(kind));
+    let mut names: Vec<_> = names.filter(is_real).collect();
+    names.sort();
+    names
 }
 
 /// As what a disk may be mounted: what the user says, or what the kernel can.

@@ -76,6 +76,18 @@ fn the_log_is_on_hvc0() {
     assert!(running.stderr().contains("before the command had ended"), "{}", running.stderr());
 }
 
+/// The first MiB of a disk whose rest, so many sectors, is its first part, as DOS has it.
+fn partition_table(sectors: u32) -> Vec<u8> {
+    const FIRST: u32 = 2048;
+    const LINUX: u8 = 0x83;
+    let mut bytes = vec![0; 1 << 20];
+    bytes[446 + 4] = LINUX;
+    bytes[446 + 8..446 + 12].copy_from_slice(&FIRST.to_le_bytes());
+    bytes[446 + 12..446 + 16].copy_from_slice(&sectors.to_le_bytes());
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    bytes
+}
+
 fn name(running: &tests::Running) -> String {
     format!("guest-{}", running.process().0)
 }

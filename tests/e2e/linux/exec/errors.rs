@@ -71,10 +71,13 @@ fn what_does_not_go_together() {
 #[test]
 fn a_root_without_a_shell_or_a_disk() {
     let scratch = Scratch::new();
-    let empty = scratch.file("disk.img", vec![0; 4 << 20]);
+    let empty = [super::partition_table(8192), vec![0; 4 << 20]].concat();
+    let empty = scratch.file("disk.img", empty);
     let empty = empty.to_str().unwrap();
     let launch = Launch::exec("true").option("--block").option(empty);
-    launch.argument("root=/dev/vda").done().one_line(1, "root=/dev/vda: it is not mounted");
+    let whole = launch.argument("root=/dev/vda").done();
+    assert!(whole.stderr.contains("root=/dev/vda: it is not mounted as any of "), "{whole:?}");
+    whole.one_line(1, ", but it has parts: /dev/vda1");
     let initrd = scratch.file("initrd", tests::files::initrd(&[("nothing", b"")]));
     Launch::exec("true").initrd(initrd).done().one_line(1, "no /bin/sh");
 }

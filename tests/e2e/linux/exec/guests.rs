@@ -108,26 +108,32 @@ fn the_root_may_be_a_disk() {
     let scratch = Scratch::new();
     let disk = disk(&scratch, &root(&scratch));
     let file = scratch.file("given", "given\n");
-    let launch = |command: &str| {
+    let launch = |command: &str, disk: &str, root: &str| {
         Launch::exec(command)
             .option("--block")
-            .option(&disk)
+            .option(disk)
             .option("--file")
             .option(&format!("{}:/tmp/given", file.display()))
-            .argument("root=/dev/vda")
+            .argument(root)
     };
-    let done = launch("cat /tmp/given; echo x > /new; echo $?; ls /dev/vda /proc/self/fd/0").done();
+    let command = "cat /tmp/given; echo x > /new; echo $?; ls /dev/vda /proc/self/fd/0";
+    let done = launch(command, &disk, "root=/dev/vda").done();
     let said = String::from_utf8(done.stdout).unwrap();
     assert_eq!(
         (done.end, said.as_str()),
         (End::Status(0), "given\n1\n/dev/vda\n/proc/self/fd/0\n")
     );
-    let done = launch("echo written > /new; (while :; do echo x > /busy; done) & exit 3");
-    assert_eq!(done.argument("rw").done().end, End::Status(3));
+    // The same as a part of another disk.
+    let table = super::partition_table(64 << 11);
+    let whole = scratch.file("whole.img", [table, fs::read(&disk).unwrap()].concat());
+    let command = "echo written > /new; (while :; do echo x > /busy; done) & exit 3";
+    let done = launch(command, whole.to_str().unwrap(), "root=/dev/vda1").argument("rw").done();
+    assert_eq!((done.end, done.stderr.as_str()), (End::Status(3), ""));
     // What was written is there, and nothing is to be recovered.
-    let read = Command::new("debugfs").args(["-R", "cat /new", &disk]).output().unwrap();
+    let part = format!("{}?offset={}", whole.display(), 1 << 20);
+    let read = Command::new("debugfs").args(["-R", "cat /new", &part]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&read.stdout), "written\n");
-    let checked = Command::new("e2fsck").args(["-f", "-n", &disk]).output().unwrap();
+    let checked = Command::new("e2fsck").args(["-f", "-n", &part]).output().unwrap();
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && !said.contains("recover"), "{said}");
 }
