@@ -5,6 +5,7 @@ mod errors;
 mod guests;
 mod streams;
 mod terminal;
+mod together;
 
 use tests::{End, Launch};
 
