@@ -77,7 +77,7 @@ impl HostEnd {
     }
 
     /// The way to a command's init.
-    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
         if let Self::Exec(link) = self { Some(link) } else { None }
     }
 

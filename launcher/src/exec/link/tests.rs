@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::Read;
 use std::thread::Builder;
 
@@ -6,7 +7,7 @@ use lguest_init::frame::Parser;
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::console::Console;
-use crate::testing::in_time;
+use crate::testing::{in_time, until};
 
 /// A console for a command, and its way to the init.
 fn console() -> (Arc<Link>, Arc<Console>) {
@@ -101,15 +102,55 @@ fn who_types_is_not_held_up_by_a_command_that_does_not_read() {
     assert!(!stdin.reads);
 }
 
+/// Whether the thread of this name sleeps in a system call.
+fn is_asleep(name: &str) -> bool {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let mut stats = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
+    stats.any(|stat| stat.contains(&format!("({name}) S")))
+}
+
+/// Somebody waits for the guest, which then ends.
+#[track_caller]
+fn leaves_at_the_end(link: &Link, name: &'static str, wait: impl FnOnce() + Send + 'static) {
+    let waiting = Builder::new().name(name.into()).spawn(wait).unwrap();
+    until("it waits", || is_asleep(name));
+    link.end();
+    in_time("it leaves", move || waiting.join().unwrap());
+}
+
 #[test]
 fn nobody_waits_for_a_guest_that_has_ended() {
+    // Nobody is there yet to be told of the end of stdin, or has room for it.
     let (link, console) = console();
     let mut stdin = Stdin::new(&link, &console);
-    let waiting = Builder::new().spawn(move || {
-        assert!(stdin.hand_on(b"x").is_err());
-        stdin.end();
-    });
-    link.end();
-    in_time("it leaves", move || waiting.unwrap().join().unwrap());
+    leaves_at_the_end(&link, "link-end", move || stdin.end());
+    let mut stdin = Stdin::new(&link, &console);
+    in_time("nothing is sent", move || assert!(stdin.hand_on(b"x").is_err()));
     assert_eq!(console.input.unread().unwrap(), b"");
+
+    let (link, console) = self::console();
+    let mut stdin = Stdin::new(&link, &console);
+    leaves_at_the_end(&link, "link-early", move || assert!(stdin.hand_on(b"x").is_err()));
+}
+
+/// It says that it took what it has not read: the pipe is full then, whatever the window says.
+#[test]
+fn a_guest_that_grants_more_than_it_reads_holds_up_nobody_for_ever() {
+    let (link, console) = console();
+    link.open(&console.input);
+    let mut stdin = Stdin::new(&link, &console);
+    let (granting, sending) = (Arc::clone(&link), Arc::clone(&console));
+    let typing = Builder::new().name("link-full".into()).spawn(move || {
+        let frame = [7; MOST_TO_GUEST - HEADER];
+        while stdin.hand_on(&frame).is_ok() {
+            granting.taken(u32::MAX);
+        }
+    });
+    let frame = ToGuest::Stdin(vec![0; MOST_TO_GUEST - HEADER]).encode();
+    until("there is no room", || sending.input.send(&frame).unwrap() == 0);
+    until("it waits", || is_asleep("link-full"));
+    // Nor does main, which has a window to tell of: it is told to try again.
+    assert!(!link.resize(&console.input, 1, 1));
+    link.end();
+    in_time("it leaves", move || typing.unwrap().join().unwrap());
 }

@@ -21,13 +21,13 @@ struct Example {
 fn example() -> Example {
     let backend = Backend::Exec { tty: false };
     let configs = [ConsoleConfig { backend, ..ConsoleConfig::default() }];
-    let (console, _end) = crate::console::open_all(&configs).unwrap().remove(0);
+    let (console, end) = crate::console::open_all(&configs).unwrap().remove(0);
     let exit = Arc::new(Exit::new().unwrap());
     let [stdout, stderr] = [(); 2].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
     let body = Body {
         reader: console.output.reader(Role::Writer),
         console: Arc::clone(&console),
-        link: Arc::default(),
+        link: Arc::clone(end.link().unwrap()),
         exit: Arc::clone(&exit),
         stdout: Stream::new("stdout", stdout.1, false),
         stderr: Stream::new("stderr", stderr.1, false),
@@ -111,4 +111,61 @@ fn who_does_not_read_stdout_any_more_does_not_end_the_command() {
     example.print(&FromGuest::Ended(3).encode());
     let (_, stderr, ending) = example.finish();
     assert_eq!((stderr, ending), (b"err".to_vec(), Some(Ending::Exited(3))));
+}
+
+#[test]
+fn what_comes_after_the_status_changes_nothing() {
+    let example = example();
+    for frame in [
+        FromGuest::Ended(3),
+        FromGuest::Ready(VERSION),
+        FromGuest::Taken(u32::MAX),
+        FromGuest::Ended(0),
+        FromGuest::Failed("late".into()),
+    ] {
+        example.print(&frame.encode());
+    }
+    example.print(b"[    9.0] reboot: Power down");
+    assert_eq!(example.finish(), (Vec::new(), Vec::new(), Some(Ending::Exited(3))));
+}
+
+/// It has not ended by that: how the guest did is for [`crate::exec::judge`].
+#[test]
+fn half_a_frame_at_the_end_is_nothing() {
+    for frame in [FromGuest::Ended(0), FromGuest::Stdout(b"half".to_vec())] {
+        let bytes = frame.encode();
+        for length in 0..bytes.len() {
+            let example = example();
+            example.print(&FromGuest::Stderr(b"err".to_vec()).encode());
+            example.print(&bytes[..length]);
+            assert_eq!(example.finish(), (Vec::new(), b"err".to_vec(), None), "{length}");
+        }
+    }
+}
+
+#[test]
+fn an_init_of_another_version_is_refused() {
+    let example = example();
+    example.print(&FromGuest::Ready(VERSION + 1).encode());
+    let (_, _, ending) = example.finish();
+    let Some(Ending::Failed(why)) = ending else { panic!("{ending:?}") };
+    assert!(why.contains("speaks version"), "{why}");
+}
+
+/// It prints for ever, and never takes what it is told of that.
+#[test]
+fn a_guest_that_does_not_hear_is_written_out_to_the_end() {
+    let mut example = example();
+    let frame = ToGuest::Stdin(vec![0; 4000]).encode();
+    while example.console.input.send(&frame).unwrap() > 0 {}
+    // Nor is there room for the shortest frame.
+    while example.console.input.send(&[0]).unwrap() > 0 {}
+    let bytes = FromGuest::Stdout(vec![7; 1 << 14]).encode();
+    let window = usize::try_from(WORTH_TELLING).unwrap();
+    (0..window >> 14).for_each(|_| example.print(&bytes));
+    example.print(&FromGuest::Ended(3).encode());
+    let mut read = vec![0; window];
+    example.stdout.read_exact(&mut read).unwrap();
+    let (stdout, _, ending) = example.finish();
+    assert_eq!((stdout, ending), (Vec::new(), Some(Ending::Exited(3))));
 }
