@@ -1,6 +1,6 @@
 //! lguest: puts a Linux guest on your terminal. From the command line
 //! ([`config`]) to a guest ([`launch`]) or one of the other commands; and, at
-//! the end, the only place that knows of exit statuses.
+//! the end, the exit status, of which [`exit`] has the table.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
