@@ -119,7 +119,7 @@ fn print(text: &str) {
     let stderr = io::stderr();
     // Asked every time: who else may have made this terminal raw is not ours to know.
     let raw = sys::modes(stderr.as_fd()).is_ok_and(|modes| modes.c_oflag & OPOST == 0);
-    let lines = lines(text, if raw { "\r\n" } else { "\n" });
+    let lines = lines(&in_words(text), if raw { "\r\n" } else { "\n" });
     let mut rest = lines.as_bytes();
     while !rest.is_empty() {
         let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
@@ -133,6 +133,21 @@ fn print(text: &str) {
             Err(_) => return,
         }
     }
+}
+
+/// `text` without the numbers that Rust puts behind the names of errors: "(os error 2)".
+fn in_words(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut parts = text.split(NUMBER);
+    let mut words = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let rest = part.trim_start_matches(|it: char| it.is_ascii_digit() || it == '-');
+        match rest.strip_prefix(')') {
+            Some(rest) => words.push_str(rest),
+            None => words.extend([NUMBER, part]),
+        }
+    }
+    words
 }
 
 /// `text` as it is printed. What a guest had a say in cannot move the cursor.

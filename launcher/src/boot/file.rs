@@ -101,7 +101,7 @@ fn explain(error: io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::NotFound => anyhow!("no such file"),
         ErrorKind::PermissionDenied => {
-            anyhow!("permission denied: make it readable, or copy it to where it is")
+            anyhow!("permission denied: make it readable, or a copy of it")
         }
         _ => error.into(),
     }

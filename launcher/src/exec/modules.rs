@@ -62,7 +62,7 @@ impl Modules {
         let (directory, list) = found.with_context(|| {
             let of = release.map(|it| format!(" of Linux {it}")).unwrap_or_default();
             format!(
-                "{}: there are no modules{of} in it (no modules.dep): give /lib/modules/RELEASE, \
+                "{}: there are no modules{of} in it: give /lib/modules/RELEASE, \
                  or where `make modules_install` has put it",
                 name()
             )

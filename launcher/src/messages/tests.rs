@@ -11,6 +11,16 @@ fn every_line_has_its_prefix_and_no_control_character() {
 }
 
 #[test]
+fn errors_have_no_numbers() {
+    let error = io::Error::from_raw_os_error(2);
+    assert_eq!(
+        in_words(&format!("a: {error}: b: {error}")),
+        format!("a: {0}: b: {0}", "No such file or directory")
+    );
+    assert_eq!(in_words("a (os error x) b (os error 2"), "a (os error x) b (os error 2");
+}
+
+#[test]
 fn a_flood_is_cut_and_counted() {
     let mut budget = Budget::new();
     let start = Instant::now();

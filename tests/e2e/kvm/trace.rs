@@ -157,9 +157,9 @@ fn a_file_that_cannot_be_is_one_line() {
     let none = scratch.path().join("none/trace");
     let directory = scratch.path().to_path_buf();
     for (path, why) in [
-        (none, "No such file or directory (os error 2)"),
-        (directory, "Is a directory (os error 21)"),
-        ("/dev/full".into(), "No space left on device (os error 28)"),
+        (none, "No such file or directory"),
+        (directory, "Is a directory"),
+        ("/dev/full".into(), "No space left on device"),
     ] {
         let mut running = probe("poweroff").option(&format!("--trace={}", path.display())).piped();
         assert_eq!(running.wait(), End::Status(1));

@@ -98,7 +98,7 @@ fn a_full_disk_ends_the_trace_and_not_the_guest() {
     let (launch, file) = traced(&probe("console").option("--name=one"), &scratch);
     let mut running = launch.on_terminal();
     hello(&mut running);
-    let full = "No space left on device (os error 28): it ends here\n";
+    let full = "No space left on device: it ends here\n";
     running.expect_stderr(full);
     running.send("still here");
     running.expect("still here");
