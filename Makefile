@@ -44,8 +44,8 @@ guests: ## the small guests of our own that tests run on any /dev/kvm
 	$(CARGO) build --release --locked --manifest-path guest-images/guests/Cargo.toml
 
 .PHONY: nested
-nested: setup build guest ## a shell in the nested host, where KVM is complete on any machine
-	@guest-images/nested-host shell
+nested: setup build guest ## a shell in the nested host, with a complete KVM; it can write to SHARE=DIR
+	@guest-images/nested-host shell $(if $(SHARE),--share $(SHARE))
 
 .PHONY: test
 test: setup test-unit test-fuzz test-pages test-kvm test-deb test-linux ## every test

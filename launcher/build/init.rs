@@ -1,9 +1,9 @@
 //! The program that the launcher carries for guests that run one command: `guest-images/init`,
 //! a static one, since it finds no libraries in a guest. `launcher/src/exec.rs` includes it.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -31,9 +31,12 @@ pub(crate) fn build() {
     let status = cargo.status();
     let built = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     assert!(built, "building guest-images/init: {status:?}");
-    let program = directory.join(TARGET).join("init/lguest-init");
-    println!("cargo::rustc-env=LGUEST_INIT={}", program.display());
-    println!("cargo::rerun-if-changed={}", program.display());
+    // A copy of this build's own. The program itself is newer than the start of this script, so
+    // that cargo would take it for changed, and build the launcher a second time.
+    let copy = variable("OUT_DIR").join("lguest-init");
+    let copied = fs::copy(directory.join(TARGET).join("init/lguest-init"), &copy);
+    assert!(copied.is_ok(), "{}: {copied:?}", copy.display());
+    println!("cargo::rustc-env=LGUEST_INIT={}", copy.display());
 }
 
 fn variable(name: &str) -> PathBuf {
