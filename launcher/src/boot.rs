@@ -29,6 +29,7 @@ use anyhow::{Context, Result};
 use crate::config::{Config, tunnet};
 use crate::exec;
 use crate::memory::Memory;
+use cmdline::Talk;
 pub(crate) use file::Files;
 use file::NamedFile;
 use kernel::Kernel;
@@ -43,8 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) arguments: &'a [OsString],
     /// The guest has a serial port, for early messages.
     pub(crate) serial: bool,
-    /// It is to say what it warns of.
-    pub(crate) warnings: bool,
+    /// How much it is to say.
+    pub(crate) talk: Talk,
     /// Words that tell the guest its network addresses.
     pub(crate) addresses: Vec<String>,
     /// More words, unless the user gave a parameter of the same name.
@@ -59,10 +60,20 @@ impl<'a> Request<'a> {
             initrds: &files.initrds,
             arguments: &config.arguments,
             serial: config.earlycon,
-            warnings: config.trial.strict,
+            talk: talk(config),
             addresses: tunnet::kernel_words(config),
             more: [exec::kernel_words(config), tunnet::driver_words(config)].concat(),
         }
+    }
+}
+
+/// What is looked at is to be seen.
+fn talk(config: &Config) -> Talk {
+    let trial = &config.trial;
+    match (trial.expect.is_empty() && trial.fail_on.is_empty(), trial.strict) {
+        (false, _) => Talk::All,
+        (true, true) => Talk::Warnings,
+        (true, false) => Talk::Quiet,
     }
 }
 

@@ -72,6 +72,11 @@ pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     }
 }
 
+/// Whether the guest has come so far that it has consoles.
+fn began(host: &Host) -> bool {
+    host.consoles.iter().any(|console| console.is_ready())
+}
+
 /// What the guest's end means when it was to run a command: whoever asks for its status is
 /// never told 0 where there is none.
 pub(crate) fn judge(host: &Host, ending: Ending) -> Ending {
@@ -80,13 +85,15 @@ pub(crate) fn judge(host: &Host, ending: Ending) -> Ending {
     match ending {
         Ending::PoweredOff => too_early("the guest switched itself off"),
         Ending::Stopped => too_early("stopped by `lguest stop`"),
+        Ending::Reset(how) if !began(host) => too_early(&format!(
+            "the guest was reset by {how} (--earlycon --console file=FILE shows what its kernel \
+             said)"
+        )),
         Ending::Reset(how) => too_early(&format!("the guest was reset by {how}")),
-        Ending::Status(byte) if !host.consoles.iter().any(|console| console.is_ready()) => {
-            match Mute::from_byte(byte) {
-                Some(mute) => Ending::Failed(job.explain(mute)),
-                None => Ending::Status(byte),
-            }
-        }
+        Ending::Status(byte) if !began(host) => match Mute::from_byte(byte) {
+            Some(mute) => Ending::Failed(job.explain(mute)),
+            None => Ending::Status(byte),
+        },
         Ending::Status(0) => too_early("the guest ended with status 0"),
         ending => ending,
     }

@@ -25,6 +25,31 @@ const QUIET: &[&str] =
 /// Up to KERN_WARNING: one more than quiet lets through.
 const WARNINGS: &str = "loglevel=5";
 
+/// How much of what the kernel says is to be on its console, as far as the user did not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Talk {
+    #[default]
+    Quiet,
+    /// What it warns of is looked at (--strict).
+    Warnings,
+    /// All of it is (--expect, --fail-on).
+    All,
+}
+
+impl Talk {
+    const WORDS: [&str; 2] = ["quiet", WARNINGS];
+
+    /// Whether this one of [`DEFAULTS`] is no other's.
+    fn has(self, parameter: &str) -> bool {
+        let own = match self {
+            Self::Quiet => Some("quiet"),
+            Self::Warnings => Some(WARNINGS),
+            Self::All => None,
+        };
+        own == Some(parameter) || !Self::WORDS.contains(&parameter)
+    }
+}
+
 /// Each with the reason why it is here. Not needed, and therefore not here:
 /// no_timer_check (Linux sets it on KVM), tsc=reliable (KVM tells through CPUID
 /// what is true), random.trust_cpu (the default of distribution kernels),
@@ -36,7 +61,7 @@ const DEFAULTS: [Default; 5] = [
     // Each line of the kernel's log costs time on every console, and hides what
     // the user wants to see.
     Default { parameter: "quiet", unless: QUIET, without_serial: true },
-    // Instead, where what it warns of counts (--strict).
+    // Instead, where what it warns of counts.
     Default { parameter: WARNINGS, unless: QUIET, without_serial: true },
     // There is no serial port: probing for four of them is some 50 exits.
     Default {
@@ -62,7 +87,7 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
     let mut line: Vec<Vec<u8>> = DEFAULTS
         .iter()
         .filter(|default| !(serial && default.without_serial))
-        .filter(|default| default.parameter != if request.warnings { "quiet" } else { WARNINGS })
+        .filter(|default| request.talk.has(default.parameter))
         .filter(|default| !default.unless.iter().any(|name| is_given(name, &given)))
         .map(|default| default.parameter.into())
         .collect();

@@ -194,7 +194,7 @@ impl Start {
             initrds: &initrds,
             arguments: &arguments,
             serial: false,
-            warnings: false,
+            talk: crate::boot::Talk::Quiet,
             addresses: Vec::new(),
             more: Vec::new(),
         };

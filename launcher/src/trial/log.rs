@@ -7,10 +7,15 @@ use crate::console::Console;
 /// How many lines are shown.
 const LINES: usize = 20;
 
+/// At most so many are, when the kernel's report of what is wrong begins further up: an oops
+/// and the panic that it ends in have as many.
+const REPORT: usize = 60;
+
 /// How many bytes a report has of it.
 const REPORTED: usize = 256 << 10;
 
-/// The last lines, without those at the end in which nothing stands.
+/// The last lines, from where the kernel begins to tell what is wrong, without those at the
+/// end in which nothing stands.
 pub(super) fn last_lines(console: &Console) -> Vec<String> {
     last_of(&console.output.kept())
 }
@@ -18,8 +23,14 @@ pub(super) fn last_lines(console: &Console) -> Vec<String> {
 fn last_of(kept: &[u8]) -> Vec<String> {
     let text = plain::text(kept);
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    let skip = lines.len().saturating_sub(LINES);
-    lines.into_iter().skip(skip).map(str::to_string).collect()
+    let before = |count| lines.len().saturating_sub(count);
+    let (last, report) = (before(LINES), before(REPORT));
+    let near = lines.get(report..).unwrap_or_default();
+    let begin = patterns::reports()
+        .ok()
+        .and_then(|reports| near.iter().position(|line| reports.is_match(line.as_bytes())));
+    let begin = begin.map_or(last, |at| last.min(report + at));
+    lines.into_iter().skip(begin).map(str::to_string).collect()
 }
 
 /// What it said of its panic, if it did.
@@ -58,6 +69,18 @@ mod tests {
         assert_eq!(last.join(" "), numbers(80..100).replace("\r\n", " ").trim_end());
         assert_eq!(last_of(b"one\n\ntwo"), ["one", "", "two"]);
         assert!(last_of(b"").is_empty());
+    }
+
+    #[test]
+    fn a_report_is_shown_from_its_beginning() {
+        let log = |before: usize, after: usize| {
+            let of = |count| "line\n".repeat(count);
+            format!("{}[    1.0] BUG: kernel NULL pointer dereference\n{}", of(before), of(after))
+        };
+        let count = |before, after| last_of(log(before, after).as_bytes()).len();
+        assert_eq!((count(100, 40), count(5, 59), count(100, 3)), (41, 60, 20));
+        // It is of something else.
+        assert_eq!(count(100, 60), 20);
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Patterns {
     }
 }
 
+/// What begins the kernel's report of a failure.
+pub(super) fn reports() -> Result<RegexSet, regex::Error> {
+    let failures = FAILURES.iter().map(|words| format!("{BEGIN}{words}"));
+    RegexSet::new(failures.chain([PANIC.to_string()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

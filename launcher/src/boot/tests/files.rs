@@ -164,7 +164,7 @@ fn files_that_cannot_be_opened_are_named() {
             initrds: &[],
             arguments: &[],
             serial: false,
-            warnings: false,
+            talk: crate::boot::Talk::Quiet,
             addresses: Vec::new(),
             more: Vec::new(),
         };
@@ -190,7 +190,7 @@ fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
             initrds: &[],
             arguments: &[],
             serial: false,
-            warnings: false,
+            talk: crate::boot::Talk::Quiet,
             addresses: Vec::new(),
             more: Vec::new(),
         };
@@ -235,7 +235,7 @@ fn malformed_files_never_panic() {
             initrds: &[],
             arguments: &[],
             serial: false,
-            warnings: false,
+            talk: crate::boot::Talk::Quiet,
             addresses: Vec::new(),
             more: Vec::new(),
         };

@@ -27,7 +27,7 @@ fn stock_kernels_start_at_their_elf() {
             initrds: &[],
             arguments: &[],
             serial: false,
-            warnings: false,
+            talk: crate::boot::Talk::Quiet,
             addresses: Vec::new(),
             more: Vec::new(),
         };

@@ -2,33 +2,38 @@
 
 use std::path::Path;
 
+use clap::Parser;
+
 use super::*;
+use crate::boot::Talk;
 
 /// The line that these words give.
 fn line(words: &[&str]) -> String {
     Start::with(&elf(), &[], words, 32).line()
 }
 
-/// The same with a serial port.
-fn line_with_serial(words: &[&str]) -> String {
-    line_of(words, true, &[])
+/// The same of a request that is changed so.
+fn line_of(words: &[&str], change: impl FnOnce(&mut Request<'_>)) -> String {
+    let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let kernel = &NamedFile::new(Path::new("vmlinux"));
+    let (initrds, arguments) = (&[][..], &arguments[..]);
+    let (serial, talk, addresses, more) = (false, Talk::Quiet, Vec::new(), Vec::new());
+    let mut request = Request { kernel, initrds, arguments, serial, talk, addresses, more };
+    change(&mut request);
+    crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }
 
-/// The same with a serial port or not, and network addresses.
-fn line_of(words: &[&str], serial: bool, addresses: &[&str]) -> String {
-    let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-    let addresses = addresses.iter().map(ToString::to_string).collect();
-    let kernel = &NamedFile::new(Path::new("vmlinux"));
-    let (initrds, warnings, arguments) = (&[][..], false, &arguments[..]);
-    let request =
-        Request { kernel, initrds, arguments, serial, warnings, addresses, more: Vec::new() };
-    crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
+/// The same with a serial port.
+fn line_with_serial(words: &[&str]) -> String {
+    line_of(words, |request| request.serial = true)
 }
 
 #[test]
 fn network_addresses_come_along_unless_the_user_gave_one() {
     let addresses = &["ip=192.168.19.2::192.168.19.1:255.255.255.0::eth0:off", "ip=b"];
-    let line = |words: &[&str]| line_of(words, false, addresses);
+    let line = |words: &[&str]| {
+        line_of(words, |request| request.addresses = addresses.map(String::from).to_vec())
+    };
     assert_eq!(line(&["ro"]), format!("{DEFAULTS} {} net.ifnames=0 ro", addresses.join(" ")));
     assert_eq!(line(&["ip=dhcp", "ro"]), format!("{DEFAULTS} ip=dhcp ro"));
     assert_eq!(
@@ -55,29 +60,35 @@ fn the_user_decides_about_a_subject() {
     assert!(line(&["debugger"]).contains("quiet"));
 }
 
-/// "quiet" hides them.
+/// "quiet" hides most of it.
 #[test]
-fn a_kernel_whose_warnings_count_says_them() {
-    let line = |words: &[&str], serial| {
-        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let kernel = &NamedFile::new(Path::new("vmlinux"));
-        let (initrds, arguments, addresses) = (&[][..], &arguments[..], Vec::new());
-        let request = Request {
-            more: Vec::new(),
-            kernel,
-            initrds,
-            arguments,
-            serial,
-            warnings: true,
-            addresses,
-        };
-        crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
+fn a_kernel_says_what_is_looked_at() {
+    let line = |words: &[&str], talk, serial| {
+        line_of(words, |request| (request.talk, request.serial) = (talk, serial))
     };
-    assert_eq!(line(&[], false), DEFAULTS.replace("quiet", "loglevel=5"));
+    assert_eq!(line(&[], Talk::Warnings, false), DEFAULTS.replace("quiet", "loglevel=5"));
+    assert_eq!(line(&[], Talk::All, false), DEFAULTS.replace("quiet ", ""));
     for words in [["loglevel=7"], ["quiet"], ["debug"]] {
-        assert!(!line(&words, false).contains("loglevel=5"), "{words:?}");
+        for talk in [Talk::Quiet, Talk::Warnings, Talk::All] {
+            let line = line(&words, talk, false);
+            assert_eq!(line, format!("{} {}", DEFAULTS.replace("quiet ", ""), words[0]));
+        }
     }
-    assert!(!line(&[], true).contains("loglevel"), "a serial port is for all that it says");
+    let line = line(&[], Talk::Warnings, true);
+    assert!(!line.contains("loglevel"), "a serial port is for all that it says");
+}
+
+#[test]
+fn a_boot_test_decides_what_is_looked_at() {
+    let talk = |words: &[&str]| {
+        let line = [&["lguest", "512", "vmlinuz"], words].concat();
+        let line = crate::config::CommandLine::try_parse_from(line).unwrap();
+        crate::boot::talk(&line.launch.unwrap())
+    };
+    assert_eq!(talk(&["--exec=true", "--junit=x"]), Talk::Quiet);
+    assert_eq!(talk(&["--strict"]), Talk::Warnings);
+    assert_eq!(talk(&["--expect=x"]), Talk::All);
+    assert_eq!(talk(&["--fail-on=x", "--strict"]), Talk::All);
 }
 
 #[test]
@@ -129,21 +140,8 @@ fn a_line_may_be_as_long_as_the_kernel_takes() {
 
 #[test]
 fn more_words_give_way_to_the_users() {
-    let line = |words: &[&str]| {
-        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let (kernel, addresses) = (&NamedFile::new(Path::new("vmlinux")), Vec::new());
-        let more = vec!["panic=-1".to_string()];
-        let request = Request {
-            kernel,
-            initrds: &[],
-            arguments: &arguments,
-            serial: false,
-            warnings: false,
-            addresses,
-            more,
-        };
-        crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
-    };
+    let line =
+        |words: &[&str]| line_of(words, |request| request.more = vec!["panic=-1".to_string()]);
     assert_eq!(line(&["ro"]), format!("{DEFAULTS} panic=-1 ro"));
     assert_eq!(line(&["panic=5"]), format!("{DEFAULTS} panic=5"));
     assert_eq!(line(&["--", "panic=5"]), format!("{DEFAULTS} panic=-1 -- panic=5"));
