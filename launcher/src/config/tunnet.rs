@@ -179,7 +179,9 @@ pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
 /// Linux' driver asks for an interrupt whenever a frame has left, unless told not to: a system
 /// call for each, and half of the guest's exits. It wants them so that TCP does not fill the
 /// queue of a card that is slow. Ours is not: its thread sends what it finds, and a tap takes
-/// a frame without making the sender wait.
+/// a frame without making the sender wait. Besides, without it Linux 6.1.192 may spin for ever
+/// in virtnet_poll_cleantx() when it powers off or restarts while a card is at work: see
+/// tests/e2e/linux/everything.rs.
 const NO_INTERRUPT_WHEN_SENT: &str = "virtio_net.napi_tx=0";
 
 /// What Linux' driver of these cards is told.

@@ -1,5 +1,14 @@
 //! Every device at work at once, in both directions, when the guest's drivers go, the
 //! guest restarts, or the launcher is told to end.
+//!
+//! Each of these kernels must have [`NO_TX_NAPI`]: without it Linux 6.1.192 may spin for ever
+//! when it powers off, restarts or execs another kernel while its network card is at work.
+//! device_shutdown() marks all virtqueues as broken (virtio_dev_shutdown), so that
+//! virtqueue_get_buf() has nothing; a frame that had left before that keeps
+//! virtqueue_enable_cb_delayed() false, and virtnet_poll_cleantx() asks both again and again, in
+//! ksoftirqd, with the transmit queue's lock, for which the other CPU spins. With napi_tx=0 the
+//! driver has no such loop. Seen in the guest's memory: `broken` 1, `last_used_idx` 0x35f, used
+//! index 0x360, `system_state` SYSTEM_POWER_OFF.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -15,6 +24,9 @@ use super::block::{MIB, assert_clean, ext4, image};
 
 const HOST: &str = "192.168.19.1";
 const GUEST: &str = "192.168.19.2";
+
+/// What lguest says to the kernel that it starts with a card, but not to one that this starts.
+const NO_TX_NAPI: &str = "virtio_net.napi_tx=0";
 
 /// As much as a device must have done since somebody looked, in interrupts.
 const WORK: u64 = 30;
@@ -145,7 +157,6 @@ fn expect_no_queue_threads(process: Process) {
 }
 
 #[test]
-#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn all_drivers_leave_and_are_loaded_again() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
@@ -182,7 +193,6 @@ fn all_drivers_leave_and_are_loaded_again() {
 }
 
 #[test]
-#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn the_guest_reboots_and_the_launcher_is_told_to_end() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
@@ -209,9 +219,9 @@ fn the_guest_reboots_and_the_launcher_is_told_to_end() {
 
 /// The old kernel's queues are all it leaves behind, and the new one knows nothing of them.
 #[test]
-#[ignore = "on one emulated CPU, both of the guest's spin now and then under all of this load"]
 fn another_kernel_is_started_by_kexec() {
-    let words = format!("console=hvc0 quiet kexec=yes ip={GUEST}::{HOST}:255.255.255.0::eth0:off");
+    let address = format!("ip={GUEST}::{HOST}:255.255.255.0::eth0:off");
+    let words = format!("console=hvc0 quiet kexec=yes {NO_TX_NAPI} {address}");
     let kexec = kernel::kexec_program(&words);
     let Some(mut all) = Everything::boot(&["--no-reboot"], &[("kexec", &kexec)]) else { return };
     let process = all.guest.process();
