@@ -70,7 +70,10 @@ pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
     let index = index(name).context("the tap has gone")?;
     sys::add_to_bridge(socket.as_fd(), bridge, index.cast_signed()).map_err(|error| {
         match (error.raw_os_error(), error.kind()) {
-            (Some(libc::EOPNOTSUPP | libc::EINVAL), _) => anyhow!("it is no bridge"),
+            (Some(libc::EOPNOTSUPP | libc::EINVAL), _) => anyhow!(
+                "it is no bridge; as root, run: ip link add br0 type bridge; ip link set br0 up, \
+                 and use bridge:br0"
+            ),
             (_, ErrorKind::PermissionDenied) => anyhow!("permission denied: run as root"),
             _ => anyhow!("adding {name}: {error}"),
         }

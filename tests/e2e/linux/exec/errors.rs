@@ -26,7 +26,7 @@ fn modules_of_another_kernel() {
     Launch::exec("true").option("--load").option("nosuch").done().one_line(1, "no module nosuch");
     let empty = scratch.path().to_str().unwrap();
     let launch = Launch::kernel(vmlinux()).option("--exec").option("true");
-    launch.option("--modules").option(empty).done().one_line(1, "no modules.dep");
+    launch.option("--modules").option(empty).done().one_line(1, "there are no modules of Linux ");
 }
 
 /// Its own words say more than a number.
