@@ -30,7 +30,8 @@ fn spans(line: &str) -> impl Iterator<Item = &str> {
 /// All sources of the launcher and its devices, with their paths.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut directories = vec![Page::root().join("launcher/src"), Page::root().join("devices/src")];
+    let directories = ["launcher/src", "devices/src", "guest-images/init/src"];
+    let mut directories: Vec<_> = directories.map(|it| Page::root().join(it)).into();
     while let Some(directory) = directories.pop() {
         for path in below(&directory) {
             if path.is_dir() {
