@@ -77,13 +77,18 @@ gives the guest 192.168.19.2, on the kernel's command line.",
         "exec",
         "One command",
         &[],
-        "Run a command in a guest: its output is lguest's, its exit status, too.",
+        "Run a command in a guest: its output is lguest's, its exit status, too. A parameter of \
+         a module is a word for the kernel.
+
+  lguest 512 vmlinuz --modules modules --load ./hello.ko hello.times=3 --exec dmesg",
     ),
     (
         "tests",
         "Boot tests",
         &[],
-        "Start a guest, and see whether it prints what it should and nothing that it should not.",
+        "Start a guest, and see whether it prints what it should and nothing that it should not.
+
+  lguest 512 vmlinuz --initrd initramfs --expect 'login: ' --timeout 60s",
     ),
     ("trace", "Seeing it work", &["stats"], "What a guest and its devices are doing."),
     (
