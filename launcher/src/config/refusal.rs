@@ -76,7 +76,9 @@ fn command(error: &Error, definition: &Command) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidValue) else {
         return None;
     };
+    // One with a letter too many, or too few, or two: not a word for the kernel.
     let names = definition.get_subcommands().map(Command::get_name);
+    let names = names.filter(|name| name.len().abs_diff(word.len()) <= 2);
     let near = help::nearest(word, names).filter(|_| argument == "<MEM>")?;
     Some(format!("or is it lguest {near}?"))
 }

@@ -117,7 +117,7 @@ impl Outcome {
             _ => Some("error"),
         };
         let text = ending.text().unwrap_or_else(|| match ending {
-            Ending::Exited(_) => ending.farewell(),
+            Ending::Exited(_) => format!("the command ended with status {status}"),
             _ => format!("the guest ended with status {status}"),
         });
         Self { element, text, status }

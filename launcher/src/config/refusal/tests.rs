@@ -27,6 +27,7 @@ fn what_is_wrong_and_what_to_do_is_one_line() {
         ("512 vmlinuz --exec a --detach", "'--exec <CMD>' cannot be used with '--detach'"),
         ("plenty vmlinuz", "'plenty' for '<MEM>': memory is a number of MiB, or like 512M or 2G"),
         ("consol web", "or like 512M or 2G; or is it lguest console?"),
+        ("loglevel=7 vmlinuz", "memory is a number of MiB, or like 512M or 2G"),
         ("512 vmlinuz --cpus console", "for '--cpus <N>': invalid digit found in string"),
     ] {
         let said = refused(words);

@@ -74,6 +74,8 @@ fn failures_of_the_guest_and_errors_of_others() {
         assert_eq!(lines[1], "testcase web True");
         assert!(lines[2].contains(&format!(" status {status} ")), "{}", lines[2]);
     }
+    let lines = report(&[], Ok(&Ending::Exited(3)), "");
+    assert!(lines[2].contains("the command ended with status 3"), "{}", lines[2]);
 }
 
 #[test]
