@@ -213,6 +213,15 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
+impl Config {
+    /// `lguest 512 vmlinuz` and these words.
+    pub(crate) fn of(words: &[&str]) -> Self {
+        let words = [&["lguest", "512", "vmlinuz"], words].concat();
+        CommandLine::try_parse_from(words).unwrap().launch.unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn what_looks_at_the_console_is_told_from_what_keeps_it() {
         let with = |options: &[&str]| {
-            let config = launch(&[&["lguest", "512", "vmlinuz"], options].concat());
+            let config = Config::of(options);
             (config.is_trial(), config.reads_console())
         };
         assert_eq!(with(&[]), (false, false));

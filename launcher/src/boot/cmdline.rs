@@ -16,38 +16,22 @@ struct Default {
     unless: &'static [&'static str],
     /// Left out when the guest has a serial port (--earlycon).
     without_serial: bool,
+    /// Only for a kernel that is to say so much.
+    talk: Option<Talk>,
 }
 
 /// Who speaks of one of these decides how much the kernel says.
 const QUIET: &[&str] =
     &["quiet", "loglevel", "debug", "ignore_loglevel", "earlycon", "earlyprintk"];
 
-/// Up to KERN_WARNING: one more than quiet lets through.
-const WARNINGS: &str = "loglevel=5";
-
 /// How much of what the kernel says is to be on its console, as far as the user did not say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Talk {
-    #[default]
     Quiet,
     /// What it warns of is looked at (--strict).
     Warnings,
     /// All of it is (--expect, --fail-on).
     All,
-}
-
-impl Talk {
-    const WORDS: [&str; 2] = ["quiet", WARNINGS];
-
-    /// Whether this one of [`DEFAULTS`] is no other's.
-    fn has(self, parameter: &str) -> bool {
-        let own = match self {
-            Self::Quiet => Some("quiet"),
-            Self::Warnings => Some(WARNINGS),
-            Self::All => None,
-        };
-        own == Some(parameter) || !Self::WORDS.contains(&parameter)
-    }
 }
 
 /// Each with the reason why it is here. Not needed, and therefore not here:
@@ -57,23 +41,30 @@ impl Talk {
 /// (ACPI's FADT says that there is none), pci=lastbus (ACPI says that, too).
 const DEFAULTS: [Default; 5] = [
     // The terminal that the user sits at.
-    Default { parameter: "console=hvc0", unless: &["console"], without_serial: false },
+    Default { parameter: "console=hvc0", unless: &["console"], without_serial: false, talk: None },
     // Each line of the kernel's log costs time on every console, and hides what
     // the user wants to see.
-    Default { parameter: "quiet", unless: QUIET, without_serial: true },
-    // Instead, where what it warns of counts.
-    Default { parameter: WARNINGS, unless: QUIET, without_serial: true },
+    Default { parameter: "quiet", unless: QUIET, without_serial: true, talk: Some(Talk::Quiet) },
+    // Instead, up to KERN_WARNING: one more than quiet lets through.
+    Default {
+        parameter: "loglevel=5",
+        unless: QUIET,
+        without_serial: true,
+        talk: Some(Talk::Warnings),
+    },
     // There is no serial port: probing for four of them is some 50 exits.
     Default {
         parameter: "8250.nr_uarts=0",
         unless: &["8250.nr_uarts", "earlycon", "earlyprintk", "console=ttyS", "console=uart"],
         without_serial: true,
+        talk: None,
     },
     // Testing the crypto code at every start is a developer's wish.
     Default {
         parameter: "cryptomgr.notests",
         unless: &["cryptomgr.notests"],
         without_serial: false,
+        talk: None,
     },
 ];
 
@@ -87,7 +78,7 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
     let mut line: Vec<Vec<u8>> = DEFAULTS
         .iter()
         .filter(|default| !(serial && default.without_serial))
-        .filter(|default| request.talk.has(default.parameter))
+        .filter(|default| default.talk.is_none_or(|talk| talk == request.talk))
         .filter(|default| !default.unless.iter().any(|name| is_given(name, &given)))
         .map(|default| default.parameter.into())
         .collect();

@@ -18,7 +18,7 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use super::file::NamedFile;
 use super::layout::BOOT_PARAMS;
 use super::unpack::Codec;
-use super::{Entry, Request, load};
+use super::{Entry, Request, Talk, load};
 use crate::memory::{Memory, Ram};
 
 const MIB: u64 = 1 << 20;
@@ -179,6 +179,19 @@ struct Start {
     result: Result<Entry, String>,
 }
 
+/// This kernel and nothing else.
+fn request(kernel: &NamedFile) -> Request<'_> {
+    Request {
+        kernel,
+        initrds: &[],
+        arguments: &[],
+        serial: false,
+        talk: Talk::Quiet,
+        addresses: Vec::new(),
+        more: Vec::new(),
+    }
+}
+
 impl Start {
     fn of(kernel: &[u8]) -> Self {
         Self::with(kernel, &[], &[], 64)
@@ -189,15 +202,8 @@ impl Start {
         let initrds: Vec<TempPath> = initrds.iter().map(|bytes| file(bytes)).collect();
         let initrds: Vec<_> = initrds.iter().map(|path| NamedFile::new(path)).collect();
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let request = Request {
-            kernel: &NamedFile::new(&kernel),
-            initrds: &initrds,
-            arguments: &arguments,
-            serial: false,
-            talk: crate::boot::Talk::Quiet,
-            addresses: Vec::new(),
-            more: Vec::new(),
-        };
+        let kernel = NamedFile::new(&kernel);
+        let request = Request { initrds: &initrds, arguments: &arguments, ..request(&kernel) };
         let ram = ram(mib);
         let result = load(&request, ram.memory()).map_err(|error| format!("{error:#}"));
         Self { ram, result }

@@ -101,15 +101,11 @@ pub(crate) fn has_root(arguments: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::config::CommandLine;
 
     /// Names; those that may be missing with a question mark.
     fn wishes(words: &[&str]) -> Vec<String> {
-        let words = [&["lguest", "512", "vmlinuz", "--exec", "true"], words].concat();
-        let config = CommandLine::try_parse_from(words).unwrap().launch.unwrap();
+        let config = Config::of(&[&["--exec", "true"], words].concat());
         let name = |wish| match wish {
             Wish::Needed(name) => name,
             Wish::Wanted(name) => format!("{name}?"),

@@ -159,16 +159,8 @@ fn bzimages_that_cannot_start_are_refused() {
 fn files_that_cannot_be_opened_are_named() {
     let ram = ram(32);
     let error = |kernel| {
-        let request = Request {
-            kernel: &NamedFile::new(Path::new(kernel)),
-            initrds: &[],
-            arguments: &[],
-            serial: false,
-            talk: crate::boot::Talk::Quiet,
-            addresses: Vec::new(),
-            more: Vec::new(),
-        };
-        format!("{:#}", load(&request, ram.memory()).unwrap_err())
+        let kernel = NamedFile::new(Path::new(kernel));
+        format!("{:#}", load(&request(&kernel), ram.memory()).unwrap_err())
     };
     assert_eq!(error("/nonexistent/vmlinuz"), "/nonexistent/vmlinuz: no such file");
     assert!(error("/tmp").starts_with("/tmp: it is a directory"));
@@ -184,18 +176,7 @@ fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
     let mut kernel = NamedFile::new(&path);
     kernel.keep().unwrap();
     let ram = ram(32);
-    let start = || {
-        let request = Request {
-            kernel: &kernel,
-            initrds: &[],
-            arguments: &[],
-            serial: false,
-            talk: crate::boot::Talk::Quiet,
-            addresses: Vec::new(),
-            more: Vec::new(),
-        };
-        load(&request, ram.memory()).map_err(|error| format!("{error:#}"))
-    };
+    let start = || load(&request(&kernel), ram.memory()).map_err(|error| format!("{error:#}"));
     for _ in 0..2 {
         assert_eq!(start().unwrap().rip, TEXT + 64);
     }
@@ -230,16 +211,7 @@ fn malformed_files_never_panic() {
             bytes[at] = random().to_le_bytes()[0];
         }
         let kernel = file(&bytes);
-        let request = Request {
-            kernel: &NamedFile::new(&kernel),
-            initrds: &[],
-            arguments: &[],
-            serial: false,
-            talk: crate::boot::Talk::Quiet,
-            addresses: Vec::new(),
-            more: Vec::new(),
-        };
-        let _ = load(&request, ram.memory());
+        let _ = load(&request(&NamedFile::new(&kernel)), ram.memory());
     }
 }
 

@@ -22,17 +22,8 @@ fn stock_kernels() -> Vec<PathBuf> {
 #[test]
 fn stock_kernels_start_at_their_elf() {
     for kernel in stock_kernels() {
-        let request = Request {
-            kernel: &NamedFile::new(&kernel),
-            initrds: &[],
-            arguments: &[],
-            serial: false,
-            talk: crate::boot::Talk::Quiet,
-            addresses: Vec::new(),
-            more: Vec::new(),
-        };
         let ram = ram(256);
-        let entry = load(&request, ram.memory()).unwrap();
+        let entry = load(&request(&NamedFile::new(&kernel)), ram.memory()).unwrap();
         assert_eq!(entry.rip, 16 * MIB, "{}", kernel.display());
     }
 }

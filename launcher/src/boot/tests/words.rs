@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use clap::Parser;
-
 use super::*;
-use crate::boot::Talk;
+use crate::config::Config;
 
 /// The line that these words give.
 fn line(words: &[&str]) -> String {
@@ -15,10 +13,8 @@ fn line(words: &[&str]) -> String {
 /// The same of a request that is changed so.
 fn line_of(words: &[&str], change: impl FnOnce(&mut Request<'_>)) -> String {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-    let kernel = &NamedFile::new(Path::new("vmlinux"));
-    let (initrds, arguments) = (&[][..], &arguments[..]);
-    let (serial, talk, addresses, more) = (false, Talk::Quiet, Vec::new(), Vec::new());
-    let mut request = Request { kernel, initrds, arguments, serial, talk, addresses, more };
+    let kernel = NamedFile::new(Path::new("vmlinux"));
+    let mut request = Request { arguments: &arguments, ..request(&kernel) };
     change(&mut request);
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }
@@ -80,11 +76,7 @@ fn a_kernel_says_what_is_looked_at() {
 
 #[test]
 fn a_boot_test_decides_what_is_looked_at() {
-    let talk = |words: &[&str]| {
-        let line = [&["lguest", "512", "vmlinuz"], words].concat();
-        let line = crate::config::CommandLine::try_parse_from(line).unwrap();
-        crate::boot::talk(&line.launch.unwrap())
-    };
+    let talk = |words: &[&str]| crate::boot::talk(&Config::of(words));
     assert_eq!(talk(&["--exec=true", "--junit=x"]), Talk::Quiet);
     assert_eq!(talk(&["--strict"]), Talk::Warnings);
     assert_eq!(talk(&["--expect=x"]), Talk::All);

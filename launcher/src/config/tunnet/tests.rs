@@ -1,8 +1,5 @@
 //! Tests of what --tunnet takes.
 
-use clap::Parser;
-
-use super::super::CommandLine;
 use super::*;
 
 fn network(address: [u8; 4], length: u8) -> HostEnd {
@@ -71,10 +68,7 @@ fn what_is_neither_is_refused() {
 
 #[test]
 fn the_guest_is_told_its_address() {
-    let words = |words: &[&str]| {
-        let line = [&["lguest", "512", "vmlinuz"], words].concat();
-        kernel_words(&CommandLine::try_parse_from(line).unwrap().launch.unwrap())
-    };
+    let words = |words: &[&str]| kernel_words(&Config::of(words));
     assert_eq!(words(&[]), [""; 0]);
     assert_eq!(
         words(&["--tunnet", "192.168.19.1"]),
@@ -92,10 +86,7 @@ fn the_guest_is_told_its_address() {
 
 #[test]
 fn linux_is_told_how_to_drive_the_cards_that_there_are() {
-    let words = |words: &[&str]| {
-        let line = [&["lguest", "512", "vmlinuz"], words].concat();
-        driver_words(&CommandLine::try_parse_from(line).unwrap().launch.unwrap())
-    };
+    let words = |words: &[&str]| driver_words(&Config::of(words));
     assert_eq!(words(&[]), [""; 0]);
     assert_eq!(words(&["--tunnet=bridge:br0", "--tunnet=10.0.0.2/30"]), ["virtio_net.napi_tx=0"]);
 }
