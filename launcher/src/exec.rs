@@ -85,11 +85,11 @@ pub(crate) fn judge(host: &Host, ending: Ending) -> Ending {
     match ending {
         Ending::PoweredOff => too_early("the guest switched itself off"),
         Ending::Stopped => too_early("stopped by `lguest stop`"),
-        Ending::Reset(how) if !began(host) => too_early(&format!(
-            "the guest was reset by {how} (--earlycon --console file=FILE shows what its kernel \
-             said)"
-        )),
-        Ending::Reset(how) => too_early(&format!("the guest was reset by {how}")),
+        Ending::Reset(how) => {
+            // What the kernel has said until then is on no console.
+            let more = if began(host) { "" } else { " (--earlycon has what its kernel said)" };
+            too_early(&format!("the guest was reset by {how}{more}"))
+        }
         Ending::Status(byte) if !began(host) => match Mute::from_byte(byte) {
             Some(mute) => Ending::Failed(job.explain(mute)),
             None => Ending::Status(byte),
