@@ -61,7 +61,7 @@ impl Patterns {
     /// None: these are constants, and those of the user have been read.
     pub(super) fn of(config: &TrialConfig) -> Result<Self, regex::Error> {
         let warnings = WARNINGS.iter().filter(|_| config.strict);
-        let failures = FAILURES.iter().chain(warnings).map(|words| format!("{BEGIN}{words}"));
+        let failures = FAILURES.iter().chain(warnings).map(message);
         Ok(Self {
             expected: config.expect.clone(),
             unwanted: config.fail_on.clone(),
@@ -74,8 +74,12 @@ impl Patterns {
 
 /// What begins the kernel's report of a failure.
 pub(super) fn reports() -> Result<RegexSet, regex::Error> {
-    let failures = FAILURES.iter().map(|words| format!("{BEGIN}{words}"));
-    RegexSet::new(failures.chain([PANIC.to_string()]))
+    RegexSet::new(FAILURES.iter().map(message).chain([PANIC.to_string()]))
+}
+
+/// A line of the kernel's log that begins with these words.
+fn message(words: &&str) -> String {
+    format!("{BEGIN}{words}")
 }
 
 #[cfg(test)]
