@@ -4,7 +4,7 @@ would set it up who knows it. Used by all parts."""
 import os
 
 GUEST_MIB = 512
-# The words that lguest adds by itself.
+# The words that lguest adds by itself, but for those of a network card (`net`).
 WORDS = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests"
 
 
