@@ -84,8 +84,8 @@ picture: build guest ## docs/ping.svg anew, from a real ping
 	@tests/picture
 
 .PHONY: test-pages
-test-pages: build ## links, names and the like in README.md and docs/
-	$(CARGO) test --release --locked -p tests --test e2e -- pages::
+test-pages: build ## links and names in README.md and docs/; imports between the modules
+	$(CARGO) test --release --locked -p tests --test e2e -- pages:: structure::
 
 .PHONY: test-docs
 test-docs: build guest ## that, and every command in them (test has all of it)

@@ -1,6 +1,7 @@
 //! The launcher as its users meet it: [`linux`] boots Linux (and runs in the
 //! nested host where this machine's KVM cannot), [`kvm`] runs guests of our own
-//! on whatever KVM there is, and [`pages`] reads the documents. One file per promise.
+//! on whatever KVM there is, [`pages`] reads the documents, and
+//! [`structure`] the sources. One file per promise.
 
 #[cfg(test)]
 mod kvm;
@@ -8,3 +9,5 @@ mod kvm;
 mod linux;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod structure;

@@ -1,0 +1,97 @@
+//! The modules of a crate stand in an order, and each imports only what stands before it: no two
+//! modules depend on each other, directly or in a circle. [`layers`] has the orders.
+
+mod imports;
+mod layers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tests::documents::Page;
+use tests::files::below;
+
+use imports::imports;
+use layers::{DEVICES, DEVICES_EXCEPTIONS, Exception, LAUNCHER, LAUNCHER_EXCEPTIONS};
+
+/// For each top-level module of a crate, the others that it imports.
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn modules_of_the_launcher_import_only_what_stands_before_them() {
+    check("launcher/src", &LAUNCHER, &LAUNCHER_EXCEPTIONS);
+}
+
+#[test]
+fn modules_of_devices_import_only_what_stands_before_them() {
+    check("devices/src", &DEVICES, &DEVICES_EXCEPTIONS);
+}
+
+#[test]
+fn an_import_that_points_up_is_found() {
+    let order = ["low", "high"];
+    let graph = |from: &str, to: &str| Graph::from([(from.into(), BTreeSet::from([to.into()]))]);
+    assert_eq!(upward(&graph("high", "low"), &order), []);
+    assert_eq!(upward(&graph("low", "high"), &order), [("low".into(), "high".into())]);
+}
+
+#[track_caller]
+fn check(source: &str, order: &[&str], exceptions: &[Exception]) {
+    let graph = graph(source);
+    let modules: BTreeSet<_> = graph.keys().map(String::as_str).collect();
+    let listed: BTreeSet<_> = order.iter().copied().collect();
+    assert_eq!(modules, listed, "{source}: tests/e2e/structure/layers.rs lists every module once");
+    let allowed = exceptions.iter().map(|(from, to)| ((*from).into(), (*to).into()));
+    let allowed: BTreeSet<(String, String)> = allowed.collect();
+    let upward: BTreeSet<_> = upward(&graph, order).into_iter().collect();
+    let new: Vec<_> = upward.difference(&allowed).collect();
+    assert!(new.is_empty(), "{source}: imports of a module that stands later: {new:#?}");
+    let gone: Vec<_> = allowed.difference(&upward).collect();
+    assert!(gone.is_empty(), "{source}: exceptions that nothing needs any more: {gone:#?}");
+}
+
+/// Imports (importer, imported) whose target does not stand before the importer.
+fn upward(graph: &Graph, order: &[&str]) -> Vec<(String, String)> {
+    let place = |module: &str| order.iter().position(|it| *it == module);
+    let edges = graph.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to)));
+    let upward = edges.filter(|(from, to)| place(to) >= place(from));
+    upward.map(|(from, to)| (from.clone(), to.clone())).collect()
+}
+
+fn graph(source: &str) -> Graph {
+    let root = Page::root().join(source);
+    let mut graph = Graph::new();
+    for path in below_all(&root) {
+        let inside = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        let path_of_module: Vec<_> = inside.trim_end_matches(".rs").split('/').collect();
+        // Tests and what only they use may import anything.
+        if matches!(path_of_module.first(), Some(&"lib" | &"main" | &"testing"))
+            || path_of_module.contains(&"tests")
+        {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let module = path_of_module.first().unwrap();
+        let imported = imports(&text, &path_of_module);
+        let imported = imported.into_iter().filter(|it| it != module && root_has(&root, it));
+        graph.entry((*module).to_string()).or_default().extend(imported);
+    }
+    graph
+}
+
+/// Whether a crate has such a top-level module: `crate::Name` may also be an item of its root.
+fn root_has(root: &std::path::Path, module: &str) -> bool {
+    root.join(format!("{module}.rs")).exists()
+}
+
+fn below_all(root: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let (mut left, mut found) = (vec![root.to_path_buf()], Vec::new());
+    while let Some(directory) = left.pop() {
+        for path in below(&directory) {
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
