@@ -83,8 +83,8 @@ pub(crate) struct Config {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) cpus: u8,
 
-    /// A disk: a file or block device, the first is vda. OPTION: ro, direct, serial=S, queues=N,
-    /// sync=off
+    /// A disk: a raw image or block device, the first is vda. OPTION: ro, direct, serial=S,
+    /// queues=N, sync=off, format=raw
     #[arg(long, value_name = "FILE[,OPTION]...", help_heading = DISKS)]
     #[arg(value_hint = ValueHint::FilePath)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]

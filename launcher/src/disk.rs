@@ -2,6 +2,7 @@
 //! nobody else writes to them, and makes a [`Block`] of each for every guest.
 //! Opened once, by [`crate::launch`], for all the guests of a launch.
 
+mod format;
 mod holder;
 
 use std::fs::{self, File, Metadata};
@@ -82,6 +83,7 @@ fn open(config: &BlockConfig, name: &str, known: &[Identity]) -> Result<(Image, 
     lock(&file, config, &metadata, name)?;
     let length = file.seek(SeekFrom::End(0)).context("finding its size")?;
     ensure!(length > 0, "it is empty: make it as large as the disk (truncate -s 4G FILE)");
+    format::check(config, name, length)?;
     let alignment = if config.direct { Some(direct_alignment(&file, &metadata)?) } else { None };
 
     let mut image = Image::new(file, name, length)?;

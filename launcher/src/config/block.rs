@@ -23,6 +23,8 @@ pub(crate) struct BlockConfig {
     pub(crate) queues: Option<u16>,
     /// sync=off: flushes are answered without being done.
     pub(crate) no_sync: bool,
+    /// format=raw: the file's bytes are the disk, whatever they look like.
+    pub(crate) raw: bool,
 }
 
 /// From the value of the option. A comma of FILE itself is written twice.
@@ -44,10 +46,16 @@ pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
             Some(("sync", "full")) => config.no_sync = false,
             Some(("sync", "off")) => config.no_sync = true,
             Some(("sync", _)) => return Err("sync is full or off".into()),
+            Some(("format", "raw")) => config.raw = true,
+            Some(("format", _)) => {
+                return Err("format is raw, as lguest takes no other: qemu-img convert -O raw \
+                            FILE NEW makes a raw image"
+                    .into());
+            }
             _ => {
                 return Err(format!(
-                    "no option {word:?}: there are ro, direct, serial=S, queues=N, sync=full and \
-                     sync=off; a comma of the file name is written twice"
+                    "no option {word:?}: there are ro, direct, serial=S, queues=N, sync=full, \
+                     sync=off and format=raw; a comma of the file name is written twice"
                 ));
             }
         }
@@ -92,8 +100,10 @@ mod tests {
             serial: "my disk".into(),
             queues: Some(3),
             no_sync: true,
+            raw: true,
         };
-        assert_eq!(parsed("/dev/sdb,ro,direct,serial=my disk,queues=3,sync=off"), wanted);
+        let value = "/dev/sdb,ro,direct,serial=my disk,queues=3,sync=off,format=raw";
+        assert_eq!(parsed(value), wanted);
     }
 
     #[test]
@@ -123,6 +133,8 @@ mod tests {
             ("a,queues=65", "1 to 64"),
             ("a,queues=two", "1 to 64"),
             ("a,sync=maybe", "full or off"),
+            ("a,format=qcow2", "format is raw"),
+            ("a,format", "\"format\""),
             ("a,serial=", "1 to 20"),
             (&long, "1 to 20"),
             ("a,serial=\t", "1 to 20"),

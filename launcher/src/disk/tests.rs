@@ -59,6 +59,67 @@ fn what_is_no_disk_is_refused_with_what_to_do() {
     }
 }
 
+/// A file of `length` bytes with these at `offset`.
+fn file_with(directory: &TempDir, offset: u64, bytes: &[u8], length: u64) -> PathBuf {
+    let path = file(directory, "image", length);
+    std::os::unix::fs::FileExt::write_all_at(
+        &File::options().write(true).open(&path).unwrap(),
+        bytes,
+        offset,
+    )
+    .unwrap();
+    path
+}
+
+#[test]
+fn an_image_that_is_not_raw_is_refused_with_the_command_that_converts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows: [(u64, &[u8], &str, &str); 15] = [
+        (0, b"QFI\xfb\0\0\0\x01", "qcow", "-f qcow "),
+        (0, b"QFI\xfb\0\0\0\x02", "qcow2", "-f qcow2 "),
+        (0, b"QFI\xfb\0\0\0\x03", "qcow2", "-f qcow2 "),
+        (0, b"QED\0", "qed", "-f qed "),
+        (0, b"KDMV\x01", "vmdk", "-f vmdk "),
+        (0, b"COWD", "vmdk", "-f vmdk "),
+        (0, b"# Disk DescriptorFile\nversion=1\n", "vmdk", "-f vmdk "),
+        (64, b"\x7f\x10\xda\xbe", "vdi", "-f vdi "),
+        (0, b"conectix", "vhd", "-f vpc "),
+        ((1 << 20) - 512, b"conectix", "vhd", "-f vpc "),
+        (0, b"vhdxfile", "vhdx", "-f vhdx "),
+        (0, b"WithoutFreeSpace", "parallels", "-f parallels "),
+        (0, b"WithouFreSpacExt", "parallels", "-f parallels "),
+        ((1 << 20) - 512, b"koly", "dmg", "-f dmg "),
+        (0, b"\x3a\xff\x26\xed\x01\0\0\0", "android sparse", "simg2img"),
+    ];
+    for (offset, magic, format, command) in rows {
+        let path = file_with(&directory, offset, magic, 1 << 20);
+        for (read_only, direct) in [(false, false), (true, false), (false, true)] {
+            let config = BlockConfig { read_only, direct, ..config(&path) };
+            let said = refusal(config.clone());
+            assert!(said.contains(&format!("it is a {format} image, ")), "{format}: {said}");
+            assert!(said.contains(command) && said.contains("format=raw"), "{format}: {said}");
+            open_one(BlockConfig { raw: true, ..config }).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_smaller_than_a_sector_is_recognized() {
+    let directory = tempfile::tempdir().unwrap();
+    let descriptor = b"# Disk DescriptorFile\nversion=1\ncreateType=\"monolithicFlat\"\n";
+    let path = file_with(&directory, 0, descriptor, 100);
+    assert!(refusal(config(path)).contains("vmdk"));
+}
+
+#[test]
+fn a_raw_disk_may_have_a_magic_number_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    for (offset, bytes) in [(512, "QFI\u{fb}"), (1, "KDMV"), (512, "conectix"), (0, "LUKS")] {
+        let path = file_with(&directory, offset, bytes.as_bytes(), 1 << 20);
+        open_one(config(path)).unwrap();
+    }
+}
+
 #[test]
 fn a_disk_given_twice_is_refused_by_whatever_name() {
     let directory = tempfile::tempdir().unwrap();

@@ -44,7 +44,10 @@ const ROWS: &[Row] = &[
   direct       past the host's page cache (O_DIRECT)
   serial=S     its serial number, up to 20 characters
   queues=N     queues, a thread each, 1 to 64; else as suits the guest's CPUs
-  sync=off     a flush is answered without being done",
+  sync=off     a flush is answered without being done
+  format=raw   the file is a raw image, even if it looks like a qcow2 or vmdk image
+
+Other formats are refused: qemu-img convert -O raw FILE NEW makes a raw image.",
     ),
     (
         "network",

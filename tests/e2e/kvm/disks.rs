@@ -43,6 +43,34 @@ fn what_is_no_disk() {
 }
 
 #[test]
+fn an_image_that_is_not_raw_is_refused_and_left_alone() {
+    let scratch = Scratch::new();
+    let content = [b"QFI\xfb\0\0\0\x03".as_slice(), &[0x5a; 4088]].concat();
+    let disk = scratch.file("disk.qcow2", &content);
+    let words = "it is a qcow2 image, and lguest takes raw images only: convert it (qemu-img \
+                 convert -f qcow2 -O raw FILE NEW)";
+    for options in ["", ",ro", ",sync=off"] {
+        refuses(&with_disk(probe("poweroff"), &disk, options), words);
+    }
+    assert!(fs::read(&disk).unwrap() == content);
+    let mut insists = with_disk(probe("poweroff"), &disk, ",format=raw").piped();
+    assert_eq!(insists.wait(), End::Status(0), "{}", insists.stderr());
+}
+
+#[test]
+fn a_compressed_image_is_warned_of() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk.xz", [b"\xfd7zXZ\0".as_slice(), &[0; 4090]].concat());
+    let mut running = with_disk(probe("poweroff"), &disk, "").piped();
+    assert_eq!(running.wait(), End::Status(0));
+    let said = running.stderr();
+    assert!(said.contains("it is compressed (xz)") && said.contains("xz -d"), "{said}");
+    let mut insists = with_disk(probe("poweroff"), &disk, ",format=raw").piped();
+    assert_eq!(insists.wait(), End::Status(0));
+    assert!(!insists.stderr().contains("compressed"), "{}", insists.stderr());
+}
+
+#[test]
 fn an_option_that_there_is_not() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk");

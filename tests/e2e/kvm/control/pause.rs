@@ -97,7 +97,8 @@ fn a_vcpu_that_cannot_stop_keeps_nobody_from_ending_the_guest() {
     let scratch = Scratch::new();
     let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
     disk.hang();
-    let block = format!("--block={}", disk.path().display());
+    // Otherwise lguest would read its first bytes before the guest starts.
+    let block = format!("--block={},format=raw", disk.path().display());
     let launch = probe("busless").option("--name=one").option("--earlycon");
     let mut running = launch.option(&block).piped();
     running.expect("the disk does not answer");

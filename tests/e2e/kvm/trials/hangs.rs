@@ -92,7 +92,8 @@ fn what_the_host_holds_up_is_told() {
     let scratch = Scratch::new();
     let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
     disk.hang();
-    let block = format!("--block={}", disk.path().display());
+    // Otherwise lguest would read its first bytes before the guest starts.
+    let block = format!("--block={},format=raw", disk.path().display());
     let launch = probe("busless").option("--earlycon").option(&block).option("--timeout=20s");
     let lines = late(&launch);
     let hangs = "lguest: vcpu0: in a system call of the host's that hangs".to_string();
