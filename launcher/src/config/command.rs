@@ -60,8 +60,8 @@ pub(crate) enum Command {
     Stop {
         #[command(flatten)]
         target: Target,
-        /// Press its power button first, and wait so long for it to switch itself off: 5, 5s,
-        /// 500ms or 2m. Returns when it has ended
+        /// Press its power button first, and wait so long for it to switch itself off: 5s, 2m or
+        /// 1h30m. Returns when it has ended
         #[arg(long, value_name = "TIME", value_parser = time::parse)]
         grace: Option<Duration>,
     },

@@ -3,22 +3,43 @@
 use std::time::Duration;
 
 /// The longest: a day more or less does not matter then.
-const MOST: u64 = 365 * 24 * 3600 * 1000;
+const MOST: u64 = 365 * DAY;
 
-/// From "5" or "5s", "500ms" and "2m".
+const DAY: u64 = 24 * 3_600_000;
+
+/// The units, in the order in which a time may name them, and their milliseconds.
+const UNITS: [(&str, u64); 5] =
+    [("d", DAY), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Parse "5" or "5s", "500ms", "2m", "1h30m", "1d".
 ///
 /// # Errors
-/// For anything else, with what there is.
+/// For anything else, with the forms that are accepted.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
-    let unit = units.iter().find_map(|(unit, length)| Some((text.strip_suffix(unit)?, *length)));
-    let milliseconds = unit.and_then(|(digits, length): (&str, u64)| {
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        let number: u64 = digits.parse().ok().filter(|_| plain)?;
-        number.checked_mul(length).filter(|time| *time <= MOST)
-    });
-    let wanted = || "a time is a number of seconds, or like 5s, 500ms or 2m".to_string();
-    milliseconds.map(Duration::from_millis).ok_or_else(wanted)
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let milliseconds = match is_number {
+        true => text.parse().ok().and_then(|seconds: u64| seconds.checked_mul(1000)),
+        false => sum(text),
+    };
+    let wanted = || "a time is a number of seconds, or like 500ms, 5s, 2m, 1h30m or 1d".to_string();
+    milliseconds.filter(|time| *time <= MOST).map(Duration::from_millis).ok_or_else(wanted)
+}
+
+/// The milliseconds of a number with a unit, or of several with ever smaller units.
+fn sum(text: &str) -> Option<u64> {
+    let (mut rest, mut units, mut total) = (text, UNITS.iter(), 0_u64);
+    loop {
+        let digits = rest.find(|it: char| !it.is_ascii_digit())?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let end = after.find(|it: char| it.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(end)?;
+        let (_, length) = units.find(|(name, _)| *name == unit)?;
+        total = number.parse::<u64>().ok()?.checked_mul(*length)?.checked_add(total)?;
+        if after.is_empty() {
+            return Some(total);
+        }
+        rest = after;
+    }
 }
 
 #[cfg(test)]
@@ -26,16 +47,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_seconds_unless_it_says_else() {
+    fn a_number_is_seconds_unless_it_has_a_unit() {
         let milliseconds = |text| parse(text).map(|time| time.as_millis());
-        assert_eq!(milliseconds("5"), Ok(5000));
-        assert_eq!(milliseconds("5s"), Ok(5000));
-        assert_eq!(milliseconds("500ms"), Ok(500));
-        assert_eq!(milliseconds("2m"), Ok(120_000));
-        assert_eq!(milliseconds("0"), Ok(0));
-        for wrong in
-            ["", "s", "+5", "-5", "5h", "5 s", "1.5s", "m5", "99999999999999999999", "999999999m"]
-        {
+        for (text, expected) in [
+            ("5", 5000),
+            ("5s", 5000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("0", 0),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("1d12h", 129_600_000),
+            ("1m0s500ms", 60_500),
+            ("90m", 5_400_000),
+            ("365d", 31_536_000_000),
+        ] {
+            assert_eq!(milliseconds(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for wrong in [
+            "",
+            "s",
+            "+5",
+            "-5",
+            "5 s",
+            "1.5s",
+            "m5",
+            "1h30",
+            "30m1h",
+            "1h1h",
+            "1w",
+            "5S",
+            "h",
+            "1hm",
+            "366d",
+            "365d1ms",
+            "99999999999999999999",
+            "99999999999999999999h",
+            "999999999m",
+            "18446744073709551615d",
+            "1\u{e9}",
+            "\u{e9}",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct TrialConfig {
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// End it after this time (5s, 500ms, 2m), with status 124, and tell what each CPU was doing
+    /// End it after this time (500ms, 90s, 1h30m), with status 124, and tell what each CPU was doing
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub(crate) timeout: Option<Duration>,
 

@@ -64,11 +64,16 @@ fn how(ended: &Ending) -> String {
     }
 }
 
-/// A time as the command line has it.
+/// A time as the command line has it. From a minute on, whole minutes and hours are units.
 pub(super) fn time(time: Duration) -> String {
-    match time.subsec_millis() {
-        0 => format!("{}s", time.as_secs()),
-        _ => format!("{}ms", time.as_millis()),
+    let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes, seconds % 60, milliseconds) {
+        (_, _, _, 1..) => format!("{}ms", time.as_millis()),
+        (1.., 0, 0, 0) => format!("{hours}h"),
+        (1.., 1.., 0, 0) => format!("{hours}h{minutes}m"),
+        (0, 2.., 0, 0) => format!("{minutes}m"),
+        _ => format!("{seconds}s"),
     }
 }
 
@@ -132,7 +137,19 @@ mod tests {
 
     #[test]
     fn times_are_told_as_they_are_given() {
-        for (milliseconds, text) in [(10_000, "10s"), (500, "500ms"), (1500, "1500ms"), (0, "0s")] {
+        for (milliseconds, text) in [
+            (10_000, "10s"),
+            (500, "500ms"),
+            (1500, "1500ms"),
+            (0, "0s"),
+            (60_000, "60s"),
+            (90_000, "90s"),
+            (120_000, "2m"),
+            (5_400_000, "1h30m"),
+            (3_600_000, "1h"),
+            (86_400_000, "24h"),
+            (3_661_000, "3661s"),
+        ] {
             assert_eq!(time(Duration::from_millis(milliseconds)), text);
         }
     }
