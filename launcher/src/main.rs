@@ -37,6 +37,7 @@ mod privilege;
 mod progress;
 mod runtime;
 mod signals;
+mod standard;
 mod stdin;
 mod terminal;
 mod threads;

@@ -31,6 +31,7 @@ mod shells;
 mod soak;
 mod sockets;
 mod stats;
+mod streams;
 mod torrents;
 mod trace;
 mod trials;

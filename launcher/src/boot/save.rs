@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::elf;
 use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
+use crate::standard;
 
 /// No kernel is larger, its debugging information included.
 const LARGEST_ELF: u64 = 4 << 30;
@@ -31,7 +32,10 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
         let mut file = tempfile::tempfile().with_context(written)?;
         copy(&mut bytes, &mut file).with_context(|| kernel.display().to_string())?;
         file.rewind().with_context(written)?;
-        let mut output = OpenOptions::new().write(true).open(output).with_context(written)?;
+        let mut output = match standard::duplicate(output).with_context(written)? {
+            Some(output) => output,
+            None => OpenOptions::new().write(true).open(output).with_context(written)?,
+        };
         io::copy(&mut file, &mut output).with_context(written)?;
         return Ok(());
     }

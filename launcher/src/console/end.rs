@@ -17,6 +17,7 @@ use crate::config::console::Backend;
 use crate::exec::{Link, streams};
 use crate::exit::Exit;
 use crate::output::Role;
+use crate::standard;
 use crate::stdin;
 use crate::terminal::{self, Terminal};
 use crate::writer::Writer;
@@ -121,7 +122,11 @@ impl HostEnd {
 
 /// Open it for writing. A named pipe that nobody reads is an error, where it would
 /// be waited for (and signals are blocked by now); a terminal does not become ours.
+/// A name of our own stdout is that, as it is.
 pub(crate) fn open_file(path: &Path, append: bool) -> io::Result<File> {
+    if let Some(file) = standard::duplicate(path)? {
+        return Ok(file);
+    }
     let mut options = File::options();
     options.create(true).write(!append).truncate(!append).append(append);
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);

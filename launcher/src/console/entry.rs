@@ -4,15 +4,19 @@
 //! ours. What a killed launcher left is replaced; what somebody uses is not. Made by
 //! [`super::socket`] and [`super::pty`].
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+/// The longest path of a socket: struct sockaddr_un has 108 bytes for it and its NUL.
+const SOCKET_PATH: usize = 107;
 
 /// A name that is ours.
 #[derive(Debug)]
@@ -28,6 +32,12 @@ impl Entry {
     /// # Errors
     /// When the name is taken, or cannot be had.
     pub(super) fn socket(path: &Path) -> Result<(UnixListener, Self)> {
+        let length = path.as_os_str().len();
+        ensure!(
+            length <= SOCKET_PATH,
+            "it has {length} bytes, and the path of a socket has {SOCKET_PATH} at most: give a \
+             shorter one (below /run or /tmp), or a relative one (cd DIR first)"
+        );
         let stale = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),
@@ -75,8 +85,14 @@ impl Entry {
     fn new(path: &Path, stale: bool, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
         let path = absolute(path)?;
         let name = path.file_name().context("it is no file name")?;
-        let temporary = format!(".{}.{}", name.to_string_lossy(), std::process::id());
-        let temporary = path.with_file_name(temporary);
+        let pid = std::process::id();
+        let mut temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
+        let directory = path.parent().unwrap_or(&path);
+        let directory = File::options().read(true).custom_flags(libc::O_PATH).open(directory)?;
+        if temporary.as_os_str().len() > SOCKET_PATH {
+            // Short enough for a socket, whatever the directory.
+            temporary = format!("/proc/self/fd/{}/.lguest.{pid}", directory.as_raw_fd()).into();
+        }
         make(&temporary)?;
         let renamed: io::Result<_> = (|| {
             let made = fs::symlink_metadata(&temporary)?;

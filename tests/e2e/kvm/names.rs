@@ -37,6 +37,19 @@ fn a_name_has_one_launcher() {
     assert_eq!(below(&scratch.path().join("lguest")), [] as [&Path; 0]);
 }
 
+/// Longer than the path of a socket may be.
+#[test]
+fn the_directory_of_all_guests_may_have_a_long_name() {
+    let scratch = Scratch::new();
+    let long = scratch.path().join("d".repeat(200));
+    fs::create_dir(&long).unwrap();
+    let mut first = named("console", &long).piped();
+    first.expect("hello 80x24\n");
+    assert!(lguest(&long, &["info", "one"]).well().contains("console"));
+    lguest(&long, &["stop", "one"]).well();
+    assert_eq!(first.wait(), End::Status(0));
+}
+
 #[test]
 fn of_two_that_start_at_once_one_runs() {
     let scratch = Scratch::new();

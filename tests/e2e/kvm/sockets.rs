@@ -88,6 +88,52 @@ fn bytes_go_both_ways_to_one_at_a_time() {
     guest.assert_nothing_left();
 }
 
+/// A directory whose name together with that of a socket in it has so many bytes.
+fn long_directory(scratch: &Scratch, length: usize) -> PathBuf {
+    let base = scratch.path().as_os_str().len() + 1;
+    let path = scratch.path().join("d".repeat(length - base - "/con0".len()));
+    fs::create_dir(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_path_may_be_as_long_as_that_of_a_socket() {
+    let scratch = Scratch::new();
+    let longest = long_directory(&scratch, 107).join("con0");
+    assert_eq!(longest.as_os_str().len(), 107);
+    let mut guest = web(&longest);
+    assert_eq!(expect(&connect(&longest), "\n"), "hello 80x24\n");
+    assert_eq!(fs::read_dir(longest.parent().unwrap()).unwrap().count(), 1);
+    guest.lguest(&["stop", "web"]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert!(!longest.exists(), "the socket is left");
+
+    let longer = long_directory(&scratch, 108).join("con0");
+    let mut refused =
+        probe("console").option(&format!("--console=sock={}", longer.display())).piped();
+    assert_eq!(refused.wait(), End::Status(1));
+    let said = refused.stderr();
+    assert!(said.contains("it has 108 bytes, and the path of a socket has 107 at most"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// A relative path is short, wherever it is.
+#[test]
+fn a_short_path_may_lead_into_a_deep_directory() {
+    let scratch = Scratch::new();
+    let deep = scratch.path().join("d".repeat(200));
+    fs::create_dir(&deep).unwrap();
+    let line = format!(
+        "exec {} <&- 2>&1",
+        probe("console").option("--name=web").option("--console=sock=con0").shell_line()
+    );
+    let mut guest = program(&["sh", "-c", &line], &deep, Pty::new(24, 80));
+    until("the socket is there", || deep.join("con0").exists().then_some(()));
+    guest.lguest(&["stop", "web"]).well();
+    assert_eq!(guest.wait(), End::Status(0));
+    assert!(!deep.join("con0").exists(), "the socket is left");
+}
+
 /// As the README says: socat, on a real terminal.
 #[test]
 fn socat_makes_a_terminal_a_seat_at_it() {

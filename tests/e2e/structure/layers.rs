@@ -6,9 +6,9 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 41] = [
+pub(super) const LAUNCHER: [&str; 42] = [
     // System calls and threads.
-    "sys", "threads", "peer", "descriptors",
+    "sys", "threads", "peer", "descriptors", "standard",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.
