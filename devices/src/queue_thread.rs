@@ -76,7 +76,8 @@ impl QueueThread {
         let told = Arc::new(Told::default());
         let theirs = Arc::clone(&told);
         let body = move || take.recv().ok().and_then(|work| live(work, &theirs));
-        let thread = Builder::new().name(self.name.clone()).stack_size(STACK).spawn(body)?;
+        let thread = Builder::new().name(self.name.clone()).stack_size(STACK).spawn(body);
+        let thread = thread.map_err(no_thread)?;
         if let Some(work) = self.idle.take() {
             // It waits for it.
             let _ = give.send(work);
@@ -129,6 +130,18 @@ impl QueueThread {
             Some(thread) => kick::join(thread).ok().flatten(),
             None => self.idle.take(),
         }
+    }
+}
+
+/// The error of a thread that could not be started, with the limits that may be the cause.
+#[must_use]
+pub fn no_thread(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOMEM) => io::Error::other(
+            "the host grants no more threads: look at ulimit -u, ulimit -v and the pids.max of \
+             the cgroup",
+        ),
+        _ => error,
     }
 }
 

@@ -2,9 +2,13 @@
 //! one host mapping behind it. Made by [`crate::launch`]; filled by
 //! [`crate::boot`]; read and written by every queue thread.
 
+use std::fs;
+use std::io;
 use std::ops::Range;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::libc::RLIM_INFINITY;
+use nix::sys::resource::{Resource, getrlimit};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::sys;
@@ -44,6 +48,7 @@ impl Ram {
     pub(crate) fn new(size: u64) -> Result<Self> {
         let bytes = usize::try_from(size)?;
         let mapping = sys::Mapping::reserve(bytes)
+            .map_err(explain)
             .with_context(|| format!("reserving {} MiB of guest memory", size >> 20))?;
         let mut regions = Vec::new();
         for (guest, offset) in placement(size) {
@@ -64,6 +69,29 @@ impl Ram {
     /// power-on. No vCPU and no queue thread may be running.
     pub(crate) fn empty(&self) -> Result<()> {
         self.mapping.empty().context("emptying guest memory")
+    }
+}
+
+/// Say which of the host's limits is in the way.
+fn explain(error: io::Error) -> anyhow::Error {
+    if error.raw_os_error() != Some(libc::ENOMEM) {
+        return error.into();
+    }
+    let limit = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(limit, _)| limit);
+    if limit != RLIM_INFINITY {
+        return anyhow!(
+            "the address space of this process is limited to {} MiB: raise that (ulimit -v \
+             unlimited; LimitAS= of a service), or give the guest less memory",
+            limit >> 20
+        );
+    }
+    let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    match strict.is_ok_and(|setting| setting.trim() == "2") {
+        true => anyhow!(
+            "the host promises no more memory than it has (vm.overcommit_memory is 2): give the \
+             guest less memory, or run sysctl vm.overcommit_memory=0 as root"
+        ),
+        false => anyhow!("{error}: give the guest less memory"),
     }
 }
 

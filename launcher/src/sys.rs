@@ -35,6 +35,10 @@ pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
 /// Huge pages on x86; the guest's 2 MiB pages should meet the host's.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Address space that the launcher needs beside guest memory: stacks, buffers, the heap.
+/// Without it, an allocation fails somewhere, and the process aborts.
+const LAUNCHER: usize = 32 << 20;
+
 /// Anonymous memory between two inaccessible guard areas, for the life of the
 /// process: it is never unmapped, so pointers into it stay good.
 #[derive(Debug)]
@@ -50,13 +54,20 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Reserve `size` bytes, aligned to a huge page.
+    /// Reserve `size` bytes, aligned to a huge page. Fails as well if the address space that
+    /// is left is too small for the launcher itself.
     pub(crate) fn reserve(size: usize) -> io::Result<Self> {
         let whole = size.checked_add(3 * HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
+        let more = whole.checked_add(LAUNCHER).ok_or(io::ErrorKind::OutOfMemory)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
-        let area = unsafe { libc::mmap(ptr::null_mut(), whole, libc::PROT_NONE, flags, -1, 0) };
+        let area = unsafe { libc::mmap(ptr::null_mut(), more, libc::PROT_NONE, flags, -1, 0) };
         if area == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the end of the mapping made above, which nobody knows of yet.
+        let done = unsafe { libc::munmap(area.wrapping_byte_add(whole), LAUNCHER) };
+        if done != 0 {
             return Err(io::Error::last_os_error());
         }
         // A guard of at least one huge page stays on either side.

@@ -4,6 +4,8 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use devices::queue_thread::no_thread;
+
 /// Enough for all of them, also when they panic, and for a line of JSON as deep as
 /// serde_json reads it, not optimised; the usual 2 MiB would become a huge page on
 /// hosts that give them unasked.
@@ -17,5 +19,6 @@ pub(crate) fn start<T: Send + 'static>(
     name: impl Into<String>,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    Builder::new().name(name.into()).stack_size(STACK).spawn(body)
+    let thread = Builder::new().name(name.into()).stack_size(STACK).spawn(body);
+    thread.map_err(no_thread)
 }

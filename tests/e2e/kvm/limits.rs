@@ -55,8 +55,19 @@ fn with_too_few_files_it_ends_in_one_line() {
 fn memory_that_the_host_does_not_give_is_named() {
     let scratch = Scratch::new();
     let mut running = limited(&probe("poweroff").memory("4G"), "-v 1000000", &scratch);
-    let end = running.wait_refused("reserving 4096 MiB of guest memory: Cannot allocate memory");
-    assert_eq!(end, End::Status(1));
+    let words = "reserving 4096 MiB of guest memory: the address space of this process is limited \
+                 to 976 MiB: raise that (ulimit -v unlimited";
+    assert_eq!(running.wait_refused(words), End::Status(1));
+    running.assert_nothing_left();
+}
+
+/// Just enough for the guest: the launcher's own memory counts, too.
+#[test]
+fn memory_for_the_launcher_itself_is_counted() {
+    let scratch = Scratch::new();
+    let mut running = limited(&probe("poweroff").memory("512"), "-v 545000", &scratch);
+    let words = "reserving 512 MiB of guest memory: the address space of this process is limited";
+    assert_eq!(running.wait_refused(words), End::Status(1));
     running.assert_nothing_left();
 }
 
