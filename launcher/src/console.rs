@@ -9,6 +9,7 @@ mod pty;
 mod socket;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -49,6 +50,8 @@ pub(crate) struct Console {
     link: Option<Arc<Link>>,
     /// Why the guest has ended, once it has for good.
     pub(crate) ending: OnceLock<String>,
+    /// Whether a driver in the guest has ever used it.
+    driven: Arc<AtomicBool>,
     /// What it is to this guest, once there is one.
     status: Mutex<Weak<Status>>,
 }
@@ -108,6 +111,7 @@ impl Console {
             seat: Seat::default(),
             link: end.link().map(Arc::clone),
             ending: OnceLock::new(),
+            driven: Arc::default(),
             status: Mutex::default(),
         };
         Ok((Arc::new(console), end))
@@ -155,6 +159,16 @@ impl Console {
             }
             self.output.rearm();
         }
+    }
+
+    /// Whether a driver in the guest has used it so far.
+    pub(crate) fn has_driver(&self) -> bool {
+        self.driven.load(Ordering::Relaxed)
+    }
+
+    /// To be set when a driver uses it.
+    pub(crate) fn driven(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.driven)
     }
 
     /// Is it the one on this terminal?

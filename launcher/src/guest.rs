@@ -6,7 +6,7 @@ mod pause;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -187,10 +187,13 @@ pub(crate) fn check_devices(config: &Config, consoles: usize) -> Result<()> {
 /// hvc0 and so on.
 fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for console in &host.consoles {
-        let sink = console.output.sink();
+        let (sink, driven) = (console.output.sink(), console.driven());
         let device = ConsoleDevice {
             input: console.input.guest_end().context("duplicating the input pipe")?,
-            output: move || sink.clone(),
+            output: move || {
+                driven.store(true, Ordering::Relaxed);
+                sink.clone()
+            },
             size: Arc::clone(&console.window),
         };
         let name = format!("con{}", console.number);

@@ -25,13 +25,11 @@ use crate::privilege::Confinement;
 use crate::progress;
 use crate::runtime::Claim;
 use crate::signals::Signals;
+use crate::silence;
 use crate::terminal::{self, Terminal};
 use crate::trial::{self, Trial};
 use crate::writer::Writer;
 use prepare::{Prepared, prepare};
-
-/// A guest that has printed nothing for so long may be printing elsewhere.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long the threads of a guest that has ended may take to end, and how long
 /// between two looks at those that take longer.
@@ -84,6 +82,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
     }
     let (trial, log) = Trial::start(logs, config, &host, launched)?;
     writers.extend(log);
+    silence::warn(config, &wanted);
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     loop {
         let mut guest = Guest::build(config, &host)?;
@@ -109,6 +108,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
                 let ending = finish(&writers, &signals, terminal.as_ref(), ending);
                 let ending = exec::judge(&host, ending);
                 Trial::say_last_lines(&host, &ending);
+                silence::report(&host, &ending);
                 return Ok((ending, trial::log_of(&host)));
             }
         }
@@ -119,9 +119,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
 /// The guest runs; nothing is done here but what the user's side asks for.
 fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Ending {
     let Watch { signals, terminal, trial } = *watch;
-    // Only somebody who asked for words is told of silence.
-    let verbose = log::log_enabled!(log::Level::Info);
-    let mut silence = verbose.then(|| Instant::now() + SILENCE);
+    let mut silence = silence::patience().map(|patience| Instant::now() + patience);
     let mut size = None;
     let mut look = || {
         // Looked at also after a stop: the background is not told about sizes.
@@ -145,12 +143,7 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
             return trial.late(Some(guest), host);
         }
         silence = None;
-        if !host.consoles.iter().any(|console| console.output.is_used()) {
-            log::info!(
-                "the guest has printed nothing yet: it prints where the command line's console= \
-                 says; --earlycon shows what it says before it has that console"
-            );
-        }
+        silence::hint(host);
     }
 }
 

@@ -37,6 +37,7 @@ mod privilege;
 mod progress;
 mod runtime;
 mod signals;
+mod silence;
 mod standard;
 mod stdin;
 mod terminal;

@@ -32,6 +32,7 @@ use crate::exit::Ending;
 use crate::guest::{Guest, Host};
 use crate::messages;
 use crate::output::Role;
+use crate::silence;
 use crate::writer::Writer;
 use follower::Follower;
 pub(crate) use junit::Junit;
@@ -136,6 +137,7 @@ impl Trial {
             }
             None => lines.push("it was about to start again".to_string()),
         }
+        lines.extend(silence::no_driver(host));
         Ending::TimedOut(lines.join("\n"))
     }
 

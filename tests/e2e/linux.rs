@@ -24,6 +24,7 @@ mod queues;
 mod refusals;
 mod rng;
 mod shell;
+mod silence;
 mod stdin;
 mod stdout;
 mod three_ctrl_c;

@@ -123,7 +123,7 @@ pub(crate) fn value_of(name: &str, words: &[OsString]) -> Option<String> {
 }
 
 /// The words that are the kernel's: those after "--" are for init.
-fn kernel_words(words: &[OsString]) -> impl Iterator<Item = String> {
+pub(crate) fn kernel_words(words: &[OsString]) -> impl Iterator<Item = String> {
     words.iter().map(|word| word.to_string_lossy().into_owned()).take_while(|word| word != "--")
 }
 

@@ -25,6 +25,11 @@ impl Files {
         Self { kernel: NamedFile::new(&config.kernel), initrds }
     }
 
+    /// Whether the guest gets an initial file system.
+    pub(crate) fn has_initrd(&self) -> bool {
+        !self.initrds.is_empty()
+    }
+
     /// The kernel's file, as it is now.
     ///
     /// # Errors

@@ -1,14 +1,17 @@
 //! Puts the initial file systems into guest memory, one after another, as high
 //! as the kernel accepts them. Called by [`super::load`] when the kernel is in.
 
+mod format;
+
 use std::fs::File;
+use std::io::Seek;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::elf;
-use super::file::NamedFile;
+use super::file::{self, NamedFile};
 use crate::memory::{HOLE, Memory};
 
 /// Linux wants each archive to begin at a multiple of this; zeroes in between
@@ -62,9 +65,14 @@ fn names(initrds: &[NamedFile]) -> String {
 }
 
 fn open(initrd: &NamedFile) -> Result<(File, u64)> {
-    let file = initrd.open()?;
+    let mut file = initrd.open()?;
     let length = file.metadata().context("reading its size")?.len();
     ensure!(length > 0, "it is empty: leave it out, or build it again");
+    let head = file::head(&mut file, format::HEAD)?;
+    file.rewind().context("reading it")?;
+    if let Some(complaint) = format::complaint(&head) {
+        log::warn!("{}: {complaint}", name(initrd));
+    }
     Ok((file, length))
 }
 

@@ -1,6 +1,9 @@
 //! How a guest ends, and what the launcher makes of it.
 
-use tests::{End, Launch, Running};
+use std::path::Path;
+
+use tests::files::{self, Scratch};
+use tests::{End, Launch, Pty, Running, environment, program};
 
 use super::probe;
 
@@ -11,8 +14,40 @@ fn run(launch: &Launch) -> (End, Running) {
 
 #[test]
 fn power_off_is_status_0_without_a_word() {
-    let (end, running) = run(&probe("poweroff"));
+    let (end, running) = run(&probe("poweroff").option("--console=null"));
     assert_eq!((end, running.stderr()), (End::Status(0), String::new()));
+    let mut running = probe("console").fed("\x1ep");
+    assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
+}
+
+#[test]
+fn a_guest_that_never_had_a_console_is_reported() {
+    let lost = "lguest: the guest has ended, and its messages are lost: it had no driver for its \
+                console (virtio_console): ";
+    let (end, running) = run(&probe("poweroff"));
+    assert_eq!(end, End::Status(0));
+    let said = running.stderr();
+    assert!(said.starts_with(lost) && said.contains("give it with --initrd"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    let scratch = Scratch::new();
+    let initrd = scratch.file("initrd", files::initrd(&[]));
+    let (_, running) = run(&probe("poweroff").initrd(initrd));
+    let said = running.stderr();
+    assert!(said.starts_with(lost) && !said.contains("--initrd"), "{said}");
+
+    let (_, running) = run(&probe("reset=acpi").option("--no-reboot"));
+    assert!(running.stderr().starts_with(lost), "{}", running.stderr());
+
+    let (_, running) = run(&probe("hang=halt").option("--timeout=1s"));
+    let said = running.stderr();
+    assert!(said.contains("it had no driver for its console"), "{said}");
+
+    // By the serial port, or by its status, it spoke.
+    for speaks in [probe("serial=early-words").option("--earlycon"), probe("status=3")] {
+        let (_, running) = run(&speaks);
+        assert!(!running.stderr().contains("driver"), "{}", running.stderr());
+    }
 }
 
 #[test]
@@ -86,4 +121,47 @@ fn somebody_who_asked_for_words_is_told_of_silence() {
     running.expect_stderr("printed nothing");
     running.process().signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(running.wait(), End::Status(143));
+}
+
+#[test]
+fn a_terminal_is_told_of_silence_without_being_asked() {
+    let line = format!("exec {} 2>&1", probe("hang=halt").shell_line());
+    let words = ["sh", "-c", &line];
+    let mut running = program(&words, Path::new("/"), Pty::new(24, 200));
+    running.expect("lguest: the guest has printed nothing so far: it had no driver");
+    running.press_three_ctrl_c();
+    assert_eq!(running.wait(), End::Status(130));
+    running.assert_terminal_restored();
+}
+
+#[test]
+fn words_that_make_a_guest_silent_are_named_before_it_starts() {
+    for (words, warning) in [
+        (&["pci=off"][..], "pci=off on the kernel command line: the guest cannot use its console"),
+        (&["acpi=off", "pci=nomsi"], "acpi=off pci=nomsi on the kernel command line: "),
+        (&["console=ttyS0"], "console=ttyS0 on the kernel command line: the guest has no such"),
+        (&["earlyprintk=ttyS0"], "a serial port only with --earlycon"),
+    ] {
+        let launch = words.iter().fold(probe("console"), |launch, word| launch.argument(word));
+        let mut running = launch.fed("\x1ep");
+        assert_eq!(running.wait(), End::Status(0));
+        let said = running.stderr();
+        assert!(said.contains(warning), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn an_initrd_that_linux_does_not_know_is_warned_of() {
+    let scratch = Scratch::new();
+    let text = scratch.file("text", "hello");
+    for (file, warning) in [
+        (text, "text: it is not an initial file system that Linux knows ("),
+        (environment::probe(), "probe: it is an ELF file ("),
+    ] {
+        let mut running = probe("console").initrd(file).fed("\x1ep");
+        assert_eq!(running.wait(), End::Status(0));
+        let said = running.stderr();
+        assert!(said.contains(warning) && said.lines().count() == 1, "{said}");
+    }
 }

@@ -6,7 +6,7 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 42] = [
+pub(super) const LAUNCHER: [&str; 43] = [
     // System calls and threads.
     "sys", "threads", "peer", "descriptors", "standard",
     // Guest memory.
@@ -20,7 +20,7 @@ pub(super) const LAUNCHER: [&str; 42] = [
     // The command line.
     "config", "help", "generate", "detach", "runtime",
     // A guest and its consoles.
-    "exec", "attach", "console", "guest",
+    "exec", "attach", "console", "guest", "silence",
     // Boot tests, the control socket, `lguest check`.
     "trial", "control", "check",
     // A launch, and the commands to running guests.

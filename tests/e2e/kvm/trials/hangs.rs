@@ -25,11 +25,12 @@ fn each_cpu_is_told_of_with_its_function() {
         ("noconsole", "halted, interrupts on", "(halt_unless_new+0x"),
     ] {
         let lines = late(&probe(mode).option("--timeout=1s").option("--cpus=2"));
-        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines.len(), 4, "{lines:?}");
         assert_eq!(lines[0], "lguest: not over within 1s, which was its --timeout");
         let place = format!("lguest: vcpu0: {doing}, at rip 0x");
         assert!(lines[1].starts_with(&place) && lines[1].contains(function), "{}", lines[1]);
         assert_eq!(lines[2], "lguest: vcpu1: not started");
+        assert!(lines[3].contains("no driver for its console"), "{}", lines[3]);
     }
 }
 

@@ -1,0 +1,91 @@
+//! Reports a guest whose messages nobody can see: before its start the words of the kernel
+//! command line that cause it ([`words`]), while it runs that it has printed nothing so far,
+//! and at its end that it never had a driver for a console. Called by [`crate::launch`] and
+//! [`crate::trial`].
+
+mod words;
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::console::{Backend, ConsoleConfig};
+use crate::exit::Ending;
+use crate::guest::Host;
+use crate::messages;
+
+/// A guest that has printed nothing for so long may have no console, or print elsewhere.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The same in a virtual machine, where a guest may start slowly.
+const NESTED_SILENCE: Duration = Duration::from_secs(30);
+
+/// Warn of words on the kernel command line that leave the guest without its devices, or
+/// send its messages to a console that it does not have.
+pub(crate) fn warn(config: &Config, consoles: &[ConsoleConfig]) {
+    for warning in words::warnings(config, consoles.len()) {
+        log::warn!("{warning}");
+    }
+}
+
+/// How long a guest may print nothing until the user gets a hint. None if the user gets no
+/// hint: a program that reads stderr needs none.
+pub(crate) fn patience() -> Option<Duration> {
+    match (log::log_enabled!(log::Level::Info), io::stderr().is_terminal()) {
+        (true, _) => Some(SILENCE),
+        (false, true) => Some(if is_virtual_machine() { NESTED_SILENCE } else { SILENCE }),
+        (false, false) => None,
+    }
+}
+
+/// Whether this host's CPU says that a hypervisor runs it.
+fn is_virtual_machine() -> bool {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpus.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    flags.split_whitespace().any(|flag| flag == "hypervisor")
+}
+
+/// Give the user a hint if the guest has printed nothing so far.
+pub(crate) fn hint(host: &Host) {
+    if host.consoles.iter().any(|console| console.output.is_used()) {
+        return;
+    }
+    match no_driver(host) {
+        Some(why) => log::warn!("the guest has printed nothing so far: {why}"),
+        None => log::warn!(
+            "the guest has printed nothing so far: it has a driver for its console, and prints \
+             where console= on the kernel command line says; loglevel=7 shows the kernel's \
+             messages"
+        ),
+    }
+}
+
+/// Report that the guest, which ended by itself, never had a console.
+pub(crate) fn report(host: &Host, ending: &Ending) {
+    let by_itself = matches!(
+        ending,
+        Ending::PoweredOff | Ending::Reset(_) | Ending::Unseen(_) | Ending::Panicked(None)
+    );
+    if let Some(why) = no_driver(host).filter(|_| by_itself) {
+        messages::say(&format!("the guest has ended, and its messages are lost: {why}"));
+    }
+}
+
+/// Why the messages of the guest are nowhere, if no console had a driver so far, and what to
+/// do. None if the user wants no messages, or got some by the serial port.
+pub(crate) fn no_driver(host: &Host) -> Option<String> {
+    let seen = |console: &crate::console::Console| console.has_driver() || console.output.is_used();
+    let wanted = host.consoles.iter().any(|console| console.config.backend != Backend::Null);
+    if !wanted || host.consoles.iter().any(|console| seen(console)) {
+        return None;
+    }
+    let advice = match host.files.has_initrd() {
+        true => "--earlycon shows the kernel's messages",
+        false => {
+            "most kernels have that driver as a module in their initramfs: give it with --initrd; \
+             --earlycon shows the kernel's messages"
+        }
+    };
+    Some(format!("it had no driver for its console (virtio_console): {advice}"))
+}
