@@ -25,7 +25,7 @@ pub enum GuestError {
         /// What the driver wrote.
         index: u16,
         /// Entries in the table.
-        size: u16,
+        size: u32,
     },
     /// 2.7.5.3.1: a chain is no longer than the queue, so it has no loop.
     #[error("descriptor chain longer than the queue's {size} entries")]

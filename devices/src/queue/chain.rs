@@ -19,14 +19,15 @@ pub(super) fn walk<'m>(
     request: &mut Request<'m>,
 ) -> Result<(), GuestError> {
     request.begin_chain(head);
-    let queue = Table { address: layout.descriptors, size: layout.size };
-    let mut last = walk_table(memory, &queue, head, request)?;
+    let queue = Table { address: layout.descriptors, size: layout.size.into() };
+    let mut room = Room { size: layout.size, left: layout.size };
+    let mut last = walk_table(memory, &queue, head, &mut room, request)?;
     if last.has(VRING_DESC_F_INDIRECT) {
         if !indirect {
             return Err(GuestError::Indirect("without the feature"));
         }
-        let table = indirect_table(memory, layout, last)?;
-        last = walk_table(memory, &table, 0, request)?;
+        let table = indirect_table(memory, last)?;
+        last = walk_table(memory, &table, 0, &mut room, request)?;
         if last.has(VRING_DESC_F_INDIRECT) {
             return Err(GuestError::Indirect("inside an indirect table"));
         }
@@ -34,28 +35,43 @@ pub(super) fn walk<'m>(
     Ok(())
 }
 
+/// 2.7.5.3.1: a chain has at most as many descriptors as the queue, however long the table
+/// that it lies in. One with a loop has more.
+struct Room {
+    size: u16,
+    left: u16,
+}
+
+impl Room {
+    fn take(&mut self) -> Result<(), GuestError> {
+        self.left = self.left.checked_sub(1).ok_or(GuestError::ChainTooLong { size: self.size })?;
+        Ok(())
+    }
+}
+
 /// Follow a chain inside one table up to its end, or up to and including an
-/// indirect descriptor; that last descriptor is returned.
+/// indirect descriptor; that last descriptor is returned. The indirect one is not part
+/// of the chain: what it refers to is.
 fn walk_table<'m>(
     memory: &'m Memory,
     table: &Table,
     start: u16,
+    room: &mut Room,
     request: &mut Request<'m>,
 ) -> Result<Descriptor, GuestError> {
     let mut index = start;
-    // A chain with more descriptors than its table has must have a loop.
-    for _ in 0..table.size {
+    loop {
         let descriptor = table.get(memory, index)?;
         if descriptor.has(VRING_DESC_F_INDIRECT) {
             return Ok(descriptor);
         }
+        room.take()?;
         add_buffer(memory, descriptor, request)?;
         if !descriptor.has(VRING_DESC_F_NEXT) {
             return Ok(descriptor);
         }
         index = descriptor.next;
     }
-    Err(GuestError::ChainTooLong { size: table.size })
 }
 
 fn add_buffer<'m>(
@@ -77,12 +93,8 @@ fn add_buffer<'m>(
     request.push(&slice, to_guest)
 }
 
-/// 2.7.5.3: a table of descriptors elsewhere in memory, no longer than the queue.
-fn indirect_table(
-    memory: &Memory,
-    layout: &QueueLayout,
-    descriptor: Descriptor,
-) -> Result<Table, GuestError> {
+/// 2.7.5.3: a table of descriptors elsewhere in memory, all of it in RAM.
+fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, GuestError> {
     let Descriptor { address, length, .. } = descriptor;
     if descriptor.has(VRING_DESC_F_NEXT) {
         return Err(GuestError::Indirect("that goes on with NEXT"));
@@ -90,10 +102,7 @@ fn indirect_table(
     if length == 0 || !length.is_multiple_of(Descriptor::BYTES) {
         return Err(GuestError::Indirect("table with a length that is no multiple of 16"));
     }
-    let size = u16::try_from(length / Descriptor::BYTES).unwrap_or(u16::MAX);
-    if size > layout.size {
-        return Err(GuestError::Indirect("table longer than the queue"));
-    }
+    let size = length / Descriptor::BYTES;
     let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
     let outside = |_| GuestError::BufferAddress { address, length };
     memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
@@ -103,12 +112,12 @@ fn indirect_table(
 /// A table of descriptors: the queue's own, or an indirect one. It lies in RAM.
 struct Table {
     address: u64,
-    size: u16,
+    size: u32,
 }
 
 impl Table {
     fn get(&self, memory: &Memory, index: u16) -> Result<Descriptor, GuestError> {
-        if index >= self.size {
+        if u32::from(index) >= self.size {
             return Err(GuestError::DescriptorIndex { index, size: self.size });
         }
         // No overflow: the whole table was checked to lie in RAM.

@@ -26,6 +26,13 @@ fn one(ring: &mut Ring, descriptor: Desc) {
     ring.publish(0);
 }
 
+/// So many descriptors in a row.
+fn chain(length: u16) -> Vec<Desc> {
+    let mut all: Vec<_> = (1..=length).map(|next| desc(DATA, 1, NEXT, next)).collect();
+    all.last_mut().unwrap().flags = 0;
+    all
+}
+
 /// Make descriptor 0 point to an indirect table of these.
 fn indirect(ring: &mut Ring, descriptors: &[Desc]) {
     for (index, descriptor) in (0..).zip(descriptors) {
@@ -40,7 +47,7 @@ fn avail_index(from: u16, to: u16) -> GuestError {
 }
 
 fn descriptor(index: u16, size: u16) -> GuestError {
-    GuestError::DescriptorIndex { index, size }
+    GuestError::DescriptorIndex { index, size: size.into() }
 }
 
 fn outside(address: u64, length: u32) -> GuestError {
@@ -52,7 +59,6 @@ fn too_long(size: u16) -> GuestError {
 }
 
 const LENGTH: GuestError = GuestError::Indirect("table with a length that is no multiple of 16");
-const LONGER: GuestError = GuestError::Indirect("table longer than the queue");
 
 fn rings() -> Vec<Row> {
     vec![
@@ -81,7 +87,7 @@ fn rings() -> Vec<Row> {
         (
             "R4 loop in an indirect table",
             |r| indirect(r, &[desc(DATA, 1, NEXT, 1), desc(DATA, 1, NEXT, 0)]),
-            too_long(2),
+            too_long(SIZE),
         ),
     ]
 }
@@ -152,9 +158,17 @@ fn order_and_indirection() -> Vec<Row> {
         ("R16 an empty table", |r| one(r, desc(TABLE, 0, INDIRECT, 0)), LENGTH),
         ("R16 15 bytes", |r| one(r, desc(TABLE, 15, INDIRECT, 0)), LENGTH),
         ("R16 17 bytes", |r| one(r, desc(TABLE, 17, INDIRECT, 0)), LENGTH),
-        ("R16 too long", |r| one(r, desc(TABLE, 16 * 9, INDIRECT, 0)), LONGER),
-        ("R16 65537 entries", |r| one(r, desc(TABLE, 16 << 16 | 16, INDIRECT, 0)), LONGER),
-        ("R16 nearly 4 GiB", |r| one(r, desc(TABLE, !15, INDIRECT, 0)), LONGER),
+        ("R16 nearly 4 GiB", |r| one(r, desc(TABLE, !15, INDIRECT, 0)), outside(TABLE, !15)),
+        ("R17 a chain longer than the queue", |r| indirect(r, &chain(SIZE + 1)), too_long(SIZE)),
+        (
+            "R17 a chain longer than the queue, in two tables",
+            |r| {
+                r.set_desc(1, desc(TABLE, 16 * u32::from(SIZE), INDIRECT, 0));
+                (0..).zip(chain(SIZE)).for_each(|(i, part)| r.set_desc_in(TABLE, i, part));
+                one(r, desc(DATA, 1, NEXT, 1));
+            },
+            too_long(SIZE),
+        ),
     ]
 }
 

@@ -121,6 +121,38 @@ fn a_table_need_not_be_used_in_order_or_to_its_end() {
     assert_eq!(popped(&mut fixture), (b"ab".to_vec(), 0));
 }
 
+/// 2.7.5.3.1 bounds the chain, and not the table: one of 65537 entries is more than any
+/// descriptor can refer to.
+#[test]
+fn a_table_may_be_longer_than_the_queue() {
+    for entries in [5, 300, 0x1_0000, 0x1_0001] {
+        let mut fixture = Fixture::new(4, RING_FEATURES);
+        let last = u16::try_from((entries - 1).min(0xffff)).unwrap();
+        let [a, b] = [b"a", b"b"].map(|text| fixture.ring.buffer(FromGuest(text)));
+        fixture.ring.set_desc_in(TABLE, 0, Desc { flags: NEXT, next: last, ..a });
+        fixture.ring.set_desc_in(TABLE, last, b);
+
+        let table = Desc { flags: INDIRECT, ..from_guest(TABLE, 16 * entries) };
+        fixture.ring.offer_chain(&[table]);
+
+        assert_eq!(popped(&mut fixture), (b"ab".to_vec(), 0), "{entries}");
+    }
+}
+
+#[test]
+fn a_chain_in_a_table_may_be_as_long_as_the_queue() {
+    let mut fixture = Fixture::new(4, RING_FEATURES);
+    for index in 0..4 {
+        let part = fixture.ring.buffer(FromGuest(b"x"));
+        let flags = if index < 3 { NEXT } else { 0 };
+        fixture.ring.set_desc_in(TABLE, index, Desc { flags, next: index + 1, ..part });
+    }
+
+    fixture.ring.offer_chain(&[Desc { flags: INDIRECT, ..from_guest(TABLE, 100 * 16) }]);
+
+    assert_eq!(popped(&mut fixture), (b"xxxx".to_vec(), 0));
+}
+
 #[test]
 fn an_indirect_table_may_end_exactly_with_ram() {
     let mut fixture = Fixture::new(8, RING_FEATURES);
