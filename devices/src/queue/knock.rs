@@ -73,6 +73,7 @@ impl Virtqueue {
     fn hand_back_empty(&mut self, memory: &Memory, told: &Told) -> Result<Opening, ServeError> {
         let mut request = Request::default();
         self.wait_for_request(memory, &mut request, told)?;
+        request.expect_nothing_from_guest()?;
         self.hand_back(memory, &mut request)?;
         self.signalled = self.position.next_used;
         // One entry has been used: a full ring means that it came back.

@@ -94,6 +94,20 @@ fn a_hostile_index_is_found_while_knocking() {
     until("NEEDS_RESET", || guest.status() == 15 | 64);
 }
 
+/// The empty buffer is one of those that input is to go to.
+#[test]
+fn a_buffer_that_cannot_be_written_to_is_found_while_knocking() {
+    for parts in [&[Part::FromGuest(b"a")][..], &[Part::FromGuest(b"a"), ToGuest(10)]] {
+        let (console, _keyboard, _screen) = console();
+        let mut guest = FakeGuest::new(console);
+
+        guest.offer(RX, parts);
+
+        until("NEEDS_RESET", || guest.status() == 15 | 64);
+        assert_eq!(guest.rings[RX].used_index(), 0);
+    }
+}
+
 #[test]
 fn a_new_driver_is_knocked_at_anew() {
     let (mut guest, _keyboard, _screen) = knocked(0);
