@@ -44,6 +44,15 @@ pub trait Device: Send {
         Vec::new()
     }
 
+    /// DRIVER_OK: a driver is there, with these features, and its queues are served from
+    /// here on. Called before any [`Self::service`], while no queue thread runs.
+    ///
+    /// # Errors
+    /// Of the host: the machine ends.
+    fn begin(&self, _accepted: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A service for one queue, made afresh at every DRIVER_OK: a device that
     /// was reset keeps nothing. `accepted` are the negotiated feature bits.
     ///

@@ -3,7 +3,7 @@
 //! the header of 5.1.6 before each. The launcher opens it; what else it can do
 //! for us is an [`Interface`]. Each queue pair has a descriptor of its own.
 //!
-//! From here to the queues: `receive`, `transmit`, `control`.
+//! From here to the queues: `receive`, `transmit`, `control`; and `drain`, before them.
 
 use std::fs::File;
 use std::io;
@@ -20,6 +20,7 @@ use crate::request::Request;
 use crate::sys;
 
 mod control;
+mod drain;
 pub mod features;
 mod receive;
 mod transmit;
@@ -184,12 +185,17 @@ impl Device for Net {
         config
     }
 
+    /// Frames that came before are not this driver's: another one, with other features,
+    /// may have been there for them (5.1.6.4), or none.
+    fn begin(&self, accepted: u64) -> io::Result<()> {
+        self.interface.set_offloads(features::usable(accepted & self.offloads))?;
+        // 5.1.5: one pair until the driver says that it uses more.
+        self.interface.set_pairs(1)?;
+        self.pairs.iter().for_each(drain::drain);
+        Ok(())
+    }
+
     fn service(&self, queue: usize, accepted: u64) -> io::Result<Box<dyn Service>> {
-        if queue == 0 {
-            self.interface.set_offloads(features::usable(accepted & self.offloads))?;
-            // 5.1.5: one pair until the driver says that it uses more.
-            self.interface.set_pairs(1)?;
-        }
         Ok(match self.role(queue, accepted) {
             Role::Receive(pair) => Box::new(Receive {
                 tap: self.pair(pair)?,

@@ -47,6 +47,7 @@ impl Service for Receive {
         if request.to_guest.is_empty() {
             return Ok(());
         }
+        let lacks_header = request.to_guest.len() < HEADER;
         let length = match request.to_guest.receive_from(self.tap.as_fd()) {
             Ok(Some(0)) => return Err(self.wait_for_return(None)),
             Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
@@ -55,6 +56,11 @@ impl Service for Receive {
                 return Err(ServeError::Interrupted);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
+            // A tap refuses to cut its header, and loses the frame: that found too little room.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && lacks_header => {
+                request.count_error();
+                return Err(ServeError::Interrupted);
+            }
             // EFAULT when it goes while we sleep, EBADFD from then on.
             Err(error) => return Err(self.wait_for_return(Some(&error))),
         };

@@ -1,5 +1,5 @@
 //! A device comes to life: every queue that its driver has enabled gets a thread, with
-//! its own copy of the registers and a fresh service. Called by [`super`] at DRIVER_OK;
+//! its own copy of the registers and a fresh service. Called by [`super::bus`] at DRIVER_OK;
 //! from here on, read [`crate::queue_thread`].
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::queue::{RING_FEATURES, Virtqueue};
 use crate::queue_thread::QueueThread;
 
 impl VirtioPci {
-    /// DRIVER_OK: from here on the threads own the queues.
+    /// From here on the threads own the queues.
     pub(super) fn start(&mut self) {
         let accepted = self.registers.accepted();
         log::debug!(
@@ -17,10 +17,11 @@ impl VirtioPci {
             self.status.name(),
             self.device.features() | RING_FEATURES
         );
-        for index in 0..self.doorbells.len() {
-            if let Err(error) = self.start_queue(index, accepted) {
-                self.machine.failed(self.status.name(), &error.to_string());
-            }
+        let begun = self.device.begin(accepted);
+        let mut queues = 0..self.doorbells.len();
+        let started = begun.and_then(|()| queues.try_for_each(|i| self.start_queue(i, accepted)));
+        if let Err(error) = started {
+            self.machine.failed(self.status.name(), &error.to_string());
         }
     }
 

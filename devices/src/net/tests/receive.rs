@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::net::LARGEST;
 use crate::testing::threads::until_asleep;
 
 /// Give the driver's buffers of this length to the device.
@@ -47,6 +48,32 @@ fn a_frame_takes_the_buffers_that_it_needs() {
     assert_eq!(take(&mut guest, &heads[4..7]), (vec![1536; 3], received(4608, 3)));
     assert_eq!(take(&mut guest, &heads[7..8]), (vec![40], received(40, 1)));
     assert_eq!(guest.rings[RX].take_used(), None);
+}
+
+/// 5.1.6.4: they came for the driver before, or for nobody. Those of all pairs, as the
+/// host spreads them over the pairs that the driver before had asked for.
+#[test]
+fn frames_from_before_the_driver_are_lost() {
+    let (net, host) = card(2);
+    let mut guest = FakeGuest::found(net);
+    for life in 0..3 {
+        for wire in &host.wires {
+            for length in [60, 1500, 30_000] {
+                wire.send(&frame(length)).unwrap();
+            }
+        }
+
+        guest.start();
+
+        for (pair, wire) in host.wires.iter().enumerate() {
+            let queue = 2 * pair;
+            let head = guest.rings[queue].offer(&[ToGuest(LARGEST)]);
+            guest.notify(queue);
+            wire.send(&frame(99)).unwrap();
+            let used = Used { id: head.into(), len: 99 };
+            assert_eq!(guest.wait_used(queue), used, "life {life}, pair {pair}");
+        }
+    }
 }
 
 #[test]
@@ -220,9 +247,9 @@ fn a_reset_does_not_wait() {
 
         resets_at_once(&mut guest);
 
-        // And what comes now is for the next driver.
-        host.wires[0].send(&frame(60)).unwrap();
+        // And what comes then is for the next driver.
         guest.start();
+        host.wires[0].send(&frame(60)).unwrap();
         let heads = plenty(&mut guest);
         assert_eq!(take(&mut guest, &heads[..1]).0, [60]);
     }
