@@ -34,7 +34,9 @@ const COMMAND: usize = 0x04;
 const COMMAND_BITS: u16 = 1 << 1 | 1 << 2 | 1 << 10;
 const COMMAND_MEMORY: u16 = 1 << 1;
 const COMMAND_MASTER: u16 = 1 << 2;
-/// Status: there is a capability list.
+/// The status register, and its bits: an interrupt waits, there is a capability list.
+pub(crate) const STATUS: usize = 0x06;
+pub(crate) const STATUS_INTERRUPT: u8 = 1 << 3;
 const STATUS_CAPABILITIES: u8 = 1 << 4;
 const BAR0: usize = 0x10;
 const CAPABILITY_POINTER: usize = 0x34;
@@ -87,12 +89,13 @@ impl ConfigSpace {
         let id = u16::try_from(id).unwrap_or(0);
         space.put(0x00, &VENDOR.to_le_bytes());
         space.put(0x02, &DEVICE_BASE.wrapping_add(id).to_le_bytes());
-        space.put(0x06, &[STATUS_CAPABILITIES]);
+        space.put(STATUS, &[STATUS_CAPABILITIES]);
         // Revision 1 or higher: not transitional. Then the class code.
         space.put(0x08, &[1]);
         space.put(0x09, &class_code(id));
         space.put(0x2c, &VENDOR.to_le_bytes());
-        space.put(0x2e, &id.to_le_bytes());
+        // 4.1.2.1: 0x40 or more, lest a legacy driver take it for a device of its own.
+        space.put(0x2e, &DEVICE_BASE.wrapping_add(id).to_le_bytes());
         space.put(BAR0, &base.to_le_bytes());
         space.add_capabilities(vectors);
         space
@@ -152,12 +155,12 @@ impl ConfigSpace {
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
-    /// Whether the device may touch guest memory.
+    /// Whether the device may write to memory and read it, interrupt messages included.
     pub(crate) fn bus_master(&self) -> bool {
         self.u16_at(COMMAND) & COMMAND_MASTER != 0
     }
 
-    /// Whether the BAR answers at all.
+    /// Whether the BAR answers at all, doorbells included.
     pub(crate) fn memory_enabled(&self) -> bool {
         self.u16_at(COMMAND) & COMMAND_MEMORY != 0
     }

@@ -35,6 +35,15 @@ pub trait Machine: Send + Sync {
     /// Writes to `event` are only remembered, in its counter.
     fn disconnect(&self, line: u32, event: &EventFd);
 
+    /// From now on, a write to guest physical `address` signals `doorbell`.
+    ///
+    /// # Errors
+    /// Of the host.
+    fn wire(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
+
+    /// It does not any more: the write comes to the device as others do.
+    fn unwire(&self, address: u64, doorbell: &EventFd);
+
     /// Who watches the queue whose thread has this name: the same one as ever, if there
     /// was such a queue before.
     fn observer(&self, _thread: &str) -> Arc<Observer> {

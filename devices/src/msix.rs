@@ -1,5 +1,5 @@
 //! MSI-X (PCI 3.0, 6.8.2): the table through which the driver says where each
-//! vector's interrupt goes, and masks it. An unmasked vector is plugged into the
+//! vector's interrupt goes, and masks it. Without the bus all are masked. An unmasked vector is plugged into the
 //! [`Machine`]; a masked one is unplugged, and the counter of its eventfd is its
 //! pending bit, which the machine delivers when it is plugged in again.
 
@@ -32,6 +32,8 @@ pub(crate) struct Msix {
     machine: Arc<dyn Machine>,
     vectors: Vec<Vector>,
     control: u16,
+    /// Whether the device is bus master: a message is a write to memory.
+    master: bool,
     /// One line in the log about messages that cannot be sent is enough.
     complained: bool,
 }
@@ -47,12 +49,13 @@ impl Msix {
             connected: None,
         };
         let vectors = events.iter().map(fresh).collect();
-        Self { machine, vectors, control: 0, complained: false }
+        Self { machine, vectors, control: 0, master: false, complained: false }
     }
 
-    /// The message control register of the capability.
-    pub(crate) fn set_control(&mut self, control: u16) {
-        self.control = control;
+    /// The message control register of the capability, and whether the device is bus
+    /// master. What it cannot send stays pending.
+    pub(crate) fn set_control(&mut self, control: u16, master: bool) {
+        (self.control, self.master) = (control, master);
         for index in 0..self.vectors.len() {
             self.rewire(index);
         }
@@ -114,7 +117,7 @@ impl Msix {
 
     /// Have the machine agree with the table.
     fn rewire(&mut self, index: usize) {
-        let live = self.control & ENABLE != 0 && self.control & FUNCTION_MASK == 0;
+        let live = self.master && self.control & (ENABLE | FUNCTION_MASK) == ENABLE;
         let Some(vector) = self.vectors.get_mut(index) else { return };
         let wanted = (live && vector.control & 1 == 0).then_some(vector.message);
         if wanted == vector.connected {

@@ -61,7 +61,12 @@ pub(crate) struct Registers {
     sizes: Vec<u16>,
     offered: u64,
     status: Arc<Status>,
-    accepted: u64,
+    /// Four words, of which no device of ours offers anything in the last two.
+    accepted: u128,
+    /// The driver has set a bit in a word behind those.
+    accepted_beyond: bool,
+    /// Changes with the device's configuration (2.5.1).
+    generation: u8,
     device_feature_select: u32,
     driver_feature_select: u32,
     queue_select: u16,
@@ -75,6 +80,8 @@ impl Registers {
             offered,
             status,
             accepted: 0,
+            accepted_beyond: false,
+            generation: 0,
             device_feature_select: 0,
             driver_feature_select: 0,
             queue_select: 0,
@@ -86,7 +93,7 @@ impl Registers {
 
     /// The state after power-on, but for the status byte.
     pub(crate) fn reset(&mut self) {
-        (self.accepted, self.queue_select) = (0, 0);
+        (self.accepted, self.accepted_beyond, self.queue_select) = (0, false, 0);
         (self.device_feature_select, self.driver_feature_select) = (0, 0);
         let fresh = |size: &u16| QueueRegisters {
             layout: QueueLayout { size: *size, ..QueueLayout::default() },
@@ -98,7 +105,13 @@ impl Registers {
 
     /// The negotiated feature bits.
     pub(crate) fn accepted(&self) -> u64 {
-        self.accepted
+        // What is not offered is not there: FEATURES_OK was refused.
+        u64::try_from(self.accepted).unwrap_or(0)
+    }
+
+    /// The configuration is not what the driver has read last.
+    pub(crate) fn next_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
     }
 
     pub(crate) fn queues(&self) -> &[QueueRegisters] {
@@ -111,13 +124,13 @@ impl Registers {
         let from_queue = |get: fn(&QueueRegisters) -> u32| queue.map_or(0, get);
         match (at, size) {
             (offset::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select,
-            (offset::DEVICE_FEATURE, 4) => half(self.offered, self.device_feature_select),
+            (offset::DEVICE_FEATURE, 4) => word(self.offered.into(), self.device_feature_select),
             (offset::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select,
-            (offset::DRIVER_FEATURE, 4) => half(self.accepted, self.driver_feature_select),
+            (offset::DRIVER_FEATURE, 4) => word(self.accepted, self.driver_feature_select),
             (offset::CONFIG_MSIX_VECTOR, 2) => self.status.config_vector().into(),
             (offset::NUM_QUEUES, 2) => u32::try_from(self.queues.len()).unwrap_or(0),
             (offset::DEVICE_STATUS, 1) => self.status.bits().into(),
-            (offset::CONFIG_GENERATION, 1) => self.status.generation().into(),
+            (offset::CONFIG_GENERATION, 1) => self.generation.into(),
             (offset::QUEUE_SELECT, 2) => self.queue_select.into(),
             (offset::QUEUE_SIZE, 2) => from_queue(|queue| queue.layout.size.into()),
             (offset::QUEUE_MSIX_VECTOR, 2) => queue.map_or(NO_VECTOR, |q| q.vector).into(),
@@ -150,13 +163,12 @@ impl Registers {
         if self.status.bits() != ACKNOWLEDGE | DRIVER {
             return;
         }
-        let shift = match self.driver_feature_select {
-            0 => 0,
-            1 => 32,
-            _ => return,
+        let Some(shift) = word_shift(self.driver_feature_select) else {
+            self.accepted_beyond |= value != 0;
+            return;
         };
-        self.accepted &= !(u64::from(u32::MAX) << shift);
-        self.accepted |= u64::from(value) << shift;
+        self.accepted &= !(u128::from(u32::MAX) << shift);
+        self.accepted |= u128::from(value) << shift;
     }
 
     /// 2.1.1, 3.1.1: bits are only ever added, in this order, and 0 resets.
@@ -194,7 +206,9 @@ impl Registers {
 
     /// 2.2.2: only what was offered; and VERSION_1, because we speak nothing older.
     fn features_are_acceptable(&self) -> bool {
-        self.accepted & !self.offered == 0 && self.accepted & (1 << VIRTIO_F_VERSION_1) != 0
+        !self.accepted_beyond
+            && self.accepted & !u128::from(self.offered) == 0
+            && self.accepted & (1 << VIRTIO_F_VERSION_1) != 0
     }
 
     /// 4.1.4.3.2: a queue is set up between FEATURES_OK and DRIVER_OK, and
@@ -222,14 +236,18 @@ impl Registers {
     }
 }
 
-/// 32 of 64 feature bits; selectors beyond read as 0 (4.1.4.3.1).
-fn half(bits: u64, select: u32) -> u32 {
-    let shift = match select {
-        0 => 0,
-        1 => 32,
-        _ => return 0,
-    };
-    u32::try_from(bits >> shift & u64::from(u32::MAX)).unwrap_or(0)
+/// 32 of 128 feature bits; selectors beyond read as 0 (4.1.4.3.1).
+fn word(bits: u128, select: u32) -> u32 {
+    word_shift(select).map_or(0, |shift| low_word(bits >> shift))
+}
+
+/// Where the word of a selector begins, if it is one of the four.
+fn word_shift(select: u32) -> Option<u32> {
+    (select < 4).then(|| 32 * select)
+}
+
+fn low_word(bits: u128) -> u32 {
+    u32::try_from(bits & u128::from(u32::MAX)).unwrap_or(0)
 }
 
 /// The address register that `at` is a half of, and how far that half is shifted.
@@ -250,7 +268,7 @@ fn address_register(layout: &mut QueueLayout, at: u64) -> Option<(&mut u64, u32)
 fn read_address(layout: &QueueLayout, at: u64) -> u32 {
     let mut copy = *layout;
     let found = address_register(&mut copy, at);
-    found.map_or(0, |(address, shift)| half(*address >> shift, 0))
+    found.map_or(0, |(address, shift)| low_word(u128::from(*address >> shift)))
 }
 
 fn write_address(layout: &mut QueueLayout, at: u64, value: u32) {

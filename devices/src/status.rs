@@ -1,6 +1,7 @@
 //! The part of a device's state that its queue threads share with the transport:
-//! the status byte and the configuration interrupt. All atomics, so that a
-//! queue thread never takes the lock under which a reset waits for it.
+//! the status byte, ISR status and the configuration interrupt. All atomics, so that a
+//! queue thread never takes the lock under which a reset waits for it. The one lock in
+//! here orders resets and the host's own threads, which a reset does not wait for.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,9 @@ pub const FAILED: u8 = 128;
 /// What a driver writes for "no vector" (4.1.5.1.2).
 pub const NO_VECTOR: u16 = 0xffff;
 
+/// ISR status: the configuration has changed (4.1.4.5).
+const ISR_CONFIGURATION: u8 = 1 << 1;
+
 /// How long a device that broke down keeps quiet about the next time.
 const BETWEEN_LOG_LINES: Duration = Duration::from_secs(1);
 
@@ -35,7 +39,7 @@ const BETWEEN_LOG_LINES: Duration = Duration::from_secs(1);
 pub struct Status {
     name: String,
     bits: AtomicU8,
-    generation: AtomicU8,
+    isr: AtomicU8,
     config_vector: AtomicU16,
     /// The device stands still: an interrupt is owed until it goes on. Sequentially
     /// consistent, both: whoever comes second sees the other, and raises it.
@@ -43,6 +47,9 @@ pub struct Status {
     owed: AtomicBool,
     vectors: Vec<Arc<EventFd>>,
     machine: Arc<dyn Machine>,
+    /// Held by a thread of the host while it announces a change, and by a reset while it
+    /// clears the state: no interrupt comes after the reset. Queue threads do not take it.
+    change: Mutex<()>,
     /// The last protocol violation that was logged, and when: a guest that
     /// breaks down again after each reset must not fill the log.
     logged: Mutex<Option<(GuestError, Instant)>>,
@@ -53,7 +60,8 @@ impl Status {
         Self {
             name: name.to_string(),
             bits: AtomicU8::new(0),
-            generation: AtomicU8::new(0),
+            isr: AtomicU8::new(0),
+            change: Mutex::new(()),
             config_vector: AtomicU16::new(NO_VECTOR),
             held: AtomicBool::new(false),
             owed: AtomicBool::new(false),
@@ -78,15 +86,24 @@ impl Status {
         self.bits.fetch_or(bits, Ordering::AcqRel);
     }
 
-    /// As after power-on. The threads have been stopped.
+    /// As after power-on. The queue threads have been stopped, and no interrupt comes from
+    /// here on (2.4.1).
     pub(crate) fn reset(&self) {
+        let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.config_vector.store(NO_VECTOR, Ordering::Release);
         self.bits.store(0, Ordering::Release);
         self.owed.store(false, Ordering::SeqCst);
+        self.isr.store(0, Ordering::Release);
     }
 
-    pub(crate) fn generation(&self) -> u8 {
-        self.generation.load(Ordering::Acquire)
+    /// Read ISR status, which clears it (4.1.4.5.1).
+    pub(crate) fn take_isr(&self) -> u8 {
+        self.isr.swap(0, Ordering::AcqRel)
+    }
+
+    /// Whether ISR status has a bit set; nothing is cleared.
+    pub(crate) fn has_isr(&self) -> bool {
+        self.isr.load(Ordering::Acquire) != 0
     }
 
     pub(crate) fn config_vector(&self) -> u16 {
@@ -107,9 +124,10 @@ impl Status {
         Interrupt::new(self.vectors.get(usize::from(vector)).cloned())
     }
 
-    /// The configuration has changed: tell the driver, if one is there (2.3).
+    /// The configuration has changed: tell the driver, if there is one (2.3). For threads
+    /// of the host; queue threads use [`Self::interrupt_config`].
     pub fn config_changed(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.interrupt_config();
     }
 
@@ -124,7 +142,9 @@ impl Status {
         self.pay();
     }
 
-    fn interrupt_config(&self) {
+    /// The same for a queue thread, and for whoever has the device's lock: a reset comes
+    /// after them in any case.
+    pub(crate) fn interrupt_config(&self) {
         self.owed.store(true, Ordering::SeqCst);
         self.pay();
     }
@@ -132,6 +152,8 @@ impl Status {
     fn pay(&self) {
         let due = !self.held.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst);
         if due && self.bits() & (DRIVER_OK | FAILED) == DRIVER_OK {
+            // 4.1.4.5.1: before the driver is notified, whether or not it has a vector.
+            self.isr.fetch_or(ISR_CONFIGURATION, Ordering::AcqRel);
             self.interrupt(self.config_vector()).trigger();
         }
     }
@@ -157,7 +179,7 @@ impl Owner for Status {
     /// What the driver was told before its side was open has passed it by;
     /// Linux learns the window's size only from now on.
     fn opened(&self) {
-        self.config_changed();
+        self.interrupt_config();
     }
 
     fn failed(&self, thread: &str, why: &str) {

@@ -12,18 +12,20 @@ use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::Memory;
-use crate::config_space::{ConfigSpace, bar};
+use crate::config_space::{ConfigSpace, STATUS, STATUS_INTERRUPT, bar};
 use crate::device::{Device, QueueSpec};
 use crate::interrupt::Machine;
-use crate::msix::Msix;
+use crate::msix::{self, Msix};
 use crate::observer::Observer;
 use crate::queue::RING_FEATURES;
 use crate::queue_thread::QueueThread;
 use crate::registers::{Action, Registers};
 use crate::status::Status;
 use access::{copy, each_dword, number, within};
+use bus::Bus;
 
 mod access;
+mod bus;
 mod pause;
 mod start;
 
@@ -44,6 +46,9 @@ pub struct VirtioPci {
     registers: Registers,
     config_space: ConfigSpace,
     msix: Msix,
+    bus: Bus,
+    /// The device's own configuration as the driver has seen it last.
+    seen_config: Vec<u8>,
     queues: Vec<QueueSpec>,
     doorbells: Vec<Arc<EventFd>>,
     observers: Vec<Arc<Observer>>,
@@ -79,6 +84,8 @@ impl VirtioPci {
         Ok(Self {
             registers: Registers::new(&queues, offered, Arc::clone(&status)),
             config_space: ConfigSpace::new(device.id(), base, count),
+            bus: Bus::default(),
+            seen_config: device.config(),
             device,
             memory,
             machine,
@@ -92,8 +99,8 @@ impl VirtioPci {
         })
     }
 
-    /// The eventfd of each queue and the guest physical address whose writes
-    /// are to signal it (KVM ioeventfd).
+    /// The eventfd of each queue and the guest physical address whose writes signal it
+    /// (KVM ioeventfd), as long as the device answers to memory accesses.
     #[must_use]
     pub fn doorbells(&self) -> Vec<(u64, Arc<EventFd>)> {
         let first = u64::from(self.config_space.base()) + bar::NOTIFY.start;
@@ -120,7 +127,19 @@ impl VirtioPci {
                 data.fill(0);
                 copy(data, all.get(window.first..).unwrap_or_default());
             }
-            None => self.config_space.read(at, data),
+            None => {
+                self.config_space.read(at, data);
+                self.show_interrupt(at, data);
+            }
+        }
+    }
+
+    /// 4.1.4.5.1: without MSI-X, the status register says whether ISR status has a bit.
+    fn show_interrupt(&self, at: usize, data: &mut [u8]) {
+        let waits = self.status.has_isr() && self.config_space.msix_control() & msix::ENABLE == 0;
+        let byte = STATUS.checked_sub(at).and_then(|at| data.get_mut(at));
+        if let Some(byte) = byte.filter(|_| waits) {
+            *byte |= STATUS_INTERRUPT;
         }
     }
 
@@ -132,14 +151,8 @@ impl VirtioPci {
             }
             return;
         }
-        let mastered = self.config_space.bus_master();
         self.config_space.write(at, data);
-        if mastered && !self.config_space.bus_master() {
-            // How Linux silences a device whose driver will not get to it (kexec).
-            // It asks for nothing afterwards, and gives the memory to others.
-            self.stop(None);
-        }
-        self.msix.set_control(self.config_space.msix_control());
+        self.obey_command();
     }
 
     /// Read the BAR from the bus.
@@ -161,13 +174,15 @@ impl VirtioPci {
         data.fill(0);
         if let Some(at) = within(&bar::COMMON, at) {
             self.settle(Duration::ZERO);
+            self.look_at_config();
             each_dword(at, data.len(), |at, part| {
                 let value = self.registers.read(at, part.len()).to_le_bytes();
                 copy(data.get_mut(part).unwrap_or_default(), &value);
             });
         } else if let Some(at) = within(&bar::DEVICE, at) {
             let at = usize::try_from(at).unwrap_or(usize::MAX);
-            copy(data, self.device.config().get(at..).unwrap_or_default());
+            self.look_at_config();
+            copy(data, self.seen_config.get(at..).unwrap_or_default());
         } else if let Some(at) = within(&bar::MSIX_TABLE, at) {
             each_dword(at, data.len(), |at, part| {
                 let value = self.msix.read_table(at).to_le_bytes();
@@ -179,7 +194,20 @@ impl VirtioPci {
                 copy(data.get_mut(part).unwrap_or_default(), &value);
             });
         }
-        // The ISR stays 0: it is for INTx, and we have MSI-X only (4.1.4.5).
+        // ISR status. There is no INTx, so that it never says "a queue" (4.1.4.5).
+        if let (Some(0), Some(first)) = (within(&bar::ISR, at), data.first_mut()) {
+            *first = self.status.take_isr();
+        }
+    }
+
+    /// 4.1.4.3.1: once the driver has read a value that has changed, it reads another
+    /// generation. Whoever changes the configuration need not think of that.
+    fn look_at_config(&mut self) {
+        let config = self.device.config();
+        if config != self.seen_config {
+            self.seen_config = config;
+            self.registers.next_generation();
+        }
     }
 
     fn write_bar(&mut self, at: u64, data: &[u8]) {
@@ -214,7 +242,7 @@ impl VirtioPci {
     fn act(&mut self, action: Action) {
         match action {
             Action::None => {}
-            Action::Start => self.start(),
+            Action::Start => self.start_if_ready(),
             Action::Stop => {
                 self.stop(Some(PATIENCE));
             }
@@ -252,6 +280,7 @@ impl VirtioPci {
     pub fn settle(&mut self, patience: Duration) -> bool {
         if self.resetting && self.stop(Some(patience)) {
             self.resetting = false;
+            self.bus.started = false;
             self.registers.reset();
             self.status.reset();
             self.msix.clear_pending();

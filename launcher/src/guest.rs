@@ -227,7 +227,7 @@ fn add_rng(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Put a device on the bus and wire its doorbells.
+/// Put a device on the bus.
 fn add(
     pci: &mut PciBus,
     vm: &Arc<Vm>,
@@ -240,7 +240,6 @@ fn add(
     let device = VirtioPci::new(name, device, memory.clone(), machine, base)
         .with_context(|| format!("making device {name}"))?;
     vm.check_lines().with_context(|| format!("device {name}"))?;
-    vm.wire_doorbells(&device)?;
     let status = device.status();
     pci.add(device);
     Ok(status)

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use devices::interrupt::MsiMessage;
 use devices::observer::Observer;
-use devices::virtio_pci::VirtioPci;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC,
     KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
@@ -135,16 +134,6 @@ impl Vm {
         self.fd.create_vcpu(id.into()).with_context(|| format!("creating vCPU {id}"))
     }
 
-    /// Have KVM ring the device's doorbells by itself.
-    pub(crate) fn wire_doorbells(&self, device: &VirtioPci) -> Result<()> {
-        for (address, doorbell) in device.doorbells() {
-            self.fd
-                .register_ioevent(&doorbell, &IoEventAddress::Mmio(address), NoDatamatch)
-                .context("registering a doorbell (ioeventfd)")?;
-        }
-        Ok(())
-    }
-
     /// COM1's interrupt line.
     pub(crate) fn com1_line(&self) -> Result<EventFd> {
         self.line(COM1_GSI).context("registering COM1's interrupt")
@@ -206,6 +195,16 @@ impl devices::interrupt::Machine for Vm {
     fn disconnect(&self, line: u32, event: &EventFd) {
         // Fails only for one that is not connected.
         let _ = self.fd.unregister_irqfd(event, line);
+    }
+
+    fn wire(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(address);
+        Ok(self.fd.register_ioevent(doorbell, &address, NoDatamatch)?)
+    }
+
+    fn unwire(&self, address: u64, doorbell: &EventFd) {
+        // Fails only for one that is not wired.
+        let _ = self.fd.unregister_ioevent(doorbell, &IoEventAddress::Mmio(address), NoDatamatch);
     }
 
     fn observer(&self, thread: &str) -> Arc<Observer> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Console, WindowSize};
 use crate::testing::FakeGuest;
 use crate::testing::machine::until;
+use crate::testing::pci::common;
 use crate::testing::ring::Part::{self, ToGuest};
 
 mod input;
@@ -89,6 +90,45 @@ fn the_guest_is_told_of_a_new_size() {
 
     guest.wait_config_interrupt();
     assert_eq!(config(&mut guest), [2, 1, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// 2.5.1, 4.1.4.3.1: a driver that reads columns of one size and rows of another finds
+/// another generation, however far the announcement of the change has come.
+#[test]
+fn a_size_is_never_read_in_two_parts_with_one_generation() {
+    let (console, _keyboard, _screen) = console();
+    let size: Arc<WindowSize> = Arc::clone(&console.size);
+    let mut guest = FakeGuest::new(console);
+    size.set(80, 24);
+    let read = |guest: &mut FakeGuest, at| {
+        let mut bytes = [0; 2];
+        guest.device.read_memory(guest.map.device + at, &mut bytes);
+        u16::from_le_bytes(bytes)
+    };
+
+    let before = guest.read(common::GENERATION);
+    let columns = read(&mut guest, 0);
+    size.set(132, 43);
+    let rows = read(&mut guest, 2);
+    let after = guest.read(common::GENERATION);
+
+    assert_eq!((columns, rows), (80, 43));
+    assert_ne!(before, after);
+    assert_eq!(guest.read(common::GENERATION), after, "nothing has changed since");
+}
+
+#[test]
+fn the_generation_wraps() {
+    let (console, _keyboard, _screen) = console();
+    let size: Arc<WindowSize> = Arc::clone(&console.size);
+    let mut guest = FakeGuest::new(console);
+
+    let generations = (1..=256).map(|rows| {
+        size.set(80, rows);
+        guest.read(common::GENERATION)
+    });
+
+    assert!(generations.eq((1..256).chain([0])));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! unplugged. As KVM, we send what we find when a line is plugged in, and leave
 //! it in the counter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -61,6 +61,8 @@ struct State {
     requests: Vec<Request>,
     failures: Vec<(String, String)>,
     refused: Option<u64>,
+    /// Addresses whose writes ring a doorbell.
+    wired: BTreeSet<u64>,
     observers: BTreeMap<String, Arc<Observer>>,
     lane: Option<Arc<Lane>>,
 }
@@ -107,6 +109,11 @@ impl FakeMachine {
     /// From now on, messages to `address` cannot be routed.
     pub fn refuse(&self, address: u64) {
         self.state(|state| state.refused = Some(address));
+    }
+
+    /// Whether a write to `address` rings a doorbell.
+    pub fn is_wired(&self, address: u64) -> bool {
+        self.state(|state| state.wired.contains(&address))
     }
 
     /// Whether an interrupt came through `line` since the last call.
@@ -175,6 +182,17 @@ impl Machine for FakeMachine {
             line.listen();
             line.connected = false;
         });
+    }
+
+    fn wire(&self, address: u64, _doorbell: &EventFd) -> io::Result<()> {
+        let new = self.state(|state| state.wired.insert(address));
+        assert!(new, "{address:#x} is wired twice");
+        Ok(())
+    }
+
+    fn unwire(&self, address: u64, _doorbell: &EventFd) {
+        let wired = self.state(|state| state.wired.remove(&address));
+        assert!(wired, "{address:#x} was not wired");
     }
 
     fn observer(&self, thread: &str) -> Arc<Observer> {

@@ -4,12 +4,13 @@
 use crate::testing::FakeGuest;
 use crate::testing::device::{FakeDevice, echo};
 use crate::testing::machine::until;
-use crate::testing::pci::{COMMAND, common};
+use crate::testing::pci::common;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::Ring;
 use crate::testing::{BAR, HIGH_RAM, RAM_END};
 
 mod access;
+mod bus;
 mod window;
 
 /// Where the doorbell of a queue lies in the BAR.
@@ -208,23 +209,4 @@ fn the_features_accepted_reach_the_service() {
     guest.offer(0, &[FromGuest(b"a")]);
 
     until("the answer", || guest.rings[0].used_index() == 1);
-}
-
-/// Linux takes the bus from devices before it starts another kernel (kexec):
-/// from then on not a byte of memory is theirs.
-#[test]
-fn a_device_without_the_bus_serves_nothing_until_it_is_reset() {
-    let mut guest = FakeGuest::new(echo());
-
-    guest.device.write_config(COMMAND, &0b010u16.to_le_bytes());
-    guest.rings[0].offer(&[FromGuest(b"a"), ToGuest(1)]);
-    guest.device.write_config(COMMAND, &0b110u16.to_le_bytes());
-    let at = doorbell(&guest, 0);
-    guest.device.write_memory(at, &[0, 0]);
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    assert_eq!(guest.rings[0].used_index(), 0);
-
-    guest.start();
-    guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
-    assert_eq!(guest.wait_used(0).len, 1);
 }

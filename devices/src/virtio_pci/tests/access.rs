@@ -56,6 +56,8 @@ fn everywhere_in_the_configuration_space() {
 
     guest.device.write_config(BAR0, &[0; 4]);
     guest.device.write_config(COMMAND, &[6, 0]);
+    // It has lost the bus and says so, in the status register as well.
+    assert_eq!(guest.isr(), 2);
     assert_eq!(identity(&mut guest), before);
     guest.start();
     assert_eq!(guest.status(), 15);
@@ -121,17 +123,20 @@ fn the_device_configuration_is_read_only() {
     assert_eq!(identity(&mut guest), before);
 }
 
-/// P7: it is for INTx, which is not there.
+/// P7: only reads clear it, and only those of its one byte.
 #[test]
-fn the_interrupt_status_is_zero_and_stays_so() {
+fn isr_status_is_one_byte_and_read_only() {
     let mut guest = FakeGuest::new(echo());
     guest.device.status().config_changed();
 
-    guest.device.write_memory(guest.map.isr, &[0xff]);
+    guest.device.write_memory(guest.map.isr, &[0]);
+    let mut beside = [0x55; 4];
+    guest.device.read_memory(guest.map.isr + 1, &mut beside);
+    let mut wide = [0x55; 4];
+    guest.device.read_memory(guest.map.isr, &mut wide);
 
-    let mut isr = [0x55];
-    guest.device.read_memory(guest.map.isr, &mut isr);
-    assert_eq!(isr, [0]);
+    assert_eq!((beside, wide), ([0; 4], [2, 0, 0, 0]));
+    assert_eq!(guest.isr(), 0);
 }
 
 #[test]
