@@ -26,6 +26,8 @@ pub(crate) struct Msix {
     at: u8,
     /// Raw entries.
     pub(crate) table: Region,
+    /// The pending bits (PCI 3.0, 6.8.2.1).
+    pending: Region,
 }
 
 impl Msix {
@@ -33,12 +35,13 @@ impl Msix {
     pub(crate) fn new(function: Function, capability: Capability, bar: &Region) -> Self {
         let at = capability.at;
         let entries = u64::from((function.read(at) & LAST) >> 16) + 1;
-        let table = function.read(at + 4);
-        if table & 7 != 0 {
-            fail!("probe: the MSI-X table is not in BAR 0");
+        let [table, pending] = [function.read(at + 4), function.read(at + 8)];
+        if (table | pending) & 7 != 0 {
+            fail!("probe: the MSI-X tables are not in BAR 0");
         }
         let table = bar.part(u64::from(table & !7), entries * ENTRY);
-        Self { function, at, table }
+        let pending = bar.part(u64::from(pending & !7), entries.div_ceil(64) * 8);
+        Self { function, at, table, pending }
     }
 
     /// Switch it on, or off.
@@ -61,6 +64,12 @@ impl Msix {
     /// Mask a vector, or unmask it.
     pub(crate) fn mask(&self, vector: u16, masked: bool) {
         self.entry(vector).write(CONTROL, u32::from(masked));
+    }
+
+    /// Whether a vector that cannot be sent at present is pending.
+    pub(crate) fn is_pending(&self, vector: u16) -> bool {
+        let word: u32 = self.pending.read(u64::from(vector / 32) * 4);
+        word >> (vector % 32) & 1 != 0
     }
 
     fn entry(&self, vector: u16) -> Region {

@@ -107,6 +107,11 @@ impl Ring {
         self.used.read(4 + 8 * u64::from(self.size))
     }
 
+    /// Write what is the device's to say (EVENT_IDX).
+    pub(crate) fn set_avail_event(&self, index: u16) {
+        self.used.write(4 + 8 * u64::from(self.size), index);
+    }
+
     fn slot(&self, index: u16) -> u64 {
         (index % self.size).into()
     }

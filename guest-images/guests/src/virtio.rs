@@ -15,6 +15,7 @@ const DEVICE_BASE: u16 = 0x1040;
 const CAPABILITY: u8 = 0x09;
 const COMMON_CFG: u8 = 1;
 const NOTIFY_CFG: u8 = 2;
+const ISR_CFG: u8 = 3;
 const DEVICE_CFG: u8 = 4;
 
 /// Offsets in struct virtio_pci_common_cfg (4.1.4.3).
@@ -59,6 +60,8 @@ pub(crate) struct Virtio {
     pub(crate) function: Function,
     /// struct virtio_pci_common_cfg.
     pub(crate) common: Region,
+    /// ISR status (4.1.4.5): a read clears it.
+    pub(crate) isr: Region,
     /// The device's own configuration.
     pub(crate) config: Region,
     /// The doorbells, and how far they are apart.
@@ -92,6 +95,7 @@ impl Virtio {
         Some(Self {
             function,
             common: structure(COMMON_CFG)?.1,
+            isr: structure(ISR_CFG)?.1,
             config: structure(DEVICE_CFG)?.1,
             notify,
             notify_step: function.read(notify_at + 16).into(),

@@ -1,6 +1,7 @@
 //! `hostile`: every attack that we know of, on every queue of every virtio device
 //! of the machine, as a driver that means harm would do it. After each the device
-//! is reset, and must serve an honest driver on all of its queues. For each queue
+//! is reset, and must serve an honest driver on all of its queues. All of it is done
+//! twice, without and with the event index (VIRTIO_F_EVENT_IDX). For each queue
 //! there is a line in the end, with the number of attacks; the exit status is 0,
 //! or 1 after the first attack that a device did not take as it should: then the
 //! last lines tell which. `hostile=NAME` makes one attack only. Options: `stay`
@@ -9,7 +10,7 @@
 //! that answers behind a network card.
 //!
 //! An attack is a [`chains::Chain`], or a function of [`rings`], [`queues`],
-//! [`life`], [`transport`], [`pci`] or [`requests`]; what they have in hand is a
+//! [`life`], [`transport`], [`pci`], [`changes`], [`events`] or [`requests`]; what they have in hand is a
 //! [`bench::Bench`], and what makes sure that a device is well is in [`honest`].
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +22,8 @@ use crate::{interrupts, ports};
 mod bench;
 mod busless;
 mod chains;
+mod changes;
+mod events;
 mod honest;
 mod kicks;
 mod life;
@@ -65,12 +68,10 @@ static DONE: AtomicU32 = AtomicU32::new(0);
 pub(super) fn attack(task: &Task<'_>) {
     interrupts::enable();
     for (kind, device) in Virtio::all() {
-        let bench = Bench::new(kind, device, task);
-        report!("hostile: {} ...", bench.name);
-        judge(&bench, "nothing yet", honest::serves(&bench));
-        for target in bench.targets() {
-            let attacks = attack_queue(&bench, target, task);
-            report!("hostile: {} queue {}: {attacks} attacks", bench.name, target.index);
+        let mut bench = Bench::new(kind, device, task);
+        for event_index in [false, true] {
+            bench.use_event_index(event_index);
+            attack_device(&bench, task);
         }
         bench.device.reset();
     }
@@ -83,6 +84,17 @@ pub(super) fn attack(task: &Task<'_>) {
         console::echo(task);
     }
     ports::exit(0);
+}
+
+/// All attacks on the queues of a device.
+fn attack_device(bench: &Bench, task: &Task<'_>) {
+    let (name, how) = (bench.name, bench.how());
+    report!("hostile: {name}{how} ...");
+    judge(bench, "nothing yet", honest::serves(bench));
+    for target in bench.targets() {
+        let attacks = attack_queue(bench, target, task);
+        report!("hostile: {name} queue {}{how}: {attacks} attacks", target.index);
+    }
 }
 
 /// All attacks on a queue, or the one of this name; how many.
@@ -98,7 +110,8 @@ fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
     let wanted = |name: &str| only.is_empty() || only == name;
     let announce = |name: &str| {
         if trace {
-            report!("hostile: {} queue {}: {name} ...", bench.name, target.index);
+            let (device, how) = (bench.name, bench.how());
+            report!("hostile: {device} queue {}{how}: {name} ...", target.index);
         }
     };
     for chain in chains::CHAINS.iter().filter(|chain| wanted(chain.name)) {
@@ -111,6 +124,8 @@ fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
         life::ATTACKS,
         transport::ATTACKS,
         pci::ATTACKS,
+        changes::ATTACKS,
+        events::ATTACKS,
         requests::ATTACKS,
     ];
     let attacks = lists.iter().copied().flatten().filter(|attack| wanted(attack.name));
@@ -125,7 +140,8 @@ fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
 fn judge(bench: &Bench, attack: &str, outcome: Result<(), (u16, &'static str)>) {
     if let Err((queue, why)) = outcome {
         let status = bench.device.status();
-        report!("hostile: {} queue {queue}, after {attack}: {why}", bench.name);
+        let (name, how) = (bench.name, bench.how());
+        report!("hostile: {name} queue {queue}{how}, after {attack}: {why}");
         report!("hostile: status {status:#04x}; {} attacks before", DONE.load(Ordering::Relaxed));
         ports::exit(NOT_WELL);
     }

@@ -8,7 +8,7 @@ use core::sync::atomic::{Ordering, fence};
 use crate::memory::Region;
 use crate::modes::Task;
 use crate::ring::{Descriptor, NEXT, Ring};
-use crate::virtio::{F_INDIRECT_DESC, F_VERSION_1, Virtio, status};
+use crate::virtio::{F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Virtio, status};
 
 /// Entries of every queue. Few: some attacks fill a ring.
 pub(super) const SIZE: u16 = 16;
@@ -93,6 +93,8 @@ impl Target {
     /// Offer the chain of this descriptor.
     pub(super) fn offer_head(&self, head: u16) {
         let index = self.ring.avail_index();
+        // With the event index: an interrupt for the next answer, as a driver asks for it.
+        self.ring.set_used_event(self.ring.used_index());
         self.ring.set_avail(index, head);
         fence(Ordering::SeqCst);
         self.ring.set_avail_index(index.wrapping_add(1));
@@ -125,6 +127,7 @@ impl Bench {
             4 => ("rng", 0),
             other => fail!("probe: no attacks on devices of type {other}"),
         };
+        let wanted = wanted | if task.arguments.has("event_idx") { F_EVENT_IDX } else { 0 };
         device.reset();
         let count: u16 = device.common.read(crate::virtio::offset::NUM_QUEUES);
         let mut targets = [None; MOST_QUEUES];
@@ -156,6 +159,16 @@ impl Bench {
         }
     }
 
+    /// Accept the event index from now on (VIRTIO_F_EVENT_IDX, 2.7.10), or do not.
+    pub(super) fn use_event_index(&mut self, yes: bool) {
+        self.wanted = self.wanted & !F_EVENT_IDX | if yes { F_EVENT_IDX } else { 0 };
+    }
+
+    /// What lines say of a bench that uses it.
+    pub(super) fn how(&self) -> &'static str {
+        if self.wanted & F_EVENT_IDX == 0 { "" } else { " with the event index" }
+    }
+
     pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().flatten()
     }
@@ -175,7 +188,9 @@ impl Bench {
     /// The same with other features, of those that are offered.
     pub(super) fn prepare_with(&self, wanted: u64) -> Outcome {
         self.begin();
-        let accepted = self.device.offered() & wanted;
+        let offered = self.device.offered();
+        ok_if(offered & F_EVENT_IDX != 0, "does not offer the event index")?;
+        let accepted = offered & wanted;
         ok_if(self.device.accept(accepted), "does not accept what it offers")
     }
 

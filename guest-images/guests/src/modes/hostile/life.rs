@@ -13,6 +13,7 @@ const LIVE: u8 = READY | status::DRIVER_OK;
 pub(super) const ATTACKS: &[Attack] = &[
     on_all("driver-ok-before-features", driver_ok_early),
     on_all("features-not-offered", features),
+    on_all("features-beyond-64", features_beyond),
     on_all("features-late", features_late),
     on_all("status-oddly", status_oddly),
     on_all("failed", failed),
@@ -42,6 +43,25 @@ fn features(bench: &Bench, _target: &Target) -> Outcome {
         common.write(offset::DRIVER_FEATURE_SELECT, select);
         common.write(offset::DRIVER_FEATURE, u32::MAX);
         ok_if(common.read::<u32>(offset::DEVICE_FEATURE) == 0, "offers features beyond 63")?;
+    }
+    Ok(())
+}
+
+/// 2.2.2: a bit in a later word was not offered either. Words 2 and 3 can be cleared again.
+fn features_beyond(bench: &Bench, _target: &Target) -> Outcome {
+    let accepted = bench.device.offered() & bench.wanted;
+    let write = |select: u32, word: u32| {
+        bench.device.common.write(offset::DRIVER_FEATURE_SELECT, select);
+        bench.device.common.write(offset::DRIVER_FEATURE, word);
+    };
+    for select in [2, 3, 4, 31, u32::MAX] {
+        bench.begin();
+        write(select, 1 << 31);
+        ok_if(!bench.device.accept(accepted), "accepts features beyond 63")?;
+        if select < 4 {
+            write(select, 0);
+            ok_if(bench.device.accept(accepted), "does not take another choice of features")?;
+        }
     }
     Ok(())
 }

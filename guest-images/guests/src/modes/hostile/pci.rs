@@ -5,6 +5,10 @@ use super::bench::{Bench, Outcome, Role, Target, ok_if};
 use super::{Attack, on_all, rings};
 use crate::ports;
 use crate::virtio::offset;
+use crate::{interrupts, start};
+
+/// Subsystem vendor and device.
+const SUBSYSTEM: u8 = 0x2c;
 
 /// Offsets in the header, and bits of the command register.
 pub(super) const COMMAND: u8 = 0x04;
@@ -20,6 +24,10 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "bar-moved", on: Role::answers, run: move_bar },
     on_all("decode-off", decode_off),
     on_all("bus-master-off", master_off),
+    on_all("bus-master-back", master_back),
+    Attack { name: "bus-master-late", on: Role::answers, run: master_late },
+    Attack { name: "doorbell-without-memory", on: Role::answers, run: dead_doorbell },
+    on_all("subsystem", subsystem),
     on_all("window-bent", window),
     on_all("configuration-space-filled", fill_space),
 ];
@@ -65,6 +73,79 @@ fn master_off(bench: &Bench, target: &Target) -> Outcome {
     let silent = target.ring.used_index() == 0;
     function.write(COMMAND, MEMORY | MASTER);
     ok_if(silent, "writes into memory though it is no bus master")
+}
+
+/// A live device that lost the bus needs a reset (2.1.2). It says so, but its interrupt
+/// is a write to memory as well, and comes when it has the bus again.
+fn master_back(bench: &Bench, target: &Target) -> Outcome {
+    let (device, function) = (&bench.device, bench.device.function);
+    bench.prepare()?;
+    device.msix.set(0, interrupts::message(interrupts::CONFIG));
+    device.msix.enable(true);
+    device.set_config_vector(0);
+    bench.go();
+    rings::fill(bench, target);
+    let before = start::count(interrupts::CONFIG);
+    function.write(COMMAND, MEMORY);
+    target.offer_head(0);
+    let told = bench.expect_broken();
+    let early = start::count(interrupts::CONFIG) != before;
+    function.write(COMMAND, MEMORY | MASTER);
+    let late = (0..1000).any(|_| {
+        let _ = device.status(); // Time passes.
+        start::count(interrupts::CONFIG) != before
+    });
+    device.msix.enable(false);
+    device.msix.mask(0, true);
+    told?;
+    ok_if(!early, "interrupts though it is no bus master")?;
+    ok_if(late, "does not interrupt when it needs a reset")?;
+    ok_if(target.ring.used_index() == 0, "serves though it needs a reset")
+}
+
+/// A driver may make it the bus master when it is live: it serves from then on.
+fn master_late(bench: &Bench, target: &Target) -> Outcome {
+    let function = bench.device.function;
+    bench.prepare()?;
+    function.write(COMMAND, MEMORY);
+    bench.go();
+    rings::fill(bench, target);
+    target.offer_head(0);
+    let _ = (0..20).all(|_| bench.device.status() != 0); // Time passes.
+    let silent = target.ring.used_index() == 0;
+    function.write(COMMAND, MEMORY | MASTER);
+    ok_if(silent, "goes live though it is no bus master")?;
+    bench.expect_used(target, 1)
+}
+
+/// Doorbells are part of its memory, and not there when that is switched off. It may look
+/// into the ring by itself before it sleeps, but not each time.
+fn dead_doorbell(bench: &Bench, target: &Target) -> Outcome {
+    let function = bench.device.function;
+    for _ in 0..50 {
+        bench.start()?;
+        rings::fill(bench, target);
+        target.offer_head(0);
+        bench.expect_used(target, 1)?;
+        let _ = (0..50).all(|_| bench.device.status() != 0); // Time passes.
+        function.write(COMMAND, MASTER);
+        target.offer_head(0);
+        let _ = (0..20).all(|_| bench.device.status() != 0); // Time passes.
+        let silent = target.ring.used_index() == 1;
+        function.write(COMMAND, MEMORY | MASTER);
+        target.notify();
+        bench.expect_used(target, 2)?;
+        if silent {
+            return Ok(());
+        }
+    }
+    Err("hears a doorbell with its memory switched off")
+}
+
+/// 4.1.2.1: no legacy driver takes it for its own.
+fn subsystem(bench: &Bench, _target: &Target) -> Outcome {
+    let [_, _, low, high] = bench.device.function.read(SUBSYSTEM).to_le_bytes();
+    ok_if(u16::from_le_bytes([low, high]) >= 0x40, "has the subsystem of a legacy device")
 }
 
 /// Places and lengths that it must not have; then a reset through it.

@@ -47,6 +47,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     of("tx", "net-lengths", frames::frames),
     of("tx", "net-headers", frames::headers),
     of("rx", "net-small-buffers", frames::small_buffers),
+    of("rx", "net-half-header", frames::half_header),
+    of("rx", "net-left-frames", frames::left_frames),
     of("ctl", "net-commands", frames::commands),
     of("rng", "random-gigabytes", gigabytes),
     of("rng", "random-storm", random_storm),

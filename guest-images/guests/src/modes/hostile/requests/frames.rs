@@ -1,9 +1,12 @@
 //! Attacks on network cards (virtio 1.2, 5.1.6): frames that are none, headers
 //! that lie, buffers that are too small, and commands cut short.
 
-use super::super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
+use super::super::bench::{Bench, Outcome, SIZE, Target, ok_if};
 use super::super::honest;
 use crate::ring::{Descriptor, WRITE};
+
+/// VIRTIO_NET_F_MRG_RXBUF: a frame may lie in several buffers.
+const F_MERGEABLE: u64 = 1 << 15;
 
 /// Nothing, half a header, half an Ethernet header, more than any frame has.
 pub(super) fn frames(bench: &Bench, target: &Target) -> Outcome {
@@ -52,12 +55,44 @@ pub(super) fn small_buffers(bench: &Bench, target: &Target) -> Outcome {
         target.ring.set_descriptor(head, Descriptor { address, length, flags: WRITE, next: 0 });
         target.offer_head(head);
     }
-    let transmit = bench.targets().find(|other| other.role == Role::NetTransmit);
-    let Some(transmit) = transmit else { return Err("has no transmit queue") };
+    let transmit = honest::transmit_queue(bench)?;
     for _ in 0..3 {
         honest::ask_host(bench, transmit)?;
     }
     bench.expect_whole()
+}
+
+/// Room for a part of the header, and none for a frame: that is lost, and the next one
+/// that finds enough room is not. (Frames come to the first pair.)
+pub(super) fn half_header(bench: &Bench, target: &Target) -> Outcome {
+    bench.prepare_with(bench.wanted | F_MERGEABLE)?;
+    bench.go();
+    if target.index != 0 {
+        return bench.expect_whole();
+    }
+    let room = bench.buffer.part(4096, 16 << 10);
+    let offer = |head, length| {
+        let (address, flags) = (room.address(), WRITE);
+        target.ring.set_descriptor(head, Descriptor { address, length, flags, next: 0 });
+        target.offer_head(head);
+    };
+    offer(0, 4);
+    honest::ask_host(bench, honest::transmit_queue(bench)?)?;
+    (1..SIZE).for_each(|head| offer(head, 16 << 10));
+    honest::ask_host(bench, honest::transmit_queue(bench)?)?;
+    bench.expect_frame(target, 1)
+}
+
+/// 5.1.6.4: what comes for one driver is not given to the next, which may not even be
+/// able to read it. The host has answered when the question has been sent.
+pub(super) fn left_frames(bench: &Bench, target: &Target) -> Outcome {
+    bench.start()?;
+    if target.index != 0 {
+        return bench.expect_whole();
+    }
+    let before = honest::ask_host(bench, honest::transmit_queue(bench)?)?;
+    bench.start()?;
+    honest::receive_no_other(bench, target, Some(before))
 }
 
 /// Cut short, too long, of no class, with numbers that are too large.
