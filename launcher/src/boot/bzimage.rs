@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use linux_loader::bootparam::{XLF_KERNEL_64, setup_header};
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
-use super::elf::{Loaded, ensure_ram};
+use super::elf::{Loaded, ensure_above_tables, ensure_ram};
 use crate::memory::Memory;
 
 /// The header begins here, in the file as in the zero page.
@@ -19,6 +19,8 @@ const HEADER: usize = 0x1f1;
 /// and so tells how long that is.
 const MAGIC: usize = 0x202;
 const MAGIC_HDRS: &[u8] = b"HdrS";
+/// The unit of the header's length of the protected-mode code (boot.rst: syssize).
+const PARAGRAPH: u64 = 16;
 /// The 64-bit entry point, from the start of the protected-mode code.
 const ENTRY_64: u64 = 0x200;
 /// Protocol 2.08 (Linux 2.6.26) tells where the packed kernel is.
@@ -71,12 +73,13 @@ impl SetupHeader {
         (u64::from(sectors) + 1) * 512
     }
 
-    /// The file must be as long as its header says.
+    /// The file must be as long as its header says. That counts in paragraphs of 16 bytes;
+    /// the last one need not be full.
     pub(crate) fn check_length(&self, length: u64) -> Result<()> {
         let syssize = self.0.syssize;
-        let needed = self.code_start() + u64::from(syssize) * 16;
+        let needed = self.code_start() + u64::from(syssize) * PARAGRAPH;
         ensure!(
-            length >= needed,
+            length.next_multiple_of(PARAGRAPH) >= needed,
             "truncated file: it has {length} bytes, its header speaks of {needed}: copy it again"
         );
         Ok(())
@@ -105,6 +108,7 @@ impl SetupHeader {
         let length = file.metadata().context("reading its size")?.len();
         let size = length.saturating_sub(self.code_start());
         let end = start.saturating_add(u64::from(init_size).max(size));
+        ensure_above_tables("it", start)?;
         ensure_ram(&(start..end), memory)?;
         file.seek(SeekFrom::Start(self.code_start())).context("reading the kernel")?;
         memory

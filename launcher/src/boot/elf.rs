@@ -106,6 +106,12 @@ pub(super) fn check(head: &[u8]) -> Result<()> {
         linux_loader::elf::EM_386 => Some("32-bit x86".to_string()),
         other => Some(format!("another machine (ELF machine {other})")),
     };
+    if header.e_machine == linux_loader::elf::EM_386 && is_multiboot(head) {
+        bail!(
+            "a multiboot image (the Xen hypervisor, say), not a Linux kernel: lguest starts Linux \
+             directly: give it the vmlinuz that such an image is to start"
+        );
+    }
     if let Some(machine) = wrong {
         bail!("a kernel for {machine}: take the one for x86-64 (amd64)");
     }
@@ -117,6 +123,13 @@ pub(super) fn check(head: &[u8]) -> Result<()> {
         ET_CORE => bail!("a core dump, not a kernel"),
         other => bail!("an ELF file of type {other}, not a kernel"),
     }
+}
+
+/// Whether a boot loader like GRUB would start it by the Multiboot specification, 1 or 2. Both
+/// have a header that begins with this number, aligned, in the first 8 or 32 KiB.
+fn is_multiboot(head: &[u8]) -> bool {
+    let magic = [0x1bad_b002_u32, 0xe852_50d6].map(u32::to_le_bytes);
+    head.chunks_exact(4).any(|word| magic.iter().any(|magic| word == magic))
 }
 
 /// Does the file have all that its program headers speak of?
@@ -153,12 +166,15 @@ fn destination(segment: &Elf64_Phdr, memory: &Memory) -> Result<Range<u64>> {
     ensure!(segment.p_filesz <= segment.p_memsz, "a segment is larger than its memory: damaged");
     let end = start.checked_add(segment.p_memsz).context("a segment wraps: damaged")?;
     segment.p_offset.checked_add(segment.p_filesz).context("a segment wraps: damaged")?;
-    ensure!(
-        start >= LOW_MEMORY,
-        "a segment belongs at {start:#x}: kernels start at 1 MiB or above"
-    );
+    ensure_above_tables("a segment", start)?;
     ensure_ram(&(start..end), memory)?;
     Ok(start..end)
+}
+
+/// Below 1 MiB are our tables, and what `what` is would overwrite them.
+pub(super) fn ensure_above_tables(what: &str, start: u64) -> Result<()> {
+    ensure!(start >= LOW_MEMORY, "{what} belongs at {start:#x}: kernels start at 1 MiB or above");
+    Ok(())
 }
 
 /// The kernel takes up `range`; that must be RAM, and below the hole: no more is

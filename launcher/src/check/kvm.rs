@@ -11,12 +11,9 @@ const UPDATE: &str = "update the host's kernel";
 
 /// What makes guests better and none fail: KVM's number, what it is, and what
 /// is lost without.
-const WANTED: [(u32, &str, &str); 5] = [
+const WANTED: [(u32, &str, &str); 2] = [
     (Cap::TscDeadlineTimer as u32, "TSC deadline timer", "guests take more exits to set a timer"),
     (KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd without a length", "notifications are slower"),
-    (Cap::SignalMsi as u32, "MSI from the launcher", "interrupts are slower"),
-    (Cap::AdjustClock as u32, "clock adjustment", "a paused guest sees a jump in time"),
-    (Cap::X2ApicApi as u32, "x2APIC", "guests are limited to 255 CPUs"),
 ];
 
 /// /dev/kvm, and each of its capabilities.

@@ -153,6 +153,32 @@ fn bzimages_that_cannot_start_are_refused() {
     let image = bzimage_with(0, &[0]);
     refused(&image[..image.len() / 2], "truncated");
     refused(&image[..0x210], "truncated");
+    // One that unpacks itself belongs below 1 MiB, where our tables are.
+    let mut low = bzimage(b"\x89LZO and so on");
+    low[0x258..0x260].copy_from_slice(&0x9000_u64.to_le_bytes());
+    refused(&low, "belongs at 0x9000: kernels start at 1 MiB or above");
+}
+
+#[test]
+fn the_last_paragraph_of_a_bzimage_need_not_be_full() {
+    let mut image = bzimage(b"\x89LZO and so on");
+    let whole = image.len();
+    image.truncate(whole - 15);
+    assert_eq!(Start::of(&image).entry(), TEXT + 0x200);
+    image.truncate(whole - 16);
+    refused(&image, "truncated file");
+}
+
+/// Xen is an ELF file for 32-bit x86 with both of the headers that GRUB looks for.
+#[test]
+fn a_multiboot_image_is_told_from_a_kernel_of_another_architecture() {
+    for magic in [0x1bad_b002_u32, 0xe852_50d6] {
+        let mut image = elf_with(18, &3_u16.to_le_bytes());
+        image[4] = 1;
+        image[0x188..0x18c].copy_from_slice(&magic.to_le_bytes());
+        refused(&image, "a multiboot image (the Xen hypervisor, say), not a Linux kernel");
+        refused(&pack(Codec::Gzip, &image), "lguest starts Linux directly");
+    }
 }
 
 #[test]
