@@ -1,18 +1,17 @@
 //! The ACPI tables: how a stock kernel finds its CPUs, its PCI bus, and the
 //! registers with which it switches itself off and starts itself again.
-//! Hardware-reduced (ACPI 6.5, 4.1): none of the PC's timers, SCI or power
-//! registers exist. Written into guest memory by [`crate::launch`]; the ports
-//! named here are answered in [`crate::ports`].
+//! Of the fixed hardware there is what [`crate::power`] has: no power management
+//! timer, no fixed buttons. Written into guest memory by [`crate::guest`]; the
+//! ports named here are answered in [`crate::ports`].
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,
     Package, Path, ResourceTemplate,
 };
+use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{self, AccessSize, GAS};
-use acpi_tables::madt::{
-    EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic,
-};
+use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
@@ -21,14 +20,13 @@ use anyhow::{Context, Result, ensure};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::memory::{ACPI, Memory, PCI_WINDOW};
-use crate::ports::{ACPI_RESET, COM1, PVPANIC, RESET_VALUE, SLEEP_CONTROL, SLEEP_STATUS};
+use crate::ports::{ACPI_RESET, COM1, PVPANIC, RESET_VALUE};
+use crate::power::{self, SLEEP_TYPE_OFF};
+use crate::rtc;
 
 const OEM: [u8; 6] = *b"LGUEST";
 const OEM_TABLE: [u8; 8] = *b"LGUEST  ";
 const OEM_REVISION: u32 = 1;
-
-/// The sleep type for S5, "soft off", that we announce and expect back.
-pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 
 const LOCAL_APIC: u32 = 0xfee0_0000;
 const IO_APIC: u32 = 0xfec0_0000;
@@ -38,6 +36,12 @@ pub(crate) const COM1_GSI: u32 = 4;
 
 /// The interrupt of the power button, as the guest's Generic Event Device has it.
 pub(crate) const POWER_BUTTON_GSI: u32 = 5;
+
+/// The interrupt of the real-time clock, where PCs have it.
+pub(crate) const RTC_GSI: u32 = 8;
+
+/// The interrupt of power management.
+pub(crate) const SCI_GSI: u8 = 9;
 
 /// "The button was pressed" (5.6.6, device notifications of a control method power button).
 const PRESSED: u8 = 0x80;
@@ -53,8 +57,9 @@ pub(crate) fn write(machine: &Machine, memory: &Memory) -> Result<()> {
     let mut area = Area { next: ACPI.start, memory };
     // The RSDP has a known place, but what it points to must be known first.
     let rsdp_at = area.reserve(u64::try_from(Rsdp::len())?);
+    let facs = area.put(&bytes(&FACS::new()))?;
     let dsdt = area.put(&bytes(&dsdt(machine)))?;
-    let fadt = area.put(&bytes(&fadt(dsdt)))?;
+    let fadt = area.put(&bytes(&fadt(facs, dsdt)?))?;
     let madt = area.put(&bytes(&madt(machine.cpus)))?;
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
     xsdt.add_entry(fadt);
@@ -72,7 +77,8 @@ struct Area<'m> {
 impl Area<'_> {
     fn reserve(&mut self, length: u64) -> u64 {
         let at = self.next;
-        self.next = (at + length).next_multiple_of(16);
+        // The FACS wants 64, the others less.
+        self.next = (at + length).next_multiple_of(64);
         at
     }
 
@@ -94,41 +100,62 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     bytes
 }
 
-/// Fixed hardware: there is none, but for sleeping and resetting (5.2.9).
-fn fadt(dsdt: u64) -> impl Aml {
-    /// No VGA, no CMOS clock (the guest has kvm-clock); the bits for legacy
-    /// devices and the keyboard controller are left clear (5.2.9.3).
-    const BOOT_ARCHITECTURE: u16 = 1 << 2 | 1 << 5;
-    let register = |port: u16| {
-        GAS::new(gas::AddressSpace::SystemIo, 8, 0, AccessSize::ByteAccess, port.into())
+/// Fixed hardware (5.2.9).
+fn fadt(facs: u64, dsdt: u64) -> Result<impl Aml> {
+    /// No VGA; the bits for legacy devices, the keyboard controller and "no CMOS clock" are
+    /// left clear (5.2.9.3).
+    const BOOT_ARCHITECTURE: u16 = 1 << 2;
+    /// Latencies that mean "there is no C2, no C3".
+    const NO_C2: u16 = 101;
+    const NO_C3: u16 = 1001;
+    let register = |bits: u8, size: AccessSize, port: u16| {
+        GAS::new(gas::AddressSpace::SystemIo, bits, 0, size, port.into())
     };
     let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
+        .firmware_ctrl_32(u32::try_from(facs)?)
         .dsdt_64(dsdt)
-        .flag(Flags::HwReducedAcpi)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::ProcC1)
         .flag(Flags::ResetRegSup)
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton);
+    fadt.sci_int = u16::from(SCI_GSI).into();
+    fadt.p_lvl2_lat = NO_C2.into();
+    fadt.p_lvl3_lat = NO_C3.into();
     fadt.iapc_boot_arch = BOOT_ARCHITECTURE.into();
-    fadt.reset_reg = register(ACPI_RESET);
+    fadt.pm1a_evt_blk = u32::from(power::EVENTS.start).into();
+    fadt.pm1_evt_len = 4;
+    fadt.x_pm1a_evt_blk = register(32, AccessSize::WordAccess, power::EVENTS.start);
+    fadt.pm1a_cnt_blk = u32::from(power::CONTROL.start).into();
+    fadt.pm1_cnt_len = 2;
+    fadt.x_pm1a_cnt_blk = register(16, AccessSize::WordAccess, power::CONTROL.start);
+    fadt.reset_reg = register(8, AccessSize::ByteAccess, ACPI_RESET);
     fadt.reset_value = RESET_VALUE;
-    fadt.sleep_control_reg = register(SLEEP_CONTROL);
-    fadt.sleep_status_reg = register(SLEEP_STATUS);
-    fadt.finalize()
+    let [day, month, century] = [rtc::DAY_ALARM, rtc::MONTH_ALARM, rtc::CENTURY].map(u8::try_from);
+    (fadt.day_alrm, fadt.mon_alrm, fadt.century) = (day?, month?, century?);
+    Ok(fadt.finalize())
 }
 
 /// CPUs and interrupt controllers (5.2.12).
-fn madt(cpus: u8) -> impl Aml {
-    let mut madt =
-        MADT::new(OEM, OEM_TABLE, OEM_REVISION, LocalInterruptController::Address(LOCAL_APIC));
+fn madt(cpus: u8) -> Raw {
+    /// There are two 8259 as well.
+    const PCAT_COMPAT: u32 = 1;
+    /// An interrupt of ISA's that is not an edge: type and length; bus and source; input of the
+    /// I/O APIC; level triggered, active high (5.2.12.5).
+    const SCI: [u8; 10] = [2, 10, 0, SCI_GSI, SCI_GSI, 0, 0, 0, 0b1101, 0];
+    let mut table = Sdt::new(*b"APIC", 36, 5, OEM, OEM_TABLE, OEM_REVISION);
+    table.append_slice(&LOCAL_APIC.to_le_bytes());
+    table.append_slice(&PCAT_COMPAT.to_le_bytes());
     for cpu in 0..cpus {
-        madt.add_structure(ProcessorLocalApic::new(cpu, cpu, EnabledStatus::Enabled));
+        table.append_slice(&bytes(&ProcessorLocalApic::new(cpu, cpu, EnabledStatus::Enabled)));
     }
-    madt.add_structure(IoApic::new(0, IO_APIC, 0));
-    madt
+    table.append_slice(&bytes(&IoApic::new(0, IO_APIC, 0)));
+    table.append_slice(&SCI);
+    Raw(table.as_slice().to_vec())
 }
 
 /// Everything that has to be found by name: the PCI bus, the power-off, the
-/// panic port, the serial port.
+/// panic port, the clock, the serial port.
 fn dsdt(machine: &Machine) -> Raw {
     let mut table = Sdt::new(*b"DSDT", 36, 6, OEM, OEM_TABLE, OEM_REVISION);
     let off = Package::new(vec![&SLEEP_TYPE_OFF, &0_u8]);
@@ -146,6 +173,12 @@ fn dsdt(machine: &Machine) -> Raw {
     let pvpanic: [&dyn Aml; 1] = [&IO::new(PVPANIC, PVPANIC, 1, 1)];
     table.append_slice(&device("_SB_.PEVT", &"QEMU0001", &pvpanic));
 
+    let clock: [&dyn Aml; 2] = [
+        &IO::new(rtc::PORTS.start, rtc::PORTS.start, 1, 2),
+        &Interrupt::new(true, true, false, false, RTC_GSI),
+    ];
+    table.append_slice(&device("_SB_.RTC_", &EISAName::new("PNP0B00"), &clock));
+
     table.append_slice(&power_button());
 
     if machine.com1 {
@@ -158,8 +191,7 @@ fn dsdt(machine: &Machine) -> Raw {
     Raw(table.as_slice().to_vec())
 }
 
-/// A power button (4.8.3.2.2.1), and what tells of it where there is no fixed hardware:
-/// a Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
+/// A power button (4.8.3.2.2.1), and what tells of it, as it is not fixed hardware: a Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
 fn power_button() -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
     let unique_id = Name::new(Path::new("_UID"), &0_u8);
@@ -206,7 +238,7 @@ mod tests {
         let machine = Machine { cpus: 64, com1: true };
         assert_eq!(sum(&bytes(&dsdt(&machine))), 0);
         assert_eq!(sum(&bytes(&madt(64))), 0);
-        assert_eq!(sum(&bytes(&fadt(0xe0000))), 0);
+        assert_eq!(sum(&bytes(&fadt(0xe0000, 0xe0040).unwrap())), 0);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use source::Source;
 pub(crate) use trial::TrialConfig;
 use tunnet::Tunnet;
 
+use crate::cpuid::{Features, feature};
 use crate::help;
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
@@ -82,6 +83,12 @@ pub(crate) struct Config {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = LAUNCH)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) cpus: u8,
+
+    /// Give its CPUs what they have only on request: nested (virtualization), pmu (performance
+    /// counters)
+    #[arg(long, value_name = "FEATURE,...", value_parser = feature::parse, help_heading = LAUNCH)]
+    #[arg(value_hint = ValueHint::Other)]
+    pub(crate) cpu: Option<Features>,
 
     /// A disk: a raw image or block device, the first is vda. OPTION: ro, direct, serial=S,
     /// queues=N, sync=off, format=raw

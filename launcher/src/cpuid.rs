@@ -1,12 +1,17 @@
 //! CPUID as the guest sees it: what the host's KVM supports, with the topology
 //! of the machine instead of the host's: one socket, one thread a core, APIC ids
-//! in order. Called by [`crate::vm`] for every vCPU.
+//! in order; and without the [`Features`] that nobody asked for. Called by
+//! [`crate::guest`] for every vCPU.
+
+pub(crate) mod feature;
 
 use anyhow::{Context, Result};
 use kvm_bindings::{
     CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2,
 };
 use kvm_ioctls::{Cap, Kvm};
+
+pub(crate) use feature::Features;
 
 /// Leaf 1, ECX: the local APIC's timer has a TSC deadline mode.
 const TSC_DEADLINE: u32 = 1 << 24;
@@ -26,8 +31,8 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    /// `count` CPUs as `kvm` can offer them.
-    pub(crate) fn new(kvm: &Kvm, count: u8) -> Result<Self> {
+    /// `count` CPUs as `kvm` can offer them, with these features.
+    pub(crate) fn new(kvm: &Kvm, count: u8, features: Features) -> Result<Self> {
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .context("asking KVM for the CPUID it supports")?;
@@ -38,6 +43,7 @@ impl Cpus {
         for entry in entries.iter_mut().filter(|entry| entry.function == 1) {
             entry.ecx |= HYPERVISOR | if deadline { TSC_DEADLINE } else { 0 };
         }
+        feature::hide_others(features, &mut entries);
         Ok(Self { entries, count: count.into() })
     }
 

@@ -32,6 +32,8 @@ use crate::memory::{Memory, PCI_WINDOW, Ram};
 use crate::net::tap::Tap;
 use crate::observers::Observers;
 use crate::ports::{Com1, Ports};
+use crate::power::Power;
+use crate::rtc::Clock;
 use crate::vcpu::observer::VcpuObserver;
 use crate::vcpu::{Board, Vcpu};
 use crate::vm::Vm;
@@ -82,8 +84,9 @@ impl Guest {
     /// Everything but letting it run.
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
-        let vm = Arc::new(Vm::new(host)?);
-        let cpus = Cpus::new(&host.kvm, config.cpus)?;
+        let features = config.cpu.unwrap_or_default();
+        let vm = Arc::new(Vm::new(host, features)?);
+        let cpus = Cpus::new(&host.kvm, config.cpus, features)?;
         let end = memory.last_addr().raw_value();
         ensure!(
             end < cpus.address_limit(),
@@ -107,8 +110,9 @@ impl Guest {
             boot::start::set_up(first, &entry, memory)?;
         }
         let exit = Arc::clone(&host.exit);
+        let (power, clock) = power_and_clock(&vm)?;
         let board = Board {
-            ports: Ports { pci, exit: Arc::clone(&exit), com1 },
+            ports: Ports { pci, exit: Arc::clone(&exit), com1, power, clock },
             memory: memory.clone(),
             exit,
             paused: Arc::clone(&host.paused),
@@ -165,6 +169,17 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
         Ok(fd)
     };
     (0..count).map(create).collect()
+}
+
+/// Power management, and the clock whose alarm it announces.
+fn power_and_clock(vm: &Arc<Vm>) -> Result<(Arc<Power>, Clock)> {
+    let machine = Arc::clone(vm);
+    let power = Arc::new(Power::new(Box::new(move |level| machine.set_sci(level))));
+    let (line, alarmed) = (vm.clock_line()?, Arc::clone(&power));
+    // Fails only when it was interrupted that often already.
+    let interrupt = move || drop(line.write(1));
+    let clock = Clock::new(Box::new(interrupt), Box::new(move || alarmed.alarm()));
+    Ok((power, clock))
 }
 
 /// There must be room on the bus for all of its devices. Asked before any of them is

@@ -1,7 +1,8 @@
 //! The I/O ports of the machine: where a guest ends itself, and the serial port
 //! for messages before its console driver runs. Everything here is called on
 //! vCPU threads and never waits. PCI configuration is passed on to
-//! [`devices::pci`].
+//! [`devices::pci`], power management to [`crate::power`], the date to
+//! [`crate::rtc`]. The timer (0x40 to 0x43, 0x61) is KVM's own.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -12,20 +13,17 @@ use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::acpi::SLEEP_TYPE_OFF;
 use crate::exit::{Ending, Exit};
 use crate::output::Sink;
+use crate::power::{self, Power};
+use crate::rtc::{self, Clock};
 
 /// A byte written here ends the guest and is the launcher's exit status.
 pub(crate) const EXIT_STATUS: u16 = 0x501;
 /// The guest's kernel says here that it has panicked (pvpanic).
 pub(crate) const PVPANIC: u16 = 0x505;
-/// ACPI sleep control register (4.8.3.7): sleep type in bits 2 to 4, enable in 5.
-pub(crate) const SLEEP_CONTROL: u16 = 0x600;
-/// ACPI sleep status register: we never wake up, so it stays 0.
-pub(crate) const SLEEP_STATUS: u16 = 0x601;
 /// ACPI reset register (4.8.3.6) and what the tables say to write into it.
-pub(crate) const ACPI_RESET: u16 = 0x602;
+pub(crate) const ACPI_RESET: u16 = 0x608;
 pub(crate) const RESET_VALUE: u8 = 1;
 /// The serial port.
 pub(crate) const COM1: Range<u16> = 0x3f8..0x400;
@@ -45,6 +43,8 @@ pub(crate) struct Ports {
     pub(crate) pci: PciBus,
     pub(crate) exit: Arc<Exit>,
     pub(crate) com1: Option<Com1>,
+    pub(crate) power: Arc<Power>,
+    pub(crate) clock: Clock,
 }
 
 impl Ports {
@@ -55,7 +55,15 @@ impl Ports {
             RESET_CONTROL if data.len() == 1 => data.fill(0),
             port if CONFIG_PORTS.contains(&port) => self.pci.read_port(port, data),
             // Input buffer empty: ready to be told to reset.
-            KEYBOARD | SLEEP_CONTROL | SLEEP_STATUS => data.fill(0),
+            KEYBOARD => data.fill(0),
+            port if power::EVENTS.contains(&port) || power::CONTROL.contains(&port) => {
+                self.power.read(port, data);
+            }
+            port if rtc::PORTS.contains(&port) => {
+                if let Some(byte) = data.first_mut() {
+                    *byte = self.clock.read(port);
+                }
+            }
             PVPANIC => data.fill(PVPANIC_PANICKED),
             port if COM1.contains(&port) => {
                 if let (Some(com1), Some(byte)) = (&self.com1, data.first_mut()) {
@@ -76,9 +84,9 @@ impl Ports {
             port if CONFIG_PORTS.contains(&port) => self.pci.write_port(port, data),
             EXIT_STATUS => self.exit.end(Ending::Status(byte)),
             PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked(None)),
-            SLEEP_CONTROL if byte == SLEEP_TYPE_OFF << 2 | 1 << 5 => {
-                self.exit.end(Ending::PoweredOff);
-            }
+            port if power::EVENTS.contains(&port) => self.power.write(port, data),
+            port if power::switches_off(port, data) => self.exit.end(Ending::PoweredOff),
+            port if rtc::PORTS.contains(&port) => self.clock.write(port, byte),
             ACPI_RESET if byte == RESET_VALUE => {
                 self.exit.end(Ending::Reset("the ACPI reset register"));
             }
@@ -146,12 +154,26 @@ fn register(port: u16) -> u8 {
 }
 
 #[cfg(test)]
+impl Ports {
+    /// Those of a machine without devices, whose interrupts nobody hears.
+    pub(crate) fn of(exit: &Arc<Exit>) -> Self {
+        Self {
+            pci: PciBus::new(0xc000_0000),
+            exit: Arc::clone(exit),
+            com1: None,
+            power: Arc::new(Power::new(Box::new(|_| {}))),
+            clock: Clock::new(Box::new(|| {}), Box::new(|| {})),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn end_of(port: u16, byte: u8) -> Option<Ending> {
         let exit = Arc::new(Exit::new().unwrap());
-        let ports = Ports { pci: PciBus::new(0xc000_0000), exit: Arc::clone(&exit), com1: None };
+        let ports = Ports::of(&exit);
         ports.write(port, &[byte]);
         exit.take()
     }
@@ -160,7 +182,7 @@ mod tests {
     fn each_register_ends_the_guest_in_its_way() {
         assert_eq!(end_of(EXIT_STATUS, 42), Some(Ending::Status(42)));
         assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked(None)));
-        assert_eq!(end_of(SLEEP_CONTROL, 0x34), Some(Ending::PoweredOff));
+        assert_eq!(end_of(0x605, 0x34), Some(Ending::PoweredOff));
         assert!(matches!(end_of(ACPI_RESET, 1), Some(Ending::Reset(_))));
         assert!(matches!(end_of(KEYBOARD, 0xfe), Some(Ending::Reset(_))));
         assert!(matches!(end_of(RESET_CONTROL, 0x06), Some(Ending::Reset(_))));
@@ -168,7 +190,8 @@ mod tests {
 
     #[test]
     fn other_values_do_not() {
-        assert_eq!(end_of(SLEEP_CONTROL, 0x24), None);
+        assert_eq!(end_of(0x605, 0x24), None);
+        assert_eq!(end_of(0x604, 0x34), None);
         assert_eq!(end_of(RESET_CONTROL, 0x02), None);
         assert_eq!(end_of(KEYBOARD, 0xd1), None);
         assert_eq!(end_of(0x80, 0xff), None);

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 
-use kvm_bindings::kvm_userspace_memory_region;
+use kvm_bindings::{kvm_reinject_control, kvm_userspace_memory_region};
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::mmap::{MmapRegion, MmapRegionBuilder};
 
@@ -121,6 +121,17 @@ pub(crate) fn set_memory_region(
     // SAFETY: the caller's region is part of a `Mapping`, which is never
     // unmapped, so KVM's use of it cannot outlive it.
     unsafe { vm.set_user_memory_region(region) }
+}
+
+/// `_IO(KVMIO, 0x71)`
+const KVM_REINJECT_CONTROL: libc::c_ulong = 0xae71;
+
+/// Have KVM's PIT forget ticks that the guest did not take in time.
+pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
+    let control = kvm_reinject_control::default();
+    // SAFETY: the request reads such a struct, which outlives the call.
+    let done = unsafe { libc::ioctl(vm.as_raw_fd(), KVM_REINJECT_CONTROL, &raw const control) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What direct I/O on a file wants addresses, offsets and lengths to be multiples

@@ -13,15 +13,17 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use devices::interrupt::MsiMessage;
 use devices::observer::Observer;
 use kvm_bindings::{
-    KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC,
-    KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
-    kvm_userspace_memory_region,
+    KVM_API_VERSION, KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI,
+    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY,
+    KVM_PMU_CAP_DISABLE, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry,
+    kvm_irq_routing_irqchip, kvm_irq_routing_msi, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI};
+use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
+use crate::cpuid::Features;
 use crate::exit::{Ending, Exit};
 use crate::guest::Host;
 use crate::observers::Observers;
@@ -34,10 +36,13 @@ const TSS: usize = 0xfffb_d000;
 
 /// Inputs of the I/O APIC; the lines of MSI-X vectors are numbered after them.
 const IO_APIC_PINS: u32 = 24;
+/// Inputs of each of the two 8259.
+const PIC_PINS: u32 = 8;
 
 /// What a machine is made of, with the name that `lguest check` gives it.
 pub(crate) const CAPABILITIES: &[(Cap, &str)] = &[
     (Cap::Irqchip, "in-kernel interrupt controllers"),
+    (Cap::Pit2, "in-kernel timer (PIT)"),
     (Cap::UserMemory, "user memory regions"),
     (Cap::SetTssAddr, "TSS address"),
     (Cap::ExtCpuid, "extended CPUID"),
@@ -98,7 +103,7 @@ pub(crate) struct Vm {
 
 impl Vm {
     /// A machine with the host's memory for it, no CPUs yet and no devices.
-    pub(crate) fn new(host: &Host) -> Result<Self> {
+    pub(crate) fn new(host: &Host, features: Features) -> Result<Self> {
         let (kvm, memory) = (&host.kvm, host.ram.memory());
         let fd = kvm.create_vm().context("creating a virtual machine")?;
         for (slot, region) in memory.iter().enumerate() {
@@ -118,13 +123,20 @@ impl Vm {
         fd.set_identity_map_address(IDENTITY_MAP).context("setting KVM's identity map")?;
         fd.set_tss_address(TSS).context("setting KVM's TSS")?;
         fd.create_irq_chip().context("creating the interrupt controllers")?;
+        create_timer(&fd)?;
+        if !features.pmu {
+            leave_out_counters(kvm, &fd)?;
+        }
         let vm = Self {
             fd: Arc::new(fd),
             exit: Arc::clone(&host.exit),
             observers: Arc::clone(&host.observers),
             routes: Mutex::new(BTreeMap::new()),
             lines: AtomicU32::new(IO_APIC_PINS),
-            most_lines: u32::try_from(kvm.check_extension_int(Cap::IrqRouting)).unwrap_or(0),
+            // The table has the inputs of the 8259 as well.
+            most_lines: u32::try_from(kvm.check_extension_int(Cap::IrqRouting))
+                .unwrap_or(0)
+                .saturating_sub(2 * PIC_PINS),
         };
         Ok(vm)
     }
@@ -142,6 +154,17 @@ impl Vm {
     /// The power button's.
     pub(crate) fn power_button(&self) -> Result<EventFd> {
         self.line(POWER_BUTTON_GSI).context("registering the power button's interrupt")
+    }
+
+    /// The real-time clock's.
+    pub(crate) fn clock_line(&self) -> Result<EventFd> {
+        self.line(RTC_GSI).context("registering the clock's interrupt")
+    }
+
+    /// Set the level of power management's.
+    pub(crate) fn set_sci(&self, level: bool) {
+        // Fails only for a line that there is not.
+        let _ = self.fd.set_irq_line(SCI_GSI.into(), level);
     }
 
     /// An input of the I/O APIC: each write is an edge.
@@ -165,7 +188,11 @@ impl Vm {
 
     /// Have KVM know where every line leads. It takes only the whole table.
     fn set_routes(&self, routes: &BTreeMap<u32, MsiMessage>) -> Result<()> {
-        let pins = (0..IO_APIC_PINS).map(io_apic_pin);
+        // As KVM has them before this is called first.
+        let pins = (0..IO_APIC_PINS).map(|pin| input(pin, KVM_IRQCHIP_IOAPIC, pin));
+        let master = (0..PIC_PINS).map(|pin| input(pin, KVM_IRQCHIP_PIC_MASTER, pin));
+        let slave = (0..PIC_PINS).map(|pin| input(PIC_PINS + pin, KVM_IRQCHIP_PIC_SLAVE, pin));
+        let pins = pins.chain(master).chain(slave);
         let entries: Vec<_> =
             pins.chain(routes.iter().map(|(line, message)| msi(*line, *message))).collect();
         let table = KvmIrqRouting::from_entries(&entries);
@@ -216,10 +243,33 @@ impl devices::interrupt::Machine for Vm {
     }
 }
 
-fn io_apic_pin(pin: u32) -> kvm_irq_routing_entry {
-    let irqchip = kvm_irq_routing_irqchip { irqchip: KVM_IRQCHIP_IOAPIC, pin };
+/// A timer for kernels that calibrate their clocks by it: those without kvm-clock. One that
+/// nobody has programmed costs nothing.
+fn create_timer(fd: &VmFd) -> Result<()> {
+    // Its second channel shows at port 0x61, which is the speaker's.
+    let config = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
+    fd.create_pit2(config).context("creating the timer (PIT)")?;
+    // A tick that the guest had no time for is not made up for: Linux does not rely on that,
+    // and it would cost AMD's guests the processor's own interrupt controller (AVIC).
+    sys::lose_late_ticks(fd).context("setting up the timer (PIT)")
+}
+
+/// Have KVM emulate no performance counters, if it can be told: Linux 5.18 or later. (The CPUID
+/// that the guest gets announces none in any case.)
+fn leave_out_counters(kvm: &Kvm, fd: &VmFd) -> Result<()> {
+    let offered = kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into());
+    if u32::try_from(offered).unwrap_or(0) & KVM_PMU_CAP_DISABLE == 0 {
+        return Ok(());
+    }
+    let args = [KVM_PMU_CAP_DISABLE.into(), 0, 0, 0];
+    let capability = kvm_enable_cap { cap: KVM_CAP_PMU_CAPABILITY, args, ..Default::default() };
+    fd.enable_cap(&capability).context("leaving out performance counters")
+}
+
+fn input(gsi: u32, irqchip: u32, pin: u32) -> kvm_irq_routing_entry {
+    let irqchip = kvm_irq_routing_irqchip { irqchip, pin };
     let mut entry =
-        kvm_irq_routing_entry { gsi: pin, type_: KVM_IRQ_ROUTING_IRQCHIP, ..Default::default() };
+        kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_IRQCHIP, ..Default::default() };
     entry.u.irqchip = irqchip;
     entry
 }

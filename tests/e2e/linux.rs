@@ -28,5 +28,6 @@ mod silence;
 mod stdin;
 mod stdout;
 mod three_ctrl_c;
+mod timers;
 mod trials;
 mod window;

@@ -12,13 +12,13 @@ pub(crate) const EXIT_FAULTED: u8 = 99;
 
 /// Panicked (docs/specs/pvpanic of QEMU): bit 0.
 const PVPANIC: u16 = 0x505;
-/// ACPI's sleep control register (ACPI 6.5, 4.8.3.7): type in bits 2 to 4,
-/// enable in bit 5. The type for off is in the tables' _S5_; lguest's is 5.
-const SLEEP_CONTROL: u16 = 0x600;
-const SLEEP_TYPE_OFF: u8 = 5;
-const SLEEP_ENABLE: u8 = 1 << 5;
+/// ACPI's PM1 control register (ACPI 6.5, 4.8.3.2.1): type in bits 10 to 12,
+/// enable in bit 13. The type for off is in the tables' _S5_; lguest's is 5.
+const PM1_CONTROL: u16 = 0x604;
+const SLEEP_TYPE_OFF: u16 = 5;
+const SLEEP_ENABLE: u16 = 1 << 13;
 /// ACPI's reset register (4.8.3.6) and what the FADT says to write into it.
-const ACPI_RESET: u16 = 0x602;
+const ACPI_RESET: u16 = 0x608;
 const ACPI_RESET_VALUE: u8 = 1;
 /// The chipset's reset control: bit 1 selects a hard reset, bit 2 does it.
 const RESET_CONTROL: u16 = 0xcf9;
@@ -90,7 +90,7 @@ pub(crate) fn exit(status: u8) -> ! {
 
 /// Switch the machine off.
 pub(crate) fn power_off() -> ! {
-    write(SLEEP_CONTROL, SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE);
+    write(PM1_CONTROL, SLEEP_TYPE_OFF << 10 | SLEEP_ENABLE);
     stop();
 }
 

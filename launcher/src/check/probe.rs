@@ -18,7 +18,7 @@ use vm_memory::{
 
 use super::programs::{AT_BREAKPOINT, BREAKPOINT, CODE, DONE, GATES, Program, SCRATCH, STACK};
 use crate::boot::{Entry, start};
-use crate::cpuid::Cpus;
+use crate::cpuid::{Cpus, Features};
 use crate::memory::{Memory, Ram};
 use crate::sys;
 
@@ -53,7 +53,7 @@ pub(super) enum Outcome {
 /// # Errors
 /// When it does not come through; says how it ended.
 pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<Outcome> {
-    let cpuid = Cpus::new(kvm, 1)?.cpuid(0)?;
+    let cpuid = Cpus::new(kvm, 1, Features::default())?.cpuid(0)?;
     let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
     let has_xsave = features.is_some_and(|leaf| leaf.ecx & CPUID_XSAVE != 0);
     if program.xsave && !has_xsave {

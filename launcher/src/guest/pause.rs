@@ -27,6 +27,7 @@ impl Guest {
             self.let_vcpus_go();
             return Err(hangs(&running));
         }
+        self.board.ports.clock.hold(true);
         let moving = self.board.ports.pci.pause(patience);
         if moving.is_empty() {
             return Ok(());
@@ -78,6 +79,7 @@ impl Guest {
     }
 
     fn let_vcpus_go(&self) {
+        self.board.ports.clock.hold(false);
         self.board.paused.store(false, Ordering::SeqCst);
         self.running.iter().for_each(Vcpu::wake);
     }

@@ -1,8 +1,6 @@
 //! What a vCPU's thread does without KVM: it ends the guest when it panics, and says so
 //! where KVM could not go on.
 
-use devices::pci::PciBus;
-
 use super::*;
 use crate::memory::Ram;
 
@@ -24,7 +22,7 @@ fn a_panic_ends_the_guest_and_names_the_thread() {
 fn an_entry_that_failed_is_no_exit_to_go_on_from() {
     let exit = Arc::new(Exit::new().unwrap());
     let board = Board {
-        ports: Ports { pci: PciBus::new(0xc000_0000), exit: Arc::clone(&exit), com1: None },
+        ports: Ports::of(&exit),
         memory: Ram::new(1 << 20).unwrap().memory().clone(),
         exit,
         paused: Arc::default(),

@@ -6,7 +6,7 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 43] = [
+pub(super) const LAUNCHER: [&str; 45] = [
     // System calls and threads.
     "sys", "threads", "peer", "descriptors", "standard",
     // Guest memory.
@@ -14,7 +14,7 @@ pub(super) const LAUNCHER: [&str; 43] = [
     // The user's terminal and messages.
     "privilege", "terminal", "progress", "messages",
     // The virtual machine.
-    "crash", "exit", "output", "ports", "acpi", "vcpu", "trace", "observers", "vm", "cpuid", "boot",
+    "crash", "exit", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
     // The host's side of devices: streams, disks, networks.
     "signals", "input", "stdin", "writer", "disk", "net",
     // The command line.
@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 21] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 19] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 18] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -58,7 +58,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 19] = [
     ("exec", "console"),
     ("exec", "guest"),
     ("net", "config"),
-    ("ports", "acpi"),
     ("privilege", "config"),
     ("vm", "guest"),
 ];
