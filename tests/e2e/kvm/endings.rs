@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tests::files::{self, Scratch};
-use tests::{End, Launch, Pty, Running, environment, program};
+use tests::{End, Launch, Pty, Running, environment, patience, program};
 
 use super::probe;
 
@@ -128,7 +128,8 @@ fn a_terminal_is_told_of_silence_without_being_asked() {
     let line = format!("exec {} 2>&1", probe("hang=halt").shell_line());
     let words = ["sh", "-c", &line];
     let mut running = program(&words, Path::new("/"), Pty::new(24, 200));
-    running.expect("lguest: the guest has printed nothing so far: it had no driver");
+    let words = "lguest: the guest has printed nothing so far: it had no driver";
+    running.expect_within(words, patience() * 4);
     running.press_three_ctrl_c();
     assert_eq!(running.wait(), End::Status(130));
     running.assert_terminal_restored();

@@ -117,7 +117,9 @@ fn what_is_no_name_is_refused() {
 #[test]
 fn without_a_place_for_names_a_guest_runs_without_one() {
     let nowhere = Path::new("/proc");
-    let mut running = probe("poweroff").runtime(Some(nowhere)).piped();
+    // Without one its messages are lost, which is reported.
+    let silent = || probe("poweroff").option("--console=null");
+    let mut running = silent().runtime(Some(nowhere)).piped();
     assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
     let mut running = probe("poweroff").runtime(Some(nowhere)).option("--verbose").piped();
     assert_eq!(running.wait(), End::Status(0));
@@ -125,7 +127,7 @@ fn without_a_place_for_names_a_guest_runs_without_one() {
     assert_refused(&mut named("poweroff", nowhere).on_terminal(), "making /proc/lguest: ");
 
     // Root has /run then, and others nothing.
-    let mut running = probe("poweroff").runtime(None).piped();
+    let mut running = silent().runtime(None).piped();
     assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
 }
 
@@ -180,8 +182,8 @@ fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
     running.expect("hello 100x30");
     running.lguest(&["stop", "one"]).well();
     assert_eq!(running.wait(), End::Status(0));
-    // What it had no way to remove is in nobody's way.
-    assert_eq!(running.directories().len(), 1);
+    // What it had no way to remove is in nobody's way; `stop` may have removed it already.
+    assert!(running.directories().len() <= 1);
     assert_eq!(running.lguest(&["list"]).well().lines().count(), 1);
     assert_eq!(running.directories().len(), 0);
 }
