@@ -26,6 +26,7 @@ mod guest;
 mod help;
 mod input;
 mod launch;
+mod listener;
 mod memory;
 mod messages;
 mod net;

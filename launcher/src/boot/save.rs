@@ -28,14 +28,10 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
         _ => Path::new("."),
     };
     // A device or pipe is written to; a file is replaced once the new one is whole.
-    if output.metadata().is_ok_and(|output| !output.is_file()) {
+    if let Some(mut output) = device(output).with_context(written)? {
         let mut file = tempfile::tempfile().with_context(written)?;
         copy(&mut bytes, &mut file).with_context(|| kernel.display().to_string())?;
         file.rewind().with_context(written)?;
-        let mut output = match standard::duplicate(output).with_context(written)? {
-            Some(output) => output,
-            None => OpenOptions::new().write(true).open(output).with_context(written)?,
-        };
         io::copy(&mut file, &mut output).with_context(written)?;
         return Ok(());
     }
@@ -46,6 +42,19 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
     copy(&mut bytes, file.as_file_mut()).with_context(|| kernel.display().to_string())?;
     file.persist(output).map_err(|e| e.error).with_context(written)?;
     Ok(())
+}
+
+/// What is there and is no regular file, open for writing. (Looked at twice: somebody may
+/// have put a link to a file there in between.)
+fn device(path: &Path) -> io::Result<Option<File>> {
+    if !path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Ok(None);
+    }
+    let file = match standard::duplicate(path)? {
+        Some(file) => file,
+        None => OpenOptions::new().write(true).open(path)?,
+    };
+    Ok(if file.metadata()?.is_file() { None } else { Some(file) })
 }
 
 fn elf_inside(path: &Path) -> Result<PackedElf> {

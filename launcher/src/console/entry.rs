@@ -4,19 +4,24 @@
 //! ours. What a killed launcher left is replaced; what somebody uses is not. Made by
 //! [`super::socket`] and [`super::pty`].
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
+use crate::listener::listen_alone;
+
 /// The longest path of a socket: struct sockaddr_un has 108 bytes for it and its NUL.
 const SOCKET_PATH: usize = 107;
+
+/// Of a name for the time being, a dot and six characters, with the slash before it.
+const TEMPORARY: usize = 8;
 
 /// A name that is ours.
 #[derive(Debug)]
@@ -49,14 +54,7 @@ impl Entry {
                 _ => bail!("somebody listens there already: give another name"),
             },
         };
-        let mut listener = None;
-        let entry = Self::new(path, stale, |temporary| {
-            let made = UnixListener::bind(temporary)?;
-            fs::set_permissions(temporary, Permissions::from_mode(0o600))?;
-            listener = Some(made);
-            Ok(())
-        })?;
-        Ok((listener.context("there is none")?, entry))
+        Self::new(path, stale, listen_alone)
     }
 
     /// A symbolic link of this name to `target`.
@@ -77,40 +75,38 @@ impl Entry {
             }
             Ok(_) => bail!("it is there already: remove it, or give another name"),
         };
-        Self::new(path, stale, |temporary| symlink(target, temporary))
+        Ok(Self::new(path, stale, |temporary| symlink(target, temporary))?.1)
     }
 
     /// What `make` makes, under its name at once; in the place of what is there if
-    /// that is `stale`.
-    fn new(path: &Path, stale: bool, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
+    /// that is `stale`. Until then its name is one that nobody can guess, and put something
+    /// of his own there.
+    fn new<T>(
+        path: &Path,
+        stale: bool,
+        make: impl FnMut(&Path) -> io::Result<T>,
+    ) -> Result<(T, Self)> {
         let path = absolute(path)?;
-        let name = path.file_name().context("it is no file name")?;
-        let pid = std::process::id();
-        let mut temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
-        let directory = path.parent().unwrap_or(&path);
-        let directory = File::options().read(true).custom_flags(libc::O_PATH).open(directory)?;
-        if temporary.as_os_str().len() > SOCKET_PATH {
+        let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
+            bail!("it is no file name");
+        };
+        let mut directory = directory.to_path_buf();
+        let open = File::options().read(true).custom_flags(libc::O_PATH).open(&directory)?;
+        if directory.as_os_str().len() + TEMPORARY > SOCKET_PATH {
             // Short enough for a socket, whatever the directory.
-            temporary = format!("/proc/self/fd/{}/.lguest.{pid}", directory.as_raw_fd()).into();
+            directory = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
         }
-        make(&temporary)?;
-        let renamed: io::Result<_> = (|| {
-            let made = fs::symlink_metadata(&temporary)?;
-            let flags = if stale { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
-            match renameat2(AT_FDCWD, &temporary, AT_FDCWD, &path, flags) {
-                // A file system that cannot make sure of it.
-                Err(Errno::EINVAL) => fs::rename(&temporary, &path)?,
-                done => done?,
-            }
-            Ok((made.dev(), made.ino()))
-        })();
-        match renamed {
-            Ok(made) => Ok(Self { path, made }),
-            Err(error) => {
-                let _ = fs::remove_file(&temporary);
-                Err(error.into())
-            }
+        // Removed when it is dropped, if there is something of that name still.
+        let made = tempfile::Builder::new().prefix(".").make_in(directory, make)?;
+        let (made, temporary) = made.into_parts();
+        let there = fs::symlink_metadata(&temporary)?;
+        let flags = if stale { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
+        match renameat2(AT_FDCWD, &*temporary, AT_FDCWD, &path, flags) {
+            // A file system that cannot make sure of it.
+            Err(Errno::EINVAL) => fs::rename(&temporary, &path)?,
+            done => done?,
         }
+        Ok((made, Self { path, made: (there.dev(), there.ino()) }))
     }
 }
 

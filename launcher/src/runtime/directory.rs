@@ -4,10 +4,10 @@
 
 use std::env;
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
+
+use crate::listener::listen_alone;
 
 /// Write permission for the group or for others.
 const OTHERS_WRITE: u32 = 0o022;
@@ -118,11 +120,7 @@ impl Directory {
 
     /// Make a socket in it, and listen.
     pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
-        let address = self.address(name);
-        let listener = UnixListener::bind(&address)?;
-        // Nobody else gets this far into the directory in between.
-        fs::set_permissions(&address, Permissions::from_mode(0o600))?;
-        Ok(listener)
+        listen_alone(&self.address(name))
     }
 
     /// Connect to a socket in it.

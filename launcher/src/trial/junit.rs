@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
+use tempfile::NamedTempFile;
 
 use crate::config::Config;
 use crate::exit::Ending;
@@ -56,14 +57,9 @@ impl Junit {
         if let Some(file) = &self.opened {
             return file.write_all_at(report, 0);
         }
-        let temporary = temporary(&self.path);
-        let written = File::create(&temporary)
-            .and_then(|mut file| file.write_all(report))
-            .and_then(|()| fs::rename(&temporary, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        let mut file = unnamed(&self.path)?;
+        file.as_file_mut().write_all(report)?;
+        file.persist(&self.path).map(drop).map_err(|error| error.error)
     }
 }
 
@@ -73,19 +69,23 @@ fn prepare(path: &Path, confined: bool) -> Result<Option<File>> {
         fs::remove_file(path)?;
     }
     if confined {
-        return Ok(Some(File::create(path)?));
+        return Ok(Some(create(path)?));
     }
     // Whether it can be made is seen by making it.
-    let temporary = temporary(&std::path::absolute(path)?);
-    File::create(&temporary)?;
-    fs::remove_file(&temporary)?;
+    unnamed(&std::path::absolute(path)?)?;
     Ok(None)
 }
 
-/// Its name while it is written.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", std::process::id()))
+/// A file beside `path`, until it gets that name. It goes when it is dropped. Where others
+/// can write to the directory, they cannot guess its name.
+fn unnamed(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = path.parent().unwrap_or(path);
+    tempfile::Builder::new().prefix(".").make_in(directory, create)
+}
+
+/// A file that was not there, and no link.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).open(path)
 }
 
 /// How a launch went, as JUnit tells it.

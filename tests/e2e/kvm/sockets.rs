@@ -193,3 +193,21 @@ fn a_name_is_taken_from_nobody_who_uses_it() {
     assert!(running.stderr().contains("no/con0: No such file"), "{}", running.stderr());
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "something is left");
 }
+
+/// In a directory of somebody else's, what has this name a moment later may be a link.
+#[test]
+fn nothing_is_changed_by_its_name() {
+    let scratch = Scratch::new();
+    let (socket, calls) = (socket_in(&scratch), scratch.path().join("calls"));
+    let launch = probe("poweroff").option(&format!("--console=sock={}", socket.display()));
+    let line = launch.option("--console=pty").shell_line();
+    let line = format!("umask 0; exec strace -f -e /chmod,bind -o {} {line}", calls.display());
+    let mut running = program(&["sh", "-c", &line], scratch.path(), Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
+    let calls = fs::read_to_string(&calls).unwrap();
+    assert!(calls.contains("bind("), "{calls}");
+    let chmods = calls.lines().filter(|line| line.contains("chmod"));
+    let named: Vec<_> =
+        chmods.filter(|line| line.contains("/con0") || line.contains("/.")).collect();
+    assert_eq!(named, [] as [&str; 0]);
+}

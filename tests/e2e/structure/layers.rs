@@ -6,9 +6,9 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 45] = [
+pub(super) const LAUNCHER: [&str; 46] = [
     // System calls and threads.
-    "sys", "threads", "peer", "descriptors", "standard",
+    "sys", "threads", "peer", "listener", "descriptors", "standard",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.

@@ -1,7 +1,7 @@
 //! Reports, read by somebody else's parser.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -111,6 +111,28 @@ fn an_old_result_is_not_taken_for_this_one() {
     assert_eq!(read(&path)[0], "testsuite 1 0 0");
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o400, 0o400);
+}
+
+/// As somebody does who can write to the directory, and wants a file of ours changed.
+#[test]
+fn no_link_is_followed() {
+    let directory = TempDir::new().unwrap();
+    let [path, victim] = ["result.xml", "victim"].map(|name| directory.path().join(name));
+    fs::write(&victim, "data").unwrap();
+    let guess = directory.path().join(format!(".result.xml.{}", std::process::id()));
+    symlink(&victim, guess).unwrap();
+    for confined in [false, true] {
+        let option = format!("--junit={}", path.display());
+        let words = if confined { vec![option, "--username=nobody".into()] } else { vec![option] };
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let junit = Junit::of(&config(&words)).unwrap().unwrap();
+        // Once it is under way, the name may be anybody's.
+        let _ = fs::remove_file(&path);
+        symlink(&victim, &path).unwrap();
+        junit.write(Ok(&Ending::PoweredOff), "").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "data");
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]
