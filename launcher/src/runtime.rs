@@ -15,18 +15,17 @@ mod directory;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::{Config, Name, parse_name};
-use crate::sys;
+use crate::peer::Process;
 pub(crate) use directory::Directory;
 
 /// The files in a guest's directory.
@@ -141,6 +140,8 @@ pub(crate) struct Found {
     /// As its lock file has it.
     pub(crate) pid: String,
     directory: Directory,
+    /// Whom we have connected to.
+    launcher: RefCell<Option<Process>>,
 }
 
 impl Found {
@@ -149,27 +150,29 @@ impl Found {
     /// # Errors
     /// Of the host.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
-        self.directory.connect(CONTROL)
+        let stream = self.directory.connect(CONTROL)?;
+        self.launcher.replace(Some(Process::of(&stream)?));
+        Ok(stream)
     }
 
-    /// Wait until its launcher has ended. (Its lock says so as well, but the next launcher
-    /// of that name may take that.)
+    /// Wait until its launcher has ended: the one that we have connected to. (Its lock says so
+    /// as well, but the next launcher of that name may take that.)
     ///
     /// # Errors
     /// Of the host.
     pub(crate) fn wait_for_end(&self) -> Result<()> {
-        let pid = self.pid.parse().with_context(|| format!("the pid of guest {}", self.name))?;
-        let process = match sys::open_process(pid) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
-            process => process.context("opening a process")?,
-        };
-        // By now the number may be somebody else's.
-        let same = |guest: &Self| guest.name == self.name && guest.pid == self.pid;
-        if !guests()?.iter().any(same) {
+        if let Some(launcher) = &*self.launcher.borrow() {
+            launcher.wait();
             return Ok(());
         }
-        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        // It does not listen any more. There is only its own word, then, of who it is.
+        let pid = self.pid.parse().with_context(|| format!("the pid of guest {}", self.name))?;
+        let launcher = Process::numbered(pid).context("opening a process")?;
+        // By now the number may be somebody else's.
+        let same = |guest: &Self| guest.name == self.name && guest.pid == self.pid;
+        if guests()?.iter().any(same) {
+            launcher.wait();
+        }
         Ok(())
     }
 }
@@ -208,7 +211,10 @@ fn guests_in(all: &Directory) -> Result<Vec<Found>> {
         let Ok(own) = all.open(name.as_str()) else { continue };
         match take_lock(&own) {
             Ok(Some(_lock)) => clear(all, &own, name.as_str()),
-            Ok(None) => found.push(Found { name, pid: pid(&own), directory: own }),
+            Ok(None) => {
+                let (pid, launcher) = (pid(&own), RefCell::new(None));
+                found.push(Found { name, pid, directory: own, launcher });
+            }
             Err(error) => log::debug!("{error:#}"),
         }
     }

@@ -158,6 +158,20 @@ fn a_user_without_a_runtime_directory_is_told_what_to_do() {
     assert_refused(&mut running, "XDG_RUNTIME_DIR is not set: set it to a directory of your own");
 }
 
+/// A launcher can write to its lock for as long as it lives, whoever it belongs to by then.
+#[test]
+fn whoever_ends_a_guest_waits_for_no_process_that_its_launcher_names() {
+    let mut running = probe("console").option("--name=one").piped();
+    running.expect("hello");
+    fs::write(running.directories()[0].join("lock"), "1\n").unwrap();
+    let runtime = format!("XDG_RUNTIME_DIR={}", running.runtime().display());
+    let launcher = tests::environment::launcher();
+    let words = ["env", &runtime, launcher.to_str().unwrap(), "stop", "one"];
+    let mut stop = tests::program(&words, Path::new("/"), Pty::new(30, 100));
+    assert_eq!(stop.wait(), End::Status(0));
+    assert_eq!(running.wait(), End::Status(0));
+}
+
 #[test]
 fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
     if !geteuid().is_root() {
