@@ -27,6 +27,7 @@ pub mod kick;
 mod msix;
 pub mod net;
 pub mod observer;
+pub mod pause;
 pub mod pci;
 pub mod queue;
 pub mod queue_thread;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::{Machine, MsiMessage};
+use crate::pause::BY_GUEST;
 
 /// Bytes of a table entry: address (8), data (4), vector control (4).
 pub(crate) const ENTRY: u64 = 16;
@@ -134,7 +135,10 @@ impl Msix {
             Ok(()) => vector.connected = Some(message),
             Err(error) if !self.complained => {
                 let MsiMessage { address, data } = message;
-                log::warn!("interrupt to {address:#x} with data {data:#x}: {error}; not delivered");
+                log::warn!(
+                    target: BY_GUEST,
+                    "interrupt to {address:#x} with data {data:#x}: {error}; not delivered"
+                );
                 self.complained = true;
             }
             Err(_) => {}

@@ -6,11 +6,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
+use crate::pause::Pause;
 use crate::request::Request;
 use crate::sys;
 
@@ -22,7 +25,17 @@ const LIMIT: u32 = 64 << 10;
 pub struct Rng {
     /// Where the bytes come from. Every life of the device goes on reading
     /// where the one before it ended.
-    pub source: File,
+    source: File,
+    /// Between two words about it: a guest may reset the device as often as it likes.
+    pause: Arc<Mutex<Pause>>,
+}
+
+impl Rng {
+    /// Random numbers are read from `source`.
+    #[must_use]
+    pub fn new(source: File) -> Self {
+        Self { source, pause: Arc::default() }
+    }
 }
 
 impl Device for Rng {
@@ -35,15 +48,17 @@ impl Device for Rng {
     }
 
     fn service(&self, _queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
-        Ok(Box::new(Requests { source: self.source.try_clone()?, dry: false }))
+        let (source, pause) = (self.source.try_clone()?, Arc::clone(&self.pause));
+        Ok(Box::new(Requests { source, dry: false, pause }))
     }
 }
 
 /// rng0-req.
 struct Requests {
     source: File,
-    /// The source has ended or failed, and the user has been told.
+    /// The source has ended or failed.
     dry: bool,
+    pause: Arc<Mutex<Pause>>,
 }
 
 impl Service for Requests {
@@ -65,7 +80,11 @@ impl Service for Requests {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             Err(error) => error.to_string(),
         };
-        log::warn!("source of random numbers: {why}: the guest gets no more of them");
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if pause.is_due(Instant::now()) {
+            log::warn!("source of random numbers: {why}: the guest gets no more of them");
+        }
+        drop(pause);
         self.dry = true;
         request.count_error();
         Err(ServeError::Interrupted)

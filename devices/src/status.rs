@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
+use crate::pause::{BY_GUEST, Pause};
 use crate::queue_thread::Owner;
 
 /// Status bits (virtio 1.2, 2.1).
@@ -32,9 +33,6 @@ pub const NO_VECTOR: u16 = 0xffff;
 /// ISR status: the configuration has changed (4.1.4.5).
 const ISR_CONFIGURATION: u8 = 1 << 1;
 
-/// How long a device that broke down keeps quiet about the next time.
-const BETWEEN_LOG_LINES: Duration = Duration::from_secs(1);
-
 /// Status and configuration interrupt of one device.
 pub struct Status {
     name: String,
@@ -50,9 +48,15 @@ pub struct Status {
     /// Held by a thread of the host while it announces a change, and by a reset while it
     /// clears the state: no interrupt comes after the reset. Queue threads do not take it.
     change: Mutex<()>,
-    /// The last protocol violation that was logged, and when: a guest that
-    /// breaks down again after each reset must not fill the log.
-    logged: Mutex<Option<(GuestError, Instant)>>,
+    logged: Mutex<Logged>,
+}
+
+/// The last protocol violation that was logged, and the pause after it: a guest that breaks
+/// down again after each reset must not fill the log.
+#[derive(Default)]
+struct Logged {
+    error: Option<GuestError>,
+    pause: Pause,
 }
 
 impl Status {
@@ -67,7 +71,7 @@ impl Status {
             owed: AtomicBool::new(false),
             vectors,
             machine,
-            logged: Mutex::new(None),
+            logged: Mutex::default(),
         }
     }
 
@@ -163,10 +167,14 @@ impl Status {
         self.set(NEEDS_RESET);
         self.interrupt_config();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let enough = |(last, at): &(_, Instant)| last == error || at.elapsed() < BETWEEN_LOG_LINES;
-        if !logged.as_ref().is_some_and(enough) {
-            log::warn!("{who}: the guest broke the protocol: {error}; device needs a reset");
-            *logged = Some((error.clone(), Instant::now()));
+        let now = Instant::now();
+        let is_new = logged.pause.is_new(now);
+        if is_new || logged.error.as_ref() != Some(error) && logged.pause.ends(now) {
+            log::warn!(
+                target: BY_GUEST,
+                "{who}: the guest broke the protocol: {error}; device needs a reset"
+            );
+            logged.error = Some(error.clone());
         }
     }
 }

@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn play(input: &mut Unstructured<'_>) -> Result<()> {
-    let device = Rng { source: File::open("/dev/zero").expect("/dev/zero") };
+    let device = Rng::new(File::open("/dev/zero").expect("/dev/zero"));
     let mut guest = Guest::new(input, 64)?;
     let accepted = fuzz::accepted(input, &device)?;
     guest.play(input, (&device, 0, accepted), |_| ())

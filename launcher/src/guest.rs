@@ -237,7 +237,7 @@ fn add_cards(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
 fn add_rng(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     if let Some(random) = &host.random {
         let source = random.try_clone().context("duplicating the source of random numbers")?;
-        add(pci, vm, host.ram.memory(), "rng0", Box::new(Rng { source }))?;
+        add(pci, vm, host.ram.memory(), "rng0", Box::new(Rng::new(source)))?;
     }
     Ok(())
 }

@@ -5,31 +5,38 @@
 use std::fmt::Write;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use devices::pause::{BY_GUEST, LONGEST};
 use libc::OPOST;
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
 use crate::progress;
 use crate::terminal::sys;
+use budget::{Budget, PERIOD, Spend};
+
+mod budget;
 
 #[cfg(test)]
 mod tests;
 
-/// More messages than this within [`PERIOD`] are only counted.
-const BURST: u32 = 20;
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// How long a message waits for a stderr that nobody reads.
 const PATIENCE_MS: u8 = 100;
 
-static MESSAGES: Messages = Messages { budget: Mutex::new(Budget::new()) };
+static MESSAGES: Messages = Messages {
+    by_guest: Mutex::new(Budget::new(LONGEST)),
+    verbose: Mutex::new(Budget::new(PERIOD)),
+};
 
+/// Warnings about the host are printed always: whoever logs one sees to it that there are
+/// few. What a guest causes, and what `--verbose` tells, has a budget of its own each, and so
+/// takes the place of nothing else.
 struct Messages {
-    budget: Mutex<Budget>,
+    by_guest: Mutex<Budget>,
+    verbose: Mutex<Budget>,
 }
 
 /// Have the `log` macros print to stderr; with `verbose`, all of them.
@@ -54,7 +61,10 @@ impl Log for Messages {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let spend = self.budget().spend(Instant::now());
+        let spend = match self.budget(record.metadata()) {
+            Some(budget) => lock(budget).spend(Instant::now()),
+            None => Spend { allowed: true, suppressed: None },
+        };
         if let Some(suppressed) = spend.suppressed {
             print(&format!("{suppressed} messages suppressed"));
         }
@@ -64,7 +74,8 @@ impl Log for Messages {
     }
 
     fn flush(&self) {
-        let suppressed = std::mem::take(&mut self.budget().suppressed);
+        let budgets = [&self.by_guest, &self.verbose].into_iter();
+        let suppressed: u64 = budgets.map(|it| std::mem::take(&mut lock(it).suppressed)).sum();
         if suppressed > 0 {
             print(&format!("{suppressed} messages suppressed"));
         }
@@ -72,46 +83,17 @@ impl Log for Messages {
 }
 
 impl Messages {
-    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What may still be said in this period.
-#[derive(Debug)]
-struct Budget {
-    since: Option<Instant>,
-    spent: u32,
-    suppressed: u64,
-}
-
-/// What to do about one message.
-#[derive(Debug, PartialEq, Eq)]
-struct Spend {
-    allowed: bool,
-    /// So many were not printed in the period before: to be said first.
-    suppressed: Option<u64>,
-}
-
-impl Budget {
-    const fn new() -> Self {
-        Self { since: None, spent: 0, suppressed: 0 }
-    }
-
-    fn spend(&mut self, now: Instant) -> Spend {
-        let mut suppressed = None;
-        if self.since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
-            suppressed = Some(self.suppressed).filter(|count| *count > 0);
-            *self = Self { since: Some(now), spent: 0, suppressed: 0 };
+    /// What a message is counted against, if it is counted.
+    fn budget(&self, message: &Metadata<'_>) -> Option<&Mutex<Budget>> {
+        if message.level() > Level::Warn {
+            return Some(&self.verbose);
         }
-        let allowed = self.spent < BURST;
-        if allowed {
-            self.spent += 1;
-        } else {
-            self.suppressed += 1;
-        }
-        Spend { allowed, suppressed }
+        (message.target() == BY_GUEST).then_some(&self.by_guest)
     }
+}
+
+fn lock(budget: &Mutex<Budget>) -> MutexGuard<'_, Budget> {
+    budget.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn print(text: &str) {

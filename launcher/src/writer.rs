@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use devices::pause::Pause;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -129,7 +130,7 @@ struct Body {
 impl Body {
     /// Write out all output, unless nobody can read it any more.
     fn write_out(&mut self) {
-        let (mut chunk, mut failing) = (Vec::new(), None);
+        let (mut chunk, mut failing, mut pause) = (Vec::new(), None, Pause::default());
         while self.reader.take(&mut chunk) {
             match self.write_all(&chunk) {
                 Ok(()) => failing = None,
@@ -139,12 +140,13 @@ impl Body {
                     let what = &self.what;
                     return log::warn!("writing to {what}: {error}: further output is lost");
                 }
-                // A full disk may get room again.
+                // A full disk may get room again, and be full once more.
                 Err(error) if failing.replace(error) == Some(error) => {}
-                Err(error) => {
+                Err(error) if pause.is_due(Instant::now()) => {
                     let (what, error) = (&self.what, io::Error::from(error));
                     log::warn!("writing to {what}: {error}: output is lost");
                 }
+                Err(_) => {}
             }
         }
         let undo = self.screen.as_mut().map(Screen::undo).unwrap_or_default();

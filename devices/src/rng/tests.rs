@@ -12,13 +12,13 @@ use crate::testing::threads::until_asleep;
 use crate::testing::{FakeGuest, RAM_END, log, machine};
 
 fn urandom() -> Rng {
-    Rng { source: File::open("/dev/urandom").unwrap() }
+    Rng::new(File::open("/dev/urandom").unwrap())
 }
 
 /// A slow source, in the hands of the test.
 fn slow() -> (Rng, PipeWriter) {
     let (source, writer) = pipe().unwrap();
-    (Rng { source: File::from(OwnedFd::from(source)) }, writer)
+    (Rng::new(File::from(OwnedFd::from(source))), writer)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_silent_source_does_not_hold_up_a_reset() {
 #[test]
 fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
     let (ended, _) = slow();
-    let failing = Rng { source: File::open("/").unwrap() };
+    let failing = Rng::new(File::open("/").unwrap());
     for (name, source, why) in
         [("rng2", ended, "numbers: it has ended"), ("rng3", failing, "numbers: Is a directory")]
     {
@@ -133,4 +133,19 @@ fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
         assert_eq!(guest.status(), 0);
         assert_eq!(log::lines(why).len(), 1);
     }
+}
+
+/// Each life of the device finds the source as it is; the log need not hear of it each time.
+#[test]
+fn a_guest_that_resets_it_does_not_fill_the_log() {
+    let why = "numbers: Bad file descriptor";
+    let source = File::options().write(true).open("/dev/null").unwrap();
+    let mut guest = FakeGuest::named("rng4", Rng::new(source));
+    for life in 1..=10 {
+        guest.start();
+        guest.offer(0, &[ToGuest(64)]);
+        machine::until("it has failed", || guest.machine.errors("rng4-req") == life);
+        guest.set_status(0);
+    }
+    assert!((1..10).contains(&log::lines(why).len()), "{:?}", log::lines(why));
 }

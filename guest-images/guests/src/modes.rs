@@ -46,6 +46,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("hostile", hostile::attack),
     ("storm", hostile::storm),
     ("race", hostile::race),
+    ("breakdowns", hostile::breakdowns),
     ("busless", hostile::busless),
     ("kicks", hostile::kicks),
     ("soak", hostile::soak),

@@ -7,8 +7,10 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use devices::pause::Pause;
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
@@ -62,12 +64,14 @@ struct Stream {
     screen: Option<Screen>,
     /// What went wrong last.
     failing: Option<Errno>,
+    /// Between two words about it.
+    pause: Pause,
 }
 
 impl Stream {
     fn new(name: &'static str, file: OwnedFd, is_the_commands: bool) -> Self {
         let screen = (is_the_commands && file.is_terminal()).then(Screen::default);
-        Self { name, file, screen, failing: None }
+        Self { name, file, screen, failing: None, pause: Pause::default() }
     }
 
     /// Write all of it, or tell once that it cannot be written. The command goes on without.
@@ -89,7 +93,7 @@ impl Stream {
     }
 
     fn fails(&mut self, error: Errno) {
-        if self.failing.replace(error) != Some(error) {
+        if self.failing.replace(error) != Some(error) && self.pause.is_due(Instant::now()) {
             let (name, error) = (self.name, io::Error::from(error));
             log::warn!("writing to {name}: {error}: output is lost");
         }

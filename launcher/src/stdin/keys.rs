@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use devices::pause::BY_GUEST;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -128,7 +129,10 @@ impl Guest {
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
         let room = matches!(poll(&mut fds, timeout), Ok(1));
         if self.reads && !room {
-            log::warn!("the guest does not read its console: what is typed is lost");
+            log::warn!(
+                target: BY_GUEST,
+                "the guest does not read its console: what is typed is lost"
+            );
         }
         self.reads = room;
         room

@@ -7,6 +7,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use devices::pause::BY_GUEST;
+
 use super::matcher::{Found, Matcher};
 use super::verdict;
 use crate::exit::Exit;
@@ -124,7 +126,10 @@ fn follow(mut reader: Reader, shared: &Shared, exit: &Exit, launched: Instant) {
         let (at, lost) = (reader.position(), reader.progress());
         let mut state = shared.lock();
         if lost > 0 {
-            log::warn!("{lost} bytes of the guest's output were lost before they were looked at");
+            log::warn!(
+                target: BY_GUEST,
+                "{lost} bytes of the guest's output were lost before they were looked at"
+            );
             state.lost = state.lost.saturating_add(lost);
             state.matcher.skip();
         }

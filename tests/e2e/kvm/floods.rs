@@ -1,11 +1,12 @@
-//! Much of what costs the guest nothing: output that nobody reads, and notifications of
-//! nothing. The launcher's memory is watched while they come.
+//! Much of what costs the guest nothing: output that nobody reads, notifications of
+//! nothing, and devices that break. The launcher's memory and log are watched meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use tests::files::Scratch;
 use tests::{End, Network, Process, Running, patience, until, within};
 
@@ -26,6 +27,9 @@ const MOST_GROWTH: u64 = 4 * 1024;
 
 /// Of each queue, before its device is live and afterwards.
 const KICKS: u64 = 20_000;
+
+/// Network cards whose interfaces are deleted.
+const CARDS: usize = 6;
 
 /// The most memory that it has of its own until `done`, in KiB beyond what it had.
 #[track_caller]
@@ -111,4 +115,20 @@ fn notifications_of_nothing_cost_no_memory() {
     assert!(running.text().contains(&format!("kicks: {KICKS} of each, twice")));
     hostile::power_off(&mut running);
     assert_eq!(running.stderr(), "");
+}
+
+#[test]
+fn what_befalls_the_host_is_told_whatever_the_guest_breaks() {
+    let Some(network) = Network::new() else { return };
+    let launch = (0..40).fold(probe("breakdowns"), |launch, _| launch.option("--console=null"));
+    let launch = (0..CARDS)
+        .fold(launch, |launch, card| launch.option(&format!("--tunnet=192.168.{card}.1")));
+    let mut running = launch.piped();
+    running.expect_stderr("the guest broke the protocol");
+    for card in 0..CARDS {
+        network.ip(&format!("link del lg{card}"));
+        running.expect_stderr(&format!("lg{card} was deleted: the guest's link is down"));
+    }
+    running.process().signal(Signal::SIGTERM);
+    assert_eq!(running.wait(), End::Status(143));
 }

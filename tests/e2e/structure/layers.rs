@@ -29,8 +29,8 @@ pub(super) const LAUNCHER: [&str; 46] = [
 
 /// The modules of `devices`. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const DEVICES: [&str; 21] = [
-    "sys", "error", "request", "trace", "stats", "observer", "interrupt",
+pub(super) const DEVICES: [&str; 22] = [
+    "sys", "pause", "error", "request", "trace", "stats", "observer", "interrupt",
     // The transport's registers.
     "msix", "status", "device", "kick",
     // Virtqueues and their threads.

@@ -20,6 +20,7 @@ use crate::virtio::Virtio;
 use crate::{interrupts, ports};
 
 mod bench;
+mod breakdowns;
 mod busless;
 mod chains;
 mod changes;
@@ -36,6 +37,7 @@ mod soak;
 mod storm;
 mod transport;
 
+pub(super) use breakdowns::breakdowns;
 pub(super) use busless::busless;
 pub(super) use kicks::kicks;
 pub(super) use race::race;
