@@ -39,6 +39,7 @@ mod privilege;
 mod progress;
 mod rtc;
 mod runtime;
+mod sandbox;
 mod signals;
 mod silence;
 mod standard;

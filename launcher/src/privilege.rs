@@ -1,22 +1,24 @@
-//! Giving up privilege (`--chroot`, `--username`): after everything that needs it has been
-//! opened, before the first thread is started and the guest runs. Done once by
-//! [`crate::launch`] for the launcher, and by the terminal's guard
-//! ([`crate::terminal`]) for itself, which was forked before.
+//! Giving up privilege (`--chroot`, `--username`, and in every launch what
+//! [`crate::sandbox`] refuses): after everything that needs it has been opened, before the
+//! first thread is started and the guest runs. Done once by [`crate::launch`] for the
+//! launcher, and by the terminal's guard ([`crate::terminal`]) for itself, which was forked
+//! before.
 //!
 //! What was opened stays open: /dev/kvm, disks, taps, the terminal, and the files that a
 //! reboot of the guest reads again ([`crate::boot::Files::keep`]).
 
-use std::ffi::CString;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use caps::CapSet;
-use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, User, chdir, chroot, getgrouplist, setgroups, setresgid, setresuid};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
 
 use crate::config::Config;
+use crate::sandbox;
 
 /// What is left of the privilege of whoever started us.
 #[derive(Debug, Default)]
@@ -25,13 +27,12 @@ pub(crate) struct Confinement {
     user: Option<Identity>,
 }
 
-/// A user, with all that the host's data base says. It is not to be had in the new root.
+/// A user, as the host's data base has it, which cannot be read in the new root.
 #[derive(Debug)]
 struct Identity {
     name: String,
     uid: Uid,
     gid: Gid,
-    groups: Vec<Gid>,
 }
 
 impl Confinement {
@@ -44,7 +45,16 @@ impl Confinement {
         let root = root.map(|root| find_root(root).with_context(|| option_chroot(root)));
         let user = config.username.as_deref();
         let user = user.map(|name| find_user(name).with_context(|| option_username(name)));
-        Ok(Self { root: root.transpose()?, user: user.transpose()? })
+        let (root, user) = (root.transpose()?, user.transpose()?);
+        if let (Some(root), None) = (&root, &user) {
+            // Without capabilities, but of the same user as every process of root's.
+            bail!(
+                "{}: lguest would still be root, who can end every process of root's: \
+                 give --username as well",
+                option_chroot(root)
+            );
+        }
+        Ok(Self { root, user })
     }
 
     /// Whether anything is to be given up.
@@ -52,16 +62,26 @@ impl Confinement {
         self.root.is_some() || self.user.is_some()
     }
 
-    /// Give up: the file system outside of the root directory, the user and groups, all
-    /// capabilities, and the way back through programs that grant any. No thread may exist
-    /// yet, as each has capabilities of its own.
+    /// Give up what the user wants: the file system outside of the root directory, the user
+    /// and groups, all capabilities. And in every launch: what nobody needs any more. No
+    /// thread may exist yet, as each has capabilities of its own.
     ///
     /// # Errors
     /// Of the host; some of it has been given up then.
     pub(crate) fn enter(&self) -> Result<()> {
-        if !self.is_wanted() {
-            return Ok(());
+        if self.is_wanted() {
+            self.give_up()?;
+            return sandbox::enter();
         }
+        // A kernel without it is no reason to refuse a guest that may do all that its user
+        // can do.
+        if let Err(error) = sandbox::enter() {
+            log::warn!("{error:#}: a guest that breaks out can type into the terminal");
+        }
+        Ok(())
+    }
+
+    fn give_up(&self) -> Result<()> {
         if let Some(root) = &self.root {
             chroot(root).and_then(|()| chdir("/")).with_context(|| option_chroot(root))?;
         }
@@ -73,13 +93,15 @@ impl Confinement {
         for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
             caps::clear(None, set).context("giving up capabilities")?;
         }
-        prctl::set_no_new_privs().context("giving up new privileges")
+        Ok(())
     }
 }
 
 impl Identity {
+    /// With the user's own group and no other: all files are open, so that what a group like
+    /// disk or docker may do is of use to nobody but a guest that breaks out.
     fn become_it(&self) -> nix::Result<()> {
-        setgroups(&self.groups)?;
+        setgroups(&[])?;
         setresgid(self.gid, self.gid, self.gid)?;
         setresuid(self.uid, self.uid, self.uid)
     }
@@ -95,6 +117,15 @@ fn find_root(root: &Path) -> Result<PathBuf> {
         Uid::effective().is_root(),
         "only root can change the root directory: run lguest as root, or leave it out"
     );
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let streams = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    for (stream, name) in streams.into_iter().zip(["stdin", "stdout", "stderr"]) {
+        let kind = fstat(stream).map(|it| SFlag::from_bits_truncate(it.st_mode) & SFlag::S_IFMT);
+        ensure!(
+            kind != Ok(SFlag::S_IFDIR),
+            "{name} is a directory, which would be a way out: give it /dev/null or a file"
+        );
+    }
     Ok(root.to_path_buf())
 }
 
@@ -105,9 +136,8 @@ fn find_user(name: &str) -> Result<Identity> {
         Uid::effective().is_root(),
         "only root can become another user: run lguest as root, or leave it out"
     );
-    let (uid, gid) = (user.uid, user.gid);
-    let groups = getgrouplist(&CString::new(name)?, gid).context("asking for the user's groups")?;
-    Ok(Identity { name: name.to_string(), uid, gid, groups })
+    ensure!(!user.uid.is_root(), "that is root itself: name a user who is not (nobody)");
+    Ok(Identity { name: name.to_string(), uid: user.uid, gid: user.gid })
 }
 
 fn option_chroot(root: &Path) -> String {

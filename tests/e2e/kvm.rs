@@ -27,6 +27,7 @@ mod pty_limits;
 mod ptys;
 mod race;
 mod resets;
+mod sandbox;
 mod shells;
 mod soak;
 mod sockets;

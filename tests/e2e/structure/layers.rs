@@ -6,13 +6,13 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 46] = [
+pub(super) const LAUNCHER: [&str; 47] = [
     // System calls and threads.
     "sys", "threads", "peer", "listener", "descriptors", "standard",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.
-    "privilege", "terminal", "progress", "messages",
+    "sandbox", "privilege", "terminal", "progress", "messages",
     // The virtual machine.
     "crash", "exit", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
     // The host's side of devices: streams, disks, networks.

@@ -72,7 +72,8 @@ fn a_guest_that_reboots_for_ever_is_ended() {
     }
     let scratch = Scratch::new();
     let root = format!("--chroot={}", scratch.path().display());
-    let lines = late(&probe("hang=halt").option("--timeout=1s").option(&root));
+    let lines =
+        late(&probe("hang=halt").option("--timeout=1s").option(&root).option("--username=nobody"));
     assert!(lines[1].contains("(halt_forever+0x"), "{lines:?}");
 }
 
