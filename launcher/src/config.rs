@@ -121,7 +121,7 @@ pub(crate) struct Config {
     #[arg(long, value_name = "NAME", help_heading = PRIVILEGE, value_hint = ValueHint::Username)]
     pub(crate) username: Option<String>,
 
-    /// Have no files but those in this directory from then on; for root
+    /// Have no files but those in this directory from then on; with --username
     #[arg(long, value_name = "DIR", help_heading = PRIVILEGE, value_hint = ValueHint::DirPath)]
     pub(crate) chroot: Option<PathBuf>,
 

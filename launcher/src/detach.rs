@@ -8,11 +8,13 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use crate::config::Name;
+use crate::inherited::Inherited;
 use crate::terminal::sys;
 
 /// The two processes.
@@ -37,6 +39,8 @@ pub(crate) struct Parent {
 /// When the host has no process or descriptor to spare.
 pub(crate) fn detach() -> Result<Process> {
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
+    // Whoever started us may ignore it, and the kernel then keeps no child's status.
+    sys::by_default(Signal::SIGCHLD).context("preparing for the launcher's end")?;
     match sys::fork_alone().context("starting a process")? {
         ForkResult::Child => {
             drop(read_end);
@@ -72,12 +76,14 @@ fn wait(pipe: File, child: Pid) -> Result<u8> {
 
 impl Parent {
     /// The guest of this name runs: let the user go. What would hold up somebody who
-    /// reads our output to its end is closed; words go on to a stderr that is a file.
+    /// reads our output to its end is closed, and so is all that whoever started us had
+    /// open; words go on to a stderr that is a file.
     ///
     /// # Errors
     /// When the user did not wait.
-    pub(crate) fn let_go(self, name: &Name) -> Result<()> {
+    pub(crate) fn let_go(self, name: &Name, inherited: &mut Inherited) -> Result<()> {
         let Self { mut pipe, null } = self;
+        inherited.close();
         dup2_stdout(&null).context("closing stdout")?;
         if !is_file(io::stderr()) {
             dup2_stderr(&null).context("closing stderr")?;

@@ -20,6 +20,7 @@ use crate::detach::Parent;
 use crate::exec;
 use crate::exit::Ending;
 use crate::guest::{self, Guest, Host};
+use crate::inherited::Inherited;
 use crate::messages;
 use crate::privilege::Confinement;
 use crate::progress;
@@ -49,11 +50,16 @@ struct Watch<'a> {
 }
 
 /// Launch the guest, and see it through its reboots: how it ended, and the last that it
-/// printed on hvc0. A process that waits for it is told when it runs.
+/// printed on hvc0. A process that waits for it is told when it runs. What was inherited is
+/// closed in time, where it must not stay open.
 ///
 /// # Errors
 /// When it cannot be set up; the terminal has not been touched then.
-pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(Ending, String)> {
+pub(crate) fn launch(
+    config: &Config,
+    mut parent: Option<Parent>,
+    mut inherited: Inherited,
+) -> Result<(Ending, String)> {
     let launched = Instant::now();
     let confinement = Confinement::of(config)?;
     // Before any thread: signals are blocked in all of them, and the terminal's
@@ -73,7 +79,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
     let Prepared { host, ends, logs, trace: _trace } =
-        prepare(config, &wanted, &confinement, &mut claim)?;
+        prepare(config, &wanted, &confinement, &mut claim, &mut inherited)?;
     let (mut writers, mut entries) = (Vec::new(), Vec::new());
     for (console, end) in host.consoles.iter().zip(ends) {
         let connected = end.connect(console, &host.exit, terminal.as_ref())?;
@@ -93,7 +99,7 @@ pub(crate) fn launch(config: &Config, mut parent: Option<Parent>) -> Result<(End
         }
         guest.start()?;
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
-            parent.let_go(name)?;
+            parent.let_go(name, &mut inherited)?;
         }
         let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
         let ending = wait(&watch, &host, &guest, control.as_ref());

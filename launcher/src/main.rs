@@ -24,6 +24,7 @@ mod firmware;
 mod generate;
 mod guest;
 mod help;
+mod inherited;
 mod input;
 mod launch;
 mod listener;
@@ -66,6 +67,7 @@ use config::{Command, CommandLine, Config};
 use control::protocol::{Mode, Side, Verb};
 use detach::{Parent, Process};
 use exit::{Ending, Status};
+use inherited::Inherited;
 use trial::Junit;
 
 fn main() -> ExitCode {
@@ -124,12 +126,15 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
                 messages::say(why);
                 return Ok(Status::USAGE.into());
             }
+            // In every other launch they may stay open.
+            let closes = config.detach || config.username.is_some() || config.chroot.is_some();
+            let inherited = if closes { Inherited::note()? } else { Inherited::default() };
             let parent = match config.detach.then(detach::detach).transpose()? {
                 Some(Process::Parent(status)) => return Ok(ExitCode::from(status)),
                 Some(Process::Child(parent)) => Some(parent),
                 None => None,
             };
-            let ending = launch_and_report(config, parent)?;
+            let ending = launch_and_report(config, parent, inherited)?;
             if let Some(text) = ending.text() {
                 messages::say(&text);
             }
@@ -140,11 +145,15 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
 }
 
 /// Launch, and write down how it went, where the user wants that.
-fn launch_and_report(config: &Config, parent: Option<Parent>) -> Result<Ending> {
+fn launch_and_report(
+    config: &Config,
+    parent: Option<Parent>,
+    inherited: Inherited,
+) -> Result<Ending> {
     let Some(junit) = Junit::of(config)? else {
-        return launch::launch(config, parent).map(|(ending, _)| ending);
+        return launch::launch(config, parent, inherited).map(|(ending, _)| ending);
     };
-    let result = launch::launch(config, parent);
+    let result = launch::launch(config, parent, inherited);
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
     let written = junit.write(result.as_ref().map(|(ending, _)| ending), log);
     match (result, written) {

@@ -15,6 +15,7 @@ mod endings;
 mod floods;
 mod help;
 mod hostile;
+mod inherited;
 mod limits;
 mod machine;
 mod many;

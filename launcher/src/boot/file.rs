@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use super::initrd;
 use crate::config::Config;
+use crate::inherited;
 
 /// The files that a guest starts from, and starts from again when it reboots.
 #[derive(Debug)]
@@ -50,9 +51,24 @@ impl Files {
     /// # Errors
     /// One line which names the file, what is wrong with it, and what to do.
     pub(crate) fn keep(&mut self) -> Result<()> {
+        self.keep_if(|_| true)
+    }
+
+    /// The same for files that are named by a descriptor (`/dev/fd/9`): whoever started us
+    /// has opened it, and it is about to be closed.
+    ///
+    /// # Errors
+    /// As of [`Self::keep`].
+    pub(crate) fn keep_inherited(&mut self) -> Result<()> {
+        self.keep_if(inherited::is_named_by_descriptor)
+    }
+
+    fn keep_if(&mut self, wanted: impl Fn(&Path) -> bool) -> Result<()> {
         let kernel = &mut self.kernel;
-        kernel.keep().with_context(|| kernel.to_string())?;
-        for file in &mut self.initrds {
+        if wanted(&kernel.path) {
+            kernel.keep().with_context(|| kernel.to_string())?;
+        }
+        for file in self.initrds.iter_mut().filter(|file| wanted(&file.path)) {
             file.keep().with_context(|| initrd::name(file))?;
         }
         Ok(())

@@ -98,9 +98,10 @@ gives the guest 192.168.19.2, on the kernel's command line.",
         "privilege",
         PRIVILEGE,
         &[],
-        "Root is needed to make a tap, and not to run a guest. With either of these, root opens \
-         what the command line names, and gives up for good before the guest runs: the file system \
-         outside of DIR, its identity and groups for those of NAME, and all capabilities.
+        "Root is needed to make a tap, and not to run a guest. With --username, root \
+         opens what the command line names, and gives up for good before the guest runs: its \
+         identity and groups for those of NAME, and all capabilities; with --chroot as well, the \
+         file system outside of DIR.
 
   sudo lguest 512 vmlinuz --tunnet 192.168.19.1 --username nobody --chroot /var/empty",
     ),

@@ -16,6 +16,7 @@ use crate::disk;
 use crate::exec;
 use crate::exit::Exit;
 use crate::guest::Host;
+use crate::inherited::Inherited;
 use crate::memory::Ram;
 use crate::net;
 use crate::observers::Observers;
@@ -41,11 +42,14 @@ pub(super) fn prepare(
     consoles: &[ConsoleConfig],
     confinement: &Confinement,
     claim: &mut Option<(Claim, UnixListener)>,
+    inherited: &mut Inherited,
 ) -> Result<Prepared> {
     let mut files = boot::Files::of(config);
     let job = exec::prepare(config, consoles.len(), &mut files)?;
     if confinement.is_wanted() {
         files.keep()?;
+    } else if config.detach {
+        files.keep_inherited()?;
     }
     let disks = disk::open_all(&config.block, config.cpus)?;
     let random = config.rng.as_deref().map(disk::open_random).transpose()?;
@@ -57,8 +61,9 @@ pub(super) fn prepare(
     // Last, as they empty files.
     let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
     let logs = trial::Files::open(&config.trial)?;
-    if let Some((claim, _)) = claim.as_mut().filter(|_| confinement.is_wanted()) {
-        claim.close_directories();
+    if confinement.is_wanted() {
+        claim.iter_mut().for_each(|(claim, _)| claim.close_directories());
+        inherited.close();
     }
     confinement.enter()?;
 

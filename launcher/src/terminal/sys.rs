@@ -120,8 +120,17 @@ fn close_range(first: RawFd, last: RawFd) {
 
 /// Have the kernel throw this signal away.
 pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
-    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: no handler is installed, so nothing can run at a bad time.
+    set(signal, SigHandler::SigIgn)
+}
+
+/// Have the kernel do what it does without any wish of ours.
+pub(crate) fn by_default(signal: Signal) -> io::Result<()> {
+    set(signal, SigHandler::SigDfl)
+}
+
+fn set(signal: Signal, what: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(what, SaFlags::empty(), SigSet::empty());
+    // SAFETY: neither caller installs a handler, so nothing can run at a bad time.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }

@@ -111,6 +111,18 @@ fn what_fails_is_told_to_whoever_waits() {
     running.assert_nothing_left();
 }
 
+/// Some services and scripts do; the kernel then keeps no child's status.
+#[test]
+fn whoever_ignores_the_end_of_children_has_the_status_all_the_same() {
+    let scratch = Scratch::new();
+    let line = probe("console").option("--detach").option("--block=/nowhere").shell_line();
+    let line = format!("exec env --ignore-signal=CHLD {line}");
+    let mut running = tests::program(&["sh", "-c", &line], scratch.path(), tests::Pty::new(24, 80));
+    assert_eq!(running.wait(), End::Status(1));
+    let said = running.stderr();
+    assert!(said.contains("/nowhere") && said.lines().count() == 1, "{said}");
+}
+
 #[test]
 fn one_may_wait_for_a_guest_that_is_still_to_come() {
     let scratch = Scratch::new();

@@ -6,9 +6,9 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 47] = [
+pub(super) const LAUNCHER: [&str; 48] = [
     // System calls and threads.
-    "sys", "threads", "peer", "listener", "descriptors", "standard",
+    "sys", "threads", "peer", "listener", "descriptors", "standard", "inherited",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.

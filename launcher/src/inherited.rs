@@ -1,0 +1,48 @@
+//! The descriptors that whoever started lguest had open, beside stdin, stdout and stderr: a
+//! lock of a script's (`flock 9`), a pipe that somebody reads to its end, a directory. A
+//! launcher that goes on by itself (`--detach`) must not hold them for as long as its guest
+//! runs, and one that gives up privilege must not keep what they lead to. Noted by `main`
+//! before anything is opened, and closed by [`crate::launch`] when all that the command line
+//! names is open: `/dev/fd/9` may be among it.
+
+use std::fs;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::unistd::close;
+
+/// The directory that has a name for each open descriptor.
+const OPEN: &str = "/proc/self/fd";
+
+/// Descriptors that are not ours, and are to be closed.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited(Vec<RawFd>);
+
+impl Inherited {
+    /// Those that are open now: to be called before we have opened anything.
+    ///
+    /// # Errors
+    /// When the host does not tell.
+    pub(crate) fn note() -> Result<Self> {
+        let names = fs::read_dir(OPEN).context("looking for open files in /proc/self/fd")?;
+        let numbers = names.flatten().filter_map(|name| name.file_name().to_str()?.parse().ok());
+        let mut open: Vec<_> = numbers.filter(|number| *number > libc::STDERR_FILENO).collect();
+        // The directory itself was among them, and is closed by now.
+        open.retain(|number| fs::symlink_metadata(format!("{OPEN}/{number}")).is_ok());
+        Ok(Self(open))
+    }
+
+    /// Close them. What is opened later may have the same numbers: so this is done once.
+    pub(crate) fn close(&mut self) {
+        for number in self.0.drain(..) {
+            // None of our values has it: it was open before the first of them was made.
+            let _ = close(number);
+        }
+    }
+}
+
+/// Whether a file has its name only as long as a descriptor of this process is open.
+pub(crate) fn is_named_by_descriptor(path: &Path) -> bool {
+    ["/dev/fd", OPEN].iter().any(|directory| path.starts_with(directory))
+}
