@@ -88,8 +88,8 @@ impl Confinement {
         if let Some(user) = &self.user {
             user.become_it().with_context(|| option_username(&user.name))?;
         }
-        // Gone with the user, unless that is root still; whom capabilities would let leave
-        // the new root again.
+        // Gone with the user, unless whoever started us sees to it that they stay (securebits):
+        // with them, one could leave the new root again.
         for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
             caps::clear(None, set).context("giving up capabilities")?;
         }
