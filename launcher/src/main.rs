@@ -78,6 +78,9 @@ fn main() -> ExitCode {
     };
     messages::start(line.launch.as_ref().is_some_and(|config| config.verbose));
     terminal::install_panic_hook();
+    if let Err(error) = terminal::sys::end_on_sent_faults() {
+        log::warn!("handling SIGSEGV and SIGBUS: {error}");
+    }
     run(&line).unwrap_or_else(|error| {
         messages::say(&format!("{error:#}"));
         Status::FAILED.into()

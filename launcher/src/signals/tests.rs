@@ -1,7 +1,8 @@
 //! Signals as other programs send them.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::thread;
+use std::{env, thread};
 
 use super::*;
 use crate::testing::{Running, fake, until};
@@ -34,6 +35,31 @@ fn a_request_to_terminate_is_obeyed_even_then() {
     let mut launcher = ignoring("TERM PIPE");
     launcher.signal(Signal::SIGTERM);
     assert_eq!(launcher.status(), 128 + 15);
+}
+
+/// In its environment, this test overflows its stack.
+const OVERFLOW: &str = "LGUEST_TEST_OVERFLOW";
+
+#[test]
+fn an_overflow_of_a_stack_is_reported() {
+    if env::var_os(OVERFLOW).is_some() {
+        sys::end_on_sent_faults().unwrap();
+        println!("{}", overflow(1));
+        return;
+    }
+    let mut command = Command::new(env::current_exe().unwrap());
+    let name = "signals::tests::an_overflow_of_a_stack_is_reported";
+    command.args(["--exact", name, "--nocapture"]).env(OVERFLOW, "1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("has overflowed its stack"), "{said}");
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+}
+
+#[expect(unconditional_recursion, reason = "it is to overflow the stack")]
+fn overflow(depth: u64) -> u64 {
+    let used = std::hint::black_box([depth; 128]);
+    overflow(depth + 1) + used.iter().sum::<u64>()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::{fs, ptr};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -144,4 +145,46 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     // SAFETY: all zeroes would already be a valid value of this plain struct.
     let action = unsafe { action.assume_init() };
     done == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// The runtime's handlers of [`FAULTS`].
+static RUNTIME: [OnceLock<SigHandler>; 2] = [const { OnceLock::new() }; 2];
+
+/// Signals that the Rust runtime handles, to report a stack overflow.
+const FAULTS: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
+
+/// Have a SIGSEGV or SIGBUS that a process sent end us. The runtime's handler takes it for a
+/// fault of ours, and returns to have the fault happen again; it would not. Real faults go to
+/// that handler. To be called before any thread exists.
+pub(crate) fn end_on_sent_faults() -> io::Result<()> {
+    for (signal, runtime) in FAULTS.into_iter().zip(&RUNTIME) {
+        let action =
+            SigAction::new(SigHandler::SigAction(on_fault), SaFlags::SA_ONSTACK, SigSet::empty());
+        // SAFETY: `on_fault` only makes calls that a signal handler may make.
+        let before = unsafe { sigaction(signal, &action) }?;
+        if matches!(before.handler(), SigHandler::SigAction(_)) {
+            let _ = runtime.set(before.handler());
+        } else {
+            // Nobody handles it: its default action ends us.
+            // SAFETY: this is what was set before.
+            unsafe { sigaction(signal, &before) }?;
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn on_fault(number: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel calls this with a valid `info`.
+    let code = unsafe { (*info).si_code };
+    let index = FAULTS.iter().position(|signal| *signal as i32 == number);
+    let runtime = index.and_then(|index| RUNTIME.get(index)).and_then(OnceLock::get);
+    // The kernel's own have a code above 0.
+    if let (1.., Some(SigHandler::SigAction(runtime))) = (code, runtime) {
+        return runtime(number, info, context);
+    }
+    // SAFETY: the default disposition has no handler that could be wrong.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+    // Blocked until this handler returns.
+    // SAFETY: may be called in a handler.
+    unsafe { libc::raise(number) };
 }

@@ -90,18 +90,6 @@ const WAYS: &[Way] = &[
         end: End::Killed(9),
     },
     Way {
-        name: "SIGSYS",
-        mode: "console",
-        act: |running| signal(running, Signal::SIGSYS),
-        end: End::Killed(31),
-    },
-    Way {
-        name: "SIGABRT",
-        mode: "console",
-        act: |running| signal(running, Signal::SIGABRT),
-        end: End::Killed(6),
-    },
-    Way {
         name: "SIGALRM",
         mode: "console",
         act: |running| signal(running, Signal::SIGALRM),
@@ -123,6 +111,31 @@ fn every_way_out_gives_the_terminal_back() {
         assert_eq!(running.directories().len(), left, "{}", way.name);
         running.lguest(&["list"]).well();
         assert_eq!(running.directories().len(), 0, "{}", way.name);
+    }
+}
+
+/// Signals that the kernel sends for faults, and their numbers. Sent by another process,
+/// they end the launcher like any other signal.
+const FAULTS: &[(Signal, i32)] = &[
+    (Signal::SIGSEGV, 11),
+    (Signal::SIGBUS, 7),
+    (Signal::SIGILL, 4),
+    (Signal::SIGFPE, 8),
+    (Signal::SIGTRAP, 5),
+    (Signal::SIGABRT, 6),
+    (Signal::SIGSYS, 31),
+];
+
+#[test]
+fn a_fault_signal_from_outside_ends_it_at_once() {
+    for (fault, number) in FAULTS {
+        eprintln!("{fault}");
+        let mut running = probe("console").on_terminal();
+        running.expect("hello");
+        signal(&mut running, *fault);
+        assert_eq!(running.wait(), End::Killed(*number), "{fault}");
+        running.assert_terminal_restored();
+        running.assert_no_process_left();
     }
 }
 
