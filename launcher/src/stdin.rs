@@ -17,6 +17,7 @@ use crate::input::Input;
 use crate::terminal::{Terminal, Tty, sys};
 use crate::threads;
 
+pub(crate) mod keyboard;
 pub(crate) mod keys;
 
 #[cfg(test)]

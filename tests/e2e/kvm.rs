@@ -16,6 +16,7 @@ mod floods;
 mod help;
 mod hostile;
 mod inherited;
+mod keyboards;
 mod limits;
 mod machine;
 mod many;

@@ -12,12 +12,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Taker;
+use super::keyboard::{Key, Keyboard};
 use crate::exit::{Ending, Exit};
 use crate::terminal::Tty;
 
 /// A guest that takes nothing for this long, with its pipe full, is not
 /// reading: what is typed then is lost, except for what three ^C mean.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+const CTRL_C: u8 = 0x03;
 
 /// Read the terminal until it is gone or given back for good.
 pub(super) fn pass_on(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit) {
@@ -48,7 +51,10 @@ pub(crate) fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> O
         match input.read(&mut buffer) {
             Ok(0) if tty.is_hung_up() => return,
             Err(_) if tty.is_hung_up() => return,
-            Ok(length @ 1..) => patience = typed(buffer.get(..length).unwrap_or_default()),
+            Ok(length @ 1..) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                patience = typed(bytes);
+            }
             // In the background by now, or nothing there after all.
             Ok(_) | Err(_) => tty.look_again(),
         }
@@ -68,17 +74,35 @@ fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
 /// When the last ^C were pressed, each one alone in its read: a paste that
 /// contains some is no keypress.
 #[derive(Debug, Default)]
-struct Presses([Option<Instant>; 2]);
+struct Presses {
+    times: [Option<Instant>; 2],
+    keyboard: Keyboard,
+}
 
 impl Presses {
-    /// Are these bytes the third ^C within a second, with nothing between?
+    /// Is the third ^C within a second among these bytes, with no other key between? What is
+    /// still held down or released counts for nothing, and so do modifiers.
     fn are_three(&mut self, bytes: &[u8], now: Instant) -> bool {
-        if bytes != [0x03] {
-            self.0 = [None, None];
+        // Of a key that has begun in another read, and has become none.
+        let before = self.keyboard.unfinished().len();
+        let (mut presses, mut others, mut stale, mut seen) = (0, false, false, 0);
+        self.keyboard.read(bytes, |key, bytes| {
+            seen += bytes.len();
+            match key {
+                Key::Press(CTRL_C) => presses += 1,
+                Key::Held(_) | Key::Modifier => {}
+                Key::Press(_) | Key::Other if seen <= before => stale = true,
+                Key::Press(_) | Key::Other => others = true,
+            }
+        });
+        if others || stale || presses > 1 {
+            self.times = [None, None];
+        }
+        if others || presses != 1 {
             return false;
         }
-        let [first, second] = self.0;
-        self.0 = [second, Some(now)];
+        let [first, second] = self.times;
+        self.times = [second, Some(now)];
         first.is_some_and(|first| now.duration_since(first) <= Duration::from_secs(1))
     }
 }
@@ -203,7 +227,7 @@ mod tests {
     #[test]
     fn anything_else_starts_afresh() {
         let (mut presses, now) = (Presses::default(), Instant::now());
-        for other in [&b"x"[..], b"\x03\x03", b"\x03x", b""] {
+        for other in [&b"x"[..], b"\x03\x03", b"\x03x", b"\x1b[99;5u\x03"] {
             assert!(!presses.are_three(&[3], now));
             assert!(!presses.are_three(&[3], now));
             assert!(!presses.are_three(other, now));
@@ -211,5 +235,36 @@ mod tests {
         assert!(!presses.are_three(&[3], now));
         assert!(!presses.are_three(&[3], now));
         assert!(presses.are_three(&[3], now));
+    }
+    /// Press ^C three times, each time in these reads.
+    fn are_three(reads: &[&[u8]]) -> bool {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        (0..3).any(|_| reads.iter().any(|read| presses.are_three(read, now)))
+    }
+
+    #[test]
+    fn every_spelling_counts() {
+        for reads in [
+            &[&b"\x1b[99;5u"[..]][..],
+            &[b"\x1b[27;5;99~"],
+            &[b"\x1b[99", b";5u"],
+            &[b"\x1b[57442;5u\x1b[99;5u", b"\x1b[99;5:2u", b"\x1b[99;5:3u\x1b[57442;1:3u"],
+        ] {
+            assert!(are_three(reads), "{reads:?}");
+        }
+        for reads in [&[&b"\x1b[99;5:3u"[..]][..], &[b"\x1b[99;5u", b"x"], &[b"\x1b[57442;5u"]] {
+            assert!(!are_three(reads), "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn an_escape_before_them_starts_afresh() {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        for _ in 0..2 {
+            assert!(!presses.are_three(b"\x1b", now));
+            assert!(!presses.are_three(b"\x03", now));
+            assert!(!presses.are_three(b"\x03", now));
+        }
+        assert!(presses.are_three(b"\x03", now));
     }
 }

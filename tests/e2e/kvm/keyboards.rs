@@ -1,0 +1,150 @@
+//! Keyboards of today's terminals: a program in the guest asks for Kitty's protocol or for
+//! xterm's modifyOtherKeys, and ^C and ^] then arrive as escape sequences.
+
+use tests::{End, Running, console, until};
+
+use super::probe;
+
+/// Commands to the probe begin with this byte.
+const COMMAND: u8 = 0x1e;
+
+/// ^C, in the parts in which it arrives.
+const CTRL_C: &[&[&str]] = &[
+    &["\x1b[99;5u"],
+    &["\x1b[27;5;99~"],
+    // With the kind of event, and the key's release apart.
+    &["\x1b[99;5:1u", "\x1b[99;5:3u"],
+    // With alternate key codes: shifted, and of a Cyrillic layout's key.
+    &["\x1b[99:67;5u"],
+    &["\x1b[1089::99;5u"],
+    // With caps lock and num lock.
+    &["\x1b[99;69u"],
+    &["\x1b[99;197u"],
+    // Split over reads.
+    &["\x1b[99", ";5u"],
+    &["\x1b", "[27;5;9", "9~"],
+    // With all keys reported, the modifier too.
+    &["\x1b[57442;5u", "\x1b[99;5u", "\x1b[99;5:3u", "\x1b[57442;1:3u"],
+];
+
+/// Not ^C.
+const OTHERS: &[&str] = &[
+    "\x1b[99;6u",
+    "\x1b[99;7u",
+    "\x1b[99u",
+    "\x1b[100;5u",
+    "\x1b[99;5:2u",
+    "\x1b[99;5:3u",
+    "\x1b[57442;5u",
+    "\x1b[27;5;100~",
+    "\x1b[27;6;67~",
+    "\x1b[99;5~",
+    "\x1b[99;5R",
+    "\x1b[A",
+];
+
+/// ^] in the parts in which it arrives.
+const ESCAPE: &[&[&str]] = &[
+    &["\x1b[93;5u"],
+    &["\x1b[93;5:1u", "\x1b[93;5:3u"],
+    &["\x1b[27;5;93~"],
+    &["\x1b[93;133u"],
+    &["\x1b[9", "3;5u"],
+    &["\x1b", "[27;5;93", "~"],
+];
+
+fn on_terminal() -> Running {
+    let mut running = probe("console").on_terminal();
+    running.expect("hello 100x30");
+    running
+}
+
+/// Press a key that arrives in these parts, each in a read of its own. After the last of
+/// them the launcher may end.
+fn press(running: &mut Running, parts: &[&str]) {
+    for part in parts {
+        running.send(part);
+        until("the key is taken", || {
+            (running.pty().unread() == 0 || running.poll_end().is_some()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn three_ctrl_c_end_the_guest_in_every_spelling() {
+    for parts in CTRL_C {
+        eprintln!("{parts:?}");
+        let mut running = on_terminal();
+        // On a slow machine, three may take more than a second.
+        let end = until("three of them end it", || {
+            press(&mut running, parts);
+            running.poll_end()
+        });
+        assert_eq!(end, End::Status(130), "{parts:?}");
+        running.assert_terminal_restored();
+    }
+}
+
+#[test]
+fn what_looks_like_it_goes_to_the_guest_alone() {
+    let mut running = on_terminal();
+    for key in OTHERS {
+        for _ in 0..4 {
+            press(&mut running, &[key]);
+        }
+        // As it is: the guest echoes it.
+        running.expect(&key.repeat(4));
+    }
+    running.send([COMMAND, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn each_of_the_three_is_the_guests_too() {
+    let mut running = on_terminal();
+    for parts in CTRL_C {
+        for _ in 0..2 {
+            press(&mut running, parts);
+        }
+        press(&mut running, &["x"]);
+        running.expect(&format!("{}x", parts.concat().repeat(2)));
+    }
+    running.send([COMMAND, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+}
+
+#[test]
+fn a_console_is_left_in_every_spelling() {
+    let guest = probe("console").option("--name=web").option("--console=sock").piped();
+    for (escape, keys) in [("^]", ESCAPE), ("^C", CTRL_C)] {
+        for parts in keys {
+            eprintln!("{parts:?}");
+            let mut user = console(guest.runtime(), &["web", &format!("--escape={escape}")]);
+            user.expect_stderr("attached to web");
+            press(&mut user, parts);
+            assert_eq!(user.wait(), End::Status(0), "{parts:?}");
+            user.assert_terminal_restored();
+        }
+    }
+}
+
+#[test]
+fn a_console_hands_on_other_keys_as_they_are() {
+    let guest = probe("console").option("--name=web").option("--console=sock").piped();
+    let mut user = console(guest.runtime(), &["web"]);
+    user.expect("hello");
+    for key in OTHERS {
+        press(&mut user, &[key]);
+        user.expect(key);
+    }
+    // A key that begins like it, alone; and another one in parts.
+    press(&mut user, &["\x1b"]);
+    user.expect("\x1b");
+    press(&mut user, &["\x1b[93", ";6u"]);
+    user.expect("\x1b[93;6u");
+    // Pressed twice, it is the guest's.
+    user.send("\x1b[93;5u\x1b[93;5:3u\x1b[93;5u\x1b[93;5:3ux");
+    user.expect("\x1b[93;5u\x1b[93;5:3ux");
+    press(&mut user, &["\x1b[93;5u"]);
+    assert_eq!(user.wait(), End::Status(0));
+}
