@@ -1,17 +1,29 @@
 //! What the guest's programs have set on the user's terminal by escape
-//! sequences: the alternate screen, a hidden cursor, mouse reports, colours. A
-//! guest that ends amid `vi` never takes it back, so the launcher does, for
+//! sequences: the alternate screen, a hidden cursor, mouse reports, colours, keyboard
+//! modes. A guest that ends amid `vi` never takes it back, so the launcher does, for
 //! exactly what was set. Fed by [`super::Body`] with what the terminal really
 //! got; asked for the way back at the end ([`super::Writer::finish`]).
 
+use std::fmt::Write;
+
+mod keyboard;
+
+#[cfg(test)]
+mod tests;
+
+use keyboard::Keyboard;
+
 /// DEC private modes that outlive a program, and whether a terminal begins with
-/// them (xterm's "Control Sequences", DECSET).
-const MODES: [(u16, bool); 16] = [
+/// them (xterm's "Control Sequences", DECSET). Those of the alternate screen are
+/// [`ALTERNATE`].
+const MODES: [(u16, bool); 19] = [
+    (HOLDING, false),
     (1, false),    // application cursor keys
+    (5, false),    // reverse video
+    (6, false),    // cursor positions count from the margins
     (7, true),     // lines wrap
     (9, false),    // mouse reports, oldest kind
     (25, true),    // visible cursor
-    (47, false),   // alternate screen
     (1000, false), // mouse reports
     (1002, false),
     (1003, false),
@@ -20,10 +32,22 @@ const MODES: [(u16, bool); 16] = [
     (1006, false),
     (1015, false),
     (1016, false),
-    (1047, false), // alternate screen
-    (1049, false), // alternate screen, with the cursor's place
     (2004, false), // bracketed paste
+    (2031, false), // reports of dark and light colours
+    (2048, false), // reports of the window's size
+    (9001, false), // keys as Windows has them
 ];
+
+/// Synchronized output: the terminal shows nothing more. Undone first, since what follows
+/// would wait for it.
+const HOLDING: u16 = 2026;
+
+/// DEC private modes that switch to the alternate screen; the last one keeps the cursor's
+/// place as well.
+const ALTERNATE: [u16; 3] = [47, 1047, 1049];
+
+/// Of [`MODES`]: what a soft reset resets as well.
+const SOFT: [u16; 3] = [1, 6, 25];
 
 /// More parameters than any sequence that we look at has.
 const MOST_PARAMETERS: usize = 16;
@@ -35,8 +59,18 @@ const ESCAPE: u8 = 0x1b;
 pub(crate) struct Screen {
     parser: Parser,
     /// A bit for each of [`MODES`] that is not as a terminal begins.
-    modes: u16,
+    modes: u32,
+    /// The mode that switched to the alternate screen.
+    alternate: Option<u16>,
+    /// Of the main screen and of the alternate one.
+    keyboards: [Keyboard; 2],
+    /// xterm's modifyOtherKeys.
+    other_keys: bool,
     keypad: bool,
+    /// What is printed shifts the rest of the line.
+    insert: bool,
+    /// The cursor's shape.
+    cursor: bool,
     colours: bool,
     /// Lines scroll in a part of the screen only.
     margins: bool,
@@ -47,11 +81,17 @@ enum Parser {
     #[default]
     Text,
     Escape,
-    /// After `ESC [`: the leading `?` or `!`, and the numbers so far.
-    Control {
-        mark: u8,
-        numbers: Vec<u16>,
-    },
+    Control(Control),
+}
+
+/// What has come after `ESC [`.
+#[derive(Debug)]
+struct Control {
+    /// The leading `?`, `>` and so on, or 0.
+    mark: u8,
+    numbers: Vec<u16>,
+    /// The last byte between the numbers and the end, or 0.
+    between: u8,
 }
 
 impl Screen {
@@ -62,7 +102,7 @@ impl Screen {
                 Parser::Text | Parser::Escape if *byte == ESCAPE => Parser::Escape,
                 Parser::Text => Parser::Text,
                 Parser::Escape => self.escape(*byte),
-                Parser::Control { mark, numbers } => self.control(mark, numbers, *byte),
+                Parser::Control(control) => self.control(control, *byte),
             };
         }
     }
@@ -70,121 +110,127 @@ impl Screen {
     /// What takes everything back; nothing if nothing was set.
     pub(crate) fn undo(&mut self) -> Vec<u8> {
         let mut text = String::new();
-        for (index, (mode, initial)) in MODES.iter().enumerate() {
-            if self.modes & 1 << index != 0 {
-                text += &format!("\x1b[?{mode}{}", if *initial { 'h' } else { 'l' });
-            }
+        self.undo_modes(&mut text, |mode| mode == HOLDING);
+        let [main, alternate] = &self.keyboards;
+        // The other modes of keyboards are those of the screen that is shown.
+        if let Some(mode) = self.alternate {
+            alternate.undo(&mut text);
+            let _ = write!(text, "\x1b[?{mode}l");
         }
+        main.undo(&mut text);
+        self.undo_modes(&mut text, |mode| mode != HOLDING);
         for (set, sequence) in [
+            (self.other_keys, "\x1b[>4m"),
             (self.keypad, "\x1b>"),
+            (self.insert, "\x1b[4l"),
+            (self.cursor, "\x1b[0 q"),
             (self.colours, "\x1b[0m"),
             // Resetting the margins sends the cursor home: keep its place.
             (self.margins, "\x1b7\x1b[r\x1b8"),
         ] {
             text += if set { sequence } else { "" };
         }
-        *self = Self::default();
+        self.reset();
         text.into_bytes()
+    }
+
+    fn undo_modes(&self, text: &mut String, which: impl Fn(u16) -> bool) {
+        let is_set = |index: usize| self.modes & 1 << index != 0;
+        let modes = MODES.iter().enumerate();
+        for (_, (mode, initial)) in
+            modes.filter(|(index, (mode, _))| is_set(*index) && which(*mode))
+        {
+            let letter = if *initial { 'h' } else { 'l' };
+            // Cannot fail: a String grows.
+            let _ = write!(text, "\x1b[?{mode}{letter}");
+        }
     }
 
     fn escape(&mut self, byte: u8) -> Parser {
         match byte {
-            b'[' => return Parser::Control { mark: 0, numbers: vec![0] },
+            b'[' => {
+                return Parser::Control(Control { mark: 0, numbers: vec![0], between: 0 });
+            }
             b'=' => self.keypad = true,
             b'>' => self.keypad = false,
-            b'c' => *self = Self::default(), // full reset
+            b'c' => self.reset(),
             _ => {}
         }
         Parser::Text
     }
 
-    fn control(&mut self, mark: u8, mut numbers: Vec<u16>, byte: u8) -> Parser {
+    fn control(&mut self, mut control: Control, byte: u8) -> Parser {
+        let Control { mark, numbers, between } = &mut control;
         match byte {
             ESCAPE => return Parser::Escape,
-            b'?' | b'!' | b'>' | b'=' => return Parser::Control { mark: byte, numbers },
+            b'?' | b'>' | b'=' | b'<' => *mark = byte,
             b';' if numbers.len() < MOST_PARAMETERS => numbers.push(0),
             b'0'..=b'9' => {
                 if let Some(number) = numbers.last_mut() {
                     *number = number.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
                 }
             }
-            // Other parameters and intermediates; and controls, which a
-            // terminal obeys amid a sequence.
+            0x20..=0x2f => *between = byte,
+            // Other parameters; and controls, which a terminal obeys amid a sequence.
             0x00..=0x3f => {}
             last => {
-                self.sequence(mark, &numbers, last);
+                self.sequence(&control, last);
                 return Parser::Text;
             }
         }
-        Parser::Control { mark, numbers }
+        Parser::Control(control)
     }
 
-    fn sequence(&mut self, mark: u8, numbers: &[u16], last: u8) {
-        match (mark, last) {
-            (b'?', b'h' | b'l') => self.set_modes(numbers, last == b'h'),
-            (b'!', b'p') => *self = Self::default(), // soft reset
-            (0, b'm') => self.colours = numbers.last() != Some(&0),
-            (0, b'r') => self.margins = numbers != [0],
+    fn sequence(&mut self, control: &Control, last: u8) {
+        let Control { mark, numbers, between } = control;
+        match (mark, between, last) {
+            (b'?', 0, b'h' | b'l') => self.set_modes(numbers, last == b'h'),
+            (0, 0, b'h' | b'l') if numbers.contains(&4) => self.insert = last == b'h',
+            (0, b'!', b'p') => self.reset_softly(),
+            (0, b' ', b'q') => self.cursor = *numbers != [0],
+            (0, 0, b'm') => self.colours = numbers.iter().any(|number| *number != 0),
+            (0, 0, b'r') => self.margins = *numbers != [0],
+            (b'>', 0, b'm') => self.set_other_keys(numbers),
+            (b'>', 0, b'n') if *numbers == [4] => self.other_keys = true,
+            (b'>' | b'<' | b'=', 0, b'u') => {
+                let [main, alternate] = &mut self.keyboards;
+                let shown = if self.alternate.is_some() { alternate } else { main };
+                shown.sequence(*mark, numbers);
+            }
             _ => {}
         }
     }
 
     fn set_modes(&mut self, numbers: &[u16], set: bool) {
+        if let Some(mode) = numbers.iter().find(|mode| ALTERNATE.contains(mode)) {
+            self.alternate = set.then_some(*mode);
+        }
         let known = MODES.iter().enumerate().filter(|(_, (mode, _))| numbers.contains(mode));
         for (index, (_, initial)) in known {
             self.modes &= !(1 << index);
-            self.modes |= u16::from(set != *initial) << index;
+            self.modes |= u32::from(set != *initial) << index;
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn undo_of(bytes: &[u8]) -> String {
-        let mut screen = Screen::default();
-        screen.watch(bytes);
-        String::from_utf8(screen.undo()).unwrap()
-    }
-
-    #[test]
-    fn text_and_what_was_taken_back_leave_nothing() {
-        assert_eq!(undo_of(b"plain\r\n\x1b[2J\x1b[1;1H"), "");
-        assert_eq!(undo_of(b"\x1b[?1049h\x1b[?25l vi \x1b[?25h\x1b[?1049l\x1b[1mbold\x1b[m"), "");
-    }
-
-    #[test]
-    fn what_was_set_is_taken_back() {
-        let vi = b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?25l\x1b[1;31mred";
-        assert_eq!(undo_of(vi), "\x1b[?1l\x1b[?25h\x1b[?1049l\x1b>\x1b[0m");
-        assert_eq!(
-            undo_of(b"\x1b[?1000;1006h\x1b[2;20r"),
-            "\x1b[?1000l\x1b[?1006l\x1b7\x1b[r\x1b8"
-        );
-    }
-
-    #[test]
-    fn a_sequence_may_come_in_pieces() {
-        let mut screen = Screen::default();
-        for byte in b"\x1b[?2004h" {
-            screen.watch(&[*byte]);
+    /// `ESC[>4;Nm`; without a number, or for all such settings, as they were.
+    fn set_other_keys(&mut self, numbers: &[u16]) {
+        match numbers {
+            [4, value, ..] => self.other_keys = *value != 0,
+            [4 | 0] => self.other_keys = false,
+            _ => {}
         }
-        assert_eq!(screen.undo(), b"\x1b[?2004l");
-        assert_eq!(screen.undo(), b"");
     }
 
-    #[test]
-    fn a_reset_of_the_terminal_is_one() {
-        assert_eq!(undo_of(b"\x1b[?1049h\x1b[5m\x1bc"), "");
-        assert_eq!(undo_of(b"\x1b[?25l\x1b[!p"), "");
+    fn reset(&mut self) {
+        *self = Self::default();
     }
 
-    #[test]
-    fn nonsense_is_survived() {
-        assert_eq!(
-            undo_of(b"\x1b[?99999999999999;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;h\x1b\x1b[\xff"),
-            ""
-        );
+    fn reset_softly(&mut self) {
+        for (index, (mode, _)) in MODES.iter().enumerate() {
+            if SOFT.contains(mode) {
+                self.modes &= !(1 << index);
+            }
+        }
+        (self.keypad, self.insert, self.colours, self.margins) = (false, false, false, false);
     }
 }

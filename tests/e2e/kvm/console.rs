@@ -81,10 +81,28 @@ fn a_flood_arrives_whole() {
 
 #[test]
 fn what_the_guest_set_on_the_screen_is_taken_back() {
-    let mut running = on_terminal();
-    running.send("\x1b[?1049h\x1b[?25l");
-    running.expect("\x1b[?25l");
-    command(&mut running, b'p');
-    assert_eq!(running.wait(), End::Status(0));
-    running.expect("\x1b[?25h\x1b[?1049l");
+    for (set, undone) in SCREENS {
+        let mut running = on_terminal();
+        running.send(set);
+        // The guest echoes it.
+        running.expect(set);
+        command(&mut running, b'p');
+        assert_eq!(running.wait(), End::Status(0));
+        running.expect(undone);
+    }
 }
+
+/// What a guest's program sets, and how the launcher undoes it.
+const SCREENS: &[(&str, &str)] = &[
+    ("\x1b[?1049h\x1b[?25l", "\x1b[?1049l\x1b[?25h"),
+    // Keyboard modes: Kitty's, pushed or set, and xterm's.
+    ("\x1b[>1u\x1b[>5u", "\x1b[<2u"),
+    ("\x1b[=5u", "\x1b[=0u"),
+    ("\x1b[>4;2m", "\x1b[>4m"),
+    // Kitty's are those of one screen.
+    ("\x1b[>1u\x1b[?1049h\x1b[=5u", "\x1b[=0u\x1b[?1049l\x1b[<1u"),
+    // The shape of the cursor.
+    ("\x1b[4 q", "\x1b[0 q"),
+    // Synchronized output, reports of colours and of the size.
+    ("\x1b[?2026h\x1b[?2031h\x1b[?2048h", "\x1b[?2026l\x1b[?2031l\x1b[?2048l"),
+];

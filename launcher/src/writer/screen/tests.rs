@@ -1,0 +1,107 @@
+//! Sequences that set something, and what takes it back.
+
+use super::*;
+
+fn undo_of(bytes: &[u8]) -> String {
+    let mut screen = Screen::default();
+    screen.watch(bytes);
+    String::from_utf8(screen.undo()).unwrap()
+}
+
+#[test]
+fn text_and_what_was_taken_back_leave_nothing() {
+    assert_eq!(undo_of(b"plain\r\n\x1b[2J\x1b[1;1H"), "");
+    assert_eq!(undo_of(b"\x1b[?1049h\x1b[?25l vi \x1b[?25h\x1b[?1049l\x1b[1mbold\x1b[m"), "");
+}
+
+#[test]
+fn what_was_set_is_taken_back() {
+    let vi = b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?25l\x1b[1;31mred";
+    assert_eq!(undo_of(vi), "\x1b[?1049l\x1b[?1l\x1b[?25h\x1b>\x1b[0m");
+    assert_eq!(undo_of(b"\x1b[?1000;1006h\x1b[2;20r"), "\x1b[?1000l\x1b[?1006l\x1b7\x1b[r\x1b8");
+}
+
+#[test]
+fn a_sequence_may_come_in_pieces() {
+    let mut screen = Screen::default();
+    for byte in b"\x1b[?2004h" {
+        screen.watch(&[*byte]);
+    }
+    assert_eq!(screen.undo(), b"\x1b[?2004l");
+    assert_eq!(screen.undo(), b"");
+}
+
+#[test]
+fn a_reset_of_the_terminal_is_one() {
+    assert_eq!(undo_of(b"\x1b[?1049h\x1b[5m\x1bc"), "");
+    assert_eq!(undo_of(b"\x1b[?25l\x1b[!p"), "");
+    // A soft one leaves more as it is.
+    assert_eq!(undo_of(b"\x1b[?1049h\x1b[!p"), "\x1b[?1049l");
+}
+
+#[test]
+fn nonsense_is_survived() {
+    assert_eq!(
+        undo_of(b"\x1b[?99999999999999;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;h\x1b\x1b[\xff"),
+        ""
+    );
+}
+#[test]
+fn keyboards_of_today_are_given_back() {
+    for (set, undo) in [
+        ("\x1b[>1u", "\x1b[<1u"),
+        ("\x1b[>1u\x1b[>5u\x1b[=3u", "\x1b[<2u"),
+        ("\x1b[>1u\x1b[<u", ""),
+        ("\x1b[>1u\x1b[>1u\x1b[<1u", "\x1b[<1u"),
+        ("\x1b[<9u", ""),
+        ("\x1b[=5u", "\x1b[=0u"),
+        ("\x1b[=5;1u\x1b[=4;3u\x1b[=1;3u", ""),
+        ("\x1b[=1;2u", "\x1b[=0u"),
+        ("\x1b[=5u\x1b[=0u", ""),
+        ("\x1b[?u", ""),
+        ("\x1b[u", ""),
+        ("\x1b[>4;2m", "\x1b[>4m"),
+        ("\x1b[>4;2m\x1b[>4;0m", ""),
+        ("\x1b[>4;2m\x1b[>4;m", ""),
+        ("\x1b[>4;1m\x1b[>4m", ""),
+        ("\x1b[>4;1m\x1b[>m", ""),
+        ("\x1b[>4n", "\x1b[>4m"),
+        ("\x1b[>1;2m", ""),
+    ] {
+        assert_eq!(undo_of(set.as_bytes()), undo, "{set:?}");
+    }
+}
+
+#[test]
+fn each_screen_has_a_keyboard() {
+    for (set, undo) in [
+        ("\x1b[>1u\x1b[?1049h", "\x1b[?1049l\x1b[<1u"),
+        ("\x1b[?1049h\x1b[>1u", "\x1b[<1u\x1b[?1049l"),
+        ("\x1b[=1u\x1b[?47h\x1b[=5u\x1b[>1u", "\x1b[<1u\x1b[=0u\x1b[?47l\x1b[=0u"),
+        ("\x1b[>1u\x1b[?1049h\x1b[>1u\x1b[<u\x1b[?1049l", "\x1b[<1u"),
+    ] {
+        assert_eq!(undo_of(set.as_bytes()), undo, "{set:?}");
+    }
+}
+
+#[test]
+fn a_cursor_has_its_shape_again() {
+    assert_eq!(undo_of(b"\x1b[4 q"), "\x1b[0 q");
+    assert_eq!(undo_of(b"\x1b[4 q\x1b[0 q"), "");
+    assert_eq!(undo_of(b"\x1b[4 q\x1b[ q"), "");
+    // The same end, but other sequences.
+    assert_eq!(undo_of(b"\x1b[1\"q\x1b[>q\x1b[1q\x1b[1;2;3;4$r\x1b[1$m"), "");
+}
+
+#[test]
+fn output_that_is_held_back_is_let_go_first() {
+    let set = b"\x1b[?1049h\x1b[?2031;2048h\x1b[?2026h\x1b[4h";
+    let undo = "\x1b[?2026l\x1b[?1049l\x1b[?2031l\x1b[?2048l\x1b[4l";
+    assert_eq!(undo_of(set), undo);
+}
+
+#[test]
+fn a_screen_that_was_left_is_not_left_again() {
+    assert_eq!(undo_of(b"\x1b[?1049h\x1b[?47l"), "");
+    assert_eq!(undo_of(b"\x1b[?47h\x1b[?1049h"), "\x1b[?1049l");
+}
