@@ -90,13 +90,13 @@ pub(crate) fn launch(
     writers.extend(log);
     silence::warn(config, &wanted);
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
+    // A boot test needs nobody at the keyboard.
+    let mut is_interactive = !config.is_trial();
     loop {
         let mut guest = Guest::build(config, &host)?;
         progress::no_more();
         // Raw as late as can be: nothing that comes now fails for the user's sake.
-        if let Some(terminal) = &terminal {
-            terminal.enter()?;
-        }
+        enter(terminal.as_ref(), std::mem::take(&mut is_interactive))?;
         guest.start()?;
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
             parent.let_go(name, &mut inherited)?;
@@ -120,6 +120,19 @@ pub(crate) fn launch(
         }
         host.ram.empty()?;
     }
+}
+
+/// Take the terminal. In the background that is not possible: the user of a guest that is to
+/// be typed at is told why it gets no keys.
+///
+/// # Errors
+/// When the terminal is gone.
+pub(crate) fn enter(terminal: Option<&Terminal>, is_interactive: bool) -> Result<()> {
+    let is_in_front = terminal.map(Terminal::enter).transpose()?.unwrap_or(true);
+    if is_interactive && !is_in_front {
+        messages::say(terminal::BACKGROUND);
+    }
+    Ok(())
 }
 
 /// The guest runs; nothing is done here but what the user's side asks for.

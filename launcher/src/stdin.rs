@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::exit::{Ending, Exit};
 use crate::input::Input;
-use crate::terminal::{Terminal, Tty, sys};
+use crate::terminal::{self, Terminal, Tty, sys};
 use crate::threads;
 
 pub(crate) mod keyboard;
@@ -98,6 +98,7 @@ pub(crate) fn copy(mut input: File, mut hand_on: impl FnMut(&[u8]) -> io::Result
                 wait_readable(&input);
                 continue;
             }
+            Err(e) if terminal::waited_in_background(input.as_fd(), &e) => continue,
             Err(e) => return log::warn!("reading stdin: {e}: the guest gets no more input"),
         };
         if hand_on(bytes).is_err() {

@@ -22,11 +22,15 @@ mod tty;
 mod tests;
 
 use crate::privilege::Confinement;
-pub(crate) use tty::Tty;
+pub(crate) use tty::{Tty, waited_in_background};
 
 /// The terminal on stdin. Dropping it gives the terminal back for good.
 #[derive(Debug)]
 pub(crate) struct Terminal(Arc<Tty>);
+
+/// Why the guest gets no keys.
+pub(crate) const BACKGROUND: &str = "in the background: the guest gets no keys until this is \
+     the terminal's foreground job (fg; with timeout: timeout --foreground)";
 
 /// Whom the panic hook gives the terminal back for.
 static ENTERED: Mutex<Weak<Tty>> = Mutex::new(Weak::new());

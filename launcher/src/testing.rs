@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 mod fake_launcher;
 mod pty;
 
+pub(crate) use fake_launcher::{COOKED, SWITCH};
 pub(crate) use pty::Pty;
 
 /// Nothing that a test waits for takes this long.

@@ -2,6 +2,7 @@
 //! of our own that does what its command line says.
 
 mod attach;
+mod background;
 mod check;
 mod client;
 mod config;

@@ -77,9 +77,7 @@ impl Seat {
         let to_guest = Arc::new(ToGuest::new(&stream)?);
         let output = Output::new().context("creating an event of the output")?;
         let writer = Writer::to_stdout(&output)?;
-        if let Some(terminal) = &terminal {
-            terminal.enter()?;
-        }
+        launch::enter(terminal.as_ref(), !watching)?;
         let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
         let watching_only = if watching { ", looking on" } else { "" };
         messages::say(&format!("attached to {what}{watching_only}{leave}"));

@@ -151,12 +151,7 @@ impl Tty {
 
     /// Would the terminal's user expect keys to reach us?
     fn in_foreground(&self) -> bool {
-        match tcgetpgrp(&self.fd) {
-            Ok(group) => group == getpgrp(),
-            // Not our controlling terminal, so no job control.
-            Err(Errno::ENOTTY) => true,
-            Err(_) => false,
-        }
+        is_foreground_of(self.fd.as_fd())
     }
 
     /// Has the other end of the terminal been closed?
@@ -214,4 +209,32 @@ impl Tty {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Are we the foreground job of this terminal?
+fn is_foreground_of(tty: BorrowedFd<'_>) -> bool {
+    match tcgetpgrp(tty) {
+        Ok(group) => group == getpgrp(),
+        // Not our controlling terminal, so no job control.
+        Err(Errno::ENOTTY) => true,
+        Err(_) => false,
+    }
+}
+
+/// Did this read fail only because `file` is a terminal, and we are in its background? Waits
+/// there. A process of an orphaned group gets that error, too. A terminal that is gone is not
+/// waited for. Takes a moment, so that nobody can spin on it.
+pub(crate) fn waited_in_background(file: BorrowedFd<'_>, error: &io::Error) -> bool {
+    let is_terminal = || sys::modes(file).is_ok();
+    if error.raw_os_error() != Some(libc::EIO) || !is_terminal() {
+        return false;
+    }
+    if !is_foreground_of(file) {
+        log::info!("{}", super::BACKGROUND);
+    }
+    sleep(LOOK);
+    while is_terminal() && !is_foreground_of(file) {
+        sleep(LOOK);
+    }
+    is_terminal()
 }

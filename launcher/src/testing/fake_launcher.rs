@@ -26,7 +26,10 @@ use crate::vcpu::Vcpu;
 use crate::writer::Writer;
 
 /// Set in the environment of a fake launcher.
-pub(super) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
+pub(crate) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
+
+/// Its value for one that reads lines of a terminal, as for a command without `--tty`.
+pub(crate) const COOKED: &str = "cooked";
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -45,13 +48,17 @@ fn launch() -> i32 {
     messages::start(true);
     terminal::install_panic_hook();
     let signals = Signals::block().unwrap();
-    let terminal = Terminal::on_stdin(&Confinement::default()).unwrap();
+    let cooked = env::var_os(SWITCH).is_some_and(|kind| kind == COOKED);
+    let terminal = (!cooked).then(|| Terminal::on_stdin(&Confinement::default()).unwrap());
+    let terminal = terminal.flatten();
     let exit = Arc::new(Exit::new().unwrap());
     let input = Input::new().unwrap();
     stdin::start(&input, &exit, terminal.as_ref()).unwrap();
     let output = Output::new().unwrap();
     let stdout = Writer::to_stdout(&output).unwrap();
     let mut sink = output.sink();
+    // Before the test hears from us, and changes it.
+    let mut size = terminal::size();
     let ours = terminal.as_ref().is_some_and(|terminal| terminal.enter().unwrap());
     sink.write_all(if ours { b"ready, raw\r\n" } else { b"ready\r\n" }).unwrap();
 
@@ -59,7 +66,6 @@ fn launch() -> i32 {
     let (to_guest, theirs) = (output.sink(), Arc::clone(&exit));
     let guest = thread::Builder::new().name("guest".into());
     guest.spawn(move || run_guest(input, to_guest, &theirs)).unwrap();
-    let mut size = terminal::size();
     let resized = || {
         let now = terminal::size();
         if let Some((columns, rows)) = now.filter(|_| now != size) {

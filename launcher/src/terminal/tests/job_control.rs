@@ -4,6 +4,7 @@ use nix::sys::signal::killpg;
 use nix::unistd::{Pid, tcgetpgrp};
 
 use super::*;
+use crate::testing::{COOKED, SWITCH};
 
 /// bash on a terminal, with the fake launcher as its command `lguest`.
 fn shell() -> (Pty, Running) {
@@ -38,6 +39,52 @@ fn a_job_in_the_background_runs_without_the_terminal() {
     pty.type_in("stty -a\r");
     pty.expect(" icanon ");
     pty.expect(" echo ");
+}
+
+/// As one that runs a command without `--tty`.
+#[test]
+fn a_job_that_reads_lines_waits_for_the_foreground() {
+    let (mut pty, _bash) = shell();
+    let bash = foreground(&pty);
+    pty.type_in(format!("{SWITCH}={COOKED} $FAKE &\r"));
+    pty.expect("ready\r");
+    pty.type_in("sleep 1; jobs\r");
+    pty.expect("Running");
+    pty.expect("42> ");
+    pty.type_in("fg\r");
+    pty.until("the job is in front", |pty| foreground(pty) != bash);
+    pty.type_in("line\r");
+    // Echoed by the terminal, and by the guest.
+    pty.expect("line");
+    pty.expect("line");
+    pty.type_in("<off>\r");
+    pty.expect("PoweredOff\r\n");
+    pty.expect("42> ");
+}
+
+/// Nobody could continue a process of an orphaned group: the kernel fails its reads.
+#[test]
+fn an_orphan_that_reads_lines_waits_for_the_foreground() {
+    let mut pty = Pty::open();
+    // It starts when its group's last parent is gone, and another group in front.
+    let script = "set -m; (
+        (until read -r _ _ _ _ group _ _ front _ < /proc/$BASHPID/stat
+            [ $group != $front ]; do :; done; echo orphan $BASHPID.; exec \"$0\") <&0 &)
+        exec sleep 1000";
+    let mut command = in_session("bash");
+    command.args(["-c", script]);
+    command.arg(fake().get_program()).env(SWITCH, COOKED);
+    let _session = pty.start(&mut command);
+    pty.expect("orphan ");
+    pty.until("its number is known", |pty| pty.seen.contains(&b'.'));
+    let number = pty.seen.split(|byte| *byte == b'.').next().unwrap().to_vec();
+    let orphan = Pid::from_raw(String::from_utf8(number).unwrap().parse().unwrap());
+    pty.expect("in the background");
+    // Told to end, it does: nothing else has ended it.
+    kill(orphan, Signal::SIGTERM).unwrap();
+    pty.expect("the end: Signal(15)");
+    assert!(!pty.seen.windows(5).any(|part| part == b"error"), "gave up");
+    pty.until("it is gone", |_| !exists(orphan));
 }
 
 #[test]

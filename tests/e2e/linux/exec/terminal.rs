@@ -1,6 +1,7 @@
 //! `--tty`: the command has a terminal, which is the user's.
 
-use tests::{End, Launch};
+use tests::files::Scratch;
+use tests::{End, Launch, Pty, program};
 
 const CTRL_C: u8 = 3;
 
@@ -37,4 +38,21 @@ fn three_ctrl_c_end_it() {
     assert_eq!(running.wait(), End::Status(130));
     running.assert_terminal_restored();
     running.assert_nothing_left();
+}
+
+/// As a job of a shell, or under `timeout`: neither an error nor the end of the command's input.
+#[test]
+fn a_command_in_the_background_gets_its_input_in_the_foreground() {
+    let scratch = Scratch::new();
+    let launch = Launch::exec("read line; echo \"got <$line>\"").shell_line();
+    let launcher = tests::environment::launcher().display().to_string();
+    let script = format!(
+        "set -m; {launch} & until '{launcher}' list | grep -q running; do sleep 0.1; done; fg"
+    );
+    let mut running = program(&["bash", "-c", &script], scratch.path(), Pty::new(30, 100));
+    // The terminal keeps it for the job in the foreground.
+    running.send("line\n");
+    running.expect("got <line>");
+    assert_eq!(running.wait(), End::Status(0));
+    assert!(!running.stderr().contains("reading stdin"), "{}", running.stderr());
 }
