@@ -10,4 +10,3 @@ mod replay;
 pub(crate) mod server;
 
 pub(crate) use escape::Escape;
-pub(crate) use replay::is_complete;

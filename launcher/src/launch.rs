@@ -249,6 +249,9 @@ pub(crate) fn finish(
     let patience = if ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
     let interrupted = finish(Some(patience));
     if let Some(terminal) = terminal {
+        if ending != Ending::Killed {
+            terminal.await_answers();
+        }
         terminal.leave();
     }
     match ending {

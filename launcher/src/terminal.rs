@@ -16,12 +16,14 @@ use nix::sys::stat::Mode;
 pub(crate) mod sys;
 
 mod guard;
+mod questions;
 mod tty;
 
 #[cfg(test)]
 mod tests;
 
 use crate::privilege::Confinement;
+pub(crate) use questions::{Asking, is_complete, question};
 pub(crate) use tty::{Tty, waited_in_background};
 
 /// The terminal on stdin. Dropping it gives the terminal back for good.
@@ -73,6 +75,17 @@ impl Terminal {
     /// Restore what [`Self::enter`] saved. Does nothing the second time.
     pub(crate) fn leave(&self) {
         self.0.leave();
+    }
+
+    /// The guest has ended: wait for a moment if the terminal has been asked something and
+    /// has not answered, and drop the answer.
+    pub(crate) fn await_answers(&self) {
+        self.0.await_answers();
+    }
+
+    /// What looks for questions in the output to this file, if it is this terminal.
+    pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<Asking> {
+        self.0.is_terminal_of(file).then(|| Asking::new(self.0.questions()))
     }
 
     /// What the stdin thread needs to know of the terminal.

@@ -3,7 +3,7 @@
 //! knows whether anybody reads. At the end, [`crate::launch`] waits for it, and it
 //! gives back the terminal's screen.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use nix::unistd::write;
 use crate::exit::Ending;
 use crate::output::{Output, Reader, Role};
 use crate::signals::{Signals, Wake};
+use crate::terminal::Terminal;
 use crate::threads;
 
 mod screen;
@@ -38,13 +39,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Start writing what is printed to stdout.
+    /// Start writing what is printed to stdout. The user's terminal, if that is one, answers
+    /// what it is asked there.
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
-    pub(crate) fn to_stdout(output: &Output) -> Result<Self> {
+    pub(crate) fn to_stdout(output: &Output, terminal: Option<&Terminal>) -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?;
-        Self::start(output, Role::Writer, file, "stdout".into(), "stdout".into())
+        let screen = Screen::of(file.as_fd(), terminal);
+        Self::start(output, Role::Writer, file, screen, ["stdout".into(), "stdout".into()])
     }
 
     /// Start writing what is printed to a file, in the thread `name`: as what is at the
@@ -59,7 +62,9 @@ impl Writer {
         name: String,
         path: &Path,
     ) -> Result<Self> {
-        Self::start(output, role, file.into(), name, path.display().to_string())
+        let file = file.into();
+        let screen = Screen::of(file.as_fd(), None);
+        Self::start(output, role, file, screen, [name, path.display().to_string()])
     }
 
     /// To wait for this reader of the output, that somebody else has started.
@@ -71,12 +76,11 @@ impl Writer {
         output: &Output,
         role: Role,
         file: OwnedFd,
-        name: String,
-        what: String,
+        screen: Option<Screen>,
+        [name, what]: [String; 2],
     ) -> Result<Self> {
         let reader = output.reader(role);
         let id = reader.id();
-        let screen = file.is_terminal().then(Screen::default);
         let mut body = Body { reader, file, screen, what: what.clone() };
         threads::start(name, move || body.write_out())
             .with_context(|| format!("starting the thread that writes to {what}"))?;

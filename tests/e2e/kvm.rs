@@ -1,6 +1,7 @@
 //! Tests that run on any KVM, with the probe of `guest-images/guests`: a guest
 //! of our own that does what its command line says.
 
+mod answers;
 mod attach;
 mod background;
 mod check;

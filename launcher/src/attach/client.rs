@@ -76,7 +76,7 @@ impl Seat {
         let exit = Arc::new(Exit::new()?);
         let to_guest = Arc::new(ToGuest::new(&stream)?);
         let output = Output::new().context("creating an event of the output")?;
-        let writer = Writer::to_stdout(&output)?;
+        let writer = Writer::to_stdout(&output, terminal.as_ref())?;
         launch::enter(terminal.as_ref(), !watching)?;
         let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
         let watching_only = if watching { ", looking on" } else { "" };

@@ -2,6 +2,8 @@
 //! beginning of a line, and without questions to the terminal, whose answers the
 //! guest's program would not expect any more and take for keys.
 
+use crate::terminal::{is_complete, question};
+
 /// Looks at a backlog, in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
@@ -15,7 +17,6 @@ pub(super) struct Replay {
 const LONGEST: usize = 256;
 
 const ESCAPE: u8 = 0x1b;
-const BELL: u8 = 0x07;
 /// "Who are you?"
 const ENQUIRY: u8 = 0x05;
 
@@ -57,43 +58,9 @@ impl Replay {
             return;
         }
         let sequence = std::mem::take(&mut self.held);
-        if !is_question(&sequence) {
+        if question(&sequence).is_none() {
             shown.extend(sequence);
         }
-    }
-}
-
-/// ECMA-48: CSI ends with a byte from `@` on, a string with BEL or ST, anything else
-/// with the byte after ESC and those between.
-pub(crate) fn is_complete(sequence: &[u8]) -> bool {
-    match sequence {
-        [ESCAPE] => false,
-        [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),
-        [ESCAPE, b']' | b'P' | b'_' | b'^', rest @ ..] => {
-            rest.last() == Some(&BELL) || rest.ends_with(&[ESCAPE, b'\\'])
-        }
-        [.., last] => !(0x20..0x30).contains(last),
-        [] => true,
-    }
-}
-
-/// xterm's "Control Sequences": reports of status, of what it is, of colours, of
-/// settings and of the window.
-fn is_question(sequence: &[u8]) -> bool {
-    match sequence {
-        [ESCAPE, b'Z'] => true,
-        [ESCAPE, b'[', .., b'n' | b'c' | b'x'] => true,
-        // DECRQM; "p" alone is none.
-        [ESCAPE, b'[', .., b'$', b'p'] => true,
-        // XTVERSION; "q" alone is none.
-        [ESCAPE, b'[', b'>', .., b'q'] => true,
-        [ESCAPE, b'[', size @ .., b't'] => {
-            let number: Vec<_> = size.iter().take_while(|byte| byte.is_ascii_digit()).collect();
-            matches!(number.as_slice(), [b'1', _] | [b'2', b'0' | b'1'])
-        }
-        [ESCAPE, b']', text @ ..] => text.contains(&b'?'),
-        [ESCAPE, b'P', b'$' | b'+', b'q', ..] => true,
-        _ => false,
     }
 }
 
@@ -132,6 +99,7 @@ mod tests {
             "\x1b[?2026$p",
             "\x1b[>0q",
             "\x1b[x",
+            "\x1b[?u",
         ] {
             assert_eq!(shown(false, format!("a{question}b").as_bytes()), b"ab", "{question:?}");
         }
@@ -151,6 +119,8 @@ mod tests {
             "\x1b[4 q",
             "\x1b[8;24;80t",
             "\x1b[!p",
+            "\x1b[>4n",
+            "\x1b[=5u",
             "\u{e4}\u{20ac}",
         ] {
             assert_eq!(shown(false, text.as_bytes()), text.as_bytes(), "{text:?}");

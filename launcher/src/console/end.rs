@@ -98,7 +98,7 @@ impl HostEnd {
                 let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
                 console.window.set(columns, rows);
                 stdin::start(&console.input, exit, terminal)?;
-                let writer = Some(Writer::to_stdout(&console.output)?);
+                let writer = Some(Writer::to_stdout(&console.output, terminal)?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Exec(link) => {

@@ -4,7 +4,7 @@
 //! more than [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow
 //! reader holds up the command, and not the guest. Connected by [`crate::console`].
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,8 +46,8 @@ pub(crate) fn connect(
         console: Arc::clone(console),
         link: Arc::clone(link),
         exit: Arc::clone(exit),
-        stdout: Stream::new("stdout", duplicate(io::stdout().as_fd())?, terminal.is_some()),
-        stderr: Stream::new("stderr", duplicate(io::stderr().as_fd())?, false),
+        stdout: Stream::new("stdout", duplicate(io::stdout().as_fd())?, terminal),
+        stderr: Stream::new("stderr", duplicate(io::stderr().as_fd())?, None),
         untold: 0,
     };
     threads::start("exec-out", move || body.run()).context("starting the thread of --exec")?;
@@ -69,8 +69,9 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(name: &'static str, file: OwnedFd, is_the_commands: bool) -> Self {
-        let screen = (is_the_commands && file.is_terminal()).then(Screen::default);
+    /// The command's terminal is this one, if it has one.
+    fn new(name: &'static str, file: OwnedFd, terminal: Option<&Terminal>) -> Self {
+        let screen = terminal.and_then(|_| Screen::of(file.as_fd(), terminal));
         Self { name, file, screen, failing: None, pause: Pause::default() }
     }
 

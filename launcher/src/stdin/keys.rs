@@ -48,11 +48,17 @@ pub(crate) fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> O
         if !tty.is_ours() {
             continue;
         }
-        match input.read(&mut buffer) {
+        let room = tty.questions().room(buffer.len());
+        if room == 0 {
+            tty.look_again();
+            continue;
+        }
+        match input.read(buffer.get_mut(..room).unwrap_or_default()) {
             Ok(0) if tty.is_hung_up() => return,
             Err(_) if tty.is_hung_up() => return,
             Ok(length @ 1..) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
+                tty.questions().read(bytes);
                 patience = typed(bytes);
             }
             // In the background by now, or nothing there after all.

@@ -51,6 +51,14 @@ pub(crate) fn window_size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
+/// The device that a terminal is, also where it was opened as /dev/tty.
+pub(super) fn device(tty: BorrowedFd<'_>) -> Option<u32> {
+    let mut device = 0;
+    // SAFETY: TIOCGDEV fills in a number of this size.
+    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGDEV, &raw mut device) };
+    (done == 0).then_some(device)
+}
+
 /// Set columns and rows of a terminal.
 pub(crate) fn set_window_size(tty: BorrowedFd<'_>, (columns, rows): (u16, u16)) -> io::Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

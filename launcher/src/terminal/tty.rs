@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::{getpgrp, getpid, tcgetpgrp};
 
 use super::guard::{self, Guard};
+use super::questions::Questions;
 use super::sys::{self, Modes};
 use crate::privilege::Confinement;
 
@@ -30,6 +31,7 @@ pub(crate) struct Tty {
     changed: Condvar,
     /// Readable while the terminal is not ours.
     away: EventFd,
+    questions: Arc<Questions>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Tty {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let away = EventFd::from_value_and_flags(1, flags)?;
         let state = Mutex::new(State { phase: Phase::Left, guard: guard.ok() });
-        Ok(Self { fd, state, changed: Condvar::new(), away })
+        Ok(Self { fd, state, changed: Condvar::new(), away, questions: Arc::default() })
     }
 
     /// See [`super::Terminal::enter`].
@@ -152,6 +154,23 @@ impl Tty {
     /// Would the terminal's user expect keys to reach us?
     fn in_foreground(&self) -> bool {
         is_foreground_of(self.fd.as_fd())
+    }
+
+    /// See [`super::Terminal::await_answers`]. Keys of the background are not ours.
+    pub(super) fn await_answers(&self) {
+        if self.is_ours() && !self.is_hung_up() {
+            self.questions.wait();
+        }
+    }
+
+    /// What the terminal has been asked.
+    pub(crate) fn questions(&self) -> &Arc<Questions> {
+        &self.questions
+    }
+
+    /// Is this the same terminal?
+    pub(super) fn is_terminal_of(&self, file: BorrowedFd<'_>) -> bool {
+        sys::device(file).is_some_and(|other| sys::device(self.fd.as_fd()) == Some(other))
     }
 
     /// Has the other end of the terminal been closed?

@@ -55,7 +55,7 @@ fn launch() -> i32 {
     let input = Input::new().unwrap();
     stdin::start(&input, &exit, terminal.as_ref()).unwrap();
     let output = Output::new().unwrap();
-    let stdout = Writer::to_stdout(&output).unwrap();
+    let stdout = Writer::to_stdout(&output, terminal.as_ref()).unwrap();
     let mut sink = output.sink();
     // Before the test hears from us, and changes it.
     let mut size = terminal::size();

@@ -5,12 +5,15 @@
 //! got; asked for the way back at the end ([`super::Writer::finish`]).
 
 use std::fmt::Write;
+use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
 
 mod keyboard;
 
 #[cfg(test)]
 mod tests;
 
+use crate::terminal::{Asking, Terminal};
 use keyboard::Keyboard;
 
 /// DEC private modes that outlive a program, and whether a terminal begins with
@@ -57,6 +60,8 @@ const ESCAPE: u8 = 0x1b;
 /// The terminal, as far as it is not as it was.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
+    /// What looks for questions, if the terminal is the one that keys come from.
+    asking: Option<Asking>,
     parser: Parser,
     /// A bit for each of [`MODES`] that is not as a terminal begins.
     modes: u32,
@@ -95,8 +100,15 @@ struct Control {
 }
 
 impl Screen {
+    /// Of this file, if it is a terminal; keys come from `keys`.
+    pub(crate) fn of(file: BorrowedFd<'_>, keys: Option<&Terminal>) -> Option<Self> {
+        let asking = keys.and_then(|terminal| terminal.asking(file));
+        file.is_terminal().then(|| Self { asking, ..Self::default() })
+    }
+
     /// The terminal gets these bytes.
     pub(crate) fn watch(&mut self, bytes: &[u8]) {
+        self.asking.iter_mut().for_each(|asking| asking.watch(bytes));
         for byte in bytes {
             self.parser = match std::mem::take(&mut self.parser) {
                 Parser::Text | Parser::Escape if *byte == ESCAPE => Parser::Escape,
@@ -222,7 +234,7 @@ impl Screen {
     }
 
     fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self { asking: self.asking.take(), ..Self::default() };
     }
 
     fn reset_softly(&mut self) {

@@ -19,8 +19,8 @@ impl Writer {
 }
 
 fn writing(pipe: OwnedFd) -> Writer {
-    Writer::start(&Output::new().unwrap(), Role::Writer, pipe, "stdout".into(), "stdout".into())
-        .unwrap()
+    let names = ["stdout".into(), "stdout".into()];
+    Writer::start(&Output::new().unwrap(), Role::Writer, pipe, None, names).unwrap()
 }
 
 /// A ring, and the end of the pipe that it is written to.

@@ -29,8 +29,8 @@ fn example() -> Example {
         console: Arc::clone(&console),
         link: Arc::clone(end.link().unwrap()),
         exit: Arc::clone(&exit),
-        stdout: Stream::new("stdout", stdout.1, false),
-        stderr: Stream::new("stderr", stderr.1, false),
+        stdout: Stream::new("stdout", stdout.1, None),
+        stderr: Stream::new("stderr", stderr.1, None),
         untold: 0,
     };
     Builder::new().spawn(move || body.run()).unwrap();
