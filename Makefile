@@ -79,6 +79,10 @@ soak: build guests ## guests and hosts at random for SOAK_MINUTES, or 1; SOAK_SE
 test-linux: build guest ## the launcher with Linux; in the nested host if need be
 	@tests/linux
 
+.PHONY: test-kernels
+test-kernels: build guest ## a command in unpacked kernels of five releases, from 5.10 to 7 (test has one)
+	@LGUEST_TEST_KERNELS= tests/linux linux::exec::kernels
+
 .PHONY: picture
 picture: build guest ## docs/ping.svg anew, from a real ping
 	@tests/picture

@@ -42,6 +42,16 @@ pub fn modules() -> PathBuf {
     path("MODULES")
 }
 
+/// Unpacked kernels of several releases: a name and a directory each.
+#[must_use]
+#[track_caller]
+pub fn kernels() -> Vec<(String, PathBuf)> {
+    let rows = path("KERNELS");
+    let rows = rows.to_string_lossy();
+    let rows = rows.split_whitespace().filter_map(|row| row.split_once('='));
+    rows.map(|(name, directory)| (name.to_string(), directory.into())).collect()
+}
+
 /// The kernel inside the stock kernel, packed with each compressor: vmlinux.gz and so on.
 #[must_use]
 #[track_caller]

@@ -25,6 +25,8 @@ pub(crate) struct Module {
     pub(crate) needs: Vec<String>,
     /// Modules, or names of what they do, that it asks for when it works.
     pub(crate) wants: Vec<String>,
+    /// Other names that it is asked for by.
+    pub(crate) aliases: Vec<String>,
     /// The file, unpacked.
     pub(crate) bytes: Vec<u8>,
 }
@@ -55,7 +57,9 @@ impl Module {
         let release = release.split(' ').next()?.to_string();
         let needs = first("depends").map(list).unwrap_or_default();
         let wants = soft.flat_map(|(_, value)| before(value)).collect();
-        Some(Self { name, release, needs, wants, bytes })
+        let aliases = words.iter().filter(|(word, _)| *word == "alias");
+        let aliases = aliases.map(|(_, value)| (*value).to_string()).collect();
+        Some(Self { name, release, needs, wants, aliases, bytes })
     }
 }
 

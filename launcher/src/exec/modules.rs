@@ -11,6 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::module::Module;
 
+/// How the name of a module's file ends if the file is packed, or not. A package's list
+/// (modules.order) has the names of before it was packed, and a list of depmod's may be older.
+const PACKINGS: [&str; 4] = ["", ".xz", ".zst", ".gz"];
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -34,7 +38,8 @@ pub(crate) struct Chosen {
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     directory: Option<PathBuf>,
-    /// Where each of them is, below the directory.
+    /// Where each module is below the directory: as the list has it, but for what tells how
+    /// its file is packed ([`PACKINGS`]).
     paths: HashMap<String, PathBuf>,
     built_in: HashSet<String>,
     /// By what else they are asked for.
@@ -43,14 +48,15 @@ pub(crate) struct Modules {
 
 impl Modules {
     /// Look through a directory, such as /lib/modules/6.1.0, or one that has lib/modules/6.1.0
-    /// in it for this release.
+    /// or usr/lib/modules/6.1.0 in it for this release, as unpacked packages do.
     ///
     /// # Errors
     /// When there are no modules in it.
     pub(crate) fn open(given: &Path, release: Option<&str>) -> Result<Self> {
         let name = || format!("--modules {}", given.display());
-        let below = release.map(|release| given.join("lib/modules").join(release));
-        let candidates = [Some(given.to_path_buf()), below];
+        let below = |top: &str| release.map(|release| given.join(top).join(release));
+        let candidates =
+            [Some(given.to_path_buf()), below("lib/modules"), below("usr/lib/modules")];
         ensure!(given.is_dir(), "{}: no such directory", name());
         let found = candidates.into_iter().flatten().find_map(|directory| {
             // The second is there before the first, which depmod makes.
@@ -63,7 +69,7 @@ impl Modules {
             let of = release.map(|it| format!(" of Linux {it}")).unwrap_or_default();
             format!(
                 "{}: there are no modules{of} in it: give /lib/modules/RELEASE, \
-                 or where `make modules_install` has put it",
+                 or where `make modules_install` or a package has put it",
                 name()
             )
         })?;
@@ -80,7 +86,7 @@ impl Modules {
             }
         }
         Ok(Self {
-            paths: paths.map(|path| (stem(path), path.into())).collect(),
+            paths: paths.map(|path| (stem(path), plain_file(path).into())).collect(),
             built_in: built_in.lines().map(stem).collect(),
             aliases,
             directory: Some(directory),
@@ -116,6 +122,35 @@ impl Modules {
     /// Nothing is known of what is built in if there is no list of it.
     fn knows(&self) -> bool {
         !self.built_in.is_empty()
+    }
+
+    /// The file of this module, if the directory has it.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let path = self.directory.as_deref()?.join(self.paths.get(name)?).into_os_string();
+        let packed = PACKINGS.iter().map(|packing| {
+            let mut path = path.clone();
+            path.push(packing);
+            PathBuf::from(path)
+        });
+        packed.into_iter().find(|path| path.is_file())
+    }
+
+    /// The modules that are asked for by this other name. Their list (modules.alias) is
+    /// depmod's; where it was never run, the modules say it themselves. Only ciphers and
+    /// checksums are asked for in this way (`softdep`), so only those are read.
+    fn by_alias(&self, alias: &str) -> Vec<String> {
+        if !self.aliases.is_empty() {
+            return self.aliases.get(alias).cloned().unwrap_or_default();
+        }
+        let is_crypto = |path: &PathBuf| path.iter().any(|part| part == "crypto");
+        let names = self.paths.iter().filter(|(_, path)| is_crypto(path)).map(|(name, _)| name);
+        let has_alias = |name: &&String| {
+            let module = self.file(name).and_then(|file| Module::read(&file).ok());
+            module.is_some_and(|it| it.aliases.iter().any(|its| plain(its) == alias))
+        };
+        let mut names: Vec<_> = names.filter(has_alias).cloned().collect();
+        names.sort();
+        names
     }
 }
 
@@ -156,7 +191,10 @@ impl Choice<'_> {
     /// This one, and others that do the same; or none.
     fn add_wanted(&mut self, name: &str) -> Result<()> {
         let name = plain(name);
-        let others = self.modules.aliases.get(&name).cloned().unwrap_or_default();
+        if self.modules.built_in.contains(&name) {
+            return Ok(());
+        }
+        let others = self.modules.by_alias(&name);
         for name in [name].into_iter().chain(others) {
             if self.path(&name).is_some() {
                 self.add(&name, true, "lguest")?;
@@ -166,16 +204,20 @@ impl Choice<'_> {
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
-        let brought = self.brought.get(name).cloned();
-        brought.or_else(|| {
-            Some(self.modules.directory.as_deref()?.join(self.modules.paths.get(name)?))
-        })
+        self.brought.get(name).cloned().or_else(|| self.modules.file(name))
     }
 
     fn missing(&self, name: &str, needed_by: &str) -> Result<()> {
         let module = needed_by.split(" < ").next().filter(|by| *by != "lguest");
         let by = module.map(|by| format!(", which {by} needs")).unwrap_or_default();
         match &self.modules.directory {
+            Some(directory) if self.modules.paths.contains_key(name) => {
+                let directory = directory.display();
+                bail!(
+                    "--modules {directory}: the file of the module {name}{by} is missing, though \
+                     the list of modules has it: unpack all packages of this kernel"
+                )
+            }
             // It may be built in.
             Some(_) if !self.modules.knows() => Ok(()),
             Some(directory) => {
@@ -187,6 +229,12 @@ impl Choice<'_> {
             None => bail!("no module {name}{by}: give the kernel's modules with --modules DIR"),
         }
     }
+}
+
+/// kernel/fs/ext4/ext4.ko.xz is kernel/fs/ext4/ext4.ko.
+fn plain_file(path: &str) -> &str {
+    let packed = PACKINGS.iter().filter(|packing| !packing.is_empty());
+    packed.into_iter().find_map(|packing| path.strip_suffix(packing)).unwrap_or(path)
 }
 
 /// kernel/fs/ext4/ext4.ko.xz is ext4.

@@ -30,7 +30,8 @@ pub(crate) fn by(config: &Config) -> Vec<Wish> {
     let needed = |name: &str| Wish::Needed(name.into());
     let wanted = |name: &str| Wish::Wanted(name.into());
     let mut wishes = vec![needed("virtio_pci"), needed("virtio_console")];
-    wishes.extend(["pvpanic_mmio"].map(wanted));
+    // Until Linux 5.12 one module, pvpanic, is what pvpanic_mmio has been since.
+    wishes.extend(["pvpanic_mmio", "pvpanic"].map(wanted));
     if !config.block.is_empty() {
         wishes.push(needed("virtio_blk"));
     }
@@ -114,7 +115,7 @@ mod tests {
         by(&config).into_iter().map(name).collect()
     }
 
-    const ALWAYS: [&str; 3] = ["virtio_pci", "virtio_console", "pvpanic_mmio?"];
+    const ALWAYS: [&str; 4] = ["virtio_pci", "virtio_console", "pvpanic_mmio?", "pvpanic?"];
 
     fn with(more: &[&'static str]) -> Vec<&'static str> {
         [&ALWAYS[..], more].concat()
@@ -137,7 +138,7 @@ mod tests {
         };
         let of = |disk: &str, more: &[&str]| {
             let words = ["--block", "/dev/null", "--block", disk, "root=/dev/vdb"];
-            wishes(&[&words[..], more].concat()).split_off(4)
+            wishes(&[&words[..], more].concat()).split_off(5)
         };
         for (kind, at, magic) in FILE_SYSTEMS {
             let found = of(&disk(kind, at, magic), &[]);

@@ -3,6 +3,7 @@
 
 mod errors;
 mod guests;
+mod kernels;
 mod streams;
 mod terminal;
 mod together;

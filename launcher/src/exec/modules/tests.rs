@@ -1,3 +1,5 @@
+use std::io::Read;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -106,4 +108,46 @@ fn a_directory_may_be_above_or_without_depmod() {
     assert_eq!(modules.choose(&[needed("a")]).unwrap().len(), 1);
     let error = Modules::open(above.path(), Some("2.0")).unwrap_err().to_string();
     assert!(error.contains("no modules of Linux 2.0 in it"), "{error}");
+}
+
+/// A package that nobody has run depmod on: its list is of before its modules were packed, and
+/// has modules that another package brings.
+#[test]
+fn packed_modules_are_found_though_the_list_does_not_say_so() {
+    let pack = |bytes: &[u8], end: &str| {
+        let mut packed = Vec::new();
+        let mut bytes = bytes;
+        match end {
+            ".xz" => drop(liblzma::read::XzEncoder::new(bytes, 0).read_to_end(&mut packed)),
+            ".zst" => packed = zstd::encode_all(bytes, 1).unwrap(),
+            ".gz" => {
+                let level = flate2::Compression::fast();
+                drop(flate2::read::GzEncoder::new(bytes, level).read_to_end(&mut packed));
+            }
+            _ => drop(bytes.read_to_end(&mut packed)),
+        }
+        packed
+    };
+    for end in PACKINGS {
+        for listed in ["", ".xz"] {
+            let above = TempDir::new().unwrap();
+            let below = above.path().join("usr/lib/modules/1.0");
+            fs::create_dir_all(below.join("kernel/crypto")).unwrap();
+            let mut list = String::from("kernel/extra.ko\n");
+            for (name, info) in [("a", "softdep=pre: sum"), ("crypto/sum_x", "alias=sum")] {
+                let own = format!("name={}", name.trim_start_matches("crypto/"));
+                let bytes = module(&[&own, "vermagic=1.0 SMP", info]);
+                fs::write(below.join(format!("kernel/{name}.ko{end}")), pack(&bytes, end)).unwrap();
+                list += &format!("kernel/{name}.ko{listed}\n");
+            }
+            fs::write(below.join("modules.order"), list).unwrap();
+            let modules = Modules::open(above.path(), Some("1.0")).unwrap();
+            let chosen = modules.choose(&[needed("a")]).unwrap();
+            let names: Vec<_> = chosen.iter().map(|it| it.module.name.as_str()).collect();
+            assert_eq!(names, ["sum_x", "a"], "{end} {listed}");
+            let error = modules.choose(&[needed("extra")]).unwrap_err().to_string();
+            assert!(error.contains("the file of the module extra is missing"), "{error}");
+            assert!(modules.choose(&[Wish::Wanted("extra".into())]).unwrap().is_empty());
+        }
+    }
 }
