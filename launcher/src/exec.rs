@@ -12,6 +12,7 @@ mod needed;
 mod prepare;
 mod shell;
 pub(crate) mod streams;
+mod tree;
 
 use anyhow::{Result, ensure};
 use lguest_init::Mute;

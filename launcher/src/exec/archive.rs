@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::SFlag;
 
+use super::tree::{self, Found};
+
 /// Directories and files that anybody may read; programs.
 const DIRECTORY: u32 = SFlag::S_IFDIR.bits() | 0o755;
 const PLAIN: u32 = SFlag::S_IFREG.bits() | 0o644;
@@ -91,40 +93,45 @@ impl<W: Write> Archive<W> {
     /// Which file it is that cannot be read, or cannot be taken along.
     pub(crate) fn copy(&mut self, host: &Path, path: &[u8]) -> Result<()> {
         // Of the name that the user gave, what it leads to; below it, links are links.
-        let metadata = fs::metadata(host);
-        self.copy_one(host, path, &metadata.with_context(|| host.display().to_string())?)
+        let metadata = fs::metadata(host).with_context(|| host.display().to_string())?;
+        let what = if metadata.is_dir() || metadata.is_file() {
+            tree::open(host).with_context(|| host.display().to_string())?
+        } else {
+            Found::Other
+        };
+        self.copy_one(what, host, path)
     }
 
-    fn copy_one(&mut self, host: &Path, path: &[u8], metadata: &Metadata) -> Result<()> {
+    fn copy_one(&mut self, what: Found, host: &Path, path: &[u8]) -> Result<()> {
         let name = || host.display().to_string();
-        let kind = metadata.file_type();
-        let time = u32::try_from(metadata.mtime()).unwrap_or(0);
-        let entry = Entry { mode: metadata.permissions().mode(), time, ..Entry::default() };
-        if kind.is_symlink() {
-            let target = fs::read_link(host).with_context(name)?;
-            let target = target.as_os_str().as_bytes();
-            let entry = Entry { size: target.len() as u64, ..entry };
-            return self.entry(path, entry, &mut &*target);
+        let of = |metadata: &Metadata| Entry {
+            mode: metadata.permissions().mode(),
+            time: u32::try_from(metadata.mtime()).unwrap_or(0),
+            ..Entry::default()
+        };
+        match what {
+            Found::Link(target) => {
+                let target = target.as_bytes();
+                let entry = Entry { mode: LINK, size: target.len() as u64, ..Entry::default() };
+                self.entry(path, entry, &mut &*target)
+            }
+            Found::File(file, metadata) => {
+                let entry = Entry { size: metadata.len(), ..of(&metadata) };
+                self.entry(path, entry, &mut &file).with_context(name)
+            }
+            Found::Directory(directory, metadata) => {
+                self.entry(path, of(&metadata), &mut io::empty()).with_context(name)?;
+                tree::names(&directory).with_context(name)?.iter().try_for_each(|below| {
+                    let host = host.join(below);
+                    let what = tree::open_in(&directory, below);
+                    let what = what.with_context(|| host.display().to_string())?;
+                    self.copy_one(what, &host, &[path, b"/", below.as_bytes()].concat())
+                })
+            }
+            Found::Other => {
+                bail!("{}: only files, directories and links can be put into a guest", name())
+            }
         }
-        if kind.is_dir() {
-            self.entry(path, entry, &mut io::empty()).with_context(name)?;
-            let mut below: Vec<_> = fs::read_dir(host)
-                .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
-                .with_context(name)?;
-            below.sort();
-            return below.iter().try_for_each(|below| {
-                let host = host.join(below);
-                let metadata = fs::symlink_metadata(&host);
-                let metadata = metadata.with_context(|| host.display().to_string())?;
-                self.copy_one(&host, &[path, b"/", below.as_bytes()].concat(), &metadata)
-            });
-        }
-        if !kind.is_file() {
-            bail!("{}: only files, directories and links can be put into a guest", name());
-        }
-        let file = File::open(host).with_context(name)?;
-        let entry = Entry { size: metadata.len(), ..entry };
-        self.entry(path, entry, &mut &file).with_context(name)
     }
 
     fn bytes(&mut self, path: &str, mode: u32, bytes: &mut &[u8]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A shell for guests that bring none: the host's busybox, if it has a static one.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,6 +13,20 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 
 use super::archive::Archive;
 
+const DIRECTORIES: [&str; 10] =
+    ["/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/etc", "/root", "/mnt", "/var", "/var/log"];
+
+/// Links to directories that the init makes.
+const LINKS: [(&str, &str); 3] =
+    [("/var/run", "/run"), ("/var/lock", "/run/lock"), ("/var/tmp", "/tmp")];
+
+/// What programs look names up in.
+const FILES: [(&str, &str); 3] = [
+    ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    ("/etc/group", "root:x:0:\n"),
+    ("/etc/hosts", "127.0.0.1 localhost guest\n::1 localhost\n"),
+];
+
 /// Put it into the guest, and a link for each program that it is.
 ///
 /// # Errors
@@ -19,12 +34,18 @@ use super::archive::Archive;
 pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     let none = "--exec: there is no shell for the guest: install busybox-static on this host, or \
                 give an --initrd or a root disk that has /bin/sh";
-    let (path, bytes) = find().context(none)?;
+    let (path, bytes) = find(env::var_os("PATH").as_deref()).context(none)?;
     let asked = Command::new(&path).arg("--list-full").output();
     let asked = asked.with_context(|| format!("running {}", path.display()))?;
     let list = String::from_utf8_lossy(&asked.stdout).into_owned();
-    for directory in ["/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/etc", "/root"] {
+    for directory in DIRECTORIES {
         archive.directory(directory)?;
+    }
+    for (path, target) in LINKS {
+        archive.link(path, target)?;
+    }
+    for (path, text) in FILES {
+        archive.file(path, text.as_bytes())?;
     }
     archive.program("/bin/busybox", &bytes)?;
     let known = ["bin/", "sbin/", "usr/bin/", "usr/sbin/"];
@@ -41,11 +62,15 @@ pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     Ok(())
 }
 
-/// The first static one in PATH.
-fn find() -> Option<(PathBuf, Vec<u8>)> {
-    let path = env::var_os("PATH")?;
-    let mut programs = env::split_paths(&path).map(|directory| directory.join("busybox"));
-    programs.find_map(|program| {
+/// Where programs are looked for, too: PATH may lack them, or not be set (`env -i`).
+const USUAL: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
+/// The first static one in PATH, or where it usually is.
+fn find(path: Option<&OsStr>) -> Option<(PathBuf, Vec<u8>)> {
+    let directories = path.into_iter().flat_map(env::split_paths);
+    let mut directories = directories.chain(USUAL.map(PathBuf::from));
+    directories.find_map(|directory| {
+        let program = directory.join("busybox");
         let bytes = fs::read(&program).ok()?;
         is_static(&bytes).then_some((program, bytes))
     })
@@ -62,6 +87,13 @@ fn is_static(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `env -i`, and a PATH that leads elsewhere.
+    #[test]
+    fn it_is_found_without_a_path() {
+        assert!(find(None).is_some());
+        assert!(find(Some("/nonexistent".as_ref())).is_some());
+    }
 
     #[test]
     fn a_program_with_a_loader_is_not_static() {

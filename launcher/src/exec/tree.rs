@@ -1,0 +1,140 @@
+//! Opens the files below a directory of the user's so that a name means one thing from the look
+//! at it to its last byte: whoever may write to the directory cannot put a link, a FIFO or
+//! a device in a file's place meanwhile. Used by [`super::archive`].
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+/// A name, and what was there when it was opened.
+#[derive(Debug)]
+pub(super) enum Found {
+    File(File, Metadata),
+    Directory(File, Metadata),
+    /// Where a symbolic link leads to.
+    Link(OsString),
+    /// A FIFO, a socket or a device.
+    Other,
+}
+
+/// What a name leads to.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn open(path: &Path) -> io::Result<Found> {
+    // Opening a FIFO waits for nobody.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    look(File::options().read(true).custom_flags(flags.bits()).open(path)?)
+}
+
+/// What has this name in a directory. A link is not followed.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn open_in(directory: &File, name: &OsStr) -> io::Result<Found> {
+    let at = |flags| openat(directory, name, flags | OFlag::O_CLOEXEC, Mode::empty());
+    // A device is not even opened: that alone may do something.
+    let path = File::from(at(OFlag::O_PATH | OFlag::O_NOFOLLOW)?);
+    let kind = path.metadata()?.file_type();
+    if kind.is_symlink() {
+        return Ok(Found::Link(readlinkat(&path, OsStr::new(""))?));
+    }
+    if !kind.is_dir() && !kind.is_file() {
+        return Ok(Found::Other);
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    match at(flags) {
+        Ok(file) => look(File::from(file)),
+        // Somebody has just put a link or a socket there.
+        Err(Errno::ELOOP | Errno::ENXIO) => Ok(Found::Other),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn look(file: File) -> io::Result<Found> {
+    let metadata = file.metadata()?;
+    Ok(match metadata.file_type() {
+        kind if kind.is_file() => Found::File(file, metadata),
+        kind if kind.is_dir() => Found::Directory(file, metadata),
+        _ => Found::Other,
+    })
+}
+
+/// The names in a directory, in order.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn names(directory: &File) -> io::Result<Vec<OsString>> {
+    // The directory that was opened, whatever has its name now.
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+    let names = entries.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::unistd::mkfifo;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn directory() -> (TempDir, File) {
+        let scratch = TempDir::new().unwrap();
+        fs::write(scratch.path().join("file"), "text").unwrap();
+        fs::create_dir(scratch.path().join("below")).unwrap();
+        symlink("/etc/passwd", scratch.path().join("link")).unwrap();
+        mkfifo(&scratch.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        let directory = File::open(scratch.path()).unwrap();
+        (scratch, directory)
+    }
+
+    #[test]
+    fn each_name_is_what_it_is() {
+        let (_scratch, directory) = directory();
+        assert_eq!(names(&directory).unwrap(), ["below", "fifo", "file", "link"]);
+        let open = |name: &str| open_in(&directory, name.as_ref()).unwrap();
+        assert!(matches!(open("file"), Found::File(_, it) if it.len() == 4));
+        assert!(matches!(open("below"), Found::Directory(..)));
+        assert!(matches!(open("link"), Found::Link(to) if to == "/etc/passwd"));
+        assert!(matches!(open("fifo"), Found::Other));
+        assert!(open_in(&directory, "none".as_ref()).is_err());
+    }
+
+    /// Swap a file for something else, again and again: what is opened is a file or what it
+    /// was swapped for, and never what a link leads to. Nobody waits for a FIFO's other end.
+    #[test]
+    fn a_name_that_changes_is_never_followed() {
+        let (scratch, directory) = directory();
+        let at = |name: &str| scratch.path().join(name);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use std::sync::atomic::Ordering::Relaxed;
+                while !over.load(Relaxed) {
+                    for other in ["link", "fifo", "file"] {
+                        let _ = fs::remove_file(at("new"));
+                        fs::hard_link(at(other), at("new")).unwrap();
+                        fs::rename(at("new"), at("name")).unwrap();
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                if let Ok(Found::File(_, metadata)) = open_in(&directory, "name".as_ref()) {
+                    assert_eq!(metadata.len(), 4);
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+}
