@@ -15,6 +15,7 @@ pub(crate) mod layout;
 mod lz4;
 mod params;
 mod release;
+mod room;
 pub(crate) mod save;
 pub(crate) mod start;
 pub(crate) mod unpack;
@@ -104,7 +105,8 @@ pub(crate) fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
     log::info!("kernel command line: {}", line.to_string_lossy());
     let loaded = kernel.load(memory).with_context(name)?;
     let highest = u64::from(header.initrd_addr_max);
-    let initrd = initrd::load(request.initrds, loaded.end, highest, memory)?;
+    let half = room::is_tmpfs(request.arguments);
+    let initrd = initrd::load(request.initrds, loaded.end, highest, half, memory)?;
     params::write(header, &line, initrd, memory)?;
     Ok(Entry { rip: loaded.entry })
 }

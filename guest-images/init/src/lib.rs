@@ -24,6 +24,9 @@ pub const MODULES: &str = "/.lguest/modules";
 /// Files of the user's, the same.
 pub const FILES: &str = "/.lguest/files";
 
+/// The last file that the launcher puts into the guest: if it is there, all are.
+pub const COMPLETE: &str = "/.lguest/complete";
+
 /// How the init says what is wrong when it has no console to say it on: a byte written to
 /// the port that ends a guest with a status (0x501).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 mod command;
 mod files;
+mod kernel_log;
 mod kernel_words;
 mod modules;
 mod network;
@@ -66,6 +67,7 @@ fn work(
     port: &mut Port,
 ) -> Result<u8> {
     port.say(&FromGuest::Ready(VERSION))?;
+    root::check_complete()?;
     loaded.map_err(|refused| refused.to_string())?;
     network::set_up(words)?;
     let root = root::mount(words)?;

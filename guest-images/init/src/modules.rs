@@ -3,14 +3,13 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 
 use lguest_init::MODULES;
 use lguest_init::order::Module;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use crate::kernel_log;
 use crate::kernel_words::KernelWords;
 
 /// The kernel did not take a module.
@@ -69,18 +68,8 @@ fn insert(index: usize, name: &str, words: &KernelWords) -> std::io::Result<()> 
 
 /// What the kernel's log says last of this module: the reason that an error number is not.
 fn last_words(name: &str) -> Option<String> {
-    let mut log = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
-    let log = log.as_mut().ok()?;
     let start = format!("{}: ", name.replace('-', "_"));
-    let mut record = vec![0; 8192];
-    let mut last = None;
-    // Each read is a record: PRIORITY,NUMBER,TIME,FLAGS;TEXT, and lines about it.
-    while let Ok(length @ 1..) = log.read(&mut record) {
-        let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
-        let line = text.split_once(';').and_then(|(_, text)| text.lines().next()).unwrap_or("");
-        if let Some(said) = line.strip_prefix(&start).filter(|said| !said.contains("taint")) {
-            last = Some(said.to_string());
-        }
-    }
-    last
+    let lines = kernel_log::lines().into_iter().rev();
+    let mut said = lines.filter_map(|line| Some(line.strip_prefix(&start)?.to_string()));
+    said.find(|said| !said.contains("taint"))
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use lguest_init::COMPLETE;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount_at};
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +16,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, sync};
 
 use crate::Result;
+use crate::kernel_log;
 use crate::kernel_words::KernelWords;
 
 /// Where the root disk is mounted.
@@ -36,25 +38,54 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
         ("sysfs", "/sys", nosuid | rest, ""),
         ("devtmpfs", "/dev", nosuid, ""),
         ("devpts", "/dev/pts", nosuid | MsFlags::MS_NOEXEC, "mode=620,ptmxmode=666"),
+        ("tmpfs", "/dev/shm", nosuid | MsFlags::MS_NODEV, "mode=1777"),
+        ("mqueue", "/dev/mqueue", nosuid | rest, ""),
     ] {
         let _ = fs::create_dir_all(place);
         match mount_at(Some(kind), place, Some(kind), flags, Some(options)) {
             // The kernel has done it (CONFIG_DEVTMPFS_MOUNT).
             Ok(()) | Err(Errno::EBUSY) => {}
+            // It was built without (CONFIG_TMPFS, CONFIG_POSIX_MQUEUE): there is a directory.
+            Err(Errno::ENODEV) => {}
             Err(error) => return Err(format!("mounting {place}: {error}")),
         }
     }
+    // Whoever makes something here may remove it, and nobody else. (mqueue has this mode.)
+    let _ = fs::set_permissions("/dev/shm", Permissions::from_mode(0o1777));
     // As udev has them elsewhere.
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
         let _ = symlink(format!("/proc/self/{target}"), format!("/dev/{name}"));
     }
     // In memory as they are, and whatever the user's initial file system has there stays.
-    let _ = fs::create_dir_all("/run");
-    let _ = fs::create_dir_all("/tmp");
-    let _ = fs::set_permissions("/tmp", Permissions::from_mode(0o1777));
+    for place in ["/run/lock", "/tmp"] {
+        let _ = fs::create_dir_all(place);
+        let _ = fs::set_permissions(place, Permissions::from_mode(0o1777));
+    }
     let _ = fs::write("/proc/sys/kernel/hostname", "guest");
     Ok(())
+}
+
+/// The kernel goes on where it cannot unpack an initial file system to its end; the command must
+/// not, with some of its files missing.
+pub(crate) fn check_complete() -> Result<()> {
+    if Path::new(COMPLETE).exists() {
+        return Ok(());
+    }
+    let lines = kernel_log::lines();
+    let mut reasons = lines.iter().filter_map(|line| {
+        let other = || line.strip_prefix("rootfs image is not initramfs (");
+        let reason = line.strip_prefix("Initramfs unpacking failed: ").or_else(other)?;
+        reason.split(')').next()
+    });
+    Err(match reasons.next() {
+        Some(reason) if !reason.contains("write") && !reason.contains("memory") => {
+            format!("the guest's kernel cannot unpack an --initrd ({reason}): is it complete?")
+        }
+        _ => "the guest's memory is too small to unpack its initial file system: give the guest \
+              more memory"
+            .into(),
+    })
 }
 
 /// Mount the root disk, if there is to be one: where it is.

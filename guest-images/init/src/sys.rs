@@ -1,9 +1,9 @@
 //! All of the init's FFI. Each function is safe to call.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io;
-use std::net::Ipv4Addr;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,8 @@ use std::process::{Child, Command};
 use libc::{ifreq, rtentry, sockaddr, sockaddr_in};
 use nix::pty::Winsize;
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::sockopt::{BindToDevice, Broadcast, ReuseAddr};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 use nix::unistd::{chdir, chroot, setsid};
 
 nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, Winsize);
@@ -28,6 +29,8 @@ nix::ioctl_write_ptr_bad!(siocaddrt, libc::SIOCADDRT, rtentry);
 
 /// The port that ends the guest with a status.
 const EXIT_PORT: u16 = 0x501;
+
+const DHCP_CLIENT_PORT: u16 = 68;
 
 /// End the guest with this status, which the launcher knows how to read.
 ///
@@ -89,6 +92,32 @@ pub(crate) fn unread(file: &File) -> Option<usize> {
     let asked = unsafe { fionread(file.as_raw_fd(), &raw mut count) };
     let is_terminal = std::io::IsTerminal::is_terminal(file);
     asked.ok().filter(|_| !is_terminal).and_then(|_| usize::try_from(count).ok())
+}
+
+/// A socket that hears and asks DHCP servers by this card, which needs no address.
+///
+/// # Errors
+/// When there is no such card, or somebody has the port.
+pub(crate) fn dhcp_socket(card: &str) -> io::Result<UdpSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    // Before it has a port: the same port of other cards is another socket's.
+    setsockopt(&socket, BindToDevice, &OsString::from(card))?;
+    setsockopt(&socket, ReuseAddr, &true)?;
+    setsockopt(&socket, Broadcast, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, DHCP_CLIENT_PORT))?;
+    Ok(socket.into())
+}
+
+/// A number that nobody can guess, or at least no two guests have; a guest may have little
+/// randomness when it starts, and does not wait for more.
+///
+/// # Errors
+/// When the kernel has none.
+pub(crate) fn random() -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u32::from_ne_bytes(bytes))
 }
 
 /// The guest's network interfaces.

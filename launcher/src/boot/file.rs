@@ -45,6 +45,11 @@ impl Files {
         self.initrds.push(NamedFile { path: what.into(), kept: Some(archive) });
     }
 
+    /// One more of our own, before those that there are.
+    pub(crate) fn prepend(&mut self, what: &str, archive: File) {
+        self.initrds.insert(0, NamedFile { path: what.into(), kept: Some(archive) });
+    }
+
     /// Open them now, for every start to come: there will be no way to do so later. A reboot
     /// then reads what has become of these files, and not of their names.
     ///

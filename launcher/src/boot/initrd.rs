@@ -12,6 +12,8 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::elf;
 use super::file::{self, NamedFile};
+use super::layout::LOW_MEMORY;
+use super::room::{self, Room};
 use crate::memory::{HOLE, Memory};
 
 /// Linux wants each archive to begin at a multiple of this; zeroes in between
@@ -21,11 +23,12 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 const PAGE: u64 = 4096;
 
 /// Load all of `initrds` between the kernel's end and the highest address that the
-/// kernel accepts. The answer is where they are, if there are any.
+/// kernel accepts. The answer is where they are, if there are any. `half` as in [`Room`].
 pub(super) fn load(
     initrds: &[NamedFile],
     free_from: u64,
     highest: u64,
+    half: bool,
     memory: &Memory,
 ) -> Result<Option<Range<u64>>> {
     let mut files = Vec::new();
@@ -41,6 +44,9 @@ pub(super) fn load(
         return Ok(None);
     }
     let start = place(total, free_from, highest, memory).with_context(|| names(initrds))?;
+    let kernel = free_from.saturating_sub(LOW_MEMORY);
+    let room = Room { ram: ram(memory), kernel, packed: total, half };
+    check_room(&files, room).with_context(|| names(initrds))?;
     let mut address = start;
     for (initrd, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
@@ -76,9 +82,34 @@ fn open(initrd: &NamedFile) -> Result<(File, u64)> {
     Ok((file, length))
 }
 
+/// See that the guest can unpack them.
+fn check_room(files: &[(&NamedFile, File, u64)], room: Room) -> Result<()> {
+    let mut needed = 0_u64;
+    for (_, file, length) in files {
+        needed = needed.saturating_add(room::unpacked(file, *length, room.ram)?);
+        // It is read from its beginning when it is loaded.
+        (&*file).rewind().context("reading it")?;
+    }
+    let there = room.for_files();
+    ensure!(
+        needed <= there,
+        "it does not fit: unpacked it has {} MiB, and the guest has room for {} of its {} MiB: \
+         give the guest more memory ({}M)",
+        needed.div_ceil(1 << 20),
+        there >> 20,
+        room.ram >> 20,
+        room.wanted(needed),
+    );
+    Ok(())
+}
+
+fn ram(memory: &Memory) -> u64 {
+    memory.iter().map(GuestMemoryRegion::len).sum()
+}
+
 /// Where `total` bytes go.
 fn place(total: u64, free_from: u64, highest: u64, memory: &Memory) -> Result<u64> {
-    let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    let ram = ram(memory);
     let top = ram.min(HOLE.start).min(highest.saturating_add(1));
     let start = top.checked_sub(total).map(|start| start - start % PAGE);
     start.filter(|&start| start >= free_from.next_multiple_of(PAGE)).with_context(|| {

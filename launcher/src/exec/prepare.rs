@@ -3,11 +3,13 @@
 //! privilege is given up; a reboot does not happen.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, bail};
 use lguest_init::order::{self, Order, Terminal};
-use lguest_init::{COMMAND, DIRECTORY, FILES, INIT as INIT_PATH, MODULES, Mute, ORDER};
+use lguest_init::{COMMAND, COMPLETE, DIRECTORY, FILES, INIT as INIT_PATH, MODULES, Mute, ORDER};
 
 use super::archive::Archive;
 use super::modules::{Chosen, Modules, Wish};
@@ -16,8 +18,9 @@ use crate::boot::{self, Files};
 use crate::config::Config;
 use crate::terminal;
 
-/// As messages call the archive.
-const NAME: &str = "what --exec adds";
+/// As messages call the archives.
+const FIRST: &str = "what --exec needs";
+const LAST: &str = "its files (--file)";
 
 /// What a terminal is that does not say so.
 const UNKNOWN_TERMINAL: &str = "vt220";
@@ -33,8 +36,9 @@ pub(crate) struct Job {
     modules: Vec<String>,
 }
 
-/// Append an initial file system to those of the user, if a command is to be run, for a
-/// guest with so many consoles.
+/// Add two initial file systems to those of the user, if a command is to be run, for a guest
+/// with so many consoles: the init and all that it needs to be heard come first, since Linux
+/// unpacks nothing more when its memory is full.
 ///
 /// # Errors
 /// One line, which says what is missing or does not fit together.
@@ -42,6 +46,20 @@ pub(crate) fn prepare(config: &Config, consoles: usize, files: &mut Files) -> Re
     let exec = &config.exec;
     let Some(command) = &exec.command else { return Ok(None) };
     let modules = choose(config, files)?;
+    let order = Order {
+        console: consoles.saturating_sub(1),
+        terminal: exec.tty.then(terminal_here),
+        modules: modules.iter().map(in_order).collect(),
+        files: exec.file.iter().map(|file| file.guest.clone()).collect(),
+    };
+    files.prepend(FIRST, first(command, &modules, &order)?);
+    files.append(LAST, last(config)?);
+    let modules = modules.into_iter().map(|chosen| chosen.module.name).collect();
+    Ok(Some(Job { console: order.console, has_modules: exec.modules.is_some(), modules }))
+}
+
+/// The init, the modules and the order.
+fn first(command: &OsStr, modules: &[Chosen], order: &Order) -> Result<File> {
     let mut archive = Archive::in_memory()?;
     // For an init to start with: the kernel makes its streams of the one, Rust of the other.
     archive.directory("/dev")?;
@@ -52,26 +70,25 @@ pub(crate) fn prepare(config: &Config, consoles: usize, files: &mut Files) -> Re
     }
     archive.program(INIT_PATH, INIT)?;
     archive.file(COMMAND, command.as_bytes())?;
+    archive.file(ORDER, order.to_text().as_bytes())?;
     for (index, chosen) in modules.iter().enumerate() {
         archive.file(&format!("{MODULES}/{index}"), &chosen.module.bytes)?;
     }
-    for (index, file) in exec.file.iter().enumerate() {
-        let path = format!("{FILES}/{index}");
-        archive.copy(&file.host, path.as_bytes()).context("--file")?;
-    }
+    archive.finish()
+}
+
+/// A shell, the user's files, and what tells the init that all is there.
+fn last(config: &Config) -> Result<File> {
+    let mut archive = Archive::in_memory()?;
     if config.initrd.is_empty() && !needed::has_root(&config.arguments) {
         shell::add(&mut archive)?;
     }
-    let order = Order {
-        console: consoles.saturating_sub(1),
-        terminal: exec.tty.then(terminal_here),
-        modules: modules.iter().map(in_order).collect(),
-        files: exec.file.iter().map(|file| file.guest.clone()).collect(),
-    };
-    archive.file(ORDER, order.to_text().as_bytes())?;
-    files.append(NAME, archive.finish()?);
-    let modules = modules.into_iter().map(|chosen| chosen.module.name).collect();
-    Ok(Some(Job { console: order.console, has_modules: exec.modules.is_some(), modules }))
+    for (index, file) in config.exec.file.iter().enumerate() {
+        let path = format!("{FILES}/{index}");
+        archive.copy(&file.host, path.as_bytes()).context("--file")?;
+    }
+    archive.file(COMPLETE, b"")?;
+    archive.finish()
 }
 
 /// The modules that the guest needs, all of them for its kernel.

@@ -4,6 +4,9 @@
 mod errors;
 mod guests;
 mod kernels;
+mod memory;
+mod network;
+mod places;
 mod streams;
 mod terminal;
 mod together;

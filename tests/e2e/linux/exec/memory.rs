@@ -1,0 +1,41 @@
+//! A guest whose memory is too small for its files is told so, and runs nothing with half of them.
+
+use tests::Launch;
+use tests::files::{Scratch, initrd};
+
+/// What a compressor makes very small, so that its size is not known before it is unpacked.
+fn zeroes(scratch: &Scratch, mib: usize) -> std::path::PathBuf {
+    let plain = scratch.file("plain", initrd(&[("zeroes", &vec![0; mib << 20])]));
+    let packed = std::process::Command::new("gzip").args(["-1", "-c"]).arg(plain).output().unwrap();
+    scratch.file("initrd.gz", packed.stdout)
+}
+
+/// The tmpfs of the kernel's takes half of what is free.
+#[test]
+fn files_that_do_not_fit_are_refused_before_the_start() {
+    let scratch = Scratch::new();
+    let file = scratch.file("large", vec![1; 200 << 20]);
+    let file = file.to_str().unwrap().to_string();
+    let launch = || Launch::exec("wc -c < /large").option("--file").option(&file);
+    launch().done().one_line(1, "it does not fit: unpacked it has 2");
+    launch().done().one_line(1, "give the guest more memory (704M)");
+    assert_eq!(launch().memory("704").done().well(), "209715200\n");
+}
+
+/// It fits where it is loaded, and is known to be too large only when it is unpacked.
+#[test]
+fn files_that_the_kernel_loses_are_missed_by_the_init() {
+    let scratch = Scratch::new();
+    let launch = Launch::exec("true").initrd(zeroes(&scratch, 400)).memory("512");
+    launch.done().one_line(1, "give the guest more memory");
+}
+
+/// What is broken is not said to be too large.
+#[test]
+fn an_initrd_that_does_not_unpack_is_named_as_that() {
+    let scratch = Scratch::new();
+    let mut packed = std::fs::read(zeroes(&scratch, 1)).unwrap();
+    packed.truncate(packed.len() / 2);
+    let launch = Launch::exec("true").initrd(scratch.file("half", packed));
+    launch.done().one_line(1, "cannot unpack an --initrd");
+}
