@@ -1,9 +1,14 @@
 # The only list of commands. `make help` prints it.
 
 CARGO ?= cargo
-# Parts of a path of their own, so that everything runs from a checkout.
-export LGUEST := $(CURDIR)/target/release/lguest
-export PROBE := $(CURDIR)/guest-images/guests/target/release/probe
+# Everything runs from a checkout, wherever that is. Cargo takes a relative CARGO_TARGET_DIR for
+# each directory that it is started in; here it always means one below the checkout.
+ifdef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR := $(if $(filter /%,$(firstword $(CARGO_TARGET_DIR))),,$(CURDIR)/)$(CARGO_TARGET_DIR)
+endif
+target := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export LGUEST := $(target)/release/lguest
+export PROBE := $(or $(CARGO_TARGET_DIR),$(CURDIR)/guest-images/guests/target)/release/probe
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -21,7 +26,7 @@ run: setup build guest ## a shell in a Linux guest on this terminal
 .PHONY: build
 build: ## the launcher, target/release/lguest
 	$(CARGO) build --release --locked -p lguest
-	@CARGO=$(CARGO) packaging/licences > target/release/LICENSES-CRATES
+	@CARGO=$(CARGO) packaging/licences > "$${CARGO_TARGET_DIR:-target}/release/LICENSES-CRATES"
 
 .PHONY: install
 install: ## what was built, into PREFIX (/usr/local) below DESTDIR
@@ -102,7 +107,7 @@ debian: ## a disk with Debian 12 on it, to boot with --block
 
 .PHONY: test-debian
 test-debian: setup build guest debian ## Debian's programs on that disk, and 50 launchers killed
-	@DEBIAN=$$(guest-images/debian --print | cut -d= -f2) LGUEST_TEST_KILLS=50 \
+	@eval "$$(guest-images/debian --print)" && DEBIAN="$$DEBIAN" LGUEST_TEST_KILLS=50 \
 		tests/linux linux::debian linux::block::kills
 
 .PHONY: check

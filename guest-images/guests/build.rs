@@ -7,9 +7,10 @@ fn main() {
     println!("cargo:rerun-if-changed=link.ld");
     println!("cargo:rerun-if-changed=src/start.s");
     let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".to_string());
-    let script = format!("-Wl,-T,{directory}/link.ld");
+    // A word of its own: the words of -Wl end at a comma, which a path may have.
+    let script = format!("{directory}/link.ld");
     let arguments =
-        ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", &script];
+        ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-T", &script];
     for argument in arguments {
         println!("cargo:rustc-link-arg-bins={argument}");
     }

@@ -17,6 +17,7 @@ that cost, `compare` does it in turn, and each part measures one thing and print
 import importlib
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -32,7 +33,7 @@ def images():
     for command in (["guest-images/build", "--print"], ["guest-images/debian", "--print"]):
         lines += subprocess.run([ROOT / command[0], *command[1:]], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout.splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    return dict(shlex.split(line)[0].split("=", 1) for line in lines)
 
 
 def inside(parts):
