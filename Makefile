@@ -52,16 +52,19 @@ guests: ## the small guests of our own that tests run on any /dev/kvm
 nested: setup build guest ## a shell in the nested host, with a complete KVM; it can write to SHARE=DIR
 	@guest-images/nested-host shell $(if $(SHARE),--share $(SHARE))
 
+# Each part records what became of its tests; tests/summed tells how.
 .PHONY: test
-test: setup test-unit test-fuzz test-pages test-kvm test-deb test-linux ## every test
+test: setup ## every test; a part that fails does not keep the others from running
+	@tests/summed --parts $(MAKE) --no-print-directory --keep-going \
+		test-unit test-fuzz test-pages test-kvm test-deb test-linux
 
 .PHONY: test-unit
 test-unit: ## without KVM, without root
-	$(CARGO) test --locked --workspace --exclude tests
+	@tests/summed $(CARGO) test --locked --workspace --exclude tests
 
 .PHONY: test-fuzz
 test-fuzz: ## guests of random bytes against the devices, for 5 seconds each
-	@FUZZ_SECONDS=5 fuzz/run
+	@FUZZ_SECONDS=5 tests/summed --parts fuzz/run
 
 .PHONY: fuzz
 fuzz: ## the same for longer: FUZZ_SECONDS each, or 20
@@ -69,7 +72,7 @@ fuzz: ## the same for longer: FUZZ_SECONDS each, or 20
 
 .PHONY: test-kvm
 test-kvm: build guests ## the launcher with our own guests, on this machine's /dev/kvm
-	$(CARGO) test --release --locked -p tests --test e2e -- kvm::
+	@tests/kvm
 
 .PHONY: test-deb
 test-deb: build guests ## the Debian package, in a Debian of its own
@@ -94,7 +97,7 @@ picture: build guest ## docs/ping.svg anew, from a real ping
 
 .PHONY: test-pages
 test-pages: build ## links and names in README.md and docs/; imports between the modules
-	$(CARGO) test --release --locked -p tests --test e2e -- pages:: structure::
+	@tests/summed $(CARGO) test --release --locked -p tests --test e2e -- pages:: structure:: summaries::
 
 .PHONY: test-docs
 test-docs: build guest ## that, and every command in them (test has all of it)

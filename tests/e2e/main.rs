@@ -1,7 +1,8 @@
 //! The launcher as its users meet it: [`linux`] boots Linux (and runs in the
 //! nested host where this machine's KVM cannot), [`kvm`] runs guests of our own
-//! on whatever KVM there is, [`pages`] reads the documents, and
-//! [`structure`] the sources. One file per promise.
+//! on whatever KVM there is, [`pages`] reads the documents,
+//! [`structure`] the sources, and [`summaries`] what is said of all these tests.
+//! One file per promise.
 
 #[cfg(test)]
 mod kvm;
@@ -11,3 +12,5 @@ mod linux;
 mod pages;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod summaries;

@@ -12,8 +12,8 @@ use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation,
     INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, Request,
 };
-use nix::unistd::geteuid;
 
+use crate::skip::is_root;
 use crate::wait::OrFail;
 
 const NAME: &str = "disk";
@@ -39,13 +39,12 @@ struct Reads {
 }
 
 impl HangingDisk {
-    /// One of `size` bytes, on an empty directory; none, which is said, for a user
-    /// who may not mount file systems. It works until it is told to hang.
+    /// One of `size` bytes, on an empty directory; for a user who
+    /// may not mount file systems, the test is skipped. It works until it is told to hang.
     #[must_use]
     #[track_caller]
     pub fn new(directory: &Path, size: u64) -> Option<Self> {
-        if !geteuid().is_root() {
-            eprintln!("NOT TESTED: a file system of its own needs root");
+        if !is_root("a file system of its own") {
             return None;
         }
         let reads = Arc::default();

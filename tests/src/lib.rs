@@ -29,6 +29,7 @@ mod network;
 mod process;
 mod refused;
 mod running;
+mod skip;
 mod strace;
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
@@ -48,6 +49,7 @@ pub use launch::{Launch, program};
 pub use network::Network;
 pub use process::{Process, marked};
 pub use running::{End, Running};
+pub use skip::{is_root, skip};
 pub use strace::Strace;
 pub use terminal::{Pty, Snapshot};
 pub use tmux::Tmux;

@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::geteuid;
 
+use crate::skip::is_root;
 use crate::wait::{OrFail, within};
 use crate::{patience, until};
 
@@ -14,12 +14,11 @@ use crate::{patience, until};
 pub struct Network(());
 
 impl Network {
-    /// An empty one; none, which is said, for a user who may not have one.
+    /// An empty one; for a user who may not have one, the test is skipped.
     #[must_use]
     #[track_caller]
     pub fn new() -> Option<Self> {
-        if !geteuid().is_root() {
-            eprintln!("NOT TESTED: a network of its own needs root");
+        if !is_root("a network of its own") {
             return None;
         }
         unshare(CloneFlags::CLONE_NEWNET).or_fail("making a network namespace");

@@ -6,9 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use tests::files::{Scratch, below};
-use tests::{End, Launch, Pty, Running, lguest, until};
+use tests::{End, Launch, Pty, Running, is_root, lguest, until};
 
 use super::probe;
 
@@ -145,7 +144,7 @@ fn a_place_that_others_can_change_is_refused() {
 
 #[test]
 fn a_user_without_a_runtime_directory_is_told_what_to_do() {
-    if !geteuid().is_root() {
+    if !is_root("being another user") {
         return;
     }
     let scratch = Scratch::new();
@@ -174,7 +173,7 @@ fn whoever_ends_a_guest_waits_for_no_process_that_its_launcher_names() {
 
 #[test]
 fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
-    if !geteuid().is_root() {
+    if !is_root("being another user") {
         return;
     }
     let scratch = Scratch::new();

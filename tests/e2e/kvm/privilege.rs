@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use tests::files::Scratch;
 use tests::{End, Launch, Network, Process, Running, environment, patience, until, within};
 
@@ -99,13 +99,10 @@ fn nobody() -> String {
     )
 }
 
-/// Whether there is any privilege to give up; says so if not.
+/// Whether there is any privilege to give up; if not, the test is skipped.
+#[track_caller]
 pub(super) fn is_root() -> bool {
-    let root = geteuid().is_root();
-    if !root {
-        eprintln!("NOT TESTED: giving up privilege needs root");
-    }
-    root
+    tests::is_root("giving up privilege")
 }
 
 #[track_caller]

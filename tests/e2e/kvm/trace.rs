@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tests::files::Scratch;
-use tests::{End, Launch, Running};
+use tests::{End, Launch, Running, is_root};
 
 use super::probe;
 
@@ -136,8 +136,7 @@ fn it_tells_of_every_thread_in_order() {
 /// As any file of the command line's, it is opened while that can be done.
 #[test]
 fn it_is_opened_before_privilege_is_given_up() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("NOT TESTED: privilege is given up by root");
+    if !is_root("giving up privilege") {
         return;
     }
     let scratch = Scratch::new();

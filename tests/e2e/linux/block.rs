@@ -13,9 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::Uid;
 use tests::files::Scratch;
-use tests::{End, Guest, Launch};
+use tests::{End, Guest, Launch, is_root};
 
 pub(super) const MIB: u64 = 1 << 20;
 
@@ -159,7 +158,7 @@ fn what_the_guest_discards_is_free_on_the_host() {
 /// The block device is a loop device here, which only root can make.
 #[test]
 fn a_block_device_with_direct_io() {
-    if !Uid::effective().is_root() {
+    if !is_root("a loop device") {
         return;
     }
     let scratch = Scratch::new();

@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 
 use crate::files::Scratch;
+use crate::skip::is_root;
 use crate::wait::{OrFail, patience, within};
 use crate::{Process, environment};
 
@@ -40,12 +40,11 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// A new one; none, which is said, for a user who may not have one.
+    /// A new one; for a user who may not have one, the test is skipped.
     #[must_use]
     #[track_caller]
     pub fn start() -> Option<Self> {
-        if !geteuid().is_root() {
-            eprintln!("NOT TESTED: what pages do to the host needs root");
+        if !is_root("what pages do to the host") {
             return None;
         }
         let scratch = Scratch::new();

@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use nix::unistd::geteuid;
 use serde_json::Value;
-use tests::{End, Held, Running, until};
+use tests::{End, Held, Running, is_root, until};
 
 use super::{hello, named, state};
 
@@ -110,7 +109,7 @@ fn nobody_else_gets_at_the_socket() {
 
 #[test]
 fn another_user_who_gets_at_it_is_sent_away() {
-    if !geteuid().is_root() {
+    if !is_root("being another user") {
         return;
     }
     let mut running = named().on_terminal();

@@ -6,7 +6,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Running, until};
+use tests::{End, Running, is_root, until};
 
 use super::super::probe;
 use super::{by_thread, hello, read, traced};
@@ -84,8 +84,7 @@ fn it_can_be_read_while_the_guest_runs_and_after_sigkill() {
 /// The host's disk is full in the middle of it: the guest goes on, and the user is told.
 #[test]
 fn a_full_disk_ends_the_trace_and_not_the_guest() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("NOT TESTED: a file system of its own needs root");
+    if !is_root("a file system of its own") {
         return;
     }
     let scratch = Scratch::new();

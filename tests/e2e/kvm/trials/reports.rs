@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tests::files::{self, Scratch};
-use tests::{End, Launch};
+use tests::{End, Launch, is_root};
 
 use super::{printing, said};
 
@@ -66,7 +66,7 @@ fn success_failure_and_error() {
 /// Nothing can be renamed there.
 #[test]
 fn a_report_from_behind_a_chroot() {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root("--chroot") {
         return;
     }
     let (scratch, root) = (Scratch::new(), Scratch::new());
