@@ -9,7 +9,7 @@ use crate::environment;
 
 /// How long anything may take that happens by itself. Generous: it is only
 /// spent by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);

@@ -2,10 +2,14 @@
 //! somebody who has stopped. The guest prints numbered lines of equal length, and the
 //! test knows what each byte of them is.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::Value;
 use tests::files::Scratch;
 use tests::{End, Pty, Running, environment, program, until};
@@ -80,6 +84,40 @@ fn into_file(running: &Running, file: &Path) -> Running {
     user
 }
 
+/// A pipe with a name, and what has been read from it.
+struct Pipe {
+    path: PathBuf,
+    reader: File,
+    shown: Vec<u8>,
+}
+
+impl Pipe {
+    #[track_caller]
+    fn new(scratch: &Scratch) -> Self {
+        let path = scratch.path().join("pipe");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        // Open to be written as well, so that it has no end.
+        let flags = nix::libc::O_NONBLOCK;
+        let reader =
+            File::options().read(true).write(true).custom_flags(flags).open(&path).unwrap();
+        Self { path, reader, shown: Vec::new() }
+    }
+
+    /// Read until this is true of all that was read.
+    #[track_caller]
+    fn read_until(&mut self, what: &str, there: impl Fn(&[u8]) -> bool) {
+        until(what, || {
+            let mut part = [0; 64 << 10];
+            while !there(&self.shown)
+                && let Ok(length) = self.reader.read(&mut part)
+            {
+                self.shown.extend(&part[..length]);
+            }
+            there(&self.shown).then_some(())
+        });
+    }
+}
+
 fn length(file: &Path) -> usize {
     usize::try_from(fs::metadata(file).unwrap().len()).unwrap()
 }
@@ -100,15 +138,17 @@ fn who_reads_gets_all_of_it() {
 #[test]
 fn who_has_stopped_gets_the_last_of_it_and_is_told_of_the_rest() {
     let (running, printed, scratch) = (much(), printed(), Scratch::new());
-    let file = scratch.path().join("output");
-    let mut user = into_file(&running, &file);
+    // It gets no further than we read.
+    let mut pipe = Pipe::new(&scratch);
+    let mut user = into_file(&running, &pipe.path);
     // Before, so that the ring has all its memory.
     running.lguest(&["send", "much", "0", "\u{1e}f 2048\n"]).well();
-    until("it reads", || fs::read(&file).unwrap().ends_with(b"flood done\n").then_some(()));
-    let before = (length(&file), running.process().memory_beyond_guest());
+    pipe.read_until("it reads", |shown| shown.ends_with(b"flood done\n"));
+    let before = (pipe.shown.len(), running.process().memory_beyond_guest());
 
     running.lguest(&["send", "much", "0", ALL]).well();
-    until("it is in the middle of it", || (length(&file) > before.0 + (4 << 20)).then_some(()));
+    let middle = before.0 + (4 << 20);
+    pipe.read_until("it is in the middle of it", |shown| shown.len() > middle);
     user.process().signal(Signal::SIGSTOP);
     // The guest waits for it, or does not any more: no other console is held up.
     for number in 0..20 {
@@ -118,7 +158,6 @@ fn who_has_stopped_gets_the_last_of_it_and_is_told_of_the_rest() {
             Client::of(&running, "much").log(1).ends_with(line.as_bytes()).then_some(())
         });
     }
-    assert!(length(&file) < printed.len(), "it was stopped too late");
     let mut asking = Client::of(&running, "much");
     until("the guest has printed all", || asking.log(0).ends_with(b"flood done\n").then_some(()));
     // An answer with all of the ring in it takes some, for a moment.
@@ -127,18 +166,15 @@ fn who_has_stopped_gets_the_last_of_it_and_is_told_of_the_rest() {
     });
 
     user.process().signal(Signal::SIGCONT);
-    until("it has the newest", || {
-        fs::read(&file).unwrap().ends_with(b"flood done\n").then_some(())
-    });
+    pipe.read_until("it has the newest", |shown| shown.ends_with(b"flood done\n"));
     user.press(0x1d);
     assert_eq!(user.wait(), End::Status(0));
-    let shown = fs::read(&file).unwrap();
     let said = user.stderr();
     let lost = said.lines().filter_map(|line| {
         let line = line.strip_prefix("lguest: ")?;
         line.strip_suffix(" bytes of the guest's output are lost")?.parse::<usize>().ok()
     });
-    let (lost, shown) = (lost.sum::<usize>(), &shown[before.0..]);
+    let (lost, shown) = (lost.sum::<usize>(), &pipe.shown[before.0..]);
     // Of the greeting, it has come before.
     let printed = &printed[b"hello 0\n".len()..];
     assert!(lost > 1 << 20, "{lost} bytes lost: {said}");
