@@ -129,7 +129,7 @@ impl Status {
     }
 
     /// The configuration has changed: tell the driver, if there is one (2.3). For threads
-    /// of the host; queue threads use [`Self::interrupt_config`].
+    /// of the host; queue threads use `interrupt_config`.
     pub fn config_changed(&self) {
         let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.interrupt_config();

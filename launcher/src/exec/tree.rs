@@ -83,6 +83,8 @@ pub(super) fn names(directory: &File) -> io::Result<Vec<OsString>> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
 
     use nix::unistd::mkfifo;
     use tempfile::TempDir;
@@ -116,25 +118,29 @@ mod tests {
     #[test]
     fn a_name_that_changes_is_never_followed() {
         let (scratch, directory) = directory();
-        let at = |name: &str| scratch.path().join(name);
-        let over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                use std::sync::atomic::Ordering::Relaxed;
-                while !over.load(Relaxed) {
-                    for other in ["link", "fifo", "file"] {
-                        let _ = fs::remove_file(at("new"));
-                        fs::hard_link(at(other), at("new")).unwrap();
-                        fs::rename(at("new"), at("name")).unwrap();
-                    }
-                }
-            });
-            for _ in 0..20_000 {
-                if let Ok(Found::File(_, metadata)) = open_in(&directory, "name".as_ref()) {
-                    assert_eq!(metadata.len(), 4);
-                }
+        let over = AtomicBool::new(false);
+        let swap = |other: &str| {
+            let at = |name: &str| scratch.path().join(name);
+            let _ = fs::remove_file(at("new"));
+            fs::hard_link(at(other), at("new")).unwrap();
+            fs::rename(at("new"), at("name")).unwrap();
+        };
+        let swap_all = || {
+            while !over.load(Relaxed) {
+                ["link", "fifo", "file"].into_iter().for_each(swap);
             }
-            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(swap_all);
+            for _ in 0..20_000 {
+                let found = open_in(&directory, "name".as_ref()).ok();
+                let length = found.and_then(|found| match found {
+                    Found::File(_, metadata) => Some(metadata.len()),
+                    _ => None,
+                });
+                assert!(length.is_none_or(|length| length == 4), "{length:?}");
+            }
+            over.store(true, Relaxed);
         });
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -113,10 +114,9 @@ fn first<'b, 'a>(
     let until = Instant::now() + patience;
     loop {
         for client in clients {
-            while let Some((kind, lease)) = client.receive() {
-                if wanted(kind) {
-                    return Ok(Some((client, kind, lease)));
-                }
+            let mut answers = iter::from_fn(|| client.receive());
+            if let Some((kind, lease)) = answers.find(|(kind, _)| wanted(*kind)) {
+                return Ok(Some((client, kind, lease)));
             }
         }
         let left = until.saturating_duration_since(Instant::now());
