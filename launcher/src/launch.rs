@@ -108,7 +108,7 @@ pub(crate) fn launch(
             Ending::Reset(how) if config.reboots() => log::info!("guest reset by {how}"),
             ending => {
                 let ending = explain(&host, ending);
-                farewell(&host, &ending);
+                farewell(&host, &ending, terminal.as_ref());
                 // There is no guest any more; its last words may take a while.
                 drop((control.take(), entries));
                 let ending = finish(&writers, &signals, terminal.as_ref(), ending);
@@ -209,8 +209,12 @@ fn stop(mut guest: Guest, mut ending: Ending, watch: &Watch<'_>, host: &Host) ->
     }
 }
 
-/// Have those who sit at its consoles read the rest, and hear why there is no more.
-fn farewell(host: &Host, ending: &Ending) {
+/// Have those who sit at its consoles read the rest, and hear why there is no more. The user's
+/// next keys are for whoever has the terminal next.
+fn farewell(host: &Host, ending: &Ending, terminal: Option<&Terminal>) {
+    if let Some(terminal) = terminal {
+        terminal.read_answers_only();
+    }
     let why = ending.farewell();
     let patience = if *ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
     let until = Instant::now() + patience;

@@ -77,6 +77,12 @@ impl Terminal {
         self.0.leave();
     }
 
+    /// The guest has ended: if the terminal has been asked something and has not answered, no
+    /// more is read than the answer.
+    pub(crate) fn read_answers_only(&self) {
+        self.0.questions().close();
+    }
+
     /// The guest has ended: wait for a moment if the terminal has been asked something and
     /// has not answered, and drop the answer.
     pub(crate) fn await_answers(&self) {

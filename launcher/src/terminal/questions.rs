@@ -73,15 +73,22 @@ impl Questions {
         }
     }
 
+    /// The guest has ended: if answers can still come, nothing else is read from now on.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        if state.open.back().is_some_and(|(_, asked)| asked.elapsed() <= AGE) {
+            state.closing = true;
+        }
+    }
+
     /// The guest has ended: wait for answers, if some can still come.
     pub(super) fn wait(&self) {
+        self.close();
         let mut state = self.lock();
-        let until = Instant::now() + PATIENCE;
-        let is_old = |(_, asked): &(Kind, Instant)| asked.elapsed() > AGE;
-        if state.open.back().is_none_or(is_old) {
+        if !state.closing {
             return;
         }
-        state.closing = true;
+        let until = Instant::now() + PATIENCE;
         while !state.open.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
