@@ -106,7 +106,7 @@ pub(crate) fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
     let loaded = kernel.load(memory).with_context(name)?;
     let highest = u64::from(header.initrd_addr_max);
     let half = room::is_tmpfs(request.arguments);
-    let initrd = initrd::load(request.initrds, loaded.end, highest, half, memory)?;
+    let initrd = initrd::load(request.initrds, loaded, highest, half, memory)?;
     params::write(header, &line, initrd, memory)?;
     Ok(Entry { rip: loaded.entry })
 }

@@ -137,7 +137,9 @@ fn nested(names: &[&str], test: &str) -> (bool, Vec<String>) {
     let tests = script(&scratch, "tests", &tries);
     let mut command = summed(&["--parts", "tests/in-nested-host"]);
     command.args(names).env("NESTED_HOST", host).env("TESTS", tests).env("RESULTS", scratch.path());
-    for name in ["LGUEST", "KERNEL", "VMLINUX", "INITRAMFS", "PACKED", "MODULES", "DEBIAN"] {
+    for name in
+        ["LGUEST", "KERNEL", "VMLINUX", "INITRAMFS", "PACKED", "MODULES", "KERNELS", "DEBIAN"]
+    {
         command.env(name, "");
     }
     summary(&mut command)

@@ -10,9 +10,8 @@ use std::ops::Range;
 use anyhow::{Context, Result, ensure};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::elf;
+use super::elf::{self, Loaded};
 use super::file::{self, NamedFile};
-use super::layout::LOW_MEMORY;
 use super::room::{self, Room};
 use crate::memory::{HOLE, Memory};
 
@@ -22,11 +21,11 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 
 const PAGE: u64 = 4096;
 
-/// Load all of `initrds` between the kernel's end and the highest address that the
-/// kernel accepts. The answer is where they are, if there are any. `half` as in [`Room`].
+/// Load all of `initrds` between the end of the `kernel` and the highest address that it
+/// accepts. The answer is where they are, if there are any. `half` as in [`Room`].
 pub(super) fn load(
     initrds: &[NamedFile],
-    free_from: u64,
+    kernel: Loaded,
     highest: u64,
     half: bool,
     memory: &Memory,
@@ -43,9 +42,10 @@ pub(super) fn load(
     if total == 0 {
         return Ok(None);
     }
-    let start = place(total, free_from, highest, memory).with_context(|| names(initrds))?;
-    let kernel = free_from.saturating_sub(LOW_MEMORY);
-    let room = Room { ram: ram(memory), kernel, packed: total, half };
+    let start = place(total, kernel.end, highest, memory).with_context(|| names(initrds))?;
+    // Linux' entry is at its beginning; what is below that is free.
+    let size = kernel.end.saturating_sub(kernel.entry);
+    let room = Room { ram: ram(memory), kernel: size, packed: total, half };
     check_room(&files, room).with_context(|| names(initrds))?;
     let mut address = start;
     for (initrd, mut file, length) in files {

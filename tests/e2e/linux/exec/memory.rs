@@ -14,19 +14,20 @@ fn zeroes(scratch: &Scratch, mib: usize) -> std::path::PathBuf {
 #[test]
 fn files_that_do_not_fit_are_refused_before_the_start() {
     let scratch = Scratch::new();
-    let file = scratch.file("large", vec![1; 200 << 20]);
+    let file = scratch.file("large", vec![1; 64 << 20]);
     let file = file.to_str().unwrap().to_string();
     let launch = || Launch::exec("wc -c < /large").option("--file").option(&file);
-    launch().done().one_line(1, "it does not fit: unpacked it has 2");
-    launch().done().one_line(1, "give the guest more memory (704M)");
-    assert_eq!(launch().memory("704").done().well(), "209715200\n");
+    let small = launch().memory("192");
+    small.done().one_line(1, "it does not fit: unpacked it has ");
+    small.done().one_line(1, "give the guest more memory (320M)");
+    assert_eq!(launch().memory("320").done().well(), "67108864\n");
 }
 
 /// It fits where it is loaded, and is known to be too large only when it is unpacked.
 #[test]
 fn files_that_the_kernel_loses_are_missed_by_the_init() {
     let scratch = Scratch::new();
-    let launch = Launch::exec("true").initrd(zeroes(&scratch, 400)).memory("512");
+    let launch = Launch::exec("true").initrd(zeroes(&scratch, 128)).memory("192");
     launch.done().one_line(1, "give the guest more memory");
 }
 
