@@ -51,7 +51,8 @@ impl Drop for Server {
 }
 
 fn on_bridge(command: &str) -> Launch {
-    Launch::exec(command).option("--tunnet").option("bridge:br0")
+    // The same card each time, for which the server keeps its one address.
+    Launch::exec(command).option("--tunnet").option("bridge:br0:02:00:00:00:78:01")
 }
 
 const LOOK: &str = "ip -4 -o addr show eth0 | tr -s ' ' | cut -d' ' -f4; ip route | head -n 1; \
