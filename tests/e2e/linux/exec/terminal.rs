@@ -46,10 +46,10 @@ fn a_command_in_the_background_gets_its_input_in_the_foreground() {
     let scratch = Scratch::new();
     let launch = Launch::exec("read line; echo \"got <$line>\"").shell_line();
     let launcher = tests::environment::launcher().display().to_string();
-    let script = format!(
-        "set -m; {launch} & until '{launcher}' list | grep -q running; do sleep 0.1; done; fg"
-    );
-    let mut running = program(&["bash", "-c", &script], scratch.path(), Pty::new(30, 100));
+    let script =
+        format!("{launch} & until '{launcher}' list | grep -q running; do sleep 0.1; done; fg");
+    let mut running =
+        program(&["bash", "--norc", "-i", "-c", &script], scratch.path(), Pty::new(30, 100));
     // The terminal keeps it for the job in the foreground.
     running.send("line\n");
     running.expect("got <line>");
