@@ -4,6 +4,8 @@
 //! interrupt the guest without a vCPU thread. Made by [`crate::launch`], anew at
 //! every guest reboot.
 
+mod legacy;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,9 +16,9 @@ use devices::interrupt::MsiMessage;
 use devices::observer::Observer;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI,
-    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY,
-    KVM_PMU_CAP_DISABLE, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry,
-    kvm_irq_routing_irqchip, kvm_irq_routing_msi, kvm_pit_config, kvm_userspace_memory_region,
+    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PMU_CAP_DISABLE,
+    KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
+    kvm_irq_routing_msi, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
@@ -123,7 +125,8 @@ impl Vm {
         fd.set_identity_map_address(IDENTITY_MAP).context("setting KVM's identity map")?;
         fd.set_tss_address(TSS).context("setting KVM's TSS")?;
         fd.create_irq_chip().context("creating the interrupt controllers")?;
-        create_timer(&fd)?;
+        legacy::mask_pics(&fd)?;
+        legacy::create_timer(&fd)?;
         if !features.pmu {
             leave_out_counters(kvm, &fd)?;
         }
@@ -241,17 +244,6 @@ impl devices::interrupt::Machine for Vm {
     fn failed(&self, thread: &str, why: &str) {
         self.exit.end(Ending::Failed(format!("{thread}: {why}")));
     }
-}
-
-/// A timer for kernels that calibrate their clocks by it: those without kvm-clock. One that
-/// nobody has programmed costs nothing.
-fn create_timer(fd: &VmFd) -> Result<()> {
-    // Its second channel shows at port 0x61, which is the speaker's.
-    let config = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
-    fd.create_pit2(config).context("creating the timer (PIT)")?;
-    // A tick that the guest had no time for is not made up for: Linux does not rely on that,
-    // and it would cost AMD's guests the processor's own interrupt controller (AVIC).
-    sys::lose_late_ticks(fd).context("setting up the timer (PIT)")
 }
 
 /// Have KVM emulate no performance counters, if it can be told: Linux 5.18 or later. (The CPUID
