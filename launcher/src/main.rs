@@ -71,6 +71,7 @@ use inherited::Inherited;
 use trial::Junit;
 
 fn main() -> ExitCode {
+    sys::return_large_buffers();
     let line = match config::read::read(std::env::args_os()) {
         Ok(Wish::Line(line)) => line,
         Ok(Wish::Print(text)) => return print(&text),

@@ -32,6 +32,17 @@ pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The size from which a buffer on the heap is a mapping of its own, in bytes.
+const LARGE_BUFFER: libc::c_int = 256 << 10;
+
+/// Have large buffers on the heap returned to the host when they are freed. By itself glibc keeps
+/// freed memory for later, up to megabytes for each thread that had it: a client that reads a
+/// console's buffer would cost them until the launcher ends.
+pub(crate) fn return_large_buffers() {
+    // SAFETY: sets a parameter of the heap; it is valid at any time. Fails only for other values.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BUFFER) };
+}
+
 /// Huge pages on x86; the guest's 2 MiB pages should meet the host's.
 const HUGE_PAGE: usize = 2 << 20;
 

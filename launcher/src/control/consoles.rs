@@ -23,16 +23,15 @@ pub(super) fn answer(
 ) -> Result<Value, Fault> {
     let console = find(consoles, fields.console.as_ref())?;
     match (verb, fields.side) {
-        (Verb::Log, _) => Ok(json!({ "data": BASE64.encode(console.output.kept()) })),
+        (Verb::Log, _) => Ok(with_data(json!({}), &console.output.kept())),
         (Verb::Peek, Some(Side::Input)) => {
             let unread = console.input.unread();
             let unread = unread.map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
-            Ok(json!({ "data": BASE64.encode(&unread), "unread": unread.len() }))
+            Ok(with_data(json!({ "unread": unread.len() }), &unread))
         }
         (Verb::Peek, _) => {
             let (unread, dropped) = console.output.peek();
-            let (data, unread) = (BASE64.encode(&unread), unread.len());
-            Ok(json!({ "data": data, "unread": unread, "dropped": dropped }))
+            Ok(with_data(json!({ "unread": unread.len(), "dropped": dropped }), &unread))
         }
         (Verb::Send, _) => {
             let data = BASE64.decode(fields.data.as_deref().unwrap_or_default());
@@ -55,6 +54,14 @@ pub(super) fn answer(
         }
         _ => Err(Fault::new(Kind::Verb, "that is not about a console")),
     }
+}
+
+/// An answer with these bytes as `data`. (The macro `json!` would copy their text.)
+fn with_data(mut answer: Value, data: &[u8]) -> Value {
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("data".into(), Value::String(BASE64.encode(data)));
+    }
+    answer
 }
 
 /// The answer to `attach`: a place at the console.
