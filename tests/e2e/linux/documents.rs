@@ -23,10 +23,13 @@ pages! {
     ci "docs/ci.md"
     consoles "docs/consoles.md"
     control "docs/control.md"
+    disks "docs/disks.md"
     exec "docs/exec.md"
+    guests "docs/guests.md"
     config "docs/config.md"
     networking "docs/networking.md"
     ping "docs/ping.md"
+    privilege "docs/privilege.md"
     quick_start "docs/quick-start.md"
     troubleshooting "docs/troubleshooting.md"
 }

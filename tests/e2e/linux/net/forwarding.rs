@@ -1,4 +1,4 @@
-//! The rest of the world, by the words of the README.
+//! The rest of the world, by the commands of docs/networking.md.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
@@ -11,16 +11,16 @@ use tests::patience;
 
 use super::*;
 
-const README: &str = include_str!("../../../../README.md");
+const PAGE: &str = include_str!("../../../../docs/networking.md");
 
 /// The host's address on the outside, and one of the world's.
 const OUTSIDE: &str = "203.0.113.1";
 const WORLD: &str = "203.0.113.2";
 
-/// What stands between two texts of the README.
-fn readme(from: &str, to: &str) -> &'static str {
-    let (_, rest) = README.split_once(from).expect("the README has changed");
-    rest.split_once(to).expect("the README has changed").0
+/// The text of the page between two others.
+fn between(from: &str, to: &str) -> &'static str {
+    let (_, rest) = PAGE.split_once(from).expect("the page has changed");
+    rest.split_once(to).expect("the page has changed").0
 }
 
 /// What is typed there, but for what has to do with its own guest.
@@ -68,7 +68,7 @@ fn live_in_the_world(tell: &Sender<i32>, moved: &Receiver<()>, peers: &Sender<Ip
 }
 
 #[test]
-fn the_rest_of_the_world_as_the_readme_has_it() {
+fn the_rest_of_the_world_as_the_page_has_it() {
     let Some((network, mut guest)) = boot(HOST) else { return };
     let peers = world(&network);
     network.expect_answer(GUEST);
@@ -76,13 +76,13 @@ fn the_rest_of_the_world_as_the_readme_has_it() {
     let ping = format!("ping -c 1 -W 3 {WORLD} > /dev/null");
     guest.run(&format!("! {ping}"));
 
-    shell(&typed(readme("For the rest of the world, as root on the host:", "(and a name server")));
+    shell(&typed(between("route to 192.168.19.2:", "$ nft list table")));
     guest.run(&ping);
     guest.run("dd if=/dev/urandom of=/tmp/out bs=1M count=4 2> /dev/null");
     guest.run(&format!("nc {WORLD} 7777 < /tmp/out > /tmp/in; cmp /tmp/out /tmp/in"));
     assert_eq!(peers.recv_timeout(patience()).unwrap().to_string(), OUTSIDE);
 
-    shell(readme("guest's /etc/resolv.conf; `", "` takes it back"));
+    shell(&typed(between("This removes the rules:", "## A bridge")));
     guest.run(&format!("! {ping}"));
     guest.run(&format!("ping -c 1 {HOST}"));
 }
