@@ -1,4 +1,4 @@
-// Is to show that QEMU's emulated SVM delivers an interrupt twice (README.md, "Two CPUs").
+// Checks whether QEMU's emulated SVM delivers an interrupt twice (README.md, "Two CPUs").
 //
 //   gcc -O1 -o target/second-interrupt guest-images/reproductions/second-interrupt.c
 //   guest-images/nested-host run -- target/second-interrupt 60
