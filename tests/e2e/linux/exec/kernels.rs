@@ -38,8 +38,7 @@ fn unpacked(name: String, tree: PathBuf) -> Unpacked {
 fn exec(row: &Unpacked, modules: &Path, command: &str) -> Launch {
     println!("Linux {}: {command}", row.name);
     let launch = Launch::kernel(&row.kernel).option("--exec").option(command);
-    // The nested host's CPU gives sizes of the extended state that Linux 7 takes for wrong.
-    launch.option("--modules").option(modules.to_str().unwrap()).argument("noxsave")
+    launch.option("--modules").option(modules.to_str().unwrap())
 }
 
 /// Drivers of all devices, a module by its name, from the directory of modules and from the
