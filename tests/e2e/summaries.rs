@@ -156,6 +156,19 @@ fn tests_in_a_nested_host_are_counted_one_by_one() {
 }
 
 #[test]
+fn the_slowest_tests_of_a_run_are_named() {
+    let times = "tests/summed --record passed quick '2 s'; tests/summed --record passed slow '11 s'; \
+                 tests/summed --record passed untimed";
+    let (well, lines) = summary(&mut summed(&["--parts", "sh", "-c", times]));
+    assert!(well, "{lines:#?}");
+    let slowest = ["Slowest of 2 tests, which took 13 s:", "    11 s  slow", "     2 s  quick"];
+    assert_ends(&lines, &[&slowest[..], &["", "3 passed, 0 failed, 0 skipped"]].concat());
+    // A nested host tells how long each took, which is not asserted.
+    let (_, lines) = nested(&["a"], "true");
+    assert!(lines.iter().any(|line| line.starts_with("Slowest of 1 tests")), "{lines:#?}");
+}
+
+#[test]
 fn a_second_try_is_in_the_summary_with_its_reason() {
     let panics = "[ $name != b ] || [ $try != 1 ] || {
             echo \"thread 'main' panicked at tests/b.rs:7:9:\"
