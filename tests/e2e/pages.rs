@@ -13,6 +13,10 @@ use std::path::Path;
 use tests::documents::Page;
 use tests::files::below;
 
+/// Pages for people who change lguest, or report what is wrong with it.
+const FOR_CONTRIBUTORS: [&str; 4] =
+    ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+
 /// Paths in the repository of all pages for people who use lguest.
 fn pages() -> Vec<String> {
     let docs = below(&Page::root().join("docs"));
@@ -29,16 +33,20 @@ fn spans(line: &str) -> impl Iterator<Item = &str> {
 
 /// All sources of the launcher and its devices, with their paths.
 fn sources() -> Vec<(String, String)> {
-    let mut found = Vec::new();
     let directories = ["launcher/src", "devices/src", "guest-images/init/src"];
-    let mut directories: Vec<_> = directories.map(|it| Page::root().join(it)).into();
+    let files = directories.into_iter().flat_map(rust_files);
+    files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The absolute paths of all Rust files below a directory of the repository.
+fn rust_files(directory: &str) -> Vec<String> {
+    let (mut directories, mut found) = (vec![Page::root().join(directory)], Vec::new());
     while let Some(directory) = directories.pop() {
         for path in below(&directory) {
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|it| it == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path.to_str().unwrap().to_string(), text));
+                found.push(path.to_str().unwrap().to_string());
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What pages say of the sources is there: files, functions, messages, figures, tests.
 
+use std::fs;
+
 use tests::documents::Page;
 
 use super::links::targets;
@@ -113,4 +115,45 @@ fn the_tests_that_are_named_exist() {
             }
         }
     }
+}
+
+/// A span like `kvm::hostile::every_attack...`, or a long name with underscores: a test that
+/// docs/security.md, ARCHITECTURE.md or CONTRIBUTING.md names.
+#[test]
+fn the_tests_of_rules_and_attacks_exist() {
+    let source = |path: &str| fs::read_to_string(path).unwrap();
+    let tests: String = super::rust_files("tests").iter().map(|path| source(path)).collect();
+    let all = tests + &super::sources().into_iter().map(|(_, text)| text).collect::<String>();
+    let mut seen = 0;
+    for page in ["docs/security.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        for (number, line) in &Page::read(page).prose {
+            let is_test = |span: &&str| span.contains("::") || span.matches('_').count() > 2;
+            for path in spans(line).filter(is_test) {
+                let name = path.rsplit("::").next().unwrap();
+                assert!(defines(&all, name), "{page}:{number}: {path}: no such test");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 150, "they name {seen} tests");
+}
+
+/// The device that CONTRIBUTING.md shows how to add.
+const EXAMPLE: &str = "balloon";
+
+/// The files that the pages for contributors name.
+#[test]
+fn the_files_that_contributors_are_sent_to_exist() {
+    let areas = ["devices/", "launcher/", "tests/", "fuzz/", "guest-images/", "docs/"];
+    let mut seen = 0;
+    for page in super::FOR_CONTRIBUTORS {
+        for (number, line) in &Page::read(page).prose {
+            let is_path = |span: &&str| areas.iter().any(|area| span.starts_with(area));
+            for path in spans(line).filter(is_path).filter(|path| !path.contains(EXAMPLE)) {
+                assert!(Page::root().join(path).exists(), "{page}:{number}: no file {path}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "they name {seen} files");
 }
