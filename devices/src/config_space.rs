@@ -1,7 +1,7 @@
 //! The PCI configuration space of a virtio device: the header that the guest
 //! enumerates, one 32-bit memory BAR, MSI-X, and the virtio capabilities that
-//! say which register lies where in that BAR (virtio 1.2, 4.1.4). Used by
-//! [`crate::virtio_pci`], which has the registers themselves.
+//! say which register lies where in that BAR (virtio 1.2, 4.1.4).
+//! [`crate::registers`] has the registers themselves.
 
 use crate::msix;
 

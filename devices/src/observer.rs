@@ -1,7 +1,6 @@
-//! What is seen of a queue's thread: it counts what it does and, if there is a lane for
-//! it, notes when. Made by whoever made the machine ([`crate::interrupt::Machine::observer`]),
-//! called by [`crate::queue`] and [`crate::queue_thread`], read from outside. Without a
-//! lane nobody asks the time; a count is a load and a store.
+//! What is seen of a queue's thread: it counts what it does and, if there is a lane for it,
+//! notes when. [`crate::interrupt::Machine::observer`] supplies it, and other threads read it.
+//! Without a lane nobody asks the time; a count is a load and a store.
 
 use std::sync::Arc;
 

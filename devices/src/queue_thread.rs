@@ -1,5 +1,5 @@
 //! One thread for one virtqueue, from DRIVER_OK to the reset, or to a pause, after
-//! which another one goes on. Started and stopped by [`crate::virtio_pci`]; sleeps in
+//! which another one goes on. The thread sleeps in
 //! [`crate::queue::Virtqueue::wait_for_request`] or in its [`Service`]. It ends in
 //! three ways and no other: told to; the guest broke the protocol (the device needs a
 //! reset, everything else lives on); the host failed or the thread panicked (the

@@ -1,7 +1,6 @@
 //! The entropy device (virtio 1.2, 5.4). Its source is a file that the launcher
 //! opened: /dev/urandom, from which the kernel fills guest memory in one call
-//! as getrandom(2) would, or what the user named. Served by
-//! [`crate::queue_thread`] as every device is.
+//! as getrandom(2) would, or what the user named.
 
 use std::fs::File;
 use std::io;

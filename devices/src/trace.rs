@@ -2,8 +2,8 @@
 //! reads ([`Lane::drain`]). Neither waits for the other, and writing is a few stores to
 //! memory that is there already: where the reader is late, what comes is counted, and
 //! lost. A lane stays when its thread ends, and the next thread of that name goes on
-//! with it. Written to by [`crate::observer::Observer`], and by the launcher for its
-//! vCPUs; the launcher makes a file of it.
+//! with it. Queue threads and the launcher's vCPU threads write events; the launcher
+//! makes a file of them.
 //!
 //! Times are nanoseconds of CLOCK_MONOTONIC, which a process reads without a system
 //! call (vDSO) wherever the host's clock source allows it.

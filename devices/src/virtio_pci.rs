@@ -3,8 +3,8 @@
 //! thread with its own copy of the registers and a fresh service. Status 0: the
 //! threads are stopped and joined before the status reads 0, which is within the
 //! write itself unless the host has one of them in a system call that it cannot
-//! leave (a disk that hangs). Called by [`crate::pci`] on vCPU threads, under the
-//! device's lock, for configuration only; no data ever comes this way.
+//! leave (a disk that hangs). All of this runs on vCPU threads, under the
+//! device's lock, for configuration only; no data comes this way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

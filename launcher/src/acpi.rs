@@ -1,8 +1,7 @@
 //! The ACPI tables: how a stock kernel finds its CPUs, its PCI bus, and the
-//! registers with which it switches itself off and starts itself again.
-//! Of the fixed hardware there is what [`crate::power`] has: no power management
-//! timer, no fixed buttons. Written into guest memory by [`crate::guest`]; the
-//! ports named here are answered in [`crate::ports`].
+//! registers with which it switches itself off and starts itself again. Of the
+//! fixed hardware there is what [`crate::power`] has: no power management timer,
+//! no fixed buttons. [`crate::ports`] answers the ports named here.
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,

@@ -1,7 +1,6 @@
 //! A client at a console of a guest: what goes over the connection once `attach`
 //! has been answered (docs/control.md). [`frame`] is its wire; [`server`] the
-//! launcher's end, called by [`crate::control`]; [`client`] the end of
-//! `lguest console`, called by `main`.
+//! launcher's end; [`client`] the end of `lguest console`.
 
 pub(crate) mod client;
 mod escape;

@@ -1,8 +1,8 @@
 //! From the files that the user named to a vCPU that can start: the kernel,
 //! unpacked where it is packed ([`kernel`], [`elf`]), the [`initrd`]s, the
 //! command line ([`cmdline`]) and the zero page ([`params`]) in guest memory;
-//! then the boot CPU's registers ([`start`]). Called by the launch, and again
-//! at each reboot of the guest.
+//! then the boot CPU's registers ([`start`]). All of this happens again at each
+//! reboot of the guest.
 
 mod bzimage;
 pub(crate) mod cmdline;

@@ -1,6 +1,6 @@
 //! The commands that are about guests which run already: `list`, `info`, `stop`
 //! and so on. Each finds the guest's directory ([`crate::runtime`]) and says one
-//! line on its control socket ([`crate::control`]). Called by `main`.
+//! line on its control socket ([`crate::control`]).
 
 pub(crate) mod consoles;
 pub(crate) mod stats;

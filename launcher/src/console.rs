@@ -1,7 +1,7 @@
-//! A console of the guest, hvc0 or one of those after it: what the guest prints and
-//! reads there, and who is there. What is at its host end (this terminal, a file, a
-//! socket, nobody) is for [`end`]. Made by [`crate::launch`] as the command line says;
-//! outlives the guest's reboots, for each of which [`crate::guest`] makes a device of it.
+//! A console of the guest, hvc0 or one of those after it: what the guest prints and reads
+//! there, and who is there. What is at its host end (this terminal, a file, a socket,
+//! nobody) is for [`end`]. It outlives the guest's reboots; each guest gets a new device
+//! for it.
 
 mod end;
 mod entry;

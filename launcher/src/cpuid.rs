@@ -1,7 +1,6 @@
 //! CPUID as the guest sees it: what the host's KVM supports, with the topology
 //! of the machine instead of the host's: one socket, one thread a core, APIC ids
-//! in order; and without the [`Features`] that nobody asked for. Called by
-//! [`crate::guest`] for every vCPU.
+//! in order; and without the [`Features`] that nobody asked for.
 
 pub(crate) mod feature;
 

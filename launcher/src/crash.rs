@@ -1,6 +1,5 @@
 //! A guest that cannot go on: what the user is told. A few lines with the
-//! reason, where it happened, the instruction there and the registers. Called
-//! by [`crate::vcpu`] when KVM gives up on a vCPU.
+//! reason, where it happened, the instruction there and the registers.
 
 use std::fmt::Write;
 use std::io;

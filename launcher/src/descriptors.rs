@@ -1,5 +1,5 @@
 //! As many descriptors as the host grants. A console takes some twelve: the usual
-//! 1024 would do for 80 of them. Called by [`crate::launch`].
+//! 1024 would do for 80 of them.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

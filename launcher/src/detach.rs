@@ -1,6 +1,6 @@
 //! `--detach`: the launch goes on in a child process, in a session of its own. The one
 //! that the user started waits for the word that the guest runs, prints its name, and
-//! ends. Called by `main`, before anything else of a launch.
+//! ends. This comes before everything else of a launch.
 
 use std::fs::File;
 use std::io::{self, Write};

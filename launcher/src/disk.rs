@@ -1,6 +1,6 @@
 //! The disks: opens the files and block devices that the user named, sees that
 //! nobody else writes to them, and makes a [`Block`] of each for every guest.
-//! Opened once, by [`crate::launch`], for all the guests of a launch.
+//! They are opened once for all the guests of a launch.
 
 mod format;
 mod holder;

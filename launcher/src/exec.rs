@@ -2,7 +2,7 @@
 //! gets an initial file system more, with our init, what that is to do ([`lguest_init`]) and
 //! what it needs for it ([`prepare()`]); and one console more, the last, over which the two talk
 //! in frames: [`streams`] is the side that hears, [`link`] the one that speaks. How the guest's
-//! end is judged then is here, too. Called by [`crate::launch`], step by step.
+//! end is judged then is here, too.
 
 mod archive;
 mod link;

@@ -1,8 +1,7 @@
 //! The machine's firmware, all of it: a few instructions where a PC's BIOS is
 //! entered. A kernel that jumps there wants the machine reset. Linux does, with
 //! `reboot=bios`, and by default on hardware-reduced ACPI without EFI
-//! (arch/x86/kernel/reboot.c, `BOOT_EFI` falling back to `BOOT_BIOS`). Written
-//! into guest memory by [`crate::guest`].
+//! (arch/x86/kernel/reboot.c, `BOOT_EFI` falling back to `BOOT_BIOS`).
 
 use anyhow::{Context, Result};
 use vm_memory::{Bytes, GuestAddress};

@@ -1,5 +1,5 @@
 //! `lguest generate`, for those who install it: the manual page and what shells complete,
-//! made from the same definition as help. Called by `main`; `make install` is who asks.
+//! made from the same definition as help. `make install` runs it.
 
 mod completions;
 mod man;

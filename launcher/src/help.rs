@@ -1,6 +1,5 @@
 //! `lguest --help`, which fits a screen, and `lguest help TOPIC`, which tells the rest: made
-//! from clap's definition and the few words of [`topics`]. Put into the definition by
-//! [`crate::config::definition`]; asked for by `main`.
+//! from clap's definition and the few words of [`topics`].
 
 mod overview;
 mod topics;

@@ -1,5 +1,5 @@
-//! The descriptors that whoever started lguest had open, beside stdin, stdout and stderr: a
-//! lock of a script's (`flock 9`), a pipe that somebody reads to its end, a directory. A
+//! The descriptors that were open when lguest was started, beside stdin, stdout and stderr:
+//! a lock of a script's (`flock 9`), a pipe that somebody reads to its end, a directory. A
 //! launcher that goes on by itself (`--detach`) must not hold them for as long as its guest
 //! runs, and one that gives up privilege must not keep what they lead to. Noted by `main`
 //! before anything is opened, and closed by [`crate::launch`] when all that the command line

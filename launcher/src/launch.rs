@@ -1,6 +1,6 @@
 //! The launch, as a story: look at what the host has, build the guest, give it
 //! the terminal, wait for its one end, take everything apart in the reverse
-//! order. Called by `main`; a guest that reboots goes round once more.
+//! order. A guest that reboots goes round once more.
 
 mod prepare;
 

@@ -1,6 +1,5 @@
 //! Guest memory: where RAM lies in the guest's physical address space, and the
-//! one host mapping behind it. Made by [`crate::launch`]; filled by
-//! [`crate::boot`]; read and written by every queue thread.
+//! one host mapping behind it. Every queue thread reads and writes it.
 
 use std::fs;
 use std::io;

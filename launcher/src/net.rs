@@ -1,8 +1,7 @@
 //! The host's end of the guest's network cards (`--tunnet`): a [`tap::Tap`] for
 //! each, opened before the guest is built and closed when the launcher ends,
 //! with which the kernel removes those that we made. Guests come and go with
-//! their reboots; the taps stay. Called by [`crate::launch`]; the card itself is
-//! in [`devices::net`].
+//! their reboots; the taps stay. The card itself is in [`devices::net`].
 
 use std::sync::Arc;
 

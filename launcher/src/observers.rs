@@ -1,7 +1,6 @@
-//! Who watches the threads that do a guest's work: an observer for each queue and each
-//! vCPU, from the launcher's start to its end, whatever becomes of the threads, the
-//! devices and the guest. Made by [`crate::launch`]; asked by [`crate::control`] for what
-//! they have counted. What they note beside that goes to [`crate::trace`].
+//! An observer for each queue and each vCPU, from the launcher's start to its end,
+//! whatever becomes of the threads, the devices and the guest. It counts for `lguest
+//! stats`, and notes events for [`crate::trace`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,8 +1,7 @@
 //! Giving up privilege (`--chroot`, `--username`, and in every launch what
 //! [`crate::sandbox`] refuses): after everything that needs it has been opened, before the
-//! first thread is started and the guest runs. Done once by [`crate::launch`] for the
-//! launcher, and by the terminal's guard ([`crate::terminal`]) for itself, which was forked
-//! before.
+//! first thread is started and the guest runs. The terminal's guard, which was forked
+//! before, does the same for itself.
 //!
 //! What was opened stays open: /dev/kvm, disks, taps, the terminal, and the files that a
 //! reboot of the guest reads again ([`crate::boot::Files::keep`]).

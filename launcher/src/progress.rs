@@ -1,6 +1,6 @@
 //! How far the reading of a large file is: a line on stderr when it takes over a second, if
-//! that is a terminal; gone when it is done. Used by [`crate::boot`], for the first start
-//! only: later the terminal is the guest's.
+//! that is a terminal; gone when it is done. Only the first start shows it: later the
+//! terminal belongs to the guest.
 
 use std::env;
 use std::io::{self, IsTerminal, Read};

@@ -1,7 +1,7 @@
 //! What the kernel refuses the launcher from the moment that everything is open: code that a
-//! guest brought into the launcher could otherwise use it. Entered by [`crate::privilege`] in
-//! every launch, before the first thread starts, so that all threads are in it; and by the
-//! terminal's guard.
+//! guest brought into the launcher could otherwise use it. It applies in every launch, from
+//! before the first thread starts, so that all threads are in it; and in the terminal's
+//! guard.
 //!
 //! Refused are programs that grant privilege (no_new_privs), and the two ioctls that type
 //! into a terminal as its user would. The terminal stays open for the guest's console, and

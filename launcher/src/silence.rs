@@ -1,7 +1,6 @@
 //! Reports a guest whose messages nobody can see: before its start the words of the kernel
 //! command line that cause it ([`words`]), while it runs that it has printed nothing so far,
-//! and at its end that it never had a driver for a console. Called by [`crate::launch`] and
-//! [`crate::trial`].
+//! and at its end that it never had a driver for a console.
 
 mod words;
 

@@ -1,7 +1,7 @@
 //! The user's terminal: raw while the guest has it, given back exactly as it
-//! was on every way out. Found early by [`crate::main`], entered when the guest
-//! is about to run; [`crate::signals`] leaves and enters it around a stop. The
-//! state is in [`tty`]; what covers a SIGKILL of the launcher is in [`guard`].
+//! was on every way out. It becomes raw when the guest is about to run;
+//! [`crate::signals`] restores it around a stop. The state is in [`tty`]; what
+//! covers a SIGKILL of the launcher is in [`guard`].
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};

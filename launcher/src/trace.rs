@@ -1,8 +1,8 @@
 //! `--trace FILE`: what vCPUs and queues do, and when, as a file that ui.perfetto.dev and
 //! chrome://tracing show (the trace event format, an array of JSON objects). The threads
 //! write to lanes in memory ([`devices::trace`]), each to its own, and never wait; the
-//! thread `trace` looks into the lanes many times a second while the guest runs, and
-//! writes what it finds to the file ([`mod@file`]). Opened and started by [`crate::launch`].
+//! thread `trace` looks into the lanes many times a second while the guest runs, and writes
+//! what it finds to the file ([`mod@file`]).
 //!
 //! The file is bounded, and whoever asked for it is told what is not in it.
 

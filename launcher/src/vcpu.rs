@@ -1,6 +1,6 @@
 //! A vCPU: the thread that sits in KVM_RUN. It comes back for configuration
-//! accesses only (PCI, ports); notifications and interrupts go past it. Started
-//! by [`crate::guest`]; ends when told to, or with the guest.
+//! accesses only (PCI, ports); notifications and interrupts go past it. It ends
+//! when asked to, or with the guest.
 
 pub(crate) mod observer;
 mod stand;

@@ -1,8 +1,8 @@
 //! The virtual machine as KVM has it: guest memory, interrupt controllers,
 //! vCPUs, and the two short cuts that make the launcher quick: doorbells
 //! (ioeventfd) wake a queue thread without an exit, and MSI-X vectors (irqfd)
-//! interrupt the guest without a vCPU thread. Made by [`crate::launch`], anew at
-//! every guest reboot.
+//! interrupt the guest without a vCPU thread. It is made anew at every reboot of
+//! the guest.
 
 mod legacy;
 

@@ -1,5 +1,5 @@
 //! net0-ctl: the control queue (virtio 1.2, 5.1.6.5). It is there for the one
-//! command that several queue pairs need. Made by [`super::Net`].
+//! command that several queue pairs need.
 
 use std::sync::Arc;
 

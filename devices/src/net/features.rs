@@ -1,6 +1,6 @@
 //! Feature bits of the network device (virtio 1.2, 5.1.3), and how they depend
-//! on each other (5.1.3.1). Used by [`super::Net`], and by the launcher, which
-//! asks the tap for the same things in other words.
+//! on each other (5.1.3.1). The launcher asks the tap for the same things in
+//! other words.
 
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_CSUM, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_ECN,

@@ -1,5 +1,5 @@
 //! net0-rx: frames to the guest. The thread sleeps in readv(2) of the tap, with
-//! room in hand for the largest frame. Made by [`super::Net`].
+//! room in hand for the largest frame.
 
 use std::fs::File;
 use std::io;

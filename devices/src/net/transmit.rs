@@ -1,6 +1,6 @@
 //! net0-tx: frames from the guest, each one writev(2). What the tap does not
 //! take is lost, as on any network; a guest that sends nonsense, or into an
-//! interface that is down or gone, is told nothing. Made by [`super::Net`].
+//! interface that is down or gone, is told nothing.
 
 use std::fs::File;
 use std::io;

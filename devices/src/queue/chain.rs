@@ -1,6 +1,6 @@
-//! From a descriptor number to a [`Request`]: the walk along a descriptor
-//! chain (virtio 1.2, 2.7.5). Each descriptor is copied from guest memory once,
-//! and only the copy is checked and used. Called by [`super::Virtqueue::pop`].
+//! From a descriptor number to a [`Request`]: the walk along a descriptor chain
+//! (virtio 1.2, 2.7.5). Each descriptor is copied from guest memory once, and
+//! only the copy is checked and used.
 
 use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};

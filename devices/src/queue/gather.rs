@@ -4,7 +4,7 @@
 //! than that is there a poll first: what is left may suffice for what comes, and
 //! more room may come before it.
 //!
-//! Called by [`crate::queue_thread`] for services that ask for it.
+//! A service asks for it with [`crate::device::Service::gathers`].
 
 use std::os::fd::BorrowedFd;
 

@@ -8,7 +8,7 @@
 //! having been called. So one buffer is handed back empty and *without an
 //! interrupt*: when it is offered to us again, the terminal is open.
 //!
-//! Called once by [`crate::queue_thread`] for services that ask for it.
+//! A service asks for it with [`crate::device::Service::knocks`].
 
 use std::os::fd::BorrowedFd;
 

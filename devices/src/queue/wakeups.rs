@@ -1,6 +1,6 @@
 //! How the two sides of a queue wake each other up, and spare each other what is
 //! not wanted (virtio 1.2, 2.7.7, 2.7.10): by indices with EVENT_IDX, else by
-//! flags. Called by [`super`] around its sleep and when a ring has been filled.
+//! flags.
 
 use std::sync::atomic::{Ordering, fence};
 

@@ -1,6 +1,6 @@
 //! What a queue thread works on, and hands back at a request boundary when it is
 //! told to stop: the queue and how far it has been served, and the service with all
-//! that it knows. Another thread can go on with it. Run by [`super::QueueThread`].
+//! that it knows. Another thread can go on with it.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The guest's buffers of a request as one stream of bytes, read or filled by
 //! the services of all devices: copied, or handed to the kernel where they lie.
-//! Made by [`super::Request`]; the system calls are in [`crate::sys`].
+//! The system calls are in [`crate::sys`].
 
 use std::io;
 use std::os::fd::BorrowedFd;

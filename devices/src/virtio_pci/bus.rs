@@ -1,7 +1,6 @@
 //! What the two bits of the PCI command register switch (PCI 3.0, 6.2.2). Memory: whether
 //! the driver reaches the BAR, doorbells included. Bus master: whether the device reaches
-//! memory, which is rings, buffers and interrupt messages. Called by [`super`] after each
-//! write to the configuration space.
+//! memory, which is rings, buffers and interrupt messages.
 
 use super::VirtioPci;
 use crate::status::{DRIVER_OK, FAILED, NEEDS_RESET};

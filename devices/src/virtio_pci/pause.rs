@@ -1,6 +1,6 @@
-//! A device stands still, and goes on: its threads hand back what they worked on, and
-//! others go on with it. Asked for by [`crate::pci::PciBus::pause`], when the vCPUs
-//! stand still already; what a thread hands back is [`crate::queue_thread::Work`].
+//! Pauses and resumes a device: its threads hand back their
+//! [`crate::queue_thread::Work`], and new threads continue it. The vCPUs are already
+//! paused.
 
 use std::io;
 use std::time::{Duration, Instant};

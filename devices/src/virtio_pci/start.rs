@@ -1,6 +1,6 @@
-//! A device comes to life: every queue that its driver has enabled gets a thread, with
-//! its own copy of the registers and a fresh service. Called by [`super::bus`] at DRIVER_OK;
-//! from here on, read [`crate::queue_thread`].
+//! A device comes to life: every queue that its driver has enabled gets a thread, with its
+//! own copy of the registers and a fresh service. From here on, read
+//! [`crate::queue_thread`].
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! The launcher's end of an attached connection: a thread that writes what the
-//! guest prints, at the client's pace, and the connection's own, which reads what is
+//! The launcher's end of an attached connection: a thread that writes what the guest
+//! prints, at the client's pace, and the connection's own, which reads what is
 //! typed. Whatever a client does or does not do, the guest hears nothing of it but
-//! keys and a window's size. Called by [`crate::control`].
+//! keys and a window's size.
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;

@@ -1,6 +1,6 @@
 //! The setup header of a bzImage (Documentation/arch/x86/boot.rst): where the
-//! packed kernel is, and what the kernel asks of whoever starts it. Found by
-//! [`super::image`], used by [`super::load`], copied into [`super::params`].
+//! packed kernel is, and what the kernel asks of a boot loader. The zero page
+//! ([`super::params`]) contains a copy.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};

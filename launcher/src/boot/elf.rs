@@ -1,6 +1,6 @@
 //! Puts the loadable segments of an ELF kernel where they belong in guest
-//! memory. Called by [`super::load`], with a plain file, from which bytes go
-//! straight into guest memory, or with a stream that is being unpacked.
+//! memory. From a plain file the bytes go straight into guest memory; a packed
+//! kernel is a stream that is unpacked on the way.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,6 +1,5 @@
-//! What a kernel file is, told by what it contains and never by its name. Asked
-//! by [`super::load`] and by `lguest unpack`; what it answers decides who reads
-//! on: [`super::elf`], [`super::bzimage`] or [`super::unpack`].
+//! What a kernel file is, told by what it contains and never by its name.
+//! [`super::elf`], [`super::bzimage`] or [`super::unpack`] reads the file then.
 
 use anyhow::{Result, bail};
 

@@ -1,5 +1,5 @@
 //! Puts the initial file systems into guest memory, one after another, as high
-//! as the kernel accepts them. Called by [`super::load`] when the kernel is in.
+//! as the kernel accepts them. The kernel is already in place.
 
 mod format;
 

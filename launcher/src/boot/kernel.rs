@@ -1,5 +1,5 @@
 //! A kernel file, opened: whatever it is, either the ELF file inside is at hand,
-//! or the bzImage around it. Used by [`super::load`] and [`super::save`].
+//! or the bzImage around it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};

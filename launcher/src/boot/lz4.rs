@@ -1,6 +1,6 @@
 //! lz4's legacy frame, the one that Linux packs kernels in: a magic number, and
-//! then blocks, each after its length, until the file ends. Read by
-//! [`super::unpack`]; lz4_flex knows how to unpack one block.
+//! then blocks, each after its length, until the file ends. lz4_flex unpacks
+//! one block.
 //! <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md#legacy-frame>
 
 use std::io::{self, BufRead, Read};

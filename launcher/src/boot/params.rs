@@ -1,6 +1,5 @@
-//! The zero page (Documentation/arch/x86/zero-page.rst): what whoever starts
-//! Linux tells it. Written by [`super::load`] last; the boot CPU finds it in rsi,
-//! see [`super::start`].
+//! The zero page (Documentation/arch/x86/zero-page.rst): what a boot loader tells
+//! Linux. The boot CPU finds its address in rsi, see [`super::start`].
 
 use std::ffi::CStr;
 use std::ops::Range;

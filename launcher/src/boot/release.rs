@@ -1,5 +1,5 @@
-//! Which Linux a kernel file is: what `uname -r` says in the guest. Asked by
-//! [`crate::exec`], as modules of another one are of no use.
+//! Which Linux a kernel file is: what `uname -r` says in the guest. Modules of
+//! another release are of no use.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

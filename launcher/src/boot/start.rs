@@ -1,8 +1,7 @@
 //! The state in which Linux's 64-bit entry wants the boot CPU
 //! (Documentation/arch/x86/boot.rst, "64-bit boot protocol"): long mode, all low
 //! memory mapped to itself, flat segments, interrupts off, rsi at the zero page.
-//! Called by whoever has made the vCPU; the other CPUs wait for their SIPI and
-//! get no more than [`set_msrs`].
+//! The other CPUs wait for their SIPI and get no more than [`set_msrs`].
 
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};

@@ -1,5 +1,5 @@
-//! Can this host's KVM run a kernel? Asked by `lguest check`, and by the launch
-//! when KVM gives up on a guest, to tell the guest's faults from the host's.
+//! Can this host's KVM run a kernel? The answer tells the guest's faults from
+//! the host's.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The commands about the consoles of guests that run: `console`, `log`, `peek`, `send`
-//! and `resize`. Called by `main`.
+//! and `resize`.
 
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,5 @@
 //! `lguest stats`: what a guest's queues and vCPUs have counted, once or every second.
-//! Called by `main`; all the waiting is done here, and none in the launcher.
+//! This process does all the waiting, not the launcher.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,5 @@
 //! From the words that lguest was started with to a [`CommandLine`]: by way of the file
-//! that `--config` names, if it does. Called by `main`.
+//! that `--config` names, if it does.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Why a command line is refused, in one line, as all that lguest says is. Made by
-//! [`super::read`], told by `main`.
+//! Why a command line is refused: one line, like every message of lguest.
 
 use std::path::PathBuf;
 

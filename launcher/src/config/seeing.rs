@@ -1,4 +1,4 @@
-//! What is to be seen of a guest at work. Used by [`crate::launch`].
+//! The options that make a guest's work visible: `--trace`.
 
 use std::path::PathBuf;
 

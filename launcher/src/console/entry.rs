@@ -1,8 +1,7 @@
 //! A name that a console's host end has in the file system: a socket, or the link to a
 //! pseudo-terminal. It is made under another name and then renamed, so that it is
 //! complete from the first moment on, and removed when it is dropped, if it is still
-//! ours. What a killed launcher left is replaced; what somebody uses is not. Made by
-//! [`super::socket`] and [`super::pty`].
+//! ours. What a killed launcher left is replaced; what somebody uses is not.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};

@@ -4,9 +4,9 @@
 //! `lguest console` loses nothing.
 //!
 //! Two threads: one reads what is typed and notices who comes and goes, of which inotify
-//! tells; the other writes what the guest prints while somebody is there, and else
-//! leaves it in the ring. Nothing is written to a terminal that nobody has open: it would
-//! be read by the wrong one. Made by [`super::end`].
+//! tells; the other writes what the guest prints while somebody is there, and else leaves
+//! it in the ring. Nothing is written to a terminal that nobody has open: it would be
+//! read by the wrong one.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};

@@ -1,6 +1,6 @@
 //! One connection to the control socket, from the first line to the last, in a
-//! thread of its own. Whoever connects, and whatever is said: nothing happens but
-//! what a whole line asks for. Started by [`super`].
+//! thread of its own. Only a complete line has an effect, whatever a client
+//! sends.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

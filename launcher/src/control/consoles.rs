@@ -1,6 +1,5 @@
 //! What is asked about a guest's consoles: what was printed, what nobody has read
-//! yet, to have something typed, to have another size. Nothing here waits. Called
-//! by [`super::connection`].
+//! yet, to have something typed, to have another size. Nothing here waits.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a guest says of itself when it is asked (`info`). Put together once, by
-//! [`crate::launch`], from what the command line says and what became of it.
+//! What a guest says of itself when it is asked (`info`). Most of it is put
+//! together once, from the command line and what was opened for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! What a client asks of the main thread, and how that answers: it alone has the
-//! guest in its hands. Given by [`super::connection`], carried out in
-//! [`crate::launch`].
+//! guest in its hands.
 
 use std::cell::RefCell;
 use std::sync::Arc;

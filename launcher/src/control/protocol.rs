@@ -1,6 +1,5 @@
 //! What is said on a control socket: one JSON object a line, in both directions.
-//! docs/control.md is its description. Used by both ends, [`super`] and
-//! [`crate::client`].
+//! docs/control.md is its description. Both ends use it.
 
 mod fields;
 

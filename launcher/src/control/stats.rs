@@ -1,5 +1,4 @@
-//! What a guest's threads have counted (`stats`), from the launcher's start on. Asked
-//! for by [`super::connection`].
+//! What a guest's threads have counted (`stats`), from the launcher's start on.
 
 use std::sync::Arc;
 use std::time::Instant;

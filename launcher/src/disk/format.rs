@@ -1,7 +1,7 @@
 //! Detects disk images that are not raw. A guest would see the bytes of the container
 //! instead of the disk in it, and its first write could destroy the image. Nothing in here
 //! interprets such an image: a guest that writes a magic number to its own raw disk can
-//! have the next launch refused, and gains nothing. Used by [`super`].
+//! have the next launch refused, and gains nothing.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

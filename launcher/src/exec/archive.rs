@@ -1,6 +1,6 @@
 //! Writes an initial file system: a cpio archive of the form "newc"
 //! (Documentation/driver-api/early-userspace/buffer-format.rst), to be appended to those of
-//! the user. Filled by [`super::prepare()`].
+//! the user.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Write};

@@ -1,7 +1,5 @@
 //! What the launcher says to the init of a guest that runs a command, and when it may:
-//! nothing before that is ready, and no more input than there is room for. Spoken to by the
-//! stdin thread ([`crate::stdin`]), by [`super::streams`], and by main, which knows the
-//! window.
+//! nothing before that is ready, and no more input than there is room for.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! A module of the kernel, as its file tells of itself (section .modinfo). Read by
-//! [`super::modules`], unpacked, as the guest's init gives it to the kernel.
+//! A module of the kernel, as its file tells of itself (section .modinfo). The
+//! file is unpacked, as the guest's init gives it to the kernel.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -1,7 +1,7 @@
 //! The modules of a kernel, as `make modules_install` or a package has put them into a
 //! directory (`--modules`), and those that are needed of them: with what they need
-//! themselves, in the order in which a kernel takes them. Asked by [`super::prepare()`]; what
-//! a module says of itself is for [`super::module`].
+//! themselves, in the order in which a kernel takes them. What a module says of itself is in
+//! [`super::module`].
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -1,5 +1,4 @@
 //! Which modules a guest needs for the devices that it is given, and for its root disk.
-//! Asked by [`super::prepare()`].
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

@@ -2,7 +2,7 @@
 //! our stdout and stderr, its status becomes ours. A thread of its own reads the console's
 //! ring and blocks in write(2); what has been written is told to the guest, which sends no
 //! more than [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow
-//! reader holds up the command, and not the guest. Connected by [`crate::console`].
+//! reader holds up the command, and not the guest.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

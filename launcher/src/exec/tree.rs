@@ -1,6 +1,6 @@
 //! Opens the files below a directory of the user's so that a name means one thing from the look
-//! at it to its last byte: whoever may write to the directory cannot put a link, a FIFO or
-//! a device in a file's place meanwhile. Used by [`super::archive`].
+//! at it to its last byte: a user who may write to the directory cannot put a link, a FIFO or a
+//! device in a file's place meanwhile.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};

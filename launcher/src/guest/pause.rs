@@ -1,6 +1,5 @@
-//! A guest stands still, and goes on: vCPUs, and then devices ([`devices::pci`]). Asked
-//! for by [`crate::launch`], in whose thread all of this happens: what it waits for,
-//! nobody can end.
+//! Pauses and resumes a guest: vCPUs, and then devices ([`devices::pci`]). All of this
+//! happens in the main thread, so that nothing can end the guest while it waits here.
 
 use std::sync::atomic::Ordering;
 use std::thread;

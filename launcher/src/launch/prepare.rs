@@ -1,6 +1,5 @@
 //! What is there before the first guest, and outlives them all: files, devices and names
-//! are opened here, privilege is given up, and then come the first threads. Called by
-//! [`super::launch()`].
+//! are opened here, privilege is given up, and then come the first threads.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;

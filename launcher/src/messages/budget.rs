@@ -1,6 +1,6 @@
 //! How many messages of one kind are printed: a burst in each period. A period that was not
 //! long enough for all of them is followed by one of twice its length, up to a limit; after
-//! an hour without any, the first one comes again. Used by [`super`].
+//! an hour without any, the first one comes again.
 
 use std::time::{Duration, Instant};
 

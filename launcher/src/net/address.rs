@@ -1,5 +1,5 @@
 //! What is set on an interface besides the tap itself: its address, its bridge,
-//! that it is up (netdevice(7)). Called by [`super::open`].
+//! that it is up (netdevice(7)).
 
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;

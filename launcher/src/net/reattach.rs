@@ -1,7 +1,6 @@
 //! What a tap does about what becomes of its interface: the card's link follows
 //! its state, as far as the cable goes; one that was deleted is an unplugged
-//! cable, until somebody makes a tap of the same name (`ip tuntap add`). Called
-//! by [`super::watch`].
+//! cable, until somebody makes a tap of the same name (`ip tuntap add`).
 
 use std::io;
 use std::os::fd::AsFd;

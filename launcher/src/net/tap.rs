@@ -1,6 +1,6 @@
 //! A tap: an Ethernet interface of the host whose other end is a descriptor,
-//! one for each queue pair of the card. Made by [`super::open`], used by
-//! [`crate::guest`]; [`super::watch`] tells it what becomes of the interface.
+//! one for each queue pair of the card. [`super::watch`] reports changes of the
+//! interface to it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};

@@ -1,6 +1,6 @@
 //! A directory that is ours alone, by its descriptor: the one of all guests, and
 //! the one of each. What belongs to somebody else, or what others can write to,
-//! is refused. Used by [`super`] for claims and looks.
+//! is refused.
 
 use std::env;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Words of the kernel command line that make a guest silent. Used by [`super`].
+//! Words of the kernel command line that make a guest silent.
 
 use crate::boot::cmdline;
 use crate::config::Config;

@@ -1,7 +1,6 @@
 //! Which key a terminal says was pressed, in all spellings that terminals have today: a
 //! control byte; Kitty's keyboard protocol (`ESC[99;5u`), also with alternate key codes and
-//! kinds of event; xterm's modifyOtherKeys (`ESC[27;5;99~`). Used by [`super::keys`] to count
-//! ^C and by [`crate::attach`] to find the key that leaves. Nothing is changed on its way to
+//! kinds of event; xterm's modifyOtherKeys (`ESC[27;5;99~`). Nothing is changed on its way to
 //! the guest.
 
 const ESCAPE: u8 = 0x1b;

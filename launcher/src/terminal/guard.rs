@@ -1,7 +1,7 @@
 //! The guard: a tiny process beside the launcher that gives the terminal back
 //! when the launcher cannot (SIGKILL, a crash). It sleeps in a read of a pipe
 //! that only the launcher has open for writing, and so learns of its death from
-//! the kernel. Started and told what to restore by [`super::tty`].
+//! the kernel.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

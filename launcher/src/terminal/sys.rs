@@ -1,5 +1,5 @@
 //! Every unsafe block of terminals and signals. What is exported is safe to
-//! call. Called by [`super`], its `tty` and `guard`, and [`crate::signals`].
+//! call.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,6 +1,6 @@
 //! The file of a trace: a JSON array that is whole after each write, so that it can be
 //! read whenever one likes and however the launcher ends. Each piece is written over the
-//! end of the one before, and brings the end with it. Used by [`super`].
+//! end of the one before, and brings the end with it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

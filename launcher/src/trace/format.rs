@@ -1,6 +1,6 @@
 //! Events as lines of JSON, in the trace event format
 //! (docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): "X" is
-//! something with a duration, "i" something without, "M" a name. Used by [`super`].
+//! something with a duration, "i" something without, "M" a name.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
 //! What is said of a guest that was not over in time: what each of its CPUs was doing,
-//! with the function's name where that can be had. Called by [`super::Trial`].
+//! with the function's name where that can be had.
 
 use std::time::Duration;
 

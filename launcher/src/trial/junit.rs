@@ -1,5 +1,5 @@
-//! The result as JUnit has it, for whoever collects results: one suite of one test.
-//! Opened and written by `main`, as a launch that fails has a result, too.
+//! The result as a JUnit report, one suite of one test. A launch that fails has a
+//! result, too.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
 //! The end of what the guest has printed on hvc0, for people: what is said of a panic
-//! where hvc0 is not on this terminal, and what a report has. Used by [`super::Trial`].
+//! where hvc0 is not on this terminal, and what a report has.
 
 use super::{patterns, plain};
 use crate::console::Console;

@@ -1,6 +1,6 @@
 //! The patterns that lines are compared with: the user's, and what Linux says when
-//! something is wrong with it. Used by [`super::matcher`]; the kernel's words are those
-//! of its sources, and of x86's where they differ.
+//! something is wrong with it. The kernel's words are those of its sources, and of
+//! x86's where they differ.
 
 use regex::bytes::{Regex, RegexSet};
 

@@ -1,6 +1,5 @@
 //! What becomes of a guest's end in a boot test, in words and as an ending
-//! ([`crate::exit`]). Used by [`super::follower`] when something was found, and by
-//! [`super::Trial`] when the guest has ended.
+//! ([`crate::exit`]).
 
 use std::time::Duration;
 

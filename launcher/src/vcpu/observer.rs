@@ -1,6 +1,6 @@
 //! What is seen of a vCPU: its returns from KVM_RUN, by kind, counted and, if there is a
-//! lane for it, noted with the time until it runs again. Kept by [`crate::observers`],
-//! called by [`super`]; one thread writes, as with [`devices::stats`].
+//! lane for it, noted with the time until it runs again. One thread writes it, as with
+//! [`devices::stats`].
 
 use std::sync::Arc;
 

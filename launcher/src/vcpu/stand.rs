@@ -1,5 +1,5 @@
-//! What a vCPU was doing when it was made to stand still, for people. Taken by its own
-//! thread ([`super`]), asked for by [`crate::guest`] when a guest has hung.
+//! What a vCPU was doing when it was made to stand still, for people. The vCPU's own
+//! thread takes it down.
 
 use kvm_bindings::{
     KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE,

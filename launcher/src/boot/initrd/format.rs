@@ -1,5 +1,5 @@
 //! Recognizes what Linux takes as an initial file system. With anything else a kernel has
-//! no init, and often no driver for the console that could say so. Used by [`super`].
+//! no init, and often no driver for the console that could say so.
 
 /// This much of the beginning of a file is looked at.
 pub(super) const HEAD: usize = 2048;
