@@ -92,6 +92,7 @@ pub(crate) fn launch(
     let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
     // A boot test needs nobody at the keyboard.
     let mut is_interactive = !config.is_trial();
+    let mut is_reported = false;
     loop {
         let mut guest = Guest::build(config, &host)?;
         progress::no_more();
@@ -105,7 +106,10 @@ pub(crate) fn launch(
         let ending = wait(&watch, &host, &guest, control.as_ref());
         let ending = stop(guest, ending, &watch, &host);
         match trial.settle(&host, ending, config.reboots()) {
-            Ending::Reset(how) if config.reboots() => log::info!("guest reset by {how}"),
+            Ending::Reset(how) if config.reboots() => {
+                log::info!("guest reset by {how}");
+                silence::report_restart(&host, &mut is_reported);
+            }
             ending => {
                 let ending = explain(&host, ending);
                 farewell(&host, &ending, terminal.as_ref());

@@ -71,6 +71,14 @@ pub(crate) fn report(host: &Host, ending: &Ending) {
     }
 }
 
+/// Report that the guest restarts and never had a console: if its kernel panics that early, it
+/// restarts for ever. `reported` keeps the user from being told at each restart.
+pub(crate) fn report_restart(host: &Host, reported: &mut bool) {
+    let Some(why) = no_driver(host).filter(|_| !*reported) else { return };
+    *reported = true;
+    messages::say(&format!("the guest restarts, and its messages are lost: {why}"));
+}
+
 /// Why the messages of the guest are nowhere, if no console had a driver so far, and what to
 /// do. None if the user wants no messages, or got some by the serial port.
 pub(crate) fn no_driver(host: &Host) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use tests::files::{self, Scratch};
 use tests::{End, Launch, Pty, Running, environment, patience, program};
 
@@ -48,6 +49,20 @@ fn a_guest_that_never_had_a_console_is_reported() {
         let (_, running) = run(&speaks);
         assert!(!running.stderr().contains("driver"), "{}", running.stderr());
     }
+}
+
+/// A kernel that panics before it has a console does this for ever.
+#[test]
+fn a_guest_that_restarts_without_a_console_is_reported_once() {
+    let mut running = probe("reset=acpi").option("--verbose").piped();
+    for _ in 0..3 {
+        running.expect_stderr("guest reset by");
+    }
+    running.process().signal(Signal::SIGTERM);
+    assert_eq!(running.wait(), End::Status(143));
+    let said = running.stderr();
+    let lost = "the guest restarts, and its messages are lost: it had no driver for its console";
+    assert_eq!(said.matches(lost).count(), 1, "{said}");
 }
 
 #[test]
