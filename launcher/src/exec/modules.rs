@@ -143,8 +143,9 @@ impl Modules {
         if !self.aliases.is_empty() {
             return self.aliases.get(alias).cloned().unwrap_or_default();
         }
-        // blake2b for blake2b_256, sha for sha256.
-        let family = alias.split('_').next().unwrap_or(alias);
+        // blake2b for blake2b_256, sha for sha256, crc32c for crypto-crc32c.
+        let family = alias.strip_prefix("crypto_").unwrap_or(alias);
+        let family = family.split('_').next().unwrap_or(family);
         let family = family.trim_end_matches(|letter: char| letter.is_ascii_digit());
         let names = self.paths.iter().filter(|(name, path)| {
             name.starts_with(family) && path.iter().any(|part| part == "crypto")

@@ -128,15 +128,18 @@ fn packed_modules_are_found_though_the_list_does_not_say_so() {
         }
         packed
     };
+    // Older and newer kernels name a cipher or checksum differently.
+    let spellings = ["softdep=pre: sum", "softdep=pre: crypto-sum"];
     for end in PACKINGS {
-        for listed in ["", ".xz"] {
+        for (listed, softdep) in ["", ".xz"].into_iter().zip(spellings) {
             let above = TempDir::new().unwrap();
             let below = above.path().join("usr/lib/modules/1.0");
             fs::create_dir_all(below.join("kernel/crypto")).unwrap();
             let mut list = String::from("kernel/extra.ko\n");
-            for (name, info) in [("a", "softdep=pre: sum"), ("crypto/sum_x", "alias=sum")] {
+            for (name, info) in [("a", softdep), ("crypto/sum_x", "alias=sum")] {
                 let own = format!("name={}", name.trim_start_matches("crypto/"));
-                let bytes = module(&[&own, "vermagic=1.0 SMP", info]);
+                let bytes =
+                    module(&[&own, "vermagic=1.0 SMP", info, "alias=sum-x", "alias=crypto-sum"]);
                 fs::write(below.join(format!("kernel/{name}.ko{end}")), pack(&bytes, end)).unwrap();
                 list += &format!("kernel/{name}.ko{listed}\n");
             }
