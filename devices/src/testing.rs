@@ -23,6 +23,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::Memory;
 use crate::device::Device;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
+use crate::sys;
 use crate::trace::Lane;
 use crate::virtio_pci::VirtioPci;
 
@@ -118,15 +119,20 @@ impl FakeGuest {
 
     /// Reset, then accept everything offered but [`Self::without`].
     pub fn negotiate(&mut self) {
-        self.set_status(0);
-        // 4.1.4.3.2: it may take longer than the write.
-        until("the end of the reset", || self.status() == 0);
+        self.reset();
         self.set_status(ACKNOWLEDGE);
         self.set_status(ACKNOWLEDGE | DRIVER);
         let wanted = self.offered() & !self.without;
         self.accept(wanted);
         self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK);
         assert_eq!(self.status(), ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    }
+
+    /// Reset the device, and wait until it has been reset: 4.1.4.3.2, that may take longer than
+    /// the write. A thread that does not end fails the test; a busy machine does not.
+    pub fn reset(&mut self) {
+        self.set_status(0);
+        until("the end of the reset", || self.status() == 0);
     }
 
     /// All vectors to CPU 0, with their number as data.
@@ -270,6 +276,12 @@ impl FakeGuest {
         if self.machine.is_wired(address) {
             doorbell.write(1).unwrap();
         }
+    }
+
+    /// Whether the device has not answered a notification yet.
+    pub fn is_ringing(&self, queue: usize) -> bool {
+        let (_, doorbell) = self.device.doorbells().swap_remove(queue);
+        sys::poll([sys::fd_of(&doorbell)], 0).unwrap() == [true]
     }
 
     /// Wait for the next used entry.

@@ -37,6 +37,17 @@ pub fn no_threads(prefix: &str) {
     until("the end of the threads", || threads(prefix).is_empty());
 }
 
+/// How often the thread `name` has gone to sleep so far.
+pub fn times_slept(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let mut states =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let state = states.find(|state| state.starts_with(&format!("Name:\t{name}\n"))).unwrap();
+    let mut lines = state.lines();
+    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
 /// Wait until the thread `name` sleeps in a system call.
 pub fn until_asleep(name: &str) {
     let asleep = || {

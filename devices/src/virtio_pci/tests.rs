@@ -7,6 +7,7 @@ use crate::testing::machine::until;
 use crate::testing::pci::common;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::Ring;
+use crate::testing::threads::no_threads;
 use crate::testing::{BAR, HIGH_RAM, RAM_END};
 
 mod access;
@@ -149,19 +150,20 @@ fn ring_memory(ring: &Ring) -> Vec<u8> {
 /// S12, S16: while the device is hard at work.
 #[test]
 fn after_status_reads_0_memory_stays_as_it_is_and_no_interrupt_comes() {
-    let mut guest = FakeGuest::found(echo());
+    let mut guest = FakeGuest::found_as("poison0", echo());
     guest.without = 1 << 29;
     for _ in 0..20 {
         guest.start();
         for _ in 0..60 {
             guest.offer(0, &[FromGuest(b"poison"), ToGuest(6)]);
         }
-        guest.set_status(0);
+        guest.reset();
         let used = guest.rings[0].used_index();
         guest.machine.delivered(1);
         guest.offer(0, &[FromGuest(b"late"), ToGuest(4)]);
         let before = ring_memory(&guest.rings[0]);
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        // Nobody is left who could.
+        no_threads("poison0");
         assert_eq!(guest.rings[0].used_index(), used);
         assert!(ring_memory(&guest.rings[0]) == before);
         assert!(!guest.machine.delivered(1));

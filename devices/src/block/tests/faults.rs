@@ -90,6 +90,20 @@ fn a_reset_comes_between_the_pieces_of_a_large_request() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(8 << 30).unwrap();
     let mut guest = guest(image(&file));
+    // On a busy machine the request may be over before the reset: then once more.
+    crate::testing::machine::until("a reset before its end", || {
+        guest.start();
+        begin_large_read(&mut guest);
+        guest.reset();
+        guest.rings[0].used_index() == 0
+    });
+
+    guest.start();
+    assert_eq!(read(&mut guest, 0, 512).status, OK);
+}
+
+/// Much of it is still to come when this returns.
+fn begin_large_read(guest: &mut FakeGuest) {
     let first = guest.rings[0].buffer(FromGuest(&header(IN, 0)));
     let room = guest.rings[0].buffer(ToGuest(1 << 20));
     let room = crate::testing::ring::Desc { addr: 0x40_0000, len: 12 << 20, ..room };
@@ -105,11 +119,4 @@ fn a_reset_comes_between_the_pieces_of_a_large_request() {
         guest.rings[0].write(0x40_0000, &[1]);
         byte == [0]
     });
-
-    let begin = std::time::Instant::now();
-    guest.set_status(0);
-
-    assert!(begin.elapsed() < std::time::Duration::from_millis(700));
-    guest.start();
-    assert_eq!(read(&mut guest, 0, 512).status, OK);
 }

@@ -1,10 +1,9 @@
 //! con0-rx, once the guest has opened its terminal.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::Used;
+use crate::testing::threads::until_asleep;
 
 #[test]
 fn what_is_typed_reaches_the_guest() {
@@ -93,12 +92,10 @@ fn a_reset_does_not_wait_for_input() {
     for ends in [false, true] {
         let (console, keyboard, _screen) = console();
         let keyboard = Some(keyboard).filter(|_| !ends);
-        let mut guest = FakeGuest::new(console);
+        let mut guest = FakeGuest::named("input0", console);
         open(&mut guest, &[]);
-        std::thread::sleep(Duration::from_millis(5));
-        let begin = Instant::now();
-        guest.set_status(0);
-        assert!(begin.elapsed() < Duration::from_millis(700));
+        until_asleep("input0-rx");
+        guest.reset();
         drop(keyboard);
     }
 }

@@ -1,12 +1,13 @@
 //! con0-tx.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
+use crate::testing::RAM_END;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::{Desc, Used};
-use crate::testing::{RAM_END, machine};
+use crate::testing::threads::until_asleep;
 
 fn read(screen: &mut PipeReader, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
@@ -155,24 +156,21 @@ fn a_request_that_takes_for_ever_can_be_stopped() {
     guest.notify(TX);
     until("some output", || writes.load(Ordering::Relaxed) > 3);
 
-    let begin = Instant::now();
-    guest.set_status(0);
+    guest.reset();
 
-    assert!(begin.elapsed() < Duration::from_millis(700));
+    assert_eq!(guest.rings[TX].used_index(), 0, "it was served to its end");
 }
 
 /// S13: the terminal is stopped, the pipe is full.
 #[test]
 fn a_reset_does_not_wait_for_a_reader() {
     let (console, _keyboard, mut screen) = console();
-    let mut guest = FakeGuest::new(console);
+    let mut guest = FakeGuest::named("output0", console);
     guest.offer(TX, &[FromGuest(&[b'x'; 100_000])]);
     assert_eq!(read(&mut screen, 1), b"x");
-    std::thread::sleep(Duration::from_millis(5));
+    until_asleep("output0-tx");
 
-    let begin = Instant::now();
-    guest.set_status(0);
+    guest.reset();
 
-    assert!(begin.elapsed() < machine::PATIENCE / 20);
-    assert_eq!(guest.status(), 0);
+    assert_eq!(guest.rings[TX].used_index(), 0);
 }

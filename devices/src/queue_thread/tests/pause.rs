@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::in_no_time;
 use crate::device::Device;
 use crate::status::NEEDS_RESET;
 use crate::testing::FakeGuest;
@@ -38,7 +37,7 @@ fn it_goes_on_where_it_stood() {
     let before = guest.offer(0, &[FromGuest(b"before"), ToGuest(6)]);
     assert_eq!(guest.wait_used(0), Used { id: before.into(), len: 6 });
 
-    in_no_time(|| guest.pause());
+    guest.pause();
     no_threads("stand0");
     let meanwhile = guest.offer(0, &[FromGuest(b"meanwhile"), ToGuest(9)]);
     guest.pause(); // Twice is harmless,
@@ -65,7 +64,8 @@ fn it_touches_no_memory_and_raises_no_interrupt() {
 
     input.write_all(b"late").unwrap();
     guest.device.status().config_changed();
-    std::thread::sleep(std::time::Duration::from_millis(30));
+    // Nobody is left who could.
+    no_threads("mute0");
 
     assert!(guest.everything() == before, "it has written to memory");
     assert!((0..3).all(|line| !guest.machine.delivered(line)), "it has raised an interrupt");
@@ -174,8 +174,7 @@ fn it_can_be_reset_and_starts_afresh() {
     guest.wait_used(0);
     guest.pause();
 
-    in_no_time(|| guest.set_status(0));
-    assert_eq!(guest.status(), 0);
+    guest.reset();
     guest.resume();
     assert_eq!(threads("anew0"), [""; 0]);
 

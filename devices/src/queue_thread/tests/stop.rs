@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{SIGRTMIN, block_signal, unblock_signal};
 
-use super::in_no_time;
 use crate::device::{Device, Service};
 use crate::error::ServeError;
 use crate::interrupt::Interrupt;
@@ -51,7 +50,7 @@ fn while_it_waits_for_the_doorbell() {
     let mut guest = FakeGuest::named("bell0", echo());
     until_asleep("bell0-one");
 
-    in_no_time(|| guest.set_status(0));
+    guest.reset();
 
     no_threads("bell0");
 }
@@ -63,7 +62,7 @@ fn while_it_reads_from_an_empty_pipe() {
     guest.offer(0, &[ToGuest(10)]);
     until_asleep("pipe0-one");
 
-    in_no_time(|| guest.set_status(0));
+    guest.reset();
 
     assert_eq!(guest.rings[0].used_index(), 0);
 }
@@ -78,7 +77,7 @@ fn while_it_writes_to_a_full_pipe() {
     guest.offer(0, &[FromGuest(b"no room")]);
     until_asleep("full0-one");
 
-    in_no_time(|| guest.set_status(0));
+    guest.reset();
 
     assert_eq!(guest.rings[0].used_index(), 0);
 }
@@ -89,7 +88,7 @@ fn at_once_after_driver_ok() {
 
     for _ in 0..100 {
         guest.start();
-        in_no_time(|| guest.set_status(0));
+        guest.reset();
     }
 
     assert_eq!(threads("race0"), [""; 0]);
@@ -113,7 +112,7 @@ fn while_the_guest_never_stops_asking() {
     let driver = std::thread::Builder::new().spawn(body).unwrap();
     until("a long ring", || guest.rings[0].used_index() > 200);
 
-    in_no_time(|| guest.set_status(0));
+    guest.reset();
 
     stop.send(()).unwrap();
     driver.join().unwrap();
@@ -126,7 +125,7 @@ fn even_if_its_parent_blocks_the_signal() {
     let mut guest = FakeGuest::named("mask0", echo());
     until_asleep("mask0-one");
 
-    in_no_time(|| guest.set_status(0));
+    guest.reset();
 
     unblock_signal(SIGRTMIN()).unwrap();
 }

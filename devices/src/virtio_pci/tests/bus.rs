@@ -13,11 +13,6 @@ fn command(guest: &mut FakeGuest, bits: u16) {
     guest.device.write_config(COMMAND, &bits.to_le_bytes());
 }
 
-/// Time in which a thread that serves would have served.
-fn time_passes() {
-    std::thread::sleep(std::time::Duration::from_millis(50));
-}
-
 /// Linux takes the bus from devices before it starts another kernel (kexec), which gives
 /// it back before it resets them: from then on not a byte of memory is theirs.
 #[test]
@@ -29,8 +24,7 @@ fn a_device_that_lost_the_bus_serves_nothing_until_it_is_reset() {
     command(&mut guest, BOTH);
     let at = doorbell(&guest, 0);
     guest.device.write_memory(at, &[0, 0]);
-    time_passes();
-    assert_eq!(guest.rings[0].used_index(), 0);
+    assert_eq!((guest.rings[0].used_index(), guest.device.threads().count()), (0, 0));
 
     guest.start();
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
@@ -92,7 +86,6 @@ fn a_device_becomes_live_when_it_gets_the_bus() {
 
     guest.set_status(15);
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
-    time_passes();
     assert_eq!((guest.rings[0].used_index(), guest.device.threads().count()), (0, 0));
     command(&mut guest, BOTH);
 
@@ -125,7 +118,8 @@ fn doorbells_are_part_of_the_memory_that_is_switched_off() {
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
     let at = doorbell(&guest, 0);
     guest.device.write_memory(at, &[0, 0]);
-    time_passes();
+    assert!(!guest.is_ringing(0));
+    until_asleep("bell0-one");
     assert_eq!(guest.rings[0].used_index(), 0);
     command(&mut guest, BOTH);
     guest.notify(0);
