@@ -2,11 +2,14 @@
 //! guest, terminals to start it on, and patience with slow machines.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -29,6 +32,10 @@ pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// How long nothing may happen where nothing is to happen: longer than the pauses between the
+/// looks of a launcher in the background, of which there are four a second.
+const STILL: Duration = Duration::from_millis(400);
 
 /// Do something that never returns when what is tested is broken.
 #[track_caller]
@@ -97,8 +104,24 @@ impl Running {
         names.map(|name| name.trim().to_string()).collect()
     }
 
+    /// Whether its thread of this name sleeps in a system call.
+    pub(crate) fn sleeps(&self, thread: &str) -> bool {
+        sleeps_in(&Path::new("/proc").join(self.pid().to_string()), thread)
+    }
+
+    /// Wait until none of its threads wakes up for a while. Nothing can be waited for where
+    /// nothing is to happen; and on a busy machine it may take some time to come to rest.
+    #[track_caller]
+    pub(crate) fn until_it_rests(&self) {
+        until("it sleeps on", || {
+            let before = self.wake_ups();
+            thread::sleep(STILL);
+            self.wake_ups() == before
+        });
+    }
+
     /// How often its threads have woken up so far.
-    pub(crate) fn wake_ups(&self) -> u64 {
+    fn wake_ups(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let states = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("status")));
         states.map(|state| field(&state, "voluntary_ctxt_switches:").unwrap_or(0)).sum()
@@ -125,6 +148,22 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether a thread of this process sleeps in a system call.
+pub(crate) fn is_asleep(thread: &str) -> bool {
+    sleeps_in(Path::new("/proc/self"), thread)
+}
+
+fn sleeps_in(process: &Path, thread: &str) -> bool {
+    let tasks = fs::read_dir(process.join("task")).unwrap();
+    let mut stats = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
+    stats.any(|stat| stat.contains(&format!("({thread}) S")))
+}
+
+/// Whether a pipe or terminal takes nothing more at this end.
+pub(crate) fn is_full(end: impl AsFd) -> bool {
+    poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(0)
 }
 
 /// An orphan that has ended counts as gone, even if nobody has reaped it yet.

@@ -1,8 +1,8 @@
 //! Signals as other programs send them.
 
+use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::{env, thread};
 
 use super::*;
 use crate::testing::{Running, fake, until};
@@ -24,8 +24,7 @@ fn a_launcher_under_nohup_ignores_the_hang_up() {
     let mut launcher = ignoring("HUP INT");
     launcher.signal(Signal::SIGHUP);
     launcher.signal(Signal::SIGINT);
-    thread::sleep(Duration::from_millis(200));
-    assert!(launcher.is_running());
+    // It would end by the first one that it obeys.
     launcher.signal(Signal::SIGQUIT);
     assert_eq!(launcher.status(), 128 + 3);
 }

@@ -1,14 +1,13 @@
 //! Input of all kinds, with guests that read and guests that do not.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{ChildStdout, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::*;
-use crate::testing::{Pty, Running, fake, in_time, until};
+use crate::testing::{Pty, Running, fake, in_time, is_full, until};
 
 #[test]
 fn three_separate_ctrl_c_end_a_guest_that_hangs() {
@@ -21,11 +20,10 @@ fn three_separate_ctrl_c_end_a_guest_that_hangs() {
     assert_eq!(launcher.status(), 130);
 }
 
-/// A slow machine may see two keypresses as one: so keep pressing.
+/// A slow machine may take a second for three: so keep pressing.
 fn press_until_it_ends(pty: &mut Pty, launcher: &mut Running) {
-    pty.until("three ^C end it", |pty| {
-        pty.type_in([3]);
-        thread::sleep(Duration::from_millis(150));
+    until("three ^C end it", || {
+        pty.press(3, launcher);
         !launcher.is_running()
     });
 }
@@ -91,22 +89,24 @@ fn piped() -> (Running, File) {
     (Running::start(&mut command), File::from(ours))
 }
 
-fn printed(launcher: &mut Running) -> String {
-    let mut printed = String::new();
-    launcher.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
-    printed
-}
-
 #[test]
 fn ctrl_c_in_a_pipe_is_data() {
     let (mut launcher, mut pipe) = piped();
+    let mut stdout = launcher.0.stdout.take().unwrap();
+    let read = |stdout: &mut ChildStdout, length| {
+        let mut bytes = vec![0; length];
+        stdout.read_exact(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(read(&mut stdout, 7), b"ready\r\n");
     for _ in 0..4 {
+        // The next one when the guest has this one: each is alone in its read.
         pipe.write_all(&[3]).unwrap();
-        thread::sleep(Duration::from_millis(50));
+        assert_eq!(read(&mut stdout, 1), [3]);
     }
     pipe.write_all(b"<off>").unwrap();
     assert_eq!(launcher.status(), 0);
-    assert_eq!(printed(&mut launcher), "ready\r\n\x03\x03\x03\x03<off>");
+    assert_eq!(read(&mut stdout, 5), b"<off>");
 }
 
 #[test]
@@ -115,11 +115,7 @@ fn the_end_of_a_pipe_is_not_the_end_of_the_guest() {
     drop(pipe);
     until("the thread has ended", || !launcher.threads().contains(&"stdin".to_string()));
     // Nor does anything spin on it.
-    until("it sleeps for most of a second", || {
-        let before = launcher.wake_ups();
-        thread::sleep(Duration::from_millis(700));
-        launcher.wake_ups() == before
-    });
+    launcher.until_it_rests();
     launcher.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(launcher.status(), 128 + 15);
 }
@@ -133,7 +129,8 @@ fn a_non_blocking_stdin_stays_so_and_works() {
     command.stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut launcher = Running::start(&mut command);
     let mut pipe = File::from(ours);
-    thread::sleep(Duration::from_millis(100));
+    // It has found nothing, and waits.
+    until("it waits", || launcher.sleeps("stdin"));
     pipe.write_all(b"<off>").unwrap();
     assert_eq!(launcher.status(), 0);
     let flags = OFlag::from_bits_retain(fcntl(&shared, FcntlArg::F_GETFL).unwrap());
@@ -165,8 +162,11 @@ fn what_the_guest_does_not_read_waits_and_none_is_lost() {
     let (input, mut pipe) = reading();
     let bytes: Vec<u8> = (0..3_u32 << 20).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     let written = bytes.clone();
+    let (stdin, to_guest) = (pipe.try_clone().unwrap(), input.our_end().unwrap());
     let writing = thread::Builder::new().spawn(move || pipe.write_all(&written).unwrap()).unwrap();
-    thread::sleep(Duration::from_millis(300));
+    // Nobody reads what is for the guest, so that this pipe stays full, and then stdin does.
+    until("the guest's pipe is full", || is_full(&to_guest));
+    until("stdin is full", || is_full(&stdin));
     assert!(!writing.is_finished(), "the queue is not bounded");
     assert!(read_exactly(input.guest_end().unwrap(), bytes.len()) == bytes);
     writing.join().unwrap();

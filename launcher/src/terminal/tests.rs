@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
@@ -211,9 +209,5 @@ fn an_idle_launcher_does_nothing() {
     let mut pty = Pty::open();
     let launcher = pty.start(&mut fake_in_session());
     pty.expect("ready, raw");
-    pty.until("it sleeps for most of a second", |_| {
-        let before = launcher.wake_ups();
-        thread::sleep(Duration::from_millis(700));
-        launcher.wake_ups() == before
-    });
+    launcher.until_it_rests();
 }

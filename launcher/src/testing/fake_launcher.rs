@@ -75,10 +75,11 @@ fn launch() -> i32 {
     };
     let ending = signals.wait(&exit, terminal.as_ref(), None, resized).unwrap();
 
-    stdout.finish(&signals, Some(Duration::from_secs(1)));
+    messages::say(&format!("the guest has ended: {ending:?}"));
+    let cut_short = stdout.finish(&signals, Some(Duration::from_secs(1)));
     drop(terminal);
     let bound = (ending != Ending::PoweredOff).then_some(Duration::from_secs(1));
-    let cut_short = stdout.finish(&signals, bound);
+    let cut_short = cut_short.or_else(|| stdout.finish(&signals, bound));
     messages::say(&format!("the end: {ending:?}"));
     match cut_short.unwrap_or(ending) {
         Ending::PoweredOff => 0,

@@ -82,6 +82,19 @@ impl Pty {
         }
     }
 
+    /// Type a key, and wait until it has been read: the next one comes apart from it. Nobody
+    /// reads it once `launcher` has ended.
+    #[track_caller]
+    pub(crate) fn press(&mut self, key: u8, launcher: &mut Running) {
+        self.type_in([key]);
+        self.until("the key is read", |pty| !pty.has_unread() || !launcher.is_running());
+    }
+
+    /// Whether something was typed that nobody has read.
+    fn has_unread(&self) -> bool {
+        poll(&mut [PollFd::new(self.slave.as_fd(), PollFlags::POLLIN)], 0u8) != Ok(0)
+    }
+
     /// Read what is printed, for a moment.
     pub(crate) fn pump(&mut self) {
         let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];

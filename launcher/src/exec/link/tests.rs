@@ -1,4 +1,3 @@
-use std::fs;
 use std::io::Read;
 use std::thread::Builder;
 
@@ -7,7 +6,7 @@ use lguest_init::frame::Parser;
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::console::Console;
-use crate::testing::{in_time, until};
+use crate::testing::{in_time, is_asleep, until};
 
 /// A console for a command, and its way to the init.
 fn console() -> (Arc<Link>, Arc<Console>) {
@@ -100,13 +99,6 @@ fn who_types_is_not_held_up_by_a_command_that_does_not_read() {
         stdin
     });
     assert!(!stdin.reads);
-}
-
-/// Whether the thread of this name sleeps in a system call.
-fn is_asleep(name: &str) -> bool {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    let mut stats = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
-    stats.any(|stat| stat.contains(&format!("({name}) S")))
 }
 
 /// Somebody waits for the guest, which then ends.
