@@ -16,6 +16,9 @@ use nix::unistd::Pid;
 #[expect(unsafe_code, reason = "starts before the test harness has threads")]
 mod fake_launcher;
 mod pty;
+#[expect(unreachable_pub, reason = "to the end-to-end tests, it is public")]
+#[path = "../../tests/src/skip.rs"]
+pub(crate) mod skip;
 
 pub(crate) use fake_launcher::{COOKED, SWITCH};
 pub(crate) use pty::Pty;
