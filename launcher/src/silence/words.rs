@@ -40,6 +40,7 @@ pub(super) fn warnings(config: &Config, consoles: usize) -> Vec<String> {
             taking.join(" ")
         ));
     }
+    warnings.extend(timerless(&given));
     // The streams of a command have a console of their own.
     if config.exec.command.is_none() {
         warnings.extend(elsewhere(&given, consoles, config.earlycon));
@@ -54,6 +55,15 @@ fn takes_devices(word: &str) -> bool {
         Some(value) => values.split(',').any(|it| it == value),
         None => values.is_empty(),
     })
+}
+
+/// A warning if Linux is not to use the timer of the local APIC: of others it uses none where
+/// the CPU's time stamp counter is one.
+fn timerless(given: &[String]) -> Option<String> {
+    let word = given.iter().find(|word| parts(word) == ("nolapic_timer".into(), ""))?;
+    Some(format!(
+        "{word} on the kernel command line: the guest may have no timer, and hang: leave it out"
+    ))
 }
 
 /// A parameter and its value. Linux takes - and _ for the same.
@@ -127,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_takes_the_timer_away_is_named() {
+        for word in ["nolapic_timer", "nolapic-timer"] {
+            let said = warned(&["quiet", word]);
+            assert!(said.starts_with(&format!("{word} on the kernel command line: ")), "{said}");
+            assert!(said.contains("hang") && !said.contains('\n'), "{said}");
+        }
+        assert_eq!(warned(&["--", "--", "nolapic_timer"]), "");
+    }
+
+    #[test]
     fn other_words_are_the_users_affair() {
         for word in [
             "pci=noaer",
@@ -135,7 +155,8 @@ mod tests {
             "acpi=ht",
             "noapic",
             "offpci=off",
-            "nolapic_timer",
+            "nolapic_timers",
+            "nolapic_timer=off",
             "pci=offline",
             "module_blacklist=floppy",
             "virtio_pci.force_legacy=1",
