@@ -215,6 +215,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_kernel_cannot_print_on_the_console_of_a_command() {
+        let refusal = |words: &[&str]| {
+            let words = [&["--exec=true"], words].concat();
+            wanted(&Config::of(&words)).err().map(|error| error.to_string())
+        };
+        for words in [
+            &["console=hvc1"][..],
+            &["console=hvc0", "console=hvc1,115200"],
+            &["--console=sock", "--console=sock", "console=hvc2"],
+        ] {
+            let said = refusal(words).unwrap();
+            assert!(said.contains("cannot print on the console of the command"), "{said}");
+        }
+        for words in [
+            &["console=hvc0"][..],
+            &["console=hvc10"],
+            &["--console=sock", "--console=sock", "console=hvc1"],
+            &["--", "--", "console=hvc1"],
+        ] {
+            assert_eq!(refusal(words), None, "{words:?}");
+        }
+    }
+
+    #[test]
     fn a_window_of_nothing_is_none() {
         let opened = open_all(&[ConsoleConfig::parsed("sock")]).unwrap();
         let (console, _end) = &opened[0];

@@ -62,6 +62,12 @@ pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> R
         "{} consoles and the command's (--exec): Linux has {MOST_CONSOLES}",
         wanted.len().saturating_sub(1)
     );
+    let ours = format!("console=hvc{}", wanted.len().saturating_sub(1));
+    ensure!(
+        cmdline::kernel_words(&config.arguments).all(|word| word.split(',').next() != Some(&ours)),
+        "{ours}: the kernel cannot print on the console of the command (--exec): take \
+         console=hvc0, or leave it out"
+    );
     Ok(())
 }
 

@@ -59,6 +59,7 @@ fn what_does_not_go_together() {
     let exec = || Launch::exec("true");
     exec().option("--console").option("stdio").done().one_line(1, "--console stdio");
     exec().argument("rdinit=/init").done().one_line(1, "rdinit=");
+    exec().argument("console=hvc1").done().one_line(1, "console=hvc1");
     exec().option("--tty").done().one_line(1, "stdin is no terminal");
     exec().option("--file").option("/nonexistent").done().one_line(1, "/nonexistent");
     let mut many = exec();
