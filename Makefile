@@ -76,7 +76,6 @@ test-kvm: build guests ## the launcher with our own guests, on this machine's /d
 
 .PHONY: test-deb
 test-deb: build guests ## the Debian package, in a Debian of its own
-	@guest-images/setup debian
 	@tests/deb
 
 .PHONY: soak
