@@ -36,6 +36,7 @@ pub mod request;
 pub mod rng;
 pub mod stats;
 pub mod status;
+pub mod stop;
 pub mod trace;
 pub mod virtio_pci;
 

@@ -18,8 +18,8 @@ use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
 use crate::observer::Observer;
-use crate::queue_thread::Told;
 use crate::request::Request;
+use crate::stop::StopFlag;
 use crate::sys;
 
 mod chain;
@@ -107,12 +107,12 @@ impl Virtqueue {
         &mut self,
         memory: &'m Memory,
         request: &mut Request<'m>,
-        told: &Told,
+        stop: &StopFlag,
     ) -> Result<(), ServeError> {
         while request.chains() == 0 && !self.pop(memory, request)? {
             self.signal(memory)?;
             if !self.ask_for_notification(memory)? {
-                self.sleep(told)?;
+                self.sleep(stop)?;
                 self.refuse_notification(memory)?;
             }
         }
@@ -121,11 +121,11 @@ impl Virtqueue {
 
     /// Until the doorbell rings, or the thread is to stop; that comes as a
     /// signal, which is sent again if it came just before the read ([`crate::kick`]).
-    fn sleep(&self, told: &Told) -> Result<(), ServeError> {
+    fn sleep(&self, stop: &StopFlag) -> Result<(), ServeError> {
         loop {
             match self.answer_doorbell().map_err(ServeError::from) {
                 Ok(()) => return Ok(()),
-                Err(ServeError::Interrupted) if !told.is_to_stop() => {}
+                Err(ServeError::Interrupted) if !stop.is_set() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -17,11 +17,10 @@ use crate::device::Service;
 use crate::error::{GuestError, ServeError};
 use crate::kick;
 use crate::queue::{Opening, Virtqueue};
+use crate::stop::StopFlag;
 
-mod told;
 mod work;
 
-pub use told::Told;
 pub use work::Work;
 
 /// Enough for every service; a queue thread has no deep calls.
@@ -42,7 +41,7 @@ pub trait Owner: Send + Sync {
 /// A queue being served, or standing still. Dropping it stops the thread.
 pub struct QueueThread {
     name: String,
-    told: Arc<Told>,
+    stop: Arc<StopFlag>,
     thread: Option<JoinHandle<Option<Box<Work>>>>,
     /// What no thread has, because the host had none to give.
     idle: Option<Box<Work>>,
@@ -64,7 +63,7 @@ impl QueueThread {
         let opening = Opening::default();
         let work = Work { name: name.clone(), memory, queue, service, owner, opening };
         let idle = Some(Box::new(work));
-        let mut thread = Self { name, told: Arc::default(), thread: None, idle };
+        let mut thread = Self { name, stop: Arc::default(), thread: None, idle };
         thread.start()?;
         Ok(thread)
     }
@@ -73,8 +72,8 @@ impl QueueThread {
     fn start(&mut self) -> io::Result<()> {
         // Given when the thread is there: what it was made with is lost if it is not.
         let (give, take) = mpsc::sync_channel(1);
-        let told = Arc::new(Told::default());
-        let theirs = Arc::clone(&told);
+        let stop = Arc::new(StopFlag::default());
+        let theirs = Arc::clone(&stop);
         let body = move || take.recv().ok().and_then(|work| live(work, &theirs));
         let thread = Builder::new().name(self.name.clone()).stack_size(STACK).spawn(body);
         let thread = thread.map_err(no_thread)?;
@@ -82,7 +81,7 @@ impl QueueThread {
             // It waits for it.
             let _ = give.send(work);
         }
-        (self.thread, self.told) = (Some(thread), told);
+        (self.thread, self.stop) = (Some(thread), stop);
         Ok(())
     }
 
@@ -93,7 +92,7 @@ impl QueueThread {
 
     /// Tell the thread to stop. It may take until [`Self::join`] to notice.
     pub fn tell(&self) {
-        self.told.stop();
+        self.stop.set();
     }
 
     /// Whether the thread, having been told, has ended by `until`. None is to
@@ -107,13 +106,13 @@ impl QueueThread {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Go on: what the thread was told is taken back or, if it has stopped, another
+    /// Go on: the request to stop is taken back or, if the thread has stopped, another
     /// one begins where it stood. One that ended by itself stays so.
     ///
     /// # Errors
     /// When the host has no thread to give; nothing is lost.
     pub fn resume(&mut self) -> io::Result<()> {
-        if !self.told.take_back() {
+        if !self.stop.take_back() {
             return Ok(());
         }
         if let Some(thread) = self.thread.take() {
@@ -155,13 +154,13 @@ impl Drop for QueueThread {
 }
 
 /// The life of a queue thread. What it worked on, if it was told to stop.
-fn live(mut work: Box<Work>, told: &Told) -> Option<Box<Work>> {
+fn live(mut work: Box<Work>, stop: &StopFlag) -> Option<Box<Work>> {
     kick::accept();
     work.queue.observer().begin_thread();
     loop {
-        match panic::catch_unwind(AssertUnwindSafe(|| work.serve(told))) {
+        match panic::catch_unwind(AssertUnwindSafe(|| work.serve(stop))) {
             Ok(Ok(()) | Err(ServeError::Interrupted)) => {
-                if told.obey() {
+                if stop.obey() {
                     return Some(work);
                 }
                 continue; // It was taken back.

@@ -12,7 +12,6 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
 use crate::pause::{BY_GUEST, Pause};
-use crate::queue_thread::Owner;
 
 /// Status bits (virtio 1.2, 2.1).
 pub const ACKNOWLEDGE: u8 = 1;
@@ -177,21 +176,10 @@ impl Status {
             logged.error = Some(error.clone());
         }
     }
-}
 
-impl Owner for Status {
-    fn needs_reset(&self, thread: &str, error: &GuestError) {
-        self.break_down(thread, error);
-    }
-
-    /// What the driver was told before its side was open has passed it by;
-    /// Linux learns the window's size only from now on.
-    fn opened(&self) {
-        self.interrupt_config();
-    }
-
-    fn failed(&self, thread: &str, why: &str) {
-        self.machine.failed(thread, why);
+    /// The host failed: the machine ends.
+    pub(crate) fn failed(&self, who: &str, why: &str) {
+        self.machine.failed(who, why);
     }
 }
 

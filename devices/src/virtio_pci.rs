@@ -26,6 +26,7 @@ use bus::Bus;
 
 mod access;
 mod bus;
+mod owner;
 mod pause;
 mod start;
 

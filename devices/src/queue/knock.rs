@@ -15,8 +15,8 @@ use std::os::fd::BorrowedFd;
 use super::Virtqueue;
 use crate::Memory;
 use crate::error::ServeError;
-use crate::queue_thread::Told;
 use crate::request::Request;
+use crate::stop::StopFlag;
 use crate::sys;
 
 /// How long a driver may take from filling its ring to being ready. After
@@ -54,14 +54,14 @@ impl Virtqueue {
         memory: &Memory,
         input: BorrowedFd<'_>,
         opening: &mut Opening,
-        told: &Told,
+        stop: &StopFlag,
     ) -> Result<(), ServeError> {
         loop {
             *opening = match *opening {
-                Opening::Closed => self.hand_back_empty(memory, told)?,
+                Opening::Closed => self.hand_back_empty(memory, stop)?,
                 Opening::Knocked { answer, patient } => {
                     match self.hear(memory, input, answer, patient) {
-                        Err(ServeError::Interrupted) if !told.is_to_stop() => continue,
+                        Err(ServeError::Interrupted) if !stop.is_set() => continue,
                         heard => heard?,
                     }
                 }
@@ -70,9 +70,9 @@ impl Virtqueue {
         }
     }
 
-    fn hand_back_empty(&mut self, memory: &Memory, told: &Told) -> Result<Opening, ServeError> {
+    fn hand_back_empty(&mut self, memory: &Memory, stop: &StopFlag) -> Result<Opening, ServeError> {
         let mut request = Request::default();
-        self.wait_for_request(memory, &mut request, told)?;
+        self.wait_for_request(memory, &mut request, stop)?;
         request.expect_nothing_from_guest()?;
         self.hand_back(memory, &mut request)?;
         self.signalled = self.position.next_used;

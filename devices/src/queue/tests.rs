@@ -9,8 +9,8 @@ use super::{QueueLayout, QueuePosition, RING_FEATURES, Virtqueue};
 use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
-use crate::queue_thread::Told;
 use crate::request::Request;
+use crate::stop::StopFlag;
 use crate::testing::memory;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::{Ring, Used};
@@ -95,9 +95,9 @@ impl Fixture {
 
     /// Whether the thread would have gone to sleep instead of finding a request.
     fn sleeps(&mut self) -> bool {
-        let told = Told::default();
+        let stop = StopFlag::default();
         let mut request = Request::default();
-        match self.queue.wait_for_request(&self.memory, &mut request, &told) {
+        match self.queue.wait_for_request(&self.memory, &mut request, &stop) {
             Ok(()) => false,
             Err(ServeError::Host(error)) => error.kind() == std::io::ErrorKind::WouldBlock,
             Err(error) => panic!("{error}"),

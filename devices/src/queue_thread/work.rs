@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use super::{Owner, Told};
+use super::Owner;
 use crate::Memory;
 use crate::device::Service;
 use crate::error::ServeError;
 use crate::queue::{Opening, QueuePosition, Virtqueue};
 use crate::request::Request;
+use crate::stop::StopFlag;
 
 /// A queue, and who serves it.
 pub struct Work {
@@ -29,11 +30,11 @@ impl Work {
     }
 
     /// Begin, or go on, until told to stop. At the end nothing is taken and not used.
-    pub(super) fn serve(&mut self, told: &Told) -> Result<(), ServeError> {
-        self.open(told)?;
+    pub(super) fn serve(&mut self, stop: &StopFlag) -> Result<(), ServeError> {
+        self.open(stop)?;
         let Self { memory, queue, service, .. } = self;
         let mut request = Request::default();
-        let end = serve_requests(memory, queue, &mut request, service.as_mut(), told);
+        let end = serve_requests(memory, queue, &mut request, service.as_mut(), stop);
         if request.chains() > 0 {
             service.put_back(&request);
             queue.put_back(&mut request);
@@ -42,10 +43,10 @@ impl Work {
     }
 
     /// Before anything is served: see that the guest is ready for it.
-    fn open(&mut self, told: &Told) -> Result<(), ServeError> {
+    fn open(&mut self, stop: &StopFlag) -> Result<(), ServeError> {
         let Self { memory, queue, service, opening, owner, .. } = self;
         if let (Some(input), true) = (service.knocks(), *opening != Opening::Open) {
-            queue.knock(memory, input, opening, told)?;
+            queue.knock(memory, input, opening, stop)?;
             owner.opened();
         }
         Ok(())
@@ -58,13 +59,13 @@ fn serve_requests<'m>(
     queue: &mut Virtqueue,
     request: &mut Request<'m>,
     service: &mut dyn Service,
-    told: &Told,
+    stop: &StopFlag,
 ) -> Result<(), ServeError> {
     let observer = Arc::clone(queue.observer());
     // When the request at hand was begun.
     let mut begun = None;
-    while !told.is_to_stop() {
-        queue.wait_for_request(memory, request, told)?;
+    while !stop.is_set() {
+        queue.wait_for_request(memory, request, stop)?;
         if service.waits(request) {
             queue.signal(memory)?;
         }

@@ -272,7 +272,7 @@ fn r1_index_jumps_while_the_device_waits() {
     fixture.ring.set_avail_index(SIZE + 1);
     fixture.doorbell.write(1).unwrap();
 
-    let (told, mut request) = (Told::default(), Request::default());
-    let result = fixture.queue.wait_for_request(&fixture.memory, &mut request, &told);
+    let (stop, mut request) = (StopFlag::default(), Request::default());
+    let result = fixture.queue.wait_for_request(&fixture.memory, &mut request, &stop);
     assert!(matches!(result, Err(ServeError::Guest(GuestError::AvailIndex { .. }))));
 }

@@ -1,0 +1,21 @@
+//! What the end of a queue thread means for its device.
+
+use crate::error::GuestError;
+use crate::queue_thread::Owner;
+use crate::status::Status;
+
+impl Owner for Status {
+    fn needs_reset(&self, thread: &str, error: &GuestError) {
+        self.break_down(thread, error);
+    }
+
+    /// A change of the configuration that the driver was notified of earlier is lost:
+    /// Linux reads the window's size only from now on.
+    fn opened(&self) {
+        self.interrupt_config();
+    }
+
+    fn failed(&self, thread: &str, why: &str) {
+        self.failed(thread, why);
+    }
+}
