@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::{Machine, MsiMessage};
-use crate::pause::BY_GUEST;
+use crate::log_interval::BY_GUEST;
 
 /// Bytes of a table entry: address (8), data (4), vector control (4).
 pub(crate) const ENTRY: u64 = 16;

@@ -12,7 +12,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
-use crate::pause::Pause;
+use crate::log_interval::LogInterval;
 use crate::request::Request;
 use crate::sys;
 
@@ -26,14 +26,14 @@ pub struct Rng {
     /// where the one before it ended.
     source: File,
     /// Between two words about it: a guest may reset the device as often as it likes.
-    pause: Arc<Mutex<Pause>>,
+    interval: Arc<Mutex<LogInterval>>,
 }
 
 impl Rng {
     /// Random numbers are read from `source`.
     #[must_use]
     pub fn new(source: File) -> Self {
-        Self { source, pause: Arc::default() }
+        Self { source, interval: Arc::default() }
     }
 }
 
@@ -47,8 +47,8 @@ impl Device for Rng {
     }
 
     fn service(&self, _queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
-        let (source, pause) = (self.source.try_clone()?, Arc::clone(&self.pause));
-        Ok(Box::new(Requests { source, dry: false, pause }))
+        let (source, interval) = (self.source.try_clone()?, Arc::clone(&self.interval));
+        Ok(Box::new(Requests { source, dry: false, interval }))
     }
 }
 
@@ -57,7 +57,7 @@ struct Requests {
     source: File,
     /// The source has ended or failed.
     dry: bool,
-    pause: Arc<Mutex<Pause>>,
+    interval: Arc<Mutex<LogInterval>>,
 }
 
 impl Service for Requests {
@@ -79,11 +79,11 @@ impl Service for Requests {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             Err(error) => error.to_string(),
         };
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        if pause.is_due(Instant::now()) {
+        let mut interval = self.interval.lock().unwrap_or_else(PoisonError::into_inner);
+        if interval.is_due(Instant::now()) {
             log::warn!("source of random numbers: {why}: the guest gets no more of them");
         }
-        drop(pause);
+        drop(interval);
         self.dry = true;
         request.count_error();
         Err(ServeError::Interrupted)

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
-use crate::pause::{BY_GUEST, Pause};
+use crate::log_interval::{BY_GUEST, LogInterval};
 
 /// Status bits (virtio 1.2, 2.1).
 pub const ACKNOWLEDGE: u8 = 1;
@@ -55,7 +55,7 @@ pub struct Status {
 #[derive(Default)]
 struct Logged {
     error: Option<GuestError>,
-    pause: Pause,
+    interval: LogInterval,
 }
 
 impl Status {
@@ -167,8 +167,8 @@ impl Status {
         self.interrupt_config();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_new = logged.pause.is_new(now);
-        if is_new || logged.error.as_ref() != Some(error) && logged.pause.ends(now) {
+        let is_new = logged.interval.is_new(now);
+        if is_new || logged.error.as_ref() != Some(error) && logged.interval.ends(now) {
             log::warn!(
                 target: BY_GUEST,
                 "{who}: the guest broke the protocol: {error}; device needs a reset"

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use devices::pause::{BY_GUEST, LONGEST};
+use devices::log_interval::{BY_GUEST, LONGEST};
 use libc::OPOST;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use devices::pause::Pause;
+use devices::log_interval::LogInterval;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -134,7 +134,7 @@ struct Body {
 impl Body {
     /// Write out all output, unless nobody can read it any more.
     fn write_out(&mut self) {
-        let (mut chunk, mut failing, mut pause) = (Vec::new(), None, Pause::default());
+        let (mut chunk, mut failing, mut interval) = (Vec::new(), None, LogInterval::default());
         while self.reader.take(&mut chunk) {
             match self.write_all(&chunk) {
                 Ok(()) => failing = None,
@@ -146,7 +146,7 @@ impl Body {
                 }
                 // A full disk may get room again, and be full once more.
                 Err(error) if failing.replace(error) == Some(error) => {}
-                Err(error) if pause.is_due(Instant::now()) => {
+                Err(error) if interval.is_due(Instant::now()) => {
                     let (what, error) = (&self.what, io::Error::from(error));
                     log::warn!("writing to {what}: {error}: output is lost");
                 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use devices::pause::Pause;
+use devices::log_interval::LogInterval;
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
@@ -64,15 +64,15 @@ struct Stream {
     screen: Option<Screen>,
     /// What went wrong last.
     failing: Option<Errno>,
-    /// Between two words about it.
-    pause: Pause,
+    /// How often that is logged.
+    interval: LogInterval,
 }
 
 impl Stream {
     /// The command's terminal is this one, if it has one.
     fn new(name: &'static str, file: OwnedFd, terminal: Option<&Terminal>) -> Self {
         let screen = terminal.and_then(|_| Screen::of(file.as_fd(), terminal));
-        Self { name, file, screen, failing: None, pause: Pause::default() }
+        Self { name, file, screen, failing: None, interval: LogInterval::default() }
     }
 
     /// Write all of it, or tell once that it cannot be written. The command goes on without.
@@ -94,7 +94,7 @@ impl Stream {
     }
 
     fn fails(&mut self, error: Errno) {
-        if self.failing.replace(error) != Some(error) && self.pause.is_due(Instant::now()) {
+        if self.failing.replace(error) != Some(error) && self.interval.is_due(Instant::now()) {
             let (name, error) = (self.name, io::Error::from(error));
             log::warn!("writing to {name}: {error}: output is lost");
         }

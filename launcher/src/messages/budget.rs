@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use devices::pause::LONGEST as QUIET;
+use devices::log_interval::LONGEST as QUIET;
 
 /// More messages than this within a period are only counted.
 const BURST: u32 = 20;

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use devices::pause::BY_GUEST;
+use devices::log_interval::BY_GUEST;
 
 use super::matcher::{Found, Matcher};
 use super::verdict;

@@ -30,7 +30,7 @@ pub(super) const LAUNCHER: [&str; 48] = [
 /// The modules of `devices`. Each imports only what stands before it.
 #[rustfmt::skip]
 pub(super) const DEVICES: [&str; 23] = [
-    "sys", "pause", "error", "request", "trace", "stats", "observer", "interrupt",
+    "sys", "log_interval", "error", "request", "trace", "stats", "observer", "interrupt",
     // The transport's registers.
     "msix", "status", "device", "kick", "stop",
     // Virtqueues and their threads.
