@@ -8,17 +8,8 @@ use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::exit::Ending;
+use crate::exit::{Crash, Ending};
 use crate::memory::Memory;
-
-/// What is told of a crash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Crash {
-    /// The reason and a few lines of detail.
-    pub(crate) text: String,
-    /// KVM could not go on; another host's might have.
-    pub(crate) by_kvm: bool,
-}
 
 /// Why KVM came back for good.
 #[derive(Debug)]

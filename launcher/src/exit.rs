@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::crash::Crash;
 use crate::sys;
 pub(crate) use status::Status;
 
@@ -51,6 +50,15 @@ pub(crate) enum Ending {
     Detached,
     /// The same: the guest's launcher ended it, with this status, and said why.
     SentAway(u8, String),
+}
+
+/// How a guest crashed. [`crate::crash`] writes the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// The reason and a few lines of detail.
+    pub(crate) text: String,
+    /// KVM could not go on; another host's might have.
+    pub(crate) by_kvm: bool,
 }
 
 impl Ending {

@@ -14,7 +14,7 @@ pub(super) const LAUNCHER: [&str; 48] = [
     // The user's terminal and messages.
     "sandbox", "privilege", "terminal", "progress", "messages",
     // The virtual machine.
-    "crash", "exit", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
+    "exit", "crash", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
     // The host's side of devices: streams, disks, networks.
     "signals", "input", "stdin", "writer", "disk", "net",
     // The command line.
@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 18] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 17] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -53,7 +53,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 18] = [
     ("config", "generate"),
     ("config", "help"),
     ("console", "control"),
-    ("crash", "exit"),
     ("disk", "config"),
     ("exec", "console"),
     ("exec", "guest"),
