@@ -85,7 +85,7 @@ impl Guest {
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
         let features = config.cpu.unwrap_or_default();
-        let vm = Arc::new(Vm::new(host, features)?);
+        let vm = Arc::new(Vm::new(&host.kvm, memory, features, &host.exit, &host.observers)?);
         let cpus = Cpus::new(&host.kvm, config.cpus, features)?;
         let end = memory.last_addr().raw_value();
         ensure!(

@@ -27,7 +27,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
 use crate::cpuid::Features;
 use crate::exit::{Ending, Exit};
-use crate::guest::Host;
+use crate::memory::Memory;
 use crate::observers::Observers;
 use crate::sys;
 
@@ -104,9 +104,15 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// A machine with the host's memory for it, no CPUs yet and no devices.
-    pub(crate) fn new(host: &Host, features: Features) -> Result<Self> {
-        let (kvm, memory) = (&host.kvm, host.ram.memory());
+    /// A machine with this memory, no CPUs yet and no devices. What fails in it later ends the
+    /// guest through `exit`.
+    pub(crate) fn new(
+        kvm: &Kvm,
+        memory: &Memory,
+        features: Features,
+        exit: &Arc<Exit>,
+        observers: &Arc<Observers>,
+    ) -> Result<Self> {
         let fd = kvm.create_vm().context("creating a virtual machine")?;
         for (slot, region) in memory.iter().enumerate() {
             let start = region.start_addr();
@@ -132,8 +138,8 @@ impl Vm {
         }
         let vm = Self {
             fd: Arc::new(fd),
-            exit: Arc::clone(&host.exit),
-            observers: Arc::clone(&host.observers),
+            exit: Arc::clone(exit),
+            observers: Arc::clone(observers),
             routes: Mutex::new(BTreeMap::new()),
             lines: AtomicU32::new(IO_APIC_PINS),
             // The table has the inputs of the 8259 as well.

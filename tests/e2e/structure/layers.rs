@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 17] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 16] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -58,7 +58,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 17] = [
     ("exec", "guest"),
     ("net", "config"),
     ("privilege", "config"),
-    ("vm", "guest"),
 ];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
