@@ -60,7 +60,7 @@ pub(crate) fn launch(
     mut inherited: Inherited,
 ) -> Result<(Ending, String)> {
     let launched = Instant::now();
-    let confinement = Confinement::of(config)?;
+    let confinement = Confinement::new(config.chroot.as_deref(), config.username.as_deref())?;
     // Before any thread: signals are blocked in all of them, and the terminal's
     // guard is forked.
     let signals = Signals::block()?;

@@ -16,7 +16,6 @@ use caps::CapSet;
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid};
 
-use crate::config::Config;
 use crate::sandbox;
 
 /// What is left of the privilege of whoever started us.
@@ -35,15 +34,14 @@ struct Identity {
 }
 
 impl Confinement {
-    /// What the user wants, and whether it can be done. Changes nothing.
+    /// A new root directory, a user to become, either or neither: whether it can be done.
+    /// Changes nothing.
     ///
     /// # Errors
     /// When there is no such user or directory, or we are not root.
-    pub(crate) fn of(config: &Config) -> Result<Self> {
-        let root = config.chroot.as_deref();
-        let root = root.map(|root| find_root(root).with_context(|| option_chroot(root)));
-        let user = config.username.as_deref();
-        let user = user.map(|name| find_user(name).with_context(|| option_username(name)));
+    pub(crate) fn new(chroot: Option<&Path>, username: Option<&str>) -> Result<Self> {
+        let root = chroot.map(|root| find_root(root).with_context(|| option_chroot(root)));
+        let user = username.map(|name| find_user(name).with_context(|| option_username(name)));
         let (root, user) = (root.transpose()?, user.transpose()?);
         if let (Some(root), None) = (&root, &user) {
             // Without capabilities, but of the same user as every process of root's.

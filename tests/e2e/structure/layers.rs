@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 16] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 15] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -57,7 +57,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 16] = [
     ("exec", "console"),
     ("exec", "guest"),
     ("net", "config"),
-    ("privilege", "config"),
 ];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
