@@ -24,7 +24,6 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, ValueHint};
 
-pub(crate) use block::BlockConfig;
 pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 use exec::ExecConfig;
@@ -35,6 +34,7 @@ pub(crate) use trial::TrialConfig;
 use tunnet::Tunnet;
 
 use crate::cpuid::{Features, feature};
+use crate::disk::BlockConfig;
 use crate::help;
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].

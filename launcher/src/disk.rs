@@ -8,7 +8,7 @@ mod holder;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -16,7 +16,6 @@ use devices::block::{Block, Image};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
-use crate::config::BlockConfig;
 use crate::sys;
 
 /// More queues than this gain nothing, unless the user thinks so.
@@ -24,6 +23,21 @@ const QUEUES: u16 = 8;
 
 /// Linux takes no disk whose blocks are larger than a page.
 const LARGEST_BLOCK: u32 = 4096;
+
+/// One disk, as the user described it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BlockConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) read_only: bool,
+    pub(crate) direct: bool,
+    pub(crate) serial: String,
+    /// None: as many as suit the guest's CPUs.
+    pub(crate) queues: Option<u16>,
+    /// sync=off: flushes are answered without being done.
+    pub(crate) no_sync: bool,
+    /// format=raw: the file's bytes are the disk, whatever they look like.
+    pub(crate) raw: bool,
+}
 
 /// One disk of the guest.
 #[derive(Debug)]

@@ -1,5 +1,4 @@
-//! `--block FILE[,OPTION]...`, read into a plain struct. What FILE is, is looked
-//! at in [`crate::disk`].
+//! Parses `--block FILE[,OPTION]...`. [`crate::disk`] opens FILE.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,24 +7,10 @@ use std::path::PathBuf;
 use devices::block::SERIAL_BYTES;
 
 use super::split;
+use crate::disk::BlockConfig;
 
 /// Threads that nobody could have a use for.
 const MOST_QUEUES: u16 = 64;
-
-/// One disk, as the user described it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct BlockConfig {
-    pub(crate) path: PathBuf,
-    pub(crate) read_only: bool,
-    pub(crate) direct: bool,
-    pub(crate) serial: String,
-    /// None: as many as suit the guest's CPUs.
-    pub(crate) queues: Option<u16>,
-    /// sync=off: flushes are answered without being done.
-    pub(crate) no_sync: bool,
-    /// format=raw: the file's bytes are the disk, whatever they look like.
-    pub(crate) raw: bool,
-}
 
 /// From the value of the option. A comma of FILE itself is written twice.
 pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::BlockConfig;
+use super::BlockConfig;
 
 /// The formats with a magic number near the beginning are detected from this much of a file.
 const HEAD: u64 = 512;

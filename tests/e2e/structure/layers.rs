@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 15] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 14] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -53,7 +53,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 15] = [
     ("config", "generate"),
     ("config", "help"),
     ("console", "control"),
-    ("disk", "config"),
     ("exec", "console"),
     ("exec", "guest"),
     ("net", "config"),
