@@ -31,11 +31,11 @@ pub(crate) use name::{Name, parse as parse_name};
 use seeing::SeeingConfig;
 use source::Source;
 pub(crate) use trial::TrialConfig;
-use tunnet::Tunnet;
 
 use crate::cpuid::{Features, feature};
 use crate::disk::BlockConfig;
 use crate::help;
+use crate::net::card::Tunnet;
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::config::tunnet::{HostEnd, Tunnet};
-
 mod address;
+pub(crate) mod card;
 mod reattach;
 #[expect(unsafe_code, reason = "all FFI of the taps lives here")]
 mod sys;
 pub(crate) mod tap;
 mod watch;
 
+use card::{HostEnd, Tunnet};
 use tap::Tap;
 
 /// Open the taps of these cards. What fails leaves nothing behind.

@@ -1,38 +1,10 @@
-//! `--tunnet`: where a network card of the guest leads to. Only words here; the
-//! tap is opened by [`crate::net`]. What the guest is told of its address, on
-//! the kernel's command line, follows from the words alone.
+//! Parses `--tunnet`, and makes the words of the kernel command line that tell the guest its
+//! address. [`crate::net`] opens the tap.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Config;
-
-/// One network card.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tunnet {
-    pub(crate) host: HostEnd,
-    /// The guest's address; None for one of our choice.
-    pub(crate) mac: Option<[u8; 6]>,
-    /// Queue pairs.
-    pub(crate) queues: u8,
-}
-
-/// What the tap is on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HostEnd {
-    /// One of ours, with this address.
-    Address(Network),
-    /// One of ours, a port of this bridge.
-    Bridge(String),
-    /// One that somebody has made.
-    Tap(String),
-}
-
-/// An address of the host and the length of its network's prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    pub(crate) address: Ipv4Addr,
-    pub(crate) length: u8,
-}
+use crate::net::card::{HostEnd, Network, Tunnet};
 
 /// The most queue pairs of a card.
 const MOST_QUEUES: u8 = 16;
@@ -132,32 +104,6 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
         return Err(format!("{text} is the address of a group (its first byte is odd)"));
     }
     Ok(mac)
-}
-
-impl Network {
-    pub(crate) fn mask(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0))
-    }
-
-    /// The network's own address.
-    pub(crate) fn first(self) -> Ipv4Addr {
-        self.address & self.mask()
-    }
-
-    /// Its broadcast address.
-    fn last(self) -> Ipv4Addr {
-        self.address | !self.mask()
-    }
-
-    /// The guest's address: the one after the host's, or before it at the end.
-    pub(crate) fn guest(self) -> Ipv4Addr {
-        let next = Ipv4Addr::from_bits(self.address.to_bits().wrapping_add(1));
-        if next == self.last() {
-            Ipv4Addr::from_bits(self.address.to_bits().wrapping_sub(1))
-        } else {
-            next
-        }
-    }
 }
 
 /// What Linux is told of its addresses (Documentation/admin-guide/nfs/nfsroot.rst):

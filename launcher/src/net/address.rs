@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socket};
 
+use super::card::Network;
 use super::sys::{self, Ifreq};
-use crate::config::tunnet::Network;
 
 /// The number of an interface, if there is one of this name.
 pub(super) fn index(name: &str) -> Option<u32> {

@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 14] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 13] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -55,7 +55,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 14] = [
     ("console", "control"),
     ("exec", "console"),
     ("exec", "guest"),
-    ("net", "config"),
 ];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
