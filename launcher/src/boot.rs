@@ -27,8 +27,6 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 
-use crate::config::{Config, tunnet};
-use crate::exec;
 use crate::memory::Memory;
 use cmdline::Talk;
 pub(crate) use file::Files;
@@ -54,27 +52,17 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// These files, as the user wants them started.
-    pub(crate) fn of(config: &'a Config, files: &'a Files) -> Self {
+    /// These files with these words, and nothing else: no serial port, a quiet kernel.
+    pub(crate) fn new(files: &'a Files, arguments: &'a [OsString]) -> Self {
         Self {
             kernel: &files.kernel,
             initrds: &files.initrds,
-            arguments: &config.arguments,
-            serial: config.earlycon,
-            talk: talk(config),
-            addresses: tunnet::kernel_words(config),
-            more: [exec::kernel_words(config), tunnet::driver_words(config)].concat(),
+            arguments,
+            serial: false,
+            talk: Talk::Quiet,
+            addresses: Vec::new(),
+            more: Vec::new(),
         }
-    }
-}
-
-/// What is looked at is to be seen.
-fn talk(config: &Config) -> Talk {
-    let trial = &config.trial;
-    match (trial.expect.is_empty() && trial.fail_on.is_empty(), trial.strict) {
-        (false, _) => Talk::All,
-        (true, true) => Talk::Warnings,
-        (true, false) => Talk::Quiet,
     }
 }
 

@@ -2,6 +2,7 @@
 //! started, and taken apart when it is dropped. A guest that reboots is a new
 //! one, in the same memory and on the same terminal.
 
+pub(crate) mod kernel;
 mod pause;
 
 use std::fs::File;
@@ -105,7 +106,7 @@ impl Guest {
         let com1 = config.earlycon.then(|| com1(config, &vm, host)).transpose()?;
         acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
-        let entry = boot::load(&boot::Request::of(config, &host.files), memory)?;
+        let entry = boot::load(&kernel::request(config, &host.files), memory)?;
         if let Some(first) = waiting.first_mut() {
             boot::start::set_up(first, &entry, memory)?;
         }

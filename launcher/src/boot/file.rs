@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::initrd;
-use crate::config::Config;
 use crate::inherited;
 
 /// The files that a guest starts from, and starts from again when it reboots.
@@ -20,10 +19,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Those that the user named. They are not looked at yet.
-    pub(crate) fn of(config: &Config) -> Self {
-        let initrds = config.initrd.iter().map(|path| NamedFile::new(path)).collect();
-        Self { kernel: NamedFile::new(&config.kernel), initrds }
+    /// Those that the user named. They are not opened yet.
+    pub(crate) fn new(kernel: &Path, initrds: &[PathBuf]) -> Self {
+        let initrds = initrds.iter().map(|path| NamedFile::new(path)).collect();
+        Self { kernel: NamedFile::new(kernel), initrds }
     }
 
     /// Whether the guest gets an initial file system.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::boot;
 use crate::config::console::Backend;
 use crate::config::{Config, Name};
-use crate::guest::Host;
+use crate::guest::{Host, kernel};
 use crate::runtime::Claim;
 
 /// A guest, as others see it.
@@ -85,7 +85,7 @@ struct Console {
 impl Machine {
     /// The guest of this command line, which was given in directory `here`.
     pub(crate) fn new(claim: &Claim, config: &Config, host: &Host, here: &Path) -> Self {
-        let request = boot::Request::of(config, &host.files);
+        let request = kernel::request(config, &host.files);
         let info = Info {
             name: claim.name().to_string(),
             pid: std::process::id(),

@@ -43,7 +43,7 @@ pub(super) fn prepare(
     claim: &mut Option<(Claim, UnixListener)>,
     inherited: &mut Inherited,
 ) -> Result<Prepared> {
-    let mut files = boot::Files::of(config);
+    let mut files = boot::Files::new(&config.kernel, &config.initrd);
     let job = exec::prepare(config, consoles.len(), &mut files)?;
     if confinement.is_wanted() {
         files.keep()?;

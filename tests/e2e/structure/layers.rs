@@ -41,13 +41,11 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 13] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 11] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
     ("attach", "launch"),
-    ("boot", "config"),
-    ("boot", "exec"),
     ("config", "attach"),
     ("config", "control"),
     ("config", "generate"),

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::Config;
 
 /// The line that these words give.
 fn line(words: &[&str]) -> String {
@@ -72,15 +71,6 @@ fn a_kernel_says_what_is_looked_at() {
     }
     let line = line(&[], Talk::Warnings, true);
     assert!(!line.contains("loglevel"), "a serial port is for all that it says");
-}
-
-#[test]
-fn a_boot_test_decides_what_is_looked_at() {
-    let talk = |words: &[&str]| crate::boot::talk(&Config::of(words));
-    assert_eq!(talk(&["--exec=true", "--junit=x"]), Talk::Quiet);
-    assert_eq!(talk(&["--strict"]), Talk::Warnings);
-    assert_eq!(talk(&["--expect=x"]), Talk::All);
-    assert_eq!(talk(&["--fail-on=x", "--strict"]), Talk::All);
 }
 
 #[test]
