@@ -41,7 +41,7 @@ pub(crate) struct Console {
     /// What the guest prints.
     pub(crate) output: Output,
     /// What it is to read.
-    pub(crate) input: Input,
+    pub(crate) input: Arc<Input>,
     /// How large its window is.
     pub(crate) window: Arc<WindowSize>,
     /// The client that types on it.
@@ -106,7 +106,7 @@ impl Console {
             config: config.clone(),
             device: end.device().map(PathBuf::from),
             output: output.context("creating an event of a console")?,
-            input: Input::new().context("creating the input pipe of a console")?,
+            input: Arc::new(Input::new().context("creating the input pipe of a console")?),
             window,
             seat: Seat::default(),
             link: end.link().map(Arc::clone),

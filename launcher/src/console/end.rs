@@ -102,7 +102,8 @@ impl HostEnd {
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Exec(link) => {
-                let writer = Some(streams::connect(console, &link, exit, terminal)?);
+                let writer =
+                    Some(streams::connect(&console.output, &console.input, &link, exit, terminal)?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::File(file) => {

@@ -135,21 +135,21 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Stdin {
     link: Arc<Link>,
-    console: Arc<crate::console::Console>,
+    input: Arc<Input>,
     /// The command took what was last typed.
     reads: bool,
 }
 
 impl Stdin {
-    pub(super) fn new(link: &Arc<Link>, console: &Arc<crate::console::Console>) -> Self {
-        Self { link: Arc::clone(link), console: Arc::clone(console), reads: true }
+    pub(super) fn new(link: &Arc<Link>, input: &Arc<Input>) -> Self {
+        Self { link: Arc::clone(link), input: Arc::clone(input), reads: true }
     }
 }
 
 impl Taker for Stdin {
     fn hand_on(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = self.link.send_some(&self.console.input, bytes, None)?;
+            let sent = self.link.send_some(&self.input, bytes, None)?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -159,7 +159,7 @@ impl Taker for Stdin {
         while !bytes.is_empty() {
             let patience = if self.reads { PATIENCE } else { Duration::ZERO };
             let until = Some(Instant::now() + patience);
-            match self.link.send_some(&self.console.input, bytes, until) {
+            match self.link.send_some(&self.input, bytes, until) {
                 Ok(sent @ 1..) => {
                     bytes = bytes.get(sent..).unwrap_or_default();
                     self.reads = true;
@@ -173,7 +173,7 @@ impl Taker for Stdin {
     fn end(&mut self) {
         let ready = self.link.wait_until_ready();
         if ready {
-            self.link.send(&self.console.input, &ToGuest::StdinEnd);
+            self.link.send(&self.input, &ToGuest::StdinEnd);
         }
     }
 }

@@ -15,9 +15,9 @@ use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
 use super::link::{Link, Stdin};
-use crate::console::Console;
 use crate::exit::{Ending, Exit};
-use crate::output::{Reader, Role};
+use crate::input::Input;
+use crate::output::{Output, Reader, Role};
 use crate::stdin;
 use crate::terminal::Terminal;
 use crate::threads;
@@ -26,12 +26,14 @@ use crate::writer::{self, Screen, Writer};
 /// The guest is told of output that was written when it is so much.
 const WORTH_TELLING: u32 = 64 << 10;
 
-/// Start the threads that carry the command's streams: our stdin, and our stdout and stderr.
+/// Start the threads that carry the command's streams between a console, which has this output
+/// and this input, and our stdin, stdout and stderr.
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
 pub(crate) fn connect(
-    console: &Arc<Console>,
+    output: &Output,
+    input: &Arc<Input>,
     link: &Arc<Link>,
     exit: &Arc<Exit>,
     terminal: Option<&Terminal>,
@@ -39,11 +41,11 @@ pub(crate) fn connect(
     let duplicate = |stream: BorrowedFd<'_>| {
         stream.try_clone_to_owned().context("duplicating stdout and stderr")
     };
-    let reader = console.output.reader(Role::Writer);
+    let reader = output.reader(Role::Writer);
     let id = reader.id();
     let body = Body {
         reader,
-        console: Arc::clone(console),
+        input: Arc::clone(input),
         link: Arc::clone(link),
         exit: Arc::clone(exit),
         stdout: Stream::new("stdout", duplicate(io::stdout().as_fd())?, terminal),
@@ -51,8 +53,8 @@ pub(crate) fn connect(
         untold: 0,
     };
     threads::start("exec-out", move || body.run()).context("starting the thread of --exec")?;
-    stdin::start_for(Stdin::new(link, console), exit, terminal)?;
-    Ok(Writer::beside(&console.output, id, "stdout"))
+    stdin::start_for(Stdin::new(link, input), exit, terminal)?;
+    Ok(Writer::beside(output, id, "stdout"))
 }
 
 /// One of our streams.
@@ -110,7 +112,7 @@ impl Stream {
 /// What the thread has.
 struct Body {
     reader: Reader,
-    console: Arc<Console>,
+    input: Arc<Input>,
     link: Arc<Link>,
     exit: Arc<Exit>,
     stdout: Stream,
@@ -141,7 +143,7 @@ impl Body {
 
     fn hear(&mut self, frame: FromGuest) {
         match frame {
-            FromGuest::Ready(VERSION) => self.link.open(&self.console.input),
+            FromGuest::Ready(VERSION) => self.link.open(&self.input),
             FromGuest::Ready(version) => {
                 let what = format!("the guest's init speaks version {version}, lguest {VERSION}");
                 self.exit.end(Ending::Failed(what));
@@ -165,7 +167,7 @@ impl Body {
         self.reader.progress();
         self.untold = self.untold.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         if self.untold >= WORTH_TELLING {
-            self.link.written(&self.console.input, std::mem::take(&mut self.untold));
+            self.link.written(&self.input, std::mem::take(&mut self.untold));
         }
     }
 }

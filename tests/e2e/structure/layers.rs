@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 11] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 10] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -51,7 +51,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 11] = [
     ("config", "generate"),
     ("config", "help"),
     ("console", "control"),
-    ("exec", "console"),
     ("exec", "guest"),
 ];
 

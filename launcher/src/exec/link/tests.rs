@@ -41,7 +41,7 @@ fn input(frames: &[ToGuest]) -> usize {
 #[test]
 fn nothing_is_said_before_the_init_is_ready() {
     let (link, console) = console();
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     let typing = Builder::new().spawn(move || stdin.hand_on(b"early").map(|()| stdin.end()));
     assert!(link.resize(&console.input, 100, 30));
     assert_eq!(console.input.unread().unwrap(), b"");
@@ -59,7 +59,7 @@ fn nothing_is_said_before_the_init_is_ready() {
 fn no_more_input_is_sent_than_is_taken() {
     let (link, console) = console();
     link.open(&console.input);
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     let window = usize::try_from(INPUT_WINDOW).unwrap();
     let typing = Builder::new().spawn(move || stdin.hand_on(&vec![7; window + 100]));
     let typing = typing.unwrap();
@@ -83,7 +83,7 @@ fn no_more_input_is_sent_than_is_taken() {
 fn each_frame_fits_into_a_pipe_as_a_whole() {
     let (link, console) = console();
     link.open(&console.input);
-    Stdin::new(&link, &console).hand_on(&[7; 10_000]).unwrap();
+    Stdin::new(&link, &console.input).hand_on(&[7; 10_000]).unwrap();
     let frames = heard(&console);
     assert!(frames.iter().all(|frame| frame.encode().len() <= libc::PIPE_BUF), "too long");
     assert_eq!(input(&frames), 10_000);
@@ -93,7 +93,7 @@ fn each_frame_fits_into_a_pipe_as_a_whole() {
 fn who_types_is_not_held_up_by_a_command_that_does_not_read() {
     let (link, console) = console();
     link.open(&console.input);
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     let stdin = in_time("it gives up", move || {
         (0..1000).for_each(|_| stdin.type_in(&[7; 4096]));
         stdin
@@ -114,14 +114,14 @@ fn leaves_at_the_end(link: &Link, name: &'static str, wait: impl FnOnce() + Send
 fn nobody_waits_for_a_guest_that_has_ended() {
     // Nobody is there yet to be told of the end of stdin, or has room for it.
     let (link, console) = console();
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     leaves_at_the_end(&link, "link-end", move || stdin.end());
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     in_time("nothing is sent", move || assert!(stdin.hand_on(b"x").is_err()));
     assert_eq!(console.input.unread().unwrap(), b"");
 
     let (link, console) = self::console();
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     leaves_at_the_end(&link, "link-early", move || assert!(stdin.hand_on(b"x").is_err()));
 }
 
@@ -130,7 +130,7 @@ fn nobody_waits_for_a_guest_that_has_ended() {
 fn a_guest_that_grants_more_than_it_reads_holds_up_nobody_for_ever() {
     let (link, console) = console();
     link.open(&console.input);
-    let mut stdin = Stdin::new(&link, &console);
+    let mut stdin = Stdin::new(&link, &console.input);
     let (granting, sending) = (Arc::clone(&link), Arc::clone(&console));
     let typing = Builder::new().name("link-full".into()).spawn(move || {
         let frame = [7; MOST_TO_GUEST - HEADER];

@@ -8,6 +8,7 @@ use nix::unistd::pipe2;
 
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
+use crate::console::Console;
 use crate::testing::in_time;
 
 /// A command's console, whose output goes to two pipes.
@@ -26,7 +27,7 @@ fn example() -> Example {
     let [stdout, stderr] = [(); 2].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
     let body = Body {
         reader: console.output.reader(Role::Writer),
-        console: Arc::clone(&console),
+        input: Arc::clone(&console.input),
         link: Arc::clone(end.link().unwrap()),
         exit: Arc::clone(&exit),
         stdout: Stream::new("stdout", stdout.1, None),
