@@ -21,7 +21,6 @@ use crate::boot::cmdline;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::exit::Ending;
-use crate::guest::Host;
 pub(crate) use link::Link;
 pub(crate) use prepare::{Job, prepare};
 
@@ -79,25 +78,20 @@ pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     }
 }
 
-/// Whether the guest has come so far that it has consoles.
-fn began(host: &Host) -> bool {
-    host.consoles.iter().any(|console| console.is_ready())
-}
-
-/// What the guest's end means when it was to run a command: whoever asks for its status is
-/// never told 0 where there is none.
-pub(crate) fn judge(host: &Host, ending: Ending) -> Ending {
-    let Some(job) = &host.job else { return ending };
+/// What the guest's end means when it was to run a command: where the command has no status,
+/// the result is never 0. `began` says whether the init has spoken.
+pub(crate) fn judge(job: Option<&Job>, began: bool, ending: Ending) -> Ending {
+    let Some(job) = job else { return ending };
     let too_early = |what: &str| Ending::Failed(format!("{what} before the command had ended"));
     match ending {
         Ending::PoweredOff => too_early("the guest switched itself off"),
         Ending::Stopped => too_early("stopped by `lguest stop`"),
         Ending::Reset(how) => {
             // What the kernel has said until then is on no console.
-            let more = if began(host) { "" } else { " (--earlycon has what its kernel said)" };
+            let more = if began { "" } else { " (--earlycon has what its kernel said)" };
             too_early(&format!("the guest was reset by {how}{more}"))
         }
-        Ending::Status(byte) if !began(host) => match Mute::from_byte(byte) {
+        Ending::Status(byte) if !began => match Mute::from_byte(byte) {
             Some(mute) => Ending::Failed(job.explain(mute)),
             None => Ending::Status(byte),
         },

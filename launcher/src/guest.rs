@@ -67,6 +67,11 @@ impl Host {
         self.consoles.iter().map(Arc::as_ref).find(|console| console.is_on_terminal())
     }
 
+    /// Whether the init of a guest that runs a command has spoken.
+    pub(crate) fn init_has_spoken(&self) -> bool {
+        self.consoles.iter().any(|console| console.is_ready())
+    }
+
     /// The console on this terminal, if there is one.
     pub(crate) fn stdio(&self) -> Option<&Console> {
         self.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio())

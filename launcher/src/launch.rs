@@ -115,7 +115,7 @@ pub(crate) fn launch(
                 // There is no guest any more; its last words may take a while.
                 drop((control.take(), entries));
                 let ending = finish(&writers, &signals, terminal.as_ref(), ending);
-                let ending = exec::judge(&host, ending);
+                let ending = exec::judge(host.job.as_ref(), host.init_has_spoken(), ending);
                 Trial::say_last_lines(&host, &ending);
                 silence::report(&host, &ending);
                 return Ok((ending, trial::log_of(&host)));

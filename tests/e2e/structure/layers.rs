@@ -41,7 +41,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 10] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 9] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "control"),
@@ -51,7 +51,6 @@ pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 10] = [
     ("config", "generate"),
     ("config", "help"),
     ("console", "control"),
-    ("exec", "guest"),
 ];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
