@@ -1,10 +1,10 @@
 //! A client at a console of a guest: what goes over the connection once `attach`
-//! has been answered (docs/control.md). [`frame`] is its wire; [`server`] the
-//! launcher's end; [`client`] the end of `lguest console`.
+//! has been answered (docs/control.md). [`server`] is the
+//! launcher's end, called by [`crate::control`]; [`client`] the end of
+//! `lguest console`, called by `main`.
 
 pub(crate) mod client;
 mod escape;
-mod frame;
 mod replay;
 pub(crate) mod server;
 

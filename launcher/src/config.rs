@@ -6,7 +6,6 @@ mod command;
 pub(crate) mod console;
 pub(crate) mod exec;
 mod given;
-mod name;
 pub(crate) mod read;
 #[cfg(test)]
 mod readme;
@@ -27,7 +26,6 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 use exec::ExecConfig;
-pub(crate) use name::{Name, parse as parse_name};
 use seeing::SeeingConfig;
 use source::Source;
 pub(crate) use trial::TrialConfig;
@@ -36,6 +34,7 @@ use crate::cpuid::{Features, feature};
 use crate::disk::BlockConfig;
 use crate::help;
 use crate::net::card::Tunnet;
+use crate::wire::{Name, parse_name};
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";
@@ -126,7 +125,7 @@ pub(crate) struct Config {
     pub(crate) chroot: Option<PathBuf>,
 
     /// Its name for the other commands; else one is made up
-    #[arg(long, value_name = "NAME", value_parser = name::parse, help_heading = GUESTS)]
+    #[arg(long, value_name = "NAME", value_parser = parse_name, help_heading = GUESTS)]
     #[arg(value_hint = ValueHint::Other)]
     pub(crate) name: Option<Name>,
 

@@ -13,9 +13,9 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
-use crate::config::Name;
 use crate::inherited::Inherited;
 use crate::terminal::sys;
+use crate::wire::Name;
 
 /// The two processes.
 pub(crate) enum Process {

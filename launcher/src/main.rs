@@ -51,6 +51,7 @@ mod trace;
 mod trial;
 mod vcpu;
 mod vm;
+mod wire;
 mod writer;
 
 #[cfg(test)]
@@ -64,11 +65,11 @@ use client::consoles::{self, Wish as Stay};
 use config::read::Wish;
 use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
-use control::protocol::{Mode, Side, Verb};
 use detach::{Parent, Process};
 use exit::{Ending, Status};
 use inherited::Inherited;
 use trial::Junit;
+use wire::protocol::{Mode, Side, Verb};
 
 fn main() -> ExitCode {
     sys::return_large_buffers();

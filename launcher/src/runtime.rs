@@ -24,8 +24,9 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
-use crate::config::{Config, Name, parse_name};
+use crate::config::Config;
 use crate::peer::Process;
+use crate::wire::{Name, parse_name};
 pub(crate) use directory::Directory;
 
 /// The files in a guest's directory.

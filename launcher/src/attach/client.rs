@@ -14,8 +14,6 @@ use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::escape::{Escape, Keys, Typed};
-use super::frame::Frame;
-use super::server::ENDED;
 use crate::client::consoles::Admission;
 use crate::exit::{Ending, Exit};
 use crate::launch;
@@ -26,6 +24,8 @@ use crate::signals::Signals;
 use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
 use crate::threads;
+use crate::wire::Frame;
+use crate::wire::frame::ENDED;
 use crate::writer::Writer;
 
 /// A guest that takes nothing for so many milliseconds, with all room for it used, is not

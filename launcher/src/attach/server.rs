@@ -13,16 +13,15 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::frame::Frame;
-pub(crate) use super::frame::Wire;
 use super::replay::Replay;
 use crate::console::Console;
-use crate::control::protocol::Mode;
 use crate::output::{Reader, Role};
 use crate::threads;
+use crate::wire::frame::ENDED;
+use crate::wire::protocol::Mode;
+use crate::wire::{Frame, Wire};
 
-/// Exit statuses of clients: the guest has ended; somebody else types now.
-pub(super) const ENDED: u8 = 0;
+/// The exit status of a client when another one has taken over.
 const TAKEN_OVER: u8 = 4;
 
 /// How long a client may take to read its last frame.

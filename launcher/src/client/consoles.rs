@@ -14,10 +14,10 @@ use super::{PATIENCE, ask, find};
 use crate::attach::Escape;
 use crate::attach::client::{self, Attached};
 use crate::config::{CertainConsole, ConsoleTarget};
-use crate::control::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 use crate::exit::Ending;
 use crate::runtime::{self, Found};
 use crate::terminal;
+use crate::wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 
 /// Somebody else types on the console.
 const TAKEN: u8 = 3;

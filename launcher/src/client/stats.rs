@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
-use crate::config::Name;
-use crate::control::protocol::{Fields, Request, VERSION, Verb};
 use crate::messages;
 use crate::runtime::Found;
+use crate::wire::Name;
+use crate::wire::protocol::{Fields, Request, VERSION, Verb};
 
 /// Between two looks.
 const SECOND: Duration = Duration::from_secs(1);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::name::{self, Name};
 use super::time;
 use crate::attach::Escape;
-use crate::control::protocol::Which;
 use crate::generate::What;
+use crate::wire::protocol::Which;
+use crate::wire::{Name, parse_name};
 
 /// Everything that is not launching a guest.
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Tell what a guest is and has
     Info {
         /// Its name
-        #[arg(value_parser = name::parse)]
+        #[arg(value_parser = parse_name)]
         name: Name,
         /// Print one JSON object
         #[arg(long)]
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// Tell what a guest's queues and vCPUs have done so far
     Stats {
         /// Its name
-        #[arg(value_parser = name::parse)]
+        #[arg(value_parser = parse_name)]
         name: Name,
         /// Tell every second how much a second it is, until ^C or the guest's end
         #[arg(short, long)]
@@ -151,7 +151,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConsoleTarget {
     /// The guest's name
-    #[arg(value_parser = name::parse)]
+    #[arg(value_parser = parse_name)]
     pub(crate) name: Name,
     /// The console: N of hvcN, or its name
     #[arg(value_name = "N", default_value = "0")]
@@ -162,7 +162,7 @@ pub(crate) struct ConsoleTarget {
 #[derive(Debug, Args)]
 pub(crate) struct CertainConsole {
     /// The guest's name
-    #[arg(value_parser = name::parse)]
+    #[arg(value_parser = parse_name)]
     pub(crate) name: Name,
     /// The console: N of hvcN, or its name
     #[arg(value_name = "N")]
@@ -173,6 +173,6 @@ pub(crate) struct CertainConsole {
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// Its name
-    #[arg(value_parser = name::parse)]
+    #[arg(value_parser = parse_name)]
     pub(crate) name: Name,
 }

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::name::{self, Name};
 use super::split;
+use crate::wire::{self, Name};
 
 /// What is kept of a console's output, unless the user says otherwise: bytes.
 pub(crate) const BUFFER: usize = 1 << 20;
@@ -125,7 +125,7 @@ fn parse_buffer(text: &str) -> Result<usize, String> {
 
 /// One that cannot be taken for a number.
 fn parse_name(text: &str) -> Result<Name, String> {
-    let name = name::parse(text).map_err(|error| format!("name={text}: {error}"))?;
+    let name = wire::parse_name(text).map_err(|error| format!("name={text}: {error}"))?;
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Err(format!("name={text}: that is a number, and another console may have it")),
         false => Ok(name),

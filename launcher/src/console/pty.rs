@@ -26,10 +26,11 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::entry::Entry;
 use super::{Console, UNKNOWN_SIZE};
-use crate::attach::server::{Wire, write_out};
+use crate::attach::server::write_out;
 use crate::output::Role;
 use crate::terminal::sys;
 use crate::threads;
+use crate::wire::Wire;
 
 /// A program that opens a terminal sets it up first, and throws away what has come by
 /// then; so long, none comes.

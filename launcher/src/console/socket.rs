@@ -15,10 +15,11 @@ use anyhow::{Context, Result};
 
 use super::Console;
 use super::entry::Entry;
-use crate::attach::server::{self, Wire};
-use crate::control::protocol::Mode;
+use crate::attach::server;
 use crate::peer;
 use crate::threads;
+use crate::wire::Wire;
+use crate::wire::protocol::Mode;
 
 /// How long to wait when the host has no descriptor or thread to spare.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -8,11 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
-use crate::attach::server::{self, Admitted, Wire};
+use crate::attach::server::{self, Admitted};
 use crate::config::console::Backend;
 use crate::console::Console;
 use crate::peer;
+use crate::wire::Wire;
+use crate::wire::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
 
 /// The answer to a verb that is about a console.
 pub(super) fn answer(

@@ -9,10 +9,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::boot;
+use crate::config::Config;
 use crate::config::console::Backend;
-use crate::config::{Config, Name};
 use crate::guest::{Host, kernel};
 use crate::runtime::Claim;
+use crate::wire::Name;
 
 /// A guest, as others see it.
 #[derive(Debug)]

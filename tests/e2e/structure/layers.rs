@@ -6,9 +6,11 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 48] = [
+pub(super) const LAUNCHER: [&str; 49] = [
     // System calls and threads.
     "sys", "threads", "peer", "listener", "descriptors", "standard", "inherited",
+    // What travels over sockets.
+    "wire",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.
@@ -41,16 +43,13 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 9] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 6] = [
     ("attach", "client"),
     ("attach", "console"),
-    ("attach", "control"),
     ("attach", "launch"),
     ("config", "attach"),
-    ("config", "control"),
     ("config", "generate"),
     ("config", "help"),
-    ("console", "control"),
 ];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];

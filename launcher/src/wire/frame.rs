@@ -9,9 +9,12 @@ const LONGEST: usize = 1 << 20;
 /// Kind and length.
 const HEADER: usize = 5;
 
-/// One of them.
+/// The exit status of a client whose guest has ended.
+pub(crate) const ENDED: u8 = 0;
+
+/// A message of an attached connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// To the client: what the guest has printed. To the guest: what was typed.
     Data(Vec<u8>),
     /// To the client: so many bytes were lost before what comes next.
@@ -33,7 +36,7 @@ pub(crate) enum Wire {
 
 impl Wire {
     /// Tell the client.
-    pub(super) fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
+    pub(crate) fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
         match (self, frame) {
             (Self::Frames, frame) => frame.write_to(stream),
             (Self::Plain, Frame::Data(bytes)) => stream.write_all(bytes),
@@ -49,7 +52,7 @@ impl Wire {
     }
 
     /// What the client says; none when it has left.
-    pub(super) fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
+    pub(crate) fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
         if self == Self::Frames {
             return Frame::read_from(stream);
         }
@@ -62,7 +65,7 @@ impl Wire {
 
 impl Frame {
     /// Write it.
-    pub(super) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
+    pub(crate) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
         let mut bytes = vec![0; HEADER];
         let kind = match self {
             Self::Data(data) => {
@@ -94,7 +97,7 @@ impl Frame {
     ///
     /// # Errors
     /// Those of the connection, and `InvalidData` for what is no frame.
-    pub(super) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
+    pub(crate) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
         let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
         let mut header = [0; HEADER];
         let mut filled = 0;

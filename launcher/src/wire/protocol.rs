@@ -1,5 +1,6 @@
 //! What is said on a control socket: one JSON object a line, in both directions.
-//! docs/control.md is its description. Both ends use it.
+//! docs/control.md is its description. Used by both ends, [`crate::control`] and
+//! [`crate::client`].
 
 mod fields;
 
