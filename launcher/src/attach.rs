@@ -4,8 +4,5 @@
 //! `lguest console`, called by `main`.
 
 pub(crate) mod client;
-mod escape;
 mod replay;
 pub(crate) mod server;
-
-pub(crate) use escape::Escape;

@@ -17,7 +17,8 @@ use crate::input::Input;
 use crate::terminal::{self, Terminal, Tty, sys};
 use crate::threads;
 
-pub(crate) mod keyboard;
+pub(crate) mod escape;
+mod keyboard;
 pub(crate) mod keys;
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::escape::{Escape, Keys, Typed};
 use crate::client::consoles::Admission;
 use crate::exit::{Ending, Exit};
 use crate::launch;
@@ -21,6 +20,7 @@ use crate::messages;
 use crate::output::Output;
 use crate::privilege::Confinement;
 use crate::signals::Signals;
+use crate::stdin::escape::{Escape, Keys, Typed};
 use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
 use crate::threads;

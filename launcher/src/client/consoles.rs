@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, ask, find};
-use crate::attach::Escape;
 use crate::attach::client::{self, Attached};
 use crate::config::{CertainConsole, ConsoleTarget};
 use crate::exit::Ending;
 use crate::runtime::{self, Found};
+use crate::stdin::escape::Escape;
 use crate::terminal;
 use crate::wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::time;
-use crate::attach::Escape;
 use crate::generate::What;
+use crate::stdin::escape::Escape;
 use crate::wire::protocol::Which;
 use crate::wire::{Name, parse_name};
 

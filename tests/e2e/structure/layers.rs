@@ -43,11 +43,10 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 6] = [
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 5] = [
     ("attach", "client"),
     ("attach", "console"),
     ("attach", "launch"),
-    ("config", "attach"),
     ("config", "generate"),
     ("config", "help"),
 ];

@@ -1,10 +1,10 @@
 //! The key that leaves a console, at the client: pressed once it leaves, pressed
 //! twice it is for the guest. A terminal in one of today's keyboard modes sends it as an
-//! escape sequence ([`crate::stdin::keyboard`]), perhaps in parts.
+//! escape sequence ([`super::keyboard`]), perhaps in parts. Used by `lguest console`.
 
 use std::time::Duration;
 
-use crate::stdin::keyboard::{Key, Keyboard};
+use super::keyboard::{Key, Keyboard};
 
 /// How long it is waited for the second time.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -30,14 +30,14 @@ impl Escape {
     }
 
     /// As it is told to the user.
-    pub(super) fn name(self) -> Option<String> {
+    pub(crate) fn name(self) -> Option<String> {
         self.0.map(|key| format!("^{}", char::from(key | 0x40)))
     }
 }
 
 /// What was typed, with the key taken out.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     escape: Escape,
     keyboard: Keyboard,
     /// So much of the sequence that has begun is the guest's already.
@@ -47,7 +47,7 @@ pub(super) struct Keys {
 
 /// What becomes of some keys.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(crate) enum Typed {
     /// These are for the guest.
     Keys(Vec<u8>),
     /// These are, and then it depends on what is typed within this time.
@@ -57,12 +57,12 @@ pub(super) enum Typed {
 }
 
 impl Keys {
-    pub(super) fn new(escape: Escape) -> Self {
+    pub(crate) fn new(escape: Escape) -> Self {
         Self { escape, keyboard: Keyboard::default(), handed_on: 0, pressed: false }
     }
 
     /// Some more keys; none at all if the time is over.
-    pub(super) fn typed(&mut self, keys: &[u8]) -> Typed {
+    pub(crate) fn typed(&mut self, keys: &[u8]) -> Typed {
         if keys.is_empty() {
             return if self.pressed { Typed::Leave(Vec::new()) } else { Typed::Keys(self.held()) };
         }
