@@ -4,5 +4,3 @@
 //! `lguest console`, called by `main`.
 
 pub(crate) mod client;
-mod replay;
-pub(crate) mod server;

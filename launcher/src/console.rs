@@ -6,6 +6,8 @@
 mod end;
 mod entry;
 mod pty;
+mod replay;
+pub(crate) mod seat;
 mod socket;
 
 use std::path::PathBuf;
@@ -18,13 +20,13 @@ use devices::console::WindowSize;
 use devices::status::Status;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::attach::server::Seat;
 use crate::config::Config;
 use crate::config::console::{BUFFER, Backend, ConsoleConfig};
 use crate::exec::{self, Link};
 use crate::input::Input;
 use crate::output::Output;
 pub(crate) use end::{HostEnd, open_file};
+use seat::Seat;
 
 /// What a console says of a window whose size nobody knows: columns and rows.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);

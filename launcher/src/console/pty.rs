@@ -25,8 +25,8 @@ use nix::pty::{posix_openpt, ptsname_r, unlockpt};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::entry::Entry;
+use super::seat::write_out;
 use super::{Console, UNKNOWN_SIZE};
-use crate::attach::server::write_out;
 use crate::output::Role;
 use crate::terminal::sys;
 use crate::threads;

@@ -1,7 +1,7 @@
 //! `--console sock=PATH`: a socket of the console's own, for programs that know nothing
-//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). Plain bytes go over it. Apart from that,
-//! its clients are like those of `lguest console` ([`crate::attach::server`] serves
-//! both).
+//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). What goes over it is plain bytes; apart
+//! from that, whoever connects is a client who types, like those of `lguest console`
+//! ([`super::seat`] serves both). Made by [`super::end`].
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 use super::Console;
 use super::entry::Entry;
-use crate::attach::server;
+use super::seat;
 use crate::peer;
 use crate::threads;
 use crate::wire::Wire;
@@ -77,7 +77,7 @@ fn admit(stream: UnixStream, console: &Arc<Console>) -> io::Result<()> {
         refuse(&stream, "this guest belongs to another user");
         return Ok(());
     }
-    match server::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
+    match seat::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
         Err(Some(pid)) => {
             refuse(&stream, &format!("the console is in use by pid {pid}"));
             Ok(())

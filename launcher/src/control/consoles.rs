@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::attach::server::{self, Admitted};
 use crate::config::console::Backend;
 use crate::console::Console;
+use crate::console::seat::{self, Admitted};
 use crate::peer;
 use crate::wire::Wire;
 use crate::wire::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
@@ -80,14 +80,13 @@ pub(super) fn admit(
             "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
         )));
     }
-    server::admit(stream, peer::pid(stream), console, mode, Wire::Frames).map_err(|other| {
-        match other {
-            Some(pid) => {
-                let advice = "use --force to take it over, or --read-only";
-                busy(format!("console {number} is in use by pid {pid}: {advice}"))
-            }
-            None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
+    seat::admit(stream, peer::pid(stream), console, mode, Wire::Frames).map_err(|other| match other
+    {
+        Some(pid) => {
+            let advice = "use --force to take it over, or --read-only";
+            busy(format!("console {number} is in use by pid {pid}: {advice}"))
         }
+        None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
     })
 }
 

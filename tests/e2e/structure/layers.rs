@@ -43,12 +43,7 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 5] = [
-    ("attach", "client"),
-    ("attach", "console"),
-    ("attach", "launch"),
-    ("config", "generate"),
-    ("config", "help"),
-];
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 4] =
+    [("attach", "client"), ("attach", "launch"), ("config", "generate"), ("config", "help")];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];

@@ -1,7 +1,8 @@
-//! The launcher's end of an attached connection: a thread that writes what the guest
-//! prints, at the client's pace, and the connection's own, which reads what is
+//! A client at a console, and the launcher's end of its connection: a thread that writes what the
+//! guest prints, at the client's pace, and the connection's own, which reads what is
 //! typed. Whatever a client does or does not do, the guest hears nothing of it but
-//! keys and a window's size.
+//! keys and a window's size. Called by
+//! [`crate::control`] and by a console's own socket ([`super::socket`]).
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::Console;
 use super::replay::Replay;
-use crate::console::Console;
 use crate::output::{Reader, Role};
 use crate::threads;
 use crate::wire::frame::ENDED;
