@@ -2,6 +2,7 @@
 //! and so on. Each finds the guest's directory ([`crate::runtime`]) and says one
 //! line on its control socket ([`crate::control`]).
 
+mod attach;
 pub(crate) mod consoles;
 pub(crate) mod stats;
 mod table;

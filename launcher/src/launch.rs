@@ -245,7 +245,7 @@ fn explain(host: &Host, ending: Ending) -> Ending {
 /// The guest has ended; its last words are still to be written. They belong on
 /// the terminal as it was when they were said, but a reader that takes its time
 /// must not keep the user from it; and whoever wants us gone does not wait. So ends
-/// a stay at a console, too ([`crate::attach::client`]).
+/// a stay at a console, too ([`crate::client`]).
 pub(crate) fn finish(
     writers: &[Writer],
     signals: &Signals,

@@ -6,7 +6,6 @@
 mod sys;
 
 mod acpi;
-mod attach;
 mod boot;
 mod check;
 mod client;

@@ -1,8 +1,7 @@
 //! The commands about the consoles of guests that run: `console`, `log`, `peek`, `send`
 //! and `resize`.
 
-use std::io::{self, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::attach::{self, Admission, Attached, Refused};
 use super::{PATIENCE, ask, find};
-use crate::attach::client::{self, Attached};
 use crate::config::{CertainConsole, ConsoleTarget};
 use crate::exit::Ending;
 use crate::runtime::{self, Found};
@@ -44,7 +43,7 @@ pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
 pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
-    Ok(match client::follow(stream, io::stdout()) {
+    Ok(match attach::follow(stream, io::stdout()) {
         // Whoever read it has had enough.
         Ending::Detached => 0,
         ending => told(&ending),
@@ -120,16 +119,6 @@ pub(crate) struct Wish<'a> {
     pub(crate) persist: bool,
 }
 
-/// A connection, before the first frame.
-pub(crate) type Admission = Result<BufReader<UnixStream>, Refused>;
-
-/// Why not: the exit status, and a line.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) status: u8,
-    pub(crate) text: String,
-}
-
 /// `lguest console`: the exit status.
 ///
 /// # Errors
@@ -152,11 +141,11 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
             return Ok(refused.status);
         }
     };
-    let seat = client::Seat::prepare()?;
+    let seat = attach::Seat::prepare()?;
     let what = format!("{name}, console {}", wish.target.console);
     let watching = wish.mode == Mode::Watch;
     let (mode, escape, target) = (wish.mode, wish.escape, wish.target.clone());
-    let again = wish.persist.then(|| -> client::Again {
+    let again = wish.persist.then(|| -> attach::Again {
         Box::new(move || {
             // It may be there a little longer, with us at its console.
             guest.wait_for_end()?;
@@ -217,7 +206,7 @@ fn attach(
     };
     let request = Request { version: VERSION, verb: Verb::Attach, fields };
     let opened = super::open(guest, &request, patience).and_then(|mut stream| {
-        let answer = client::read_line(&mut stream)?;
+        let answer = attach::read_line(&mut stream)?;
         Ok((stream, answer))
     });
     let (stream, answer) = opened.map_err(|error| super::unanswered(guest, error))?;

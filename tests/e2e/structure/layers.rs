@@ -6,7 +6,7 @@ pub(super) type Exception = (&'static str, &'static str);
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 49] = [
+pub(super) const LAUNCHER: [&str; 48] = [
     // System calls and threads.
     "sys", "threads", "peer", "listener", "descriptors", "standard", "inherited",
     // What travels over sockets.
@@ -22,7 +22,7 @@ pub(super) const LAUNCHER: [&str; 49] = [
     // The command line.
     "config", "help", "generate", "detach", "runtime",
     // A guest and its consoles.
-    "exec", "attach", "console", "guest", "silence",
+    "exec", "console", "guest", "silence",
     // Boot tests, the control socket, `lguest check`.
     "trial", "control", "check",
     // A launch, and the commands to running guests.
@@ -43,7 +43,6 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 4] =
-    [("attach", "client"), ("attach", "launch"), ("config", "generate"), ("config", "help")];
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 2] = [("config", "generate"), ("config", "help")];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];

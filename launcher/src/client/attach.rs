@@ -1,7 +1,8 @@
 //! `lguest console`: this terminal at a console of a guest that runs. What the guest
 //! prints goes the way that it goes in a launch, by [`crate::output`] and
 //! [`crate::writer`]; what is typed is read as in a launch ([`crate::stdin`]) and goes
-//! to the guest's launcher. The main thread waits for the end.
+//! to the guest's launcher. The main thread waits for the end. Called by
+//! [`super::consoles`].
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -13,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::client::consoles::Admission;
 use crate::exit::{Ending, Exit};
 use crate::launch;
 use crate::messages;
@@ -33,25 +33,35 @@ use crate::writer::Writer;
 const PATIENCE: u16 = 5000;
 
 /// A connection on which `attach` has been answered, from the first frame on.
-pub(crate) struct Attached {
+pub(super) struct Attached {
     /// The guest's name, and the console's number.
-    pub(crate) what: String,
-    pub(crate) stream: BufReader<UnixStream>,
-    pub(crate) escape: Escape,
+    pub(super) what: String,
+    pub(super) stream: BufReader<UnixStream>,
+    pub(super) escape: Escape,
     /// Nothing is typed.
-    pub(crate) watching: bool,
+    pub(super) watching: bool,
     /// What the guest was told of the window: columns and rows.
-    pub(crate) size: Option<(u16, u16)>,
+    pub(super) size: Option<(u16, u16)>,
     /// What to do when the guest has ended, if not to leave.
-    pub(crate) again: Option<Again>,
+    pub(super) again: Option<Again>,
+}
+
+/// A connection, before the first frame.
+pub(super) type Admission = Result<BufReader<UnixStream>, Refused>;
+
+/// Why there is no connection: the exit status, and a line.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: u8,
+    pub(super) text: String,
 }
 
 /// Wait for the next guest, and attach to it.
-pub(crate) type Again = Box<dyn FnMut() -> Result<Admission> + Send>;
+pub(super) type Again = Box<dyn FnMut() -> Result<Admission> + Send>;
 
 /// What has to be there before any thread: nothing is touched yet.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(super) struct Seat {
     signals: Signals,
     terminal: Option<Terminal>,
 }
@@ -61,7 +71,7 @@ impl Seat {
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
-    pub(crate) fn prepare() -> Result<Self> {
+    pub(super) fn prepare() -> Result<Self> {
         let signals = Signals::block()?;
         Ok(Self { signals, terminal: Terminal::on_stdin(&Confinement::default())? })
     }
@@ -70,7 +80,7 @@ impl Seat {
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
-    pub(crate) fn stay(self, attached: Attached) -> Result<Ending> {
+    pub(super) fn stay(self, attached: Attached) -> Result<Ending> {
         let Self { signals, terminal } = self;
         let Attached { what, stream, escape, watching, mut size, again } = attached;
         let exit = Arc::new(Exit::new()?);
@@ -243,7 +253,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
 ///
 /// # Errors
 /// Those of the connection.
-pub(crate) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String> {
+pub(super) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     Ok(line)
@@ -252,7 +262,7 @@ pub(crate) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String
 /// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
 /// is returned, or until nobody reads any more: that is noticed while there is nothing to
 /// pass on as well, since a shell waits for all of `lguest log --follow | sed '/word/q'`.
-pub(crate) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Ending {
+pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Ending {
     loop {
         if stream.buffer().is_empty() && !is_read_until(&stream, &out) {
             return Ending::Detached;
