@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, ValueHint};
 
-pub(crate) use command::{CertainConsole, Command, ConsoleTarget};
+pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 use exec::ExecConfig;
 use seeing::SeeingConfig;

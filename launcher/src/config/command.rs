@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::time;
-use crate::generate::What;
 use crate::stdin::escape::Escape;
 use crate::wire::protocol::Which;
 use crate::wire::{Name, parse_name};
@@ -143,8 +142,21 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Generate {
         /// Which of them
-        what: What,
+        what: Artifact,
     },
+}
+
+/// A file that `lguest generate` makes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Artifact {
+    /// lguest.1, for man
+    Man,
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
 }
 
 /// The console that a command is for.

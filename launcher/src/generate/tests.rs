@@ -15,11 +15,11 @@ fn every_option_and_command_is_in_every_file() {
     let definition = config::definition();
     let typed = typed(&definition);
     assert!(typed.contains(&"--block".into()) && typed.contains(&"--grace".into()));
-    for what in [What::Man, What::Bash, What::Zsh, What::Fish] {
+    for what in [Artifact::Man, Artifact::Bash, Artifact::Zsh, Artifact::Fish] {
         let file = generate(what).unwrap().replace("\\-", "-");
         for option in &typed {
             // fish has options without their dashes.
-            let word = if matches!(what, What::Fish) {
+            let word = if matches!(what, Artifact::Fish) {
                 format!("-l {}", &option[2..])
             } else {
                 option.clone()
@@ -29,10 +29,10 @@ fn every_option_and_command_is_in_every_file() {
         for command in definition.get_subcommands() {
             let name = command.get_name();
             let word = match what {
-                What::Man => format!("fBlguest {name}"),
-                What::Bash => format!(" {name} "),
-                What::Zsh => format!("'{name}:"),
-                What::Fish => format!("-a \"{name}\""),
+                Artifact::Man => format!("fBlguest {name}"),
+                Artifact::Bash => format!(" {name} "),
+                Artifact::Zsh => format!("'{name}:"),
+                Artifact::Fish => format!("-a \"{name}\""),
             };
             let shown = name != "help" && !command.is_hide_set();
             assert!(name == "help" || file.contains(&word) == shown, "{what:?}: {name}");
@@ -42,7 +42,7 @@ fn every_option_and_command_is_in_every_file() {
 
 #[test]
 fn the_manual_has_what_clap_does_not_know() {
-    let page = generate(What::Man).unwrap();
+    let page = generate(Artifact::Man).unwrap();
     for words in [".SH \"EXIT STATUS\"", "\\fB102\\fR", ".SH FILES", ".SH EXAMPLES", ".SH DISKS"] {
         assert!(page.contains(words), "{words}");
     }

@@ -43,6 +43,6 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 2] = [("config", "generate"), ("config", "help")];
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 1] = [("config", "help")];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
