@@ -6,6 +6,7 @@ mod command;
 pub(crate) mod console;
 pub(crate) mod exec;
 mod given;
+mod nearest;
 pub(crate) mod read;
 #[cfg(test)]
 mod readme;
@@ -26,13 +27,13 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
 use exec::ExecConfig;
+pub(crate) use nearest::nearest;
 use seeing::SeeingConfig;
 use source::Source;
 pub(crate) use trial::TrialConfig;
 
 use crate::cpuid::{Features, feature};
 use crate::disk::BlockConfig;
-use crate::help;
 use crate::net::card::Tunnet;
 use crate::wire::{Name, parse_name};
 
@@ -176,16 +177,10 @@ impl Config {
     }
 }
 
-/// All that clap knows of the command line.
+/// All that clap knows of the command line. [`help::definition`](crate::help::definition) has
+/// the help for it.
 pub(crate) fn definition() -> clap::Command {
-    let definition = CommandLine::command();
-    let overview = help::overview(&definition);
-    definition.override_help(overview)
-}
-
-/// Is it one of those that clap adds itself?
-pub(crate) fn is_about_help(arg: &clap::Arg) -> bool {
-    ["help", "version"].contains(&arg.get_id().as_str())
+    CommandLine::command()
 }
 
 /// At single commas; two of them are one.

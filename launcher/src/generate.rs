@@ -6,14 +6,15 @@ mod man;
 
 use clap_complete::Shell;
 
-use crate::config::{self, Artifact};
+use crate::config::Artifact;
+use crate::help;
 
 /// The file.
 ///
 /// # Errors
 /// None that is known: it is made in memory.
 pub(crate) fn generate(artifact: Artifact) -> anyhow::Result<String> {
-    let definition = config::definition();
+    let definition = help::definition();
     let shell = match artifact {
         Artifact::Man => return man::page(&definition),
         Artifact::Bash => Shell::Bash,

@@ -1,5 +1,5 @@
 //! `lguest --help`, which fits a screen, and `lguest help TOPIC`, which tells the rest: made
-//! from clap's definition and the few words of [`topics`].
+//! from clap's definition ([`crate::config::definition`]) and the few words of [`topics`].
 
 mod overview;
 mod topics;
@@ -7,11 +7,16 @@ mod topics;
 use clap::Command;
 use clap::builder::StyledStr;
 
+use crate::config::{self, nearest};
 pub(crate) use overview::overview;
 use topics::Topic;
 
-/// How near a name must be to be suggested; clap has the same.
-const NEAR: f64 = 0.7;
+/// The definition of the command line, with the overview as its help.
+pub(crate) fn definition() -> Command {
+    let definition = config::definition();
+    let overview = overview(&definition);
+    definition.override_help(overview)
+}
 
 /// What `lguest help TOPIC` prints: a topic, or the help of a command, or the topic of an
 /// option.
@@ -39,13 +44,6 @@ pub(crate) fn about(name: &str, definition: &Command) -> Result<StyledStr, Strin
     let nearest = nearest(name, names.iter().copied());
     let nearest = nearest.map_or_else(String::new, |near| format!(", is it {near:?}?"));
     Err(format!("no help on {name:?}{nearest} (the topics are {})", names.join(", ")))
-}
-
-/// Of these, the name that somebody meant who said this one.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = names.map(|other| (strsim::jaro(name, other), other));
-    let near = near.filter(|(near, _)| *near > NEAR).max_by(|a, b| a.0.total_cmp(&b.0));
-    near.map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ use wire::protocol::{Mode, Side, Verb};
 
 fn main() -> ExitCode {
     sys::return_large_buffers();
-    let line = match config::read::read(std::env::args_os()) {
+    let line = match config::read::read(help::definition(), std::env::args_os()) {
         Ok(Wish::Line(line)) => line,
         Ok(Wish::Print(text)) => return print(&text),
         Err(refusal) => return refuse(refusal),
@@ -100,7 +100,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn help(topic: Option<&str>) -> ExitCode {
-    let definition = config::definition();
+    let definition = help::definition();
     let text = match topic {
         Some(topic) => help::about(topic, &definition),
         None => Ok(help::overview(&definition)),
@@ -109,7 +109,7 @@ fn help(topic: Option<&str>) -> ExitCode {
 }
 
 fn refuse(refusal: Refusal) -> ExitCode {
-    match refusal.line(&config::definition()) {
+    match refusal.line(&help::definition()) {
         Ok(line) => {
             messages::say(&line);
             Status::USAGE.into()

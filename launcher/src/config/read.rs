@@ -11,7 +11,7 @@ use clap::{Command, FromArgMatches};
 
 use super::given::{Given, key, options};
 use super::refusal::Refusal;
-use super::{CommandLine, definition, toml};
+use super::{CommandLine, toml};
 
 /// More than any file of options has.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -25,12 +25,15 @@ pub(crate) enum Wish {
     Print(String),
 }
 
-/// Read the words, and the file that they name. The first is the program's name.
+/// Read the words by this definition, and the file that they name. The first word is the
+/// program's name.
 ///
 /// # Errors
 /// When there is no sense in them.
-pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, Refusal> {
-    let definition = definition();
+pub(crate) fn read(
+    definition: Command,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<Wish, Refusal> {
     let words: Vec<_> = words.into_iter().collect();
     // What is not even well-formed, clap refuses in its own words.
     let Ok((given, matches)) = Given::from_words(&definition, &words) else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use crate::help;
+use super::nearest;
 
 /// Why the command line is none.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ fn command(error: &Error, definition: &Command) -> Option<String> {
     // One with a letter too many, or too few, or two: not a word for the kernel.
     let names = definition.get_subcommands().map(Command::get_name);
     let names = names.filter(|name| name.len().abs_diff(word.len()) <= 2);
-    let near = help::nearest(word, names).filter(|_| argument == "<MEM>")?;
+    let near = nearest(word, names).filter(|_| argument == "<MEM>")?;
     Some(format!("or is it lguest {near}?"))
 }
 

@@ -11,8 +11,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::given::{Given, Shape, key, options};
-use super::refusal;
-use crate::help;
+use super::{nearest, refusal};
 
 /// What the file says.
 ///
@@ -51,7 +50,7 @@ fn unknown(name: &str, definition: &Command) -> String {
     if ["config", "print-config"].contains(&name) {
         return format!("{name} is only for the command line");
     }
-    match help::nearest(name, options(definition).map(key)) {
+    match nearest(name, options(definition).map(key)) {
         Some(near) => format!("there is no option {name:?}: is it {near:?}?"),
         None => format!("there is no option {name:?}: lguest --help tells which there are"),
     }

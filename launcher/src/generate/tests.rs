@@ -12,7 +12,7 @@ fn typed(command: &Command) -> Vec<String> {
 
 #[test]
 fn every_option_and_command_is_in_every_file() {
-    let definition = config::definition();
+    let definition = help::definition();
     let typed = typed(&definition);
     assert!(typed.contains(&"--block".into()) && typed.contains(&"--grace".into()));
     for what in [Artifact::Man, Artifact::Bash, Artifact::Zsh, Artifact::Fish] {

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{definition, is_about_help};
 
 /// As on a terminal of this width.
 fn lines(mut command: Command) -> Vec<String> {
@@ -31,7 +30,7 @@ fn every_option_has_one_topic() {
             topics.entry(arg.get_id().to_string()).or_default().push(topic.name.clone());
         }
     }
-    for arg in definition.get_arguments().filter(|arg| !is_about_help(arg)) {
+    for arg in definition.get_arguments().filter(|arg| !topics::is_about_help(arg)) {
         let of = topics.get(arg.get_id().as_str());
         assert_eq!(of.map(Vec::len), Some(1), "{arg:?}: {of:?}");
     }

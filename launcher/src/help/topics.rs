@@ -4,9 +4,7 @@
 
 use clap::{Arg, Command};
 
-use crate::config::{
-    CONFIGURATION, CONSOLES, DISKS, GUESTS, LAUNCH, NETWORK, PRIVILEGE, is_about_help,
-};
+use crate::config::{CONFIGURATION, CONSOLES, DISKS, GUESTS, LAUNCH, NETWORK, PRIVILEGE};
 use crate::exit::Status;
 
 /// A part of help that fits a screen.
@@ -199,4 +197,9 @@ impl Topic {
             .disable_help_subcommand(true)
             .help_template(template)
     }
+}
+
+/// Whether clap adds this argument itself.
+pub(super) fn is_about_help(arg: &Arg) -> bool {
+    ["help", "version"].contains(&arg.get_id().as_str())
 }

@@ -43,6 +43,6 @@ pub(super) const DEVICES: [&str; 23] = [
     "console", "block", "net", "rng",
 ];
 
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 1] = [("config", "help")];
+pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 0] = [];
 
 pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];

@@ -19,7 +19,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn with(text: &str, more: &[&str]) -> Result<Wish, Refusal> {
     let file = file(text);
     let config = ["lguest", "--config", file.path().to_str().unwrap()];
-    read(words(&[&config, more].concat()))
+    read(definition(), words(&[&config, more].concat()))
 }
 
 fn launch(wish: Result<Wish, Refusal>) -> Config {
@@ -86,7 +86,8 @@ fn what_is_missing_in_both_is_told() {
     );
     let error = text(with("kernel = 'vmlinuz'", &[]).unwrap_err());
     assert!(error.contains("no memory = ...") && error.contains("MEM"), "{error}");
-    let error = text(read(words(&["lguest", "--config", "/nowhere/file"])).unwrap_err());
+    let error =
+        text(read(definition(), words(&["lguest", "--config", "/nowhere/file"])).unwrap_err());
     assert!(error.starts_with("/nowhere/file: ") && error.contains("No such file"), "{error}");
 }
 
@@ -106,14 +107,14 @@ fn an_error_says_whether_it_is_the_files() {
 fn another_command_has_no_file() {
     let file = file(WHOLE);
     let config = format!("--config={}", file.path().display());
-    assert!(read(words(&["lguest", &config, "list"])).is_err());
+    assert!(read(definition(), words(&["lguest", &config, "list"])).is_err());
     assert!(
-        matches!(read(words(&["lguest", "list"])), Ok(Wish::Line(line)) if line.command.is_some())
+        matches!(read(definition(), words(&["lguest", "list"])), Ok(Wish::Line(line)) if line.command.is_some())
     );
 }
 
 fn printed(all: &[&str]) -> String {
-    match read(words(all)).unwrap() {
+    match read(definition(), words(all)).unwrap() {
         Wish::Print(text) => text,
         Wish::Line(line) => panic!("{line:?}"),
     }
@@ -138,8 +139,10 @@ fn what_is_printed_is_a_file_that_people_can_read() {
 
 #[test]
 fn a_launch_that_is_wrong_is_not_printed() {
-    assert!(read(words(&["lguest", "--print-config", "512"])).is_err());
-    assert!(read(words(&["lguest", "--print-config", "512", "k", "--cpus=65"])).is_err());
+    assert!(read(definition(), words(&["lguest", "--print-config", "512"])).is_err());
+    assert!(
+        read(definition(), words(&["lguest", "--print-config", "512", "k", "--cpus=65"])).is_err()
+    );
 }
 
 #[test]

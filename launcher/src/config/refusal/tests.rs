@@ -7,7 +7,7 @@ use super::super::{definition, read};
 /// Why this is refused.
 fn refused(words: &str) -> String {
     let words = ["lguest"].into_iter().chain(words.split_whitespace()).map(OsString::from);
-    let refusal = read::read(words).unwrap_err();
+    let refusal = read::read(definition(), words).unwrap_err();
     refusal.line(&definition()).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn what_is_wrong_and_what_to_do_is_one_line() {
 #[test]
 fn help_and_the_version_are_no_refusals() {
     for word in ["--help", "--version"] {
-        let refusal = read::read(["lguest", word].map(OsString::from)).unwrap_err();
+        let refusal = read::read(definition(), ["lguest", word].map(OsString::from)).unwrap_err();
         assert!(refusal.line(&definition()).is_err(), "{word}");
     }
 }

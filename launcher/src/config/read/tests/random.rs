@@ -141,13 +141,16 @@ fn the_file_that_is_printed_launches_the_same() {
         let mut line = words(&["lguest"]);
         line.extend(given.words(&definition));
         // Options that others refuse to go with are theirs to test.
-        let Ok(wish) = read(line.clone()) else { continue };
+        let Ok(wish) = read(definition.clone(), line.clone()) else { continue };
         let direct = format!("{:?}", launch(Ok(wish)));
         line.insert(1, "--print-config".into());
-        let Wish::Print(text) = read(line).unwrap() else { panic!("not printed") };
+        let Wish::Print(text) = read(definition.clone(), line).unwrap() else {
+            panic!("not printed")
+        };
         let file = file(&text);
         let path = file.path().to_str().unwrap();
-        let through = format!("{:?}", launch(read(words(&["lguest", "--config", path]))));
+        let through =
+            format!("{:?}", launch(read(definition.clone(), words(&["lguest", "--config", path]))));
         let named = format!("config: Some({path:?})");
         assert_eq!(through.replace(&named, "config: None"), direct, "{text}");
         compared += 1;
