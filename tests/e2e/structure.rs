@@ -10,19 +10,19 @@ use tests::documents::Page;
 use tests::files::below;
 
 use imports::imports;
-use layers::{DEVICES, DEVICES_EXCEPTIONS, Exception, LAUNCHER, LAUNCHER_EXCEPTIONS};
+use layers::{DEVICES, LAUNCHER};
 
 /// For each top-level module of a crate, the others that it imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn modules_of_the_launcher_import_only_what_stands_before_them() {
-    check("launcher/src", &LAUNCHER, &LAUNCHER_EXCEPTIONS);
+    check("launcher/src", &LAUNCHER);
 }
 
 #[test]
 fn modules_of_devices_import_only_what_stands_before_them() {
-    check("devices/src", &DEVICES, &DEVICES_EXCEPTIONS);
+    check("devices/src", &DEVICES);
 }
 
 #[test]
@@ -34,18 +34,13 @@ fn an_import_that_points_up_is_found() {
 }
 
 #[track_caller]
-fn check(source: &str, order: &[&str], exceptions: &[Exception]) {
+fn check(source: &str, order: &[&str]) {
     let graph = graph(source);
     let modules: BTreeSet<_> = graph.keys().map(String::as_str).collect();
     let listed: BTreeSet<_> = order.iter().copied().collect();
     assert_eq!(modules, listed, "{source}: tests/e2e/structure/layers.rs lists every module once");
-    let allowed = exceptions.iter().map(|(from, to)| ((*from).into(), (*to).into()));
-    let allowed: BTreeSet<(String, String)> = allowed.collect();
-    let upward: BTreeSet<_> = upward(&graph, order).into_iter().collect();
-    let new: Vec<_> = upward.difference(&allowed).collect();
-    assert!(new.is_empty(), "{source}: imports of a module that stands later: {new:#?}");
-    let gone: Vec<_> = allowed.difference(&upward).collect();
-    assert!(gone.is_empty(), "{source}: exceptions that nothing needs any more: {gone:#?}");
+    let upward = upward(&graph, order);
+    assert!(upward.is_empty(), "{source}: imports of a module that stands later: {upward:#?}");
 }
 
 /// Imports (importer, imported) whose target does not stand before the importer.

@@ -1,8 +1,4 @@
-//! The order of the modules, and the imports that do not keep to it yet.
-
-/// A module that imports one which stands later: (importer, imported). These lists only get
-/// shorter: whoever removes such an import deletes its line.
-pub(super) type Exception = (&'static str, &'static str);
+//! The order of the modules of each crate.
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
@@ -42,7 +38,3 @@ pub(super) const DEVICES: [&str; 23] = [
     // The devices.
     "console", "block", "net", "rng",
 ];
-
-pub(super) const LAUNCHER_EXCEPTIONS: [Exception; 0] = [];
-
-pub(super) const DEVICES_EXCEPTIONS: [Exception; 0] = [];
