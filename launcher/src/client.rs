@@ -5,6 +5,7 @@
 mod attach;
 pub(crate) mod consoles;
 pub(crate) mod stats;
+mod stay;
 mod table;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

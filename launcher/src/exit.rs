@@ -1,5 +1,6 @@
 //! The one way in which a guest ends: whoever notices says why, the first
 //! reason stands, and the main thread, which waits for nothing else, wakes up.
+//! What that makes of the launch is a `launch::Outcome`.
 
 mod status;
 
@@ -12,7 +13,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::sys;
 pub(crate) use status::Status;
 
-/// Why a guest ended, or a stay at one of its consoles did.
+/// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The guest switched itself off.
@@ -23,21 +24,14 @@ pub(crate) enum Ending {
     Status(u8),
     /// The command that the guest was to run has ended with this status (`--exec`).
     Exited(u8),
-    /// The guest's kernel panicked: it told by pvpanic, or in these words on its console.
-    Panicked(Option<String>),
+    /// The guest's kernel panicked, which pvpanic reports.
+    Panicked,
     /// The guest cannot go on: triple fault, KVM internal error.
     Crashed(Crash),
-    /// Of a boot test ([`crate::trial`]): what was waited for has been seen. The text says
-    /// what, here and in the next three.
-    Seen(String),
-    /// The same: something that was not to be printed was.
-    Unwanted(String),
-    /// The same: the guest ended before that.
-    Unseen(String),
-    /// It was not over in time.
-    TimedOut(String),
     /// The host or the launcher failed. The text says all.
     Failed(String),
+    /// A boot test ended it; [`crate::trial`] has the verdict.
+    Decided,
     /// Three ^C on the terminal.
     Interrupted,
     /// `lguest stop`.
@@ -46,10 +40,34 @@ pub(crate) enum Ending {
     Killed,
     /// This signal was sent to the launcher.
     Signal(i32),
-    /// Of a stay at a console (`lguest console`): the user has left it.
-    Detached,
-    /// The same: the guest's launcher ended it, with this status, and said why.
-    SentAway(u8, String),
+}
+
+impl Ending {
+    /// Whether the guest has done well, as far as its end says.
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(
+            self,
+            Self::PoweredOff | Self::Reset(_) | Self::Stopped | Self::Status(0) | Self::Exited(0)
+        )
+    }
+}
+
+/// What ends a launcher, or its client, that nobody announced.
+#[derive(Debug)]
+pub(crate) enum Interruption {
+    /// This signal was sent to it.
+    Signal(i32),
+    /// The host failed. The text says all.
+    Failed(String),
+}
+
+impl From<Interruption> for Ending {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Signal(number) => Self::Signal(number),
+            Interruption::Failed(why) => Self::Failed(why),
+        }
+    }
 }
 
 /// How a guest crashed. [`crate::crash`] writes the text.
@@ -61,100 +79,58 @@ pub(crate) struct Crash {
     pub(crate) by_kvm: bool,
 }
 
-impl Ending {
-    /// The launcher's exit status.
-    pub(crate) fn status(&self) -> u8 {
-        let status = match self {
-            Self::PoweredOff | Self::Reset(_) | Self::Seen(_) | Self::Stopped | Self::Detached => {
-                Status::WELL
-            }
-            Self::Status(number) | Self::Exited(number) | Self::SentAway(number, _) => {
-                Status::told(*number)
-            }
-            Self::Failed(_) => Status::FAILED,
-            Self::Panicked(_) => Status::PANICKED,
-            Self::Crashed(_) => Status::CRASHED,
-            Self::Unwanted(_) => Status::UNWANTED,
-            Self::Unseen(_) => Status::UNSEEN,
-            Self::TimedOut(_) => Status::LATE,
-            Self::Interrupted => Status::INTERRUPTED,
-            Self::Killed => Status::KILLED,
-            Self::Signal(number) => Status::of_signal(*number),
-        };
-        status.number()
-    }
-
-    /// What those are told who look on from elsewhere.
-    pub(crate) fn farewell(&self) -> String {
-        self.text().unwrap_or_else(|| match self {
-            Self::Exited(status) => format!("its command has ended with status {status}"),
-            _ => "guest powered off".to_string(),
-        })
-    }
-
-    /// What the user is told of it, if it needs words.
-    pub(crate) fn text(&self) -> Option<String> {
-        match self {
-            Self::PoweredOff | Self::Status(_) | Self::Exited(_) => None,
-            Self::Reset(how) => Some(format!("guest reset by {how}; not started again")),
-            Self::Panicked(None) => Some("guest panicked".to_string()),
-            Self::Panicked(Some(words)) => Some(format!("guest panicked: {words}")),
-            Self::Crashed(crash) => Some(format!("guest crashed: {}", crash.text)),
-            Self::Seen(why)
-            | Self::Unwanted(why)
-            | Self::Unseen(why)
-            | Self::TimedOut(why)
-            | Self::Failed(why) => Some(why.clone()),
-            Self::Interrupted => Some("three ^C: guest stopped".to_string()),
-            Self::Stopped => Some("stopped by `lguest stop`".to_string()),
-            Self::Killed => Some("killed by `lguest kill`".to_string()),
-            Self::Signal(number) => Some(format!("signal {number}: guest stopped")),
-            Self::Detached => Some("left the console; the guest goes on".to_string()),
-            Self::SentAway(_, why) => Some(why.clone()),
-        }
-    }
-}
-
-/// Where endings are announced and waited for.
+/// Where an end is announced and waited for: a guest's, or that of a client's stay at its console.
 #[derive(Debug)]
-pub(crate) struct Exit {
+pub(crate) struct Exit<T = Ending> {
     event: EventFd,
-    ending: Mutex<Option<Ending>>,
+    end: Mutex<Option<T>>,
 }
 
-impl Exit {
+impl<T> Exit<T> {
     pub(crate) fn new() -> Result<Self> {
         let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
             .context("creating the exit event")?;
-        Ok(Self { event, ending: Mutex::new(None) })
+        Ok(Self { event, end: Mutex::new(None) })
     }
 
-    /// Announce an ending. Only the first counts; but a reset, after which the guest
-    /// may go on, does not keep it from being ended.
-    pub(crate) fn end(&self, ending: Ending) {
-        let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*slot, None | Some(Ending::Reset(_))) {
-            *slot = Some(ending);
+    /// Announce an end. Only the first counts.
+    pub(crate) fn end_once(&self, end: T) {
+        self.announce(end, |_| false);
+    }
+
+    /// Announce an end, which takes the place of one that `gives_way` to it.
+    fn announce(&self, end: T, gives_way: impl Fn(&T) -> bool) {
+        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_none_or(gives_way) {
+            *slot = Some(end);
             self.wake();
         }
     }
 
     /// Wake up the main thread, whose waiting is interrupted by this, for something
-    /// else than an ending.
+    /// else than an end.
     pub(crate) fn wake(&self) {
         // Cannot fail: the counter is far from its limit.
         let _ = self.event.write(1);
     }
 
-    /// The ending, once there is one; the next guest starts with none.
-    pub(crate) fn take(&self) -> Option<Ending> {
-        let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The end, once there is one; the next guest starts with none.
+    pub(crate) fn take(&self) -> Option<T> {
+        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.event.read();
         slot.take()
     }
 }
 
-impl AsFd for Exit {
+impl Exit {
+    /// Announce how the guest ended. Only the first end counts; but a reset, after which the
+    /// guest may go on, does not keep it from being ended.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.announce(ending, |before| matches!(before, Ending::Reset(_)));
+    }
+}
+
+impl<T> AsFd for Exit<T> {
     /// Readable while an ending waits to be taken, or somebody was to be woken up.
     fn as_fd(&self) -> BorrowedFd<'_> {
         sys::borrow_fd(self, self.event.as_raw_fd())

@@ -2,6 +2,8 @@
 //! the terminal, wait for its one end, take everything apart in the reverse
 //! order. A guest that reboots goes round once more.
 
+mod junit;
+mod outcome;
 mod prepare;
 
 use std::env;
@@ -28,18 +30,14 @@ use crate::signals::Signals;
 use crate::silence;
 use crate::terminal::{self, Terminal};
 use crate::trial::{self, Trial};
-use crate::writer::Writer;
+use crate::writer::last_words::{self, Patience};
+pub(crate) use junit::Junit;
+pub(crate) use outcome::Outcome;
 use prepare::{Prepared, prepare};
 
 /// How long the threads of a guest that has ended may take to end, and how long
 /// between two looks at those that take longer.
 const PATIENCE: Duration = Duration::from_millis(400);
-
-/// How long the terminal may take to show what the guest said last.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// How long anything else may take to read them when there is no more time (--timeout).
-const LATE_WORDS: Duration = Duration::from_secs(5);
 
 /// Those whom the main thread waits for, beside the guest.
 struct Watch<'a> {
@@ -48,7 +46,7 @@ struct Watch<'a> {
     trial: &'a Trial,
 }
 
-/// Launch the guest, and see it through its reboots: how it ended, and the last that it
+/// Launch the guest, and see it through its reboots: how that went, and the last that the guest
 /// printed on hvc0. A process that waits for it is told when it runs. What was inherited is
 /// closed in time, where it must not stay open.
 ///
@@ -58,7 +56,7 @@ pub(crate) fn launch(
     config: &Config,
     mut parent: Option<Parent>,
     mut inherited: Inherited,
-) -> Result<(Ending, String)> {
+) -> Result<(Outcome, String)> {
     let launched = Instant::now();
     let confinement = Confinement::new(config.chroot.as_deref(), config.username.as_deref())?;
     // Before any thread: signals are blocked in all of them, and the terminal's
@@ -102,23 +100,31 @@ pub(crate) fn launch(
             parent.let_go(name, &mut inherited)?;
         }
         let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
-        let ending = wait(&watch, &host, &guest, control.as_ref());
-        let ending = stop(guest, ending, &watch, &host);
-        match trial.settle(&host, ending, config.reboots()) {
-            Ending::Reset(how) if config.reboots() => {
+        let outcome = wait(&watch, &host, &guest, control.as_ref());
+        let outcome = stop(guest, outcome, &watch, &host);
+        match settle(outcome, &trial, &host, config.reboots()) {
+            Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
                 log::info!("guest reset by {how}");
                 silence::report_restart(&host, &mut is_reported);
             }
-            ending => {
-                let ending = explain(&host, ending);
-                farewell(&host, &ending, terminal.as_ref());
+            outcome => {
+                let outcome = explain(&host, outcome);
+                farewell(&host, &outcome, terminal.as_ref());
                 // There is no guest any more; its last words may take a while.
                 drop((control.take(), entries));
-                let ending = finish(&writers, &signals, terminal.as_ref(), ending);
-                let ending = exec::judge(host.job.as_ref(), host.init_has_spoken(), ending);
-                Trial::say_last_lines(&host, &ending);
-                silence::report(&host, &ending);
-                return Ok((ending, trial::log_of(&host)));
+                let patience = outcome.patience();
+                let signal = last_words::finish(&writers, &signals, terminal.as_ref(), patience);
+                let outcome = match signal {
+                    Some(signal) => Outcome::Ended(Ending::Signal(signal)),
+                    None => judge(&host, outcome),
+                };
+                if outcome.needs_last_lines() {
+                    trial::say_last_lines(&host);
+                }
+                if outcome.is_the_guests_own() {
+                    silence::report(&host);
+                }
+                return Ok((outcome, trial::log_of(&host)));
             }
         }
         host.ram.empty()?;
@@ -139,7 +145,7 @@ pub(crate) fn enter(terminal: Option<&Terminal>, is_interactive: bool) -> Result
 }
 
 /// The guest runs; nothing is done here but what the user's side asks for.
-fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Ending {
+fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Outcome {
     let Watch { signals, terminal, trial } = *watch;
     let mut silence = silence::patience().map(|patience| Instant::now() + patience);
     let mut size = None;
@@ -159,10 +165,10 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
         let until = silence.into_iter().chain(trial.until()).min();
         let ending = signals.wait(&host.exit, terminal, until, &mut look);
         if let Some(ending) = ending {
-            return ending;
+            return Outcome::Ended(ending);
         }
         if trial.is_late() {
-            return trial.late(Some(guest), host);
+            return Outcome::Decided(trial.late(Some(guest), host));
         }
         silence = None;
         silence::hint(host);
@@ -184,15 +190,15 @@ fn obey(order: Order, guest: &Guest) -> Result<(), String> {
 /// Take the guest apart. The host may have a queue thread in a system call that
 /// returns for no signal, and that thread has a part of the guest's memory in its
 /// hands: a guest that wants to reboot waits for it, the user does not have to.
-fn stop(mut guest: Guest, mut ending: Ending, watch: &Watch<'_>, host: &Host) -> Ending {
+fn stop(mut guest: Guest, mut outcome: Outcome, watch: &Watch<'_>, host: &Host) -> Outcome {
     let Watch { signals, terminal, trial } = *watch;
     let mut told = false;
     loop {
         let left = guest.stop(PATIENCE);
         if left.is_empty() {
-            return ending;
+            return outcome;
         }
-        let reset = matches!(ending, Ending::Reset(_));
+        let reset = matches!(outcome, Outcome::Ended(Ending::Reset(_)));
         if !told {
             let what = if reset { "waiting for it (three ^C to leave)" } else { "left behind" };
             let left = left.join(", ");
@@ -202,24 +208,26 @@ fn stop(mut guest: Guest, mut ending: Ending, watch: &Watch<'_>, host: &Host) ->
         if !reset {
             // It ends with the process. Nothing may be freed that it still uses.
             Box::leak(Box::new(guest));
-            return ending;
+            return outcome;
         }
         let until = Some(Instant::now() + PATIENCE);
-        ending = signals.wait(&host.exit, terminal, until, || {}).unwrap_or(ending);
+        let ending = signals.wait(&host.exit, terminal, until, || {});
+        outcome = ending.map_or(outcome, Outcome::Ended);
         if trial.is_late() {
-            ending = trial.late(None, host);
+            outcome = Outcome::Decided(trial.late(None, host));
         }
     }
 }
 
 /// Have those who sit at its consoles read the rest, and hear why there is no more. The user's
 /// next keys are for whoever has the terminal next.
-fn farewell(host: &Host, ending: &Ending, terminal: Option<&Terminal>) {
+fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Terminal>) {
     if let Some(terminal) = terminal {
         terminal.read_answers_only();
     }
-    let why = ending.farewell();
-    let patience = if *ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
+    let why = outcome.farewell();
+    let is_patient = outcome.patience() != Patience::None;
+    let patience = if is_patient { last_words::ON_TERMINAL } else { Duration::ZERO };
     let until = Instant::now() + patience;
     for console in &host.consoles {
         console.finish(&why);
@@ -229,45 +237,39 @@ fn farewell(host: &Host, ending: &Ending, terminal: Option<&Terminal>) {
     }
 }
 
-/// When KVM gave up on an instruction it may be the host's fault, and the user
-/// wants to know before looking for one in the guest.
-fn explain(host: &Host, ending: Ending) -> Ending {
-    let Ending::Crashed(Crash { text, by_kvm: true }) = ending else { return ending };
-    let hint = match check::kernel_mode(&host.kvm) {
-        KernelMode::Native => return Ending::Crashed(Crash { text, by_kvm: true }),
-        KernelMode::Emulated => "runs kernel-mode code in an emulator that lacks instructions",
-        KernelMode::Fails(_) => "cannot run kernel-mode code",
+/// What a boot test makes of the end.
+fn settle(outcome: Outcome, trial: &Trial, host: &Host, reboots: bool) -> Outcome {
+    let ended = match &outcome {
+        Outcome::Ended(ending) => Some(ending),
+        Outcome::Decided(_) => None,
     };
-    let text = format!("{text}\n  this host's KVM {hint}: see `lguest check`");
-    Ending::Crashed(Crash { text, by_kvm: true })
+    trial.settle(host, ended, reboots).map_or(outcome, Outcome::Decided)
 }
 
-/// The guest has ended; its last words are still to be written. They belong on
-/// the terminal as it was when they were said, but a reader that takes its time
-/// must not keep the user from it; and whoever wants us gone does not wait. So ends
-/// a stay at a console, too ([`crate::client`]).
-pub(crate) fn finish(
-    writers: &[Writer],
-    signals: &Signals,
-    terminal: Option<&Terminal>,
-    ending: Ending,
-) -> Ending {
-    let finish = |bound| writers.iter().find_map(|writer| writer.finish(signals, bound));
-    let patience = if ending == Ending::Killed { Duration::ZERO } else { LAST_WORDS };
-    let interrupted = finish(Some(patience));
-    if let Some(terminal) = terminal {
-        if ending != Ending::Killed {
-            terminal.await_answers();
+/// What `--exec` makes of the end.
+fn judge(host: &Host, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Ended(ending) => {
+            Outcome::Ended(exec::judge(host.job.as_ref(), host.init_has_spoken(), ending))
         }
-        terminal.leave();
+        Outcome::Decided(_) => outcome,
     }
-    match ending {
-        Ending::Signal(_)
-        | Ending::Interrupted
-        | Ending::Stopped
-        | Ending::Killed
-        | Ending::Detached => ending,
-        Ending::TimedOut(_) => interrupted.or_else(|| finish(Some(LATE_WORDS))).unwrap_or(ending),
-        ending => interrupted.or_else(|| finish(None)).unwrap_or(ending),
-    }
+}
+
+/// When KVM gave up on an instruction it may be the host's fault, and the user
+/// wants to know before looking for one in the guest.
+fn explain(host: &Host, outcome: Outcome) -> Outcome {
+    let Outcome::Ended(Ending::Crashed(Crash { text, by_kvm: true })) = outcome else {
+        return outcome;
+    };
+    let hint = match check::kernel_mode(&host.kvm) {
+        KernelMode::Native => None,
+        KernelMode::Emulated => {
+            Some("runs kernel-mode code in an emulator that lacks instructions")
+        }
+        KernelMode::Fails(_) => Some("cannot run kernel-mode code"),
+    };
+    let hint = hint.map(|hint| format!("\n  this host's KVM {hint}: see `lguest check`"));
+    let text = text + &hint.unwrap_or_default();
+    Outcome::Ended(Ending::Crashed(Crash { text, by_kvm: true }))
 }

@@ -65,9 +65,9 @@ use config::read::Wish;
 use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
 use detach::{Parent, Process};
-use exit::{Ending, Status};
+use exit::Status;
 use inherited::Inherited;
-use trial::Junit;
+use launch::{Junit, Outcome};
 use wire::protocol::{Mode, Side, Verb};
 
 fn main() -> ExitCode {
@@ -138,11 +138,11 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
                 Some(Process::Child(parent)) => Some(parent),
                 None => None,
             };
-            let ending = launch_and_report(config, parent, inherited)?;
-            if let Some(text) = ending.text() {
+            let outcome = launch_and_report(config, parent, inherited)?;
+            if let Some(text) = outcome.text() {
                 messages::say(&text);
             }
-            Ok(ExitCode::from(ending.status()))
+            Ok(ExitCode::from(outcome.status()))
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
@@ -153,21 +153,21 @@ fn launch_and_report(
     config: &Config,
     parent: Option<Parent>,
     inherited: Inherited,
-) -> Result<Ending> {
+) -> Result<Outcome> {
     let Some(junit) = Junit::of(config)? else {
-        return launch::launch(config, parent, inherited).map(|(ending, _)| ending);
+        return launch::launch(config, parent, inherited).map(|(outcome, _)| outcome);
     };
     let result = launch::launch(config, parent, inherited);
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
-    let written = junit.write(result.as_ref().map(|(ending, _)| ending), log);
+    let written = junit.write(result.as_ref().map(|(outcome, _)| outcome), log);
     match (result, written) {
         // A result that nobody finds is none.
-        (Ok((ending, _)), Err(error)) if ending.status() == 0 => Err(error),
+        (Ok((outcome, _)), Err(error)) if outcome.status() == 0 => Err(error),
         (result, written) => {
             if let Err(error) = written {
                 messages::say(&format!("{error:#}"));
             }
-            result.map(|(ending, _)| ending)
+            result.map(|(outcome, _)| outcome)
         }
     }
 }

@@ -83,7 +83,7 @@ impl Ports {
             }
             port if CONFIG_PORTS.contains(&port) => self.pci.write_port(port, data),
             EXIT_STATUS => self.exit.end(Ending::Status(byte)),
-            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked(None)),
+            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.exit.end(Ending::Panicked),
             port if power::EVENTS.contains(&port) => self.power.write(port, data),
             port if power::switches_off(port, data) => self.exit.end(Ending::PoweredOff),
             port if rtc::PORTS.contains(&port) => self.clock.write(port, byte),
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn each_register_ends_the_guest_in_its_way() {
         assert_eq!(end_of(EXIT_STATUS, 42), Some(Ending::Status(42)));
-        assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked(None)));
+        assert_eq!(end_of(PVPANIC, 1), Some(Ending::Panicked));
         assert_eq!(end_of(0x605, 0x34), Some(Ending::PoweredOff));
         assert!(matches!(end_of(ACPI_RESET, 1), Some(Ending::Reset(_))));
         assert!(matches!(end_of(KEYBOARD, 0xfe), Some(Ending::Reset(_))));

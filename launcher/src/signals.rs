@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::exit::{Ending, Exit};
+use crate::exit::{Exit, Interruption};
 use crate::terminal::{Terminal, sys};
 
 #[cfg(test)]
@@ -72,33 +72,36 @@ impl Signals {
     /// that. Stops and continues the launcher as the user's shell asks, with the
     /// terminal given back between. `look` is called before each sleep: what it looks
     /// at may have changed, be it the window or what [`Exit::wake`] was called for.
-    pub(crate) fn wait(
+    pub(crate) fn wait<T: From<Interruption>>(
         &self,
-        exit: &Exit,
+        exit: &Exit<T>,
         terminal: Option<&Terminal>,
         until: Option<Instant>,
         mut look: impl FnMut(),
-    ) -> Option<Ending> {
+    ) -> Option<T> {
         loop {
             look();
-            let ending = match self.sleep(exit.as_fd(), until) {
+            let end = match self.sleep(exit.as_fd(), until) {
                 Ok(Wake::Ready) => exit.take(),
-                Ok(Wake::Signal(signal)) => self.obey(signal, terminal),
+                Ok(Wake::Signal(signal)) => self.obey(signal, terminal).map(T::from),
                 Ok(Wake::TimedOut) => return None,
-                Err(e) => Some(Ending::Failed(format!("waiting for the guest's end: {e}"))),
+                Err(e) => {
+                    let why = format!("waiting for the guest's end: {e}");
+                    Some(Interruption::Failed(why).into())
+                }
             };
-            if ending.is_some() {
-                return ending;
+            if end.is_some() {
+                return end;
             }
         }
     }
 
-    fn obey(&self, signal: Signal, terminal: Option<&Terminal>) -> Option<Ending> {
+    fn obey(&self, signal: Signal, terminal: Option<&Terminal>) -> Option<Interruption> {
         match signal {
             Signal::SIGTSTP => self.stop(terminal),
             Signal::SIGCONT => resume(terminal),
             Signal::SIGWINCH => {}
-            other => return Some(Ending::Signal(other as i32)),
+            other => return Some(Interruption::Signal(other as i32)),
         }
         None
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::exit::Ending;
 use crate::guest::Host;
 use crate::messages;
 
@@ -61,12 +60,8 @@ pub(crate) fn hint(host: &Host) {
 }
 
 /// Report that the guest, which ended by itself, never had a console.
-pub(crate) fn report(host: &Host, ending: &Ending) {
-    let by_itself = matches!(
-        ending,
-        Ending::PoweredOff | Ending::Reset(_) | Ending::Unseen(_) | Ending::Panicked(None)
-    );
-    if let Some(why) = no_driver(host).filter(|_| by_itself) {
+pub(crate) fn report(host: &Host) {
+    if let Some(why) = no_driver(host) {
         messages::say(&format!("the guest has ended, and its messages are lost: {why}"));
     }
 }

@@ -5,11 +5,10 @@
 //! [`crate::config::TrialConfig`]; without them there is a trial, too, that looks at nothing.
 //!
 //! To read: [`patterns`], [`matcher`], [`follower`], [`verdict`]; then [`hang`] with
-//! [`symbols`], and [`junit`].
+//! [`symbols`].
 
 mod follower;
 mod hang;
-mod junit;
 mod log;
 mod matcher;
 mod patterns;
@@ -35,10 +34,10 @@ use crate::output::Role;
 use crate::silence;
 use crate::writer::Writer;
 use follower::Follower;
-pub(crate) use junit::Junit;
 use matcher::Matcher;
 use patterns::Patterns;
 use symbols::Symbols;
+pub(crate) use verdict::Verdict;
 
 /// The files that it needs, opened while they have names.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ impl Trial {
         });
         let follower = config.is_trial().then(|| {
             let matcher = Matcher::new(Patterns::of(&config.trial)?);
-            Follower::start(output, &host.exit, matcher, launched)
+            Follower::start(output, &host.exit, matcher)
                 .context("starting the thread that follows the console")
         });
         let timeout = config.trial.timeout;
@@ -120,8 +119,8 @@ impl Trial {
         self.until().is_some_and(|until| until <= Instant::now())
     }
 
-    /// Time is up: what is said of it. The guest, if it is there, stands still from then on.
-    pub(crate) fn late(&self, guest: Option<&Guest>, host: &Host) -> Ending {
+    /// Time is up: the verdict. The guest, if it is there, stands still from then on.
+    pub(crate) fn late(&self, guest: Option<&Guest>, host: &Host) -> Verdict {
         let time = verdict::time(self.timeout.unwrap_or_default());
         let awaited = self.follower.as_ref().and_then(Follower::awaited);
         let mut lines = vec![match awaited {
@@ -138,41 +137,42 @@ impl Trial {
             None => lines.push("it was about to start again".to_string()),
         }
         lines.extend(silence::no_driver(host));
-        Ending::TimedOut(lines.join("\n"))
+        Verdict::TimedOut(lines.join("\n"))
     }
 
-    /// The guest has ended so, and its threads have: what that makes of the launch. Without
-    /// anything to look for, no more than that a panic nobody has seen gets its words. A
-    /// reset after which it is to start `again` stays one, unless something was found.
-    pub(crate) fn settle(&self, host: &Host, ended: Ending, again: bool) -> Ending {
+    /// The guest has ended like this, or its time is up (None), and its threads have ended: the
+    /// verdict, if there is one. Without anything to look for, no more than that a panic whose
+    /// words nobody has seen gets them. A reset after which the guest is to start `again` stays
+    /// one, unless something was found.
+    pub(crate) fn settle(
+        &self,
+        host: &Host,
+        ended: Option<&Ending>,
+        again: bool,
+    ) -> Option<Verdict> {
         let Some(follower) = &self.follower else {
             let elsewhere = host.consoles.first().filter(|console| !console.is_stdio());
-            return match (ended, elsewhere) {
-                (Ending::Panicked(None), Some(it)) => Ending::Panicked(log::panic_of(it)),
-                (ended, _) => ended,
-            };
+            let panicked = ended == Some(&Ending::Panicked);
+            return elsewhere
+                .filter(|_| panicked)
+                .and_then(|it| log::panic_of(it))
+                .map(Verdict::Panicked);
         };
         let settled = follower.settle();
-        if again && matches!(ended, Ending::Reset(_)) && settled.found.is_none() {
-            return ended;
+        if again && matches!(ended, Some(Ending::Reset(_))) && settled.found.is_none() {
+            return None;
         }
         let after = settled.at.saturating_duration_since(self.launched);
         verdict::settle(settled, after, ended)
     }
+}
 
-    /// Where hvc0 is not on this terminal, a failure is told with the last of it.
-    pub(crate) fn say_last_lines(host: &Host, ending: &Ending) {
-        let failure = matches!(
-            ending,
-            Ending::Panicked(_) | Ending::Unwanted(_) | Ending::Unseen(_) | Ending::TimedOut(_)
-        );
-        let Some(console) = host.consoles.first().filter(|it| failure && !it.is_stdio()) else {
-            return;
-        };
-        let lines = log::last_lines(console);
-        if !lines.is_empty() {
-            messages::say(&format!("the guest said last:\n  {}", lines.join("\n  ")));
-        }
+/// Where hvc0 is not on this terminal, a failure is told with the last of it.
+pub(crate) fn say_last_lines(host: &Host) {
+    let Some(console) = host.consoles.first().filter(|it| !it.is_stdio()) else { return };
+    let lines = log::last_lines(console);
+    if !lines.is_empty() {
+        messages::say(&format!("the guest said last:\n  {}", lines.join("\n  ")));
     }
 }
 

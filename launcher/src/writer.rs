@@ -1,6 +1,6 @@
 //! What the guest prints on a console, on its way to a file: stdout, or one that
 //! the user named. A thread reads [`crate::output`] and blocks in write(2). Only it
-//! knows whether anybody reads. At the end, [`crate::launch`] waits for it, and it
+//! knows whether anybody reads. At the end, [`last_words`] waits for it, and it
 //! gives back the terminal's screen.
 
 use std::io;
@@ -15,12 +15,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::write;
 
-use crate::exit::Ending;
 use crate::output::{Output, Reader, Role};
 use crate::signals::{Signals, Wake};
 use crate::terminal::Terminal;
 use crate::threads;
 
+pub(crate) mod last_words;
 mod screen;
 
 #[cfg(test)]
@@ -90,9 +90,9 @@ impl Writer {
     /// Wait until all output is written, at most for `bound`. To be called when
     /// the queue threads have ended: with a bound before the terminal is left,
     /// so that it gets the last bytes raw; then, with none, once ^C is a signal
-    /// again. That signal or another one ends the wait and is the answer. Last
-    /// of all, the terminal's screen is given back.
-    pub(crate) fn finish(&self, signals: &Signals, bound: Option<Duration>) -> Option<Ending> {
+    /// again. That signal or another one ends the wait: its number is returned.
+    /// Last of all, the terminal's screen is given back.
+    pub(crate) fn finish(&self, signals: &Signals, bound: Option<Duration>) -> Option<i32> {
         let until = bound.and_then(|bound| Instant::now().checked_add(bound));
         self.output.finish();
         while !self.output.is_left() {
@@ -100,7 +100,7 @@ impl Writer {
                 Ok(Wake::Ready) => self.output.rearm(),
                 Ok(Wake::Signal(Signal::SIGTSTP)) => signals.stop(None),
                 Ok(Wake::Signal(Signal::SIGCONT | Signal::SIGWINCH)) => {}
-                Ok(Wake::Signal(signal)) => return Some(Ending::Signal(signal as i32)),
+                Ok(Wake::Signal(signal)) => return Some(signal as i32),
                 Ok(Wake::TimedOut) | Err(_) => return None,
             }
         }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::exit::{Ending, Exit};
+use super::stay::Stay;
+use crate::exit::Exit;
 use crate::launch;
 use crate::messages;
 use crate::output::Output;
@@ -27,6 +28,7 @@ use crate::threads;
 use crate::wire::Frame;
 use crate::wire::frame::ENDED;
 use crate::writer::Writer;
+use crate::writer::last_words::{self, Patience};
 
 /// A guest that takes nothing for so many milliseconds, with all room for it used, is not
 /// reading: what is typed then is lost, except for the key that leaves.
@@ -80,7 +82,7 @@ impl Seat {
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
-    pub(super) fn stay(self, attached: Attached) -> Result<Ending> {
+    pub(super) fn stay(self, attached: Attached) -> Result<Stay> {
         let Self { signals, terminal } = self;
         let Attached { what, stream, escape, watching, mut size, again } = attached;
         let exit = Arc::new(Exit::new()?);
@@ -93,14 +95,14 @@ impl Seat {
         messages::say(&format!("attached to {what}{watching_only}{leave}"));
         start("output", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
-            move || exit.end(print(stream, &output, &to_guest, again))
+            move || exit.end_once(print(stream, &output, &to_guest, again))
         })?;
         start("keys", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
             let tty = terminal.as_ref().map(Terminal::tty);
             move || type_in(tty.as_deref(), escape, &to_guest, &exit)
         })?;
-        let ending = signals.wait(&exit, terminal.as_ref(), None, || {
+        let stay = signals.wait(&exit, terminal.as_ref(), None, || {
             let now = terminal::size();
             if let Some((columns, rows)) = now.filter(|_| now != size && !watching)
                 && to_guest.say(&Frame::Size(rows, columns), PollTimeout::ZERO)
@@ -108,8 +110,13 @@ impl Seat {
                 size = now;
             }
         });
-        let ending = ending.unwrap_or(Ending::Detached);
-        Ok(launch::finish(&[writer], &signals, terminal.as_ref(), ending))
+        let stay = stay.unwrap_or(Stay::Left);
+        let patience = match stay {
+            Stay::Left | Stay::Signal(_) => Patience::OnTerminal,
+            Stay::SentAway(..) | Stay::Failed(_) => Patience::Unbounded,
+        };
+        let signal = last_words::finish(&[writer], &signals, terminal.as_ref(), patience);
+        Ok(signal.map_or(stay, Stay::Signal))
     }
 }
 
@@ -168,36 +175,36 @@ fn print(
     output: &Output,
     to_guest: &ToGuest,
     mut again: Option<Again>,
-) -> Ending {
+) -> Stay {
     let mut sink = output.sink();
     loop {
-        let ending = match print_next(&mut stream, &mut sink) {
-            Ok(None) if output.is_left() => return Ending::Detached,
+        let stay = match print_next(&mut stream, &mut sink) {
+            Ok(None) if output.is_left() => return Stay::Left,
             Ok(None) => continue,
-            Ok(Some(ending)) => ending,
-            Err(error) => Ending::Failed(format!("the connection to the guest: {error}")),
+            Ok(Some(stay)) => stay,
+            Err(error) => Stay::Failed(format!("the connection to the guest: {error}")),
         };
-        let Some(again) = again.as_mut().filter(|_| is_the_guests(&ending)) else { return ending };
-        let why = ending.text().unwrap_or_default();
+        let Some(again) = again.as_mut().filter(|_| is_the_guests(&stay)) else { return stay };
+        let why = stay.text();
         messages::say(&format!("{why}; waiting for the next guest of that name"));
         stream = match again() {
             Ok(Ok(stream)) => stream,
-            Ok(Err(refused)) => return Ending::SentAway(refused.status, refused.text),
-            Err(error) => return Ending::Failed(format!("{error:#}")),
+            Ok(Err(refused)) => return Stay::SentAway(refused.status, refused.text),
+            Err(error) => return Stay::Failed(format!("{error:#}")),
         };
         if let Err(error) = to_guest.is_now(&stream) {
-            return Ending::Failed(format!("{error:#}"));
+            return Stay::Failed(format!("{error:#}"));
         }
         messages::say("attached to it");
     }
 }
 
 /// Has the guest ended, or only our stay?
-fn is_the_guests(ending: &Ending) -> bool {
-    matches!(ending, Ending::SentAway(ENDED, _) | Ending::Failed(_))
+fn is_the_guests(stay: &Stay) -> bool {
+    matches!(stay, Stay::SentAway(ENDED, _) | Stay::Failed(_))
 }
 
-fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Ending>> {
+fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Stay>> {
     match Frame::read_from(stream)? {
         Some(Frame::Data(bytes)) => {
             out.write_all(&bytes)?;
@@ -206,19 +213,19 @@ fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Endin
         Some(Frame::Dropped(count)) => {
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
-        Some(Frame::End(status, why)) => return Ok(Some(Ending::SentAway(status, why))),
+        Some(Frame::End(status, why)) => return Ok(Some(Stay::SentAway(status, why))),
         Some(Frame::Size(..)) => return Err(io::Error::other("a frame that is not a launcher's")),
-        None => return Ok(Some(Ending::Failed("the guest's launcher has ended".into()))),
+        None => return Ok(Some(Stay::Failed("the guest's launcher has ended".into()))),
     }
     Ok(None)
 }
 
 /// What is typed, or comes from a file or pipe, whose end is not the end. If the
 /// connection is gone, the other thread says it.
-fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
+fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>) {
     let stdin = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => File::from(stdin),
-        Err(error) => return exit.end(Ending::Failed(format!("duplicating stdin: {error}"))),
+        Err(error) => return exit.end_once(Stay::Failed(format!("duplicating stdin: {error}"))),
     };
     let Some(tty) = tty else {
         return stdin::copy(stdin, |bytes| {
@@ -234,7 +241,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
             Typed::Keys(bytes) => (bytes, None),
             Typed::Wait(bytes, patience) => (bytes, Some(patience)),
             Typed::Leave(bytes) => {
-                exit.end(Ending::Detached);
+                exit.end_once(Stay::Left);
                 (bytes, None)
             }
         };
@@ -246,7 +253,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit) {
         patience
     });
     // The terminal is gone, or given back.
-    exit.end(Ending::Detached);
+    exit.end_once(Stay::Left);
 }
 
 /// The answer to a request, before the first frame.
@@ -262,16 +269,16 @@ pub(super) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String
 /// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
 /// is returned, or until nobody reads any more: that is noticed while there is nothing to
 /// pass on as well, since a shell waits for all of `lguest log --follow | sed '/word/q'`.
-pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Ending {
+pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Stay {
     loop {
         if stream.buffer().is_empty() && !is_read_until(&stream, &out) {
-            return Ending::Detached;
+            return Stay::Left;
         }
         match print_next(&mut stream, &mut out) {
             Ok(None) => {}
-            Ok(Some(ending)) => return ending,
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ending::Detached,
-            Err(error) => return Ending::Failed(format!("following the guest: {error}")),
+            Ok(Some(stay)) => return stay,
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Stay::Left,
+            Err(error) => return Stay::Failed(format!("following the guest: {error}")),
         }
     }
 }

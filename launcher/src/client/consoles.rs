@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::attach::{self, Admission, Attached, Refused};
+use super::stay::Stay;
 use super::{PATIENCE, ask, find};
 use crate::config::{CertainConsole, ConsoleTarget};
-use crate::exit::Ending;
 use crate::runtime::{self, Found};
 use crate::stdin::escape::Escape;
 use crate::terminal;
@@ -45,8 +45,8 @@ pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
     Ok(match attach::follow(stream, io::stdout()) {
         // Whoever read it has had enough.
-        Ending::Detached => 0,
-        ending => told(&ending),
+        Stay::Left => 0,
+        stay => told(&stay),
     })
 }
 
@@ -154,23 +154,14 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
             Ok(attached)
         })
     });
-    let ending = seat.stay(Attached { what, stream, escape, watching, size, again })?;
-    Ok(told(&ending))
+    let stay = seat.stay(Attached { what, stream, escape, watching, size, again })?;
+    Ok(told(&stay))
 }
 
 /// Tell the user why there is no more; the exit status.
-fn told(ending: &Ending) -> u8 {
-    let text = match ending {
-        // It ends our stay, and nobody's guest.
-        Ending::Signal(number) => {
-            Some(format!("signal {number}: left the console; the guest goes on"))
-        }
-        ending => ending.text(),
-    };
-    if let Some(text) = text {
-        crate::messages::say(&text);
-    }
-    ending.status()
+fn told(stay: &Stay) -> u8 {
+    crate::messages::say(&stay.text());
+    stay.status()
 }
 
 /// Attach to the guest of that name that is there, or comes: one that is about to end is

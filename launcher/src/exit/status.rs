@@ -1,6 +1,6 @@
-//! The exit statuses of a launch: each with its number, and what it tells in words. Whoever
-//! ends with one takes it from here ([`super::Ending`], `main`), and so do help and the manual
-//! page: what is not in the table cannot be had.
+//! The exit statuses: each with its number, and what it tells in words. Launches, clients and
+//! `main` take them from here, and so do help and the manual page: lguest has no status that is
+//! not in the table.
 
 use std::process::ExitCode;
 
@@ -37,12 +37,12 @@ statuses! {
 impl Status {
     /// The "N" of the table: what the guest or its command says, or who sends one away from a
     /// console.
-    pub(super) fn told(number: u8) -> Self {
+    pub(crate) fn told(number: u8) -> Self {
         Self(number)
     }
 
     /// "128+N".
-    pub(super) fn of_signal(number: i32) -> Self {
+    pub(crate) fn of_signal(number: i32) -> Self {
         Self(128 | u8::try_from(number).unwrap_or(0))
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::exit::Ending;
 use crate::testing::{Running, fake, until};
 
 /// A launcher that reads nothing, started by a shell that ignores `signals`.

@@ -81,7 +81,7 @@ fn launch() -> i32 {
     let bound = (ending != Ending::PoweredOff).then_some(Duration::from_secs(1));
     let cut_short = cut_short.or_else(|| stdout.finish(&signals, bound));
     messages::say(&format!("the end: {ending:?}"));
-    match cut_short.unwrap_or(ending) {
+    match cut_short.map_or(ending, Ending::Signal) {
         Ending::PoweredOff => 0,
         Ending::Interrupted => 130,
         Ending::Signal(signal) => 128 + signal,

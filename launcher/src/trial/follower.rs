@@ -1,7 +1,7 @@
 //! The thread that follows what the guest prints on hvc0: a reader of its output like
 //! any other, at its own pace, so that nothing waits for it. It gives the output to
-//! [`super::matcher`], knows when to look at a line that has no end, and announces what
-//! was found; [`super::verdict`] has that in words.
+//! [`super::matcher`], knows when to look at a line that has no end, and announces that
+//! something was found; [`super::verdict`] has that in words. Started by [`super::Trial`].
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use devices::log_interval::BY_GUEST;
 
 use super::matcher::{Found, Matcher};
-use super::verdict;
-use crate::exit::Exit;
+use crate::exit::{Ending, Exit};
 use crate::output::{Output, Reader, Role, Taken};
 use crate::threads;
 
@@ -68,21 +67,16 @@ pub(super) struct Settled {
 }
 
 impl Follower {
-    /// Follow it from the beginning. `launched` is when the launch began.
+    /// Follow it from the beginning.
     ///
     /// # Errors
     /// When the host has no thread to spare.
-    pub(super) fn start(
-        output: &Output,
-        exit: &Arc<Exit>,
-        matcher: Matcher,
-        launched: Instant,
-    ) -> io::Result<Self> {
+    pub(super) fn start(output: &Output, exit: &Arc<Exit>, matcher: Matcher) -> io::Result<Self> {
         let state = State { matcher, at: 0, lost: 0, look: None, found: None, announced: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new() });
         let (ours, exit) = (Arc::clone(&shared), Arc::clone(exit));
         let reader = output.reader(Role::Witness);
-        threads::start("con0-trial", move || follow(reader, &ours, &exit, launched))?;
+        threads::start("con0-trial", move || follow(reader, &ours, &exit))?;
         Ok(Self { output: output.clone(), shared })
     }
 
@@ -115,7 +109,7 @@ impl Follower {
     }
 }
 
-fn follow(mut reader: Reader, shared: &Shared, exit: &Exit, launched: Instant) {
+fn follow(mut reader: Reader, shared: &Shared, exit: &Exit) {
     let (mut chunk, mut until) = (Vec::new(), None);
     loop {
         let taken = reader.take_until(&mut chunk, until);
@@ -138,13 +132,10 @@ fn follow(mut reader: Reader, shared: &Shared, exit: &Exit, launched: Instant) {
         let look = state.look(now);
         let due = state.due(now);
         until = [look, due].into_iter().flatten().min();
-        if let (Some(due), Some(found)) = (due, state.matcher.found().cloned())
-            && due <= now
-        {
+        if due.is_some_and(|due| due <= now) {
             until = look;
             state.announced = true;
-            let at = state.found.unwrap_or(now);
-            exit.end(verdict::ending(&found, at.saturating_duration_since(launched)));
+            exit.end(Ending::Decided);
         }
         state.at = at;
         shared.moved.notify_all();

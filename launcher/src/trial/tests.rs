@@ -1,5 +1,4 @@
 //! The parts of a boot test, put together.
 
 mod follower;
-mod junit;
 mod matcher;

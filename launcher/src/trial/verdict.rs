@@ -1,5 +1,5 @@
-//! What becomes of a guest's end in a boot test, in words and as an ending
-//! ([`crate::exit`]).
+//! What a boot test decides: by what was found, and by how the guest ended. Used by
+//! [`super::Trial`].
 
 use std::time::Duration;
 
@@ -7,49 +7,68 @@ use super::follower::Settled;
 use super::matcher::Found;
 use crate::exit::Ending;
 
-/// The end that follows from what was found, so long after the launch.
-pub(super) fn ending(found: &Found, after: Duration) -> Ending {
+/// What a boot test decided. The text says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Everything that was waited for has been printed.
+    Seen(String),
+    /// Something was printed that must not be.
+    Unwanted(String),
+    /// The guest ended before everything was printed that was waited for.
+    Unseen(String),
+    /// The guest's kernel panicked, in these words on its console.
+    Panicked(String),
+    /// It was not over in time.
+    TimedOut(String),
+    /// Some of the output was lost before it was looked at.
+    Unknown(String),
+}
+
+/// The verdict that follows from what was found, so long after the launch.
+fn of(found: &Found, after: Duration) -> Verdict {
     match found {
         Found::Seen(line) => {
-            Ending::Seen(format!("seen after {:.1} s: {line}", after.as_secs_f64()))
+            Verdict::Seen(format!("seen after {:.1} s: {line}", after.as_secs_f64()))
         }
         Found::Unwanted(pattern, line) => {
-            Ending::Unwanted(format!("--fail-on \"{pattern}\" matched: {line}"))
+            Verdict::Unwanted(format!("--fail-on \"{pattern}\" matched: {line}"))
         }
-        Found::Failure(line) => Ending::Unwanted(format!("the guest's kernel fails: {line}")),
-        Found::Panic(line) => Ending::Panicked(Some(line.clone())),
+        Found::Failure(line) => Verdict::Unwanted(format!("the guest's kernel fails: {line}")),
+        Found::Panic(line) => Verdict::Panicked(line.clone()),
     }
 }
 
-/// The guest ended so. What it printed before counts first; then whether all has been
-/// seen that was to be. An end that is not the guest's own stays what it is.
-pub(super) fn settle(settled: Settled, after: Duration, ended: Ending) -> Ending {
-    match ended {
-        Ending::Failed(_)
-        | Ending::Interrupted
-        | Ending::Killed
-        | Ending::Signal(_)
-        | Ending::Detached
-        | Ending::SentAway(..) => return ended,
-        _ => {}
+/// The verdict on a guest that ended like this, or whose time is up (None). What it printed
+/// before counts first; then whether everything was printed that was waited for. Without a
+/// verdict, the end stays what it is, as does every end that is not the guest's own.
+pub(super) fn settle(settled: Settled, after: Duration, ended: Option<&Ending>) -> Option<Verdict> {
+    if let Some(Ending::Failed(_) | Ending::Interrupted | Ending::Killed | Ending::Signal(_)) =
+        ended
+    {
+        return None;
     }
-    let ended = match (settled.found, settled.awaited) {
+    let ended_well = ended.filter(|ended| ended.is_good());
+    let verdict = match (settled.found, settled.awaited, ended_well) {
         // It said so by pvpanic, and has not said much of it yet.
-        (Some(Found::Failure(_)), _) if matches!(ended, Ending::Panicked(_)) => ended,
-        (Some(found), _) => ending(&found, after),
-        (None, Some(awaited)) if ended.status() == 0 => {
-            Ending::Unseen(format!("{} before this was seen: \"{awaited}\"", how(&ended)))
+        (Some(Found::Failure(_)), ..) if ended == Some(&Ending::Panicked) => None,
+        (Some(found), ..) => Some(of(&found, after)),
+        (None, Some(awaited), Some(ended)) => {
+            Some(Verdict::Unseen(format!("{} before this was seen: \"{awaited}\"", how(ended))))
         }
-        (None, _) => ended,
+        (None, ..) => None,
     };
-    if ended.status() == 0 && settled.lost > 0 {
-        return Ending::Failed(format!(
+    let is_good = match &verdict {
+        Some(verdict) => matches!(verdict, Verdict::Seen(_)),
+        None => ended_well.is_some(),
+    };
+    if is_good && settled.lost > 0 {
+        return Some(Verdict::Unknown(format!(
             "{} bytes of the guest's output were lost before they were looked at: what they \
              said is not known",
             settled.lost
-        ));
+        )));
     }
-    ended
+    verdict
 }
 
 /// A good end, in words.
@@ -82,56 +101,67 @@ mod tests {
 
     use super::*;
 
-    fn settled(found: Option<Found>, awaited: Option<&str>, lost: u64) -> Settled {
-        Settled { found, at: Instant::now(), awaited: awaited.map(str::to_string), lost }
-    }
-
-    fn status(found: Option<Found>, awaited: Option<&str>, lost: u64, ended: Ending) -> u8 {
-        settle(settled(found, awaited, lost), Duration::ZERO, ended).status()
+    fn verdict(
+        found: Option<Found>,
+        awaited: Option<&str>,
+        lost: u64,
+        ended: Option<&Ending>,
+    ) -> Option<Verdict> {
+        let awaited = awaited.map(str::to_string);
+        let settled = Settled { found, at: Instant::now(), awaited, lost };
+        settle(settled, Duration::ZERO, ended)
     }
 
     #[test]
     fn what_was_printed_counts_before_how_it_ended() {
-        let seen = || Some(Found::Seen("x".into()));
-        let unwanted = || Some(Found::Unwanted("p".into(), "x".into()));
-        let failure = || Some(Found::Failure("x".into()));
-        let panic = || Some(Found::Panic("x".into()));
+        let x = || "x".to_string();
         for ended in [
-            Ending::PoweredOff,
-            Ending::Reset("x"),
-            Ending::Status(7),
-            Ending::Panicked(None),
-            Ending::TimedOut("x".into()),
-            Ending::Stopped,
+            Some(Ending::PoweredOff),
+            Some(Ending::Reset("x")),
+            Some(Ending::Status(7)),
+            Some(Ending::Panicked),
+            Some(Ending::Stopped),
+            Some(Ending::Decided),
+            None,
         ] {
-            let of = |found| status(found, None, 0, ended.clone());
-            assert_eq!((of(seen()), of(unwanted()), of(panic())), (0, 103, 101), "{ended:?}");
-            let told = ended == Ending::Panicked(None);
-            assert_eq!(of(failure()), if told { 101 } else { 103 }, "{ended:?}");
-            assert_eq!(of(None), ended.status());
+            let of = |found| verdict(found, None, 0, ended.as_ref());
+            assert!(matches!(of(Some(Found::Seen(x()))), Some(Verdict::Seen(_))), "{ended:?}");
+            let unwanted = of(Some(Found::Unwanted("p".into(), x())));
+            assert!(matches!(unwanted, Some(Verdict::Unwanted(_))), "{ended:?}");
+            assert_eq!(of(Some(Found::Panic(x()))), Some(Verdict::Panicked(x())), "{ended:?}");
+            let failure = of(Some(Found::Failure(x())));
+            match ended {
+                Some(Ending::Panicked) => assert_eq!(failure, None),
+                _ => assert!(matches!(failure, Some(Verdict::Unwanted(_))), "{ended:?}"),
+            }
+            assert_eq!(of(None), None);
         }
         for ended in [Ending::Interrupted, Ending::Killed, Ending::Signal(15)] {
-            assert_eq!(status(seen(), None, 0, ended.clone()), ended.status());
+            assert_eq!(verdict(Some(Found::Seen(x())), None, 0, Some(&ended)), None);
         }
     }
 
     #[test]
     fn what_was_not_seen_is_no_success() {
         for ended in [Ending::PoweredOff, Ending::Reset("x"), Ending::Status(0), Ending::Stopped] {
-            let ended = settle(settled(None, Some("login: "), 0), Duration::ZERO, ended);
-            assert_eq!(ended.status(), 104);
-            assert!(ended.text().unwrap().ends_with("this was seen: \"login: \""));
+            let verdict = verdict(None, Some("login: "), 0, Some(&ended));
+            let Some(Verdict::Unseen(text)) = verdict else { panic!("{ended:?}: {verdict:?}") };
+            assert!(text.ends_with("this was seen: \"login: \""));
         }
-        assert_eq!(status(None, Some("x"), 0, Ending::Status(7)), 7);
-        assert_eq!(status(None, Some("x"), 0, Ending::TimedOut("x".into())), 124);
+        assert_eq!(verdict(None, Some("x"), 0, Some(&Ending::Status(7))), None);
+        assert_eq!(verdict(None, Some("x"), 0, None), None);
     }
 
     #[test]
     fn what_was_not_looked_at_is_no_success_either() {
-        assert_eq!(status(Some(Found::Seen("x".into())), None, 1, Ending::PoweredOff), 1);
-        assert_eq!(status(None, None, 1, Ending::PoweredOff), 1);
-        assert_eq!(status(None, None, 1, Ending::Status(7)), 7);
-        assert_eq!(status(Some(Found::Panic("x".into())), None, 1, Ending::PoweredOff), 101);
+        let is_unknown = |found, ended: Option<&Ending>| {
+            matches!(verdict(found, None, 1, ended), Some(Verdict::Unknown(_)))
+        };
+        let seen = || Some(Found::Seen("x".into()));
+        assert!(is_unknown(seen(), Some(&Ending::PoweredOff)) && is_unknown(seen(), None));
+        assert!(is_unknown(None, Some(&Ending::PoweredOff)));
+        assert!(!is_unknown(None, Some(&Ending::Status(7))) && !is_unknown(None, None));
+        assert!(!is_unknown(Some(Found::Panic("x".into())), Some(&Ending::PoweredOff)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::config::TrialConfig;
 use crate::exit::{Ending, Exit};
@@ -11,6 +11,7 @@ use crate::testing::until;
 use crate::trial::follower::Follower;
 use crate::trial::matcher::{Found, Matcher};
 use crate::trial::patterns::Patterns;
+use crate::trial::verdict::{self, Verdict};
 
 struct Setting {
     output: Output,
@@ -22,7 +23,7 @@ fn following(expect: &[&str], fail_on: &[&str]) -> Setting {
     let patterns = Patterns::of(&TrialConfig::looking_for(expect, fail_on)).unwrap();
     let (output, exit) = (Output::new().unwrap(), Arc::new(Exit::new().unwrap()));
     let matcher = Matcher::new(patterns);
-    let follower = Follower::start(&output, &exit, matcher, Instant::now()).unwrap();
+    let follower = Follower::start(&output, &exit, matcher).unwrap();
     Setting { output, exit, follower }
 }
 
@@ -31,14 +32,10 @@ impl Setting {
         self.output.sink().write_all(text).unwrap();
     }
 
-    /// How it is announced that the guest is to end.
-    fn end(&self) -> Ending {
-        let mut ending = None;
-        until("it is announced", || {
-            ending = self.exit.take();
-            ending.is_some()
-        });
-        ending.unwrap()
+    /// The verdict, once it is announced that the guest is to end.
+    fn verdict(&self) -> Verdict {
+        until("it is announced", || self.exit.take() == Some(Ending::Decided));
+        verdict::settle(self.follower.settle(), Duration::ZERO, None).unwrap()
     }
 }
 
@@ -53,7 +50,7 @@ impl Drop for Setting {
 fn a_line_and_a_prompt_end_the_guest() {
     let setting = following(&["^one$", "login: $"], &[]);
     setting.print(b"one\r\ndebian login: ");
-    let Ending::Seen(text) = setting.end() else { panic!("it was not seen") };
+    let Verdict::Seen(text) = setting.verdict() else { panic!("it was not seen") };
     assert!(text.starts_with("seen after ") && text.ends_with(" s: debian login:"), "{text}");
 }
 
@@ -62,7 +59,7 @@ fn what_is_unwanted_is_announced_when_it_has_had_its_say() {
     let setting = following(&["never"], &["BUG"]);
     setting.print(b"a BUG here\n");
     let text = "--fail-on \"BUG\" matched: a BUG here".to_string();
-    assert_eq!(setting.end(), Ending::Unwanted(text));
+    assert_eq!(setting.verdict(), Verdict::Unwanted(text));
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn a_panic_is_announced_when_its_text_has_ended() {
     let setting = following(&["never"], &[]);
     setting.print(b"Oops: 0002 [#1]\nKernel panic - not syncing: x\n---[ end Kernel panic ]---\n");
     let text = "Kernel panic - not syncing: x".to_string();
-    assert_eq!(setting.end(), Ending::Panicked(Some(text)));
+    assert_eq!(setting.verdict(), Verdict::Panicked(text));
 }
 
 /// A panic that says no more, and one that never ends.
@@ -78,7 +75,7 @@ fn a_panic_is_announced_when_its_text_has_ended() {
 fn a_panic_without_end_is_announced_all_the_same() {
     let setting = following(&["never"], &[]);
     setting.print(b"Kernel panic - not syncing: x\nRIP: ");
-    assert!(matches!(setting.end(), Ending::Panicked(Some(_))));
+    assert!(matches!(setting.verdict(), Verdict::Panicked(_)));
 }
 
 /// Main asks before anything is announced: all that was printed has been looked at.
@@ -100,7 +97,7 @@ fn a_flood_is_looked_at_to_its_end() {
     for number in 0..10_000 {
         setting.print(format!("{}needle {number}\n", "hay ".repeat(500)).as_bytes());
     }
-    assert!(matches!(setting.end(), Ending::Seen(_)));
+    assert!(matches!(setting.verdict(), Verdict::Seen(_)));
     assert_eq!(setting.follower.settle().lost, 0);
 }
 

@@ -12,8 +12,10 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use tempfile::NamedTempFile;
 
+use super::Outcome;
 use crate::config::Config;
 use crate::exit::Ending;
+use crate::trial::Verdict;
 
 /// A file that is to have the result.
 #[derive(Debug)]
@@ -46,9 +48,9 @@ impl Junit {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn write(&self, result: Result<&Ending, &anyhow::Error>, log: &str) -> Result<()> {
+    pub(crate) fn write(&self, result: Result<&Outcome, &anyhow::Error>, log: &str) -> Result<()> {
         let time = self.since.elapsed().as_secs_f64();
-        self.put(&report(&self.name, time, &Outcome::of(result), log)?)
+        self.put(&report(&self.name, time, &Entry::of(result), log)?)
             .with_context(|| format!("--junit {}", self.path.display()))
     }
 
@@ -89,45 +91,45 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// How a launch went, as JUnit tells it.
-struct Outcome {
+struct Entry {
     /// None if it went well; "failure" is the guest's, "error" is another's.
     element: Option<&'static str>,
     text: String,
     status: u8,
 }
 
-impl Outcome {
-    fn of(result: Result<&Ending, &anyhow::Error>) -> Self {
-        let ending = match result {
-            Ok(ending) => ending,
+impl Entry {
+    fn of(result: Result<&Outcome, &anyhow::Error>) -> Self {
+        let outcome = match result {
+            Ok(outcome) => outcome,
             Err(error) => {
                 return Self { element: Some("error"), text: format!("{error:#}"), status: 1 };
             }
         };
-        let status = ending.status();
-        let element = match ending {
+        let status = outcome.status();
+        let element = match outcome {
             _ if status == 0 => None,
-            Ending::Status(_)
-            | Ending::Exited(_)
-            | Ending::Panicked(_)
-            | Ending::Crashed(_)
-            | Ending::Unwanted(_)
-            | Ending::Unseen(_)
-            | Ending::TimedOut(_) => Some("failure"),
-            _ => Some("error"),
+            Outcome::Decided(Verdict::Unknown(_)) => Some("error"),
+            Outcome::Decided(_)
+            | Outcome::Ended(
+                Ending::Status(_) | Ending::Exited(_) | Ending::Panicked | Ending::Crashed(_),
+            ) => Some("failure"),
+            Outcome::Ended(_) => Some("error"),
         };
-        let text = ending.text().unwrap_or_else(|| match ending {
-            Ending::Exited(_) => format!("the command ended with status {status}"),
+        let text = outcome.text().unwrap_or_else(|| match outcome {
+            Outcome::Ended(Ending::Exited(_)) => {
+                format!("the command ended with status {status}")
+            }
             _ => format!("the guest ended with status {status}"),
         });
         Self { element, text, status }
     }
 }
 
-fn report(name: &str, time: f64, outcome: &Outcome, log: &str) -> Result<Vec<u8>> {
+fn report(name: &str, time: f64, entry: &Entry, log: &str) -> Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
-    let is = |element| if outcome.element == Some(element) { "1" } else { "0" };
-    let (time, name, text) = (format!("{time:.3}"), allowed(name), allowed(&outcome.text));
+    let is = |element| if entry.element == Some(element) { "1" } else { "0" };
+    let (time, name, text) = (format!("{time:.3}"), allowed(name), allowed(&entry.text));
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let suite = [
         ("name", "lguest"),
@@ -141,9 +143,9 @@ fn report(name: &str, time: f64, outcome: &Outcome, log: &str) -> Result<Vec<u8>
         let case = [("classname", "lguest"), ("name", &name), ("time", &time)];
         let case = writer.create_element("testcase").with_attributes(case);
         case.write_inner_content(|writer| {
-            if let Some(element) = outcome.element {
+            if let Some(element) = entry.element {
                 let first = text.lines().next().unwrap_or_default();
-                let status = format!("status {}", outcome.status);
+                let status = format!("status {}", entry.status);
                 let what = [("message", first), ("type", &status)];
                 let element = writer.create_element(element).with_attributes(what);
                 element.write_text_content(BytesText::new(&text))?;
@@ -167,3 +169,6 @@ fn allowed(text: &str) -> String {
     };
     text.chars().filter(is_allowed).collect()
 }
+
+#[cfg(test)]
+mod tests;

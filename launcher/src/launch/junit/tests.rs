@@ -8,9 +8,11 @@ use std::process::Command;
 use clap::Parser;
 use tempfile::TempDir;
 
+use super::Junit;
 use crate::config::{CommandLine, Config};
 use crate::exit::Ending;
-use crate::trial::Junit;
+use crate::launch::Outcome::{self, Decided, Ended};
+use crate::trial::Verdict;
 
 /// What Python's parser finds: the attributes of the suite, and of what is in the case,
 /// each with its text.
@@ -35,7 +37,7 @@ fn read(path: &Path) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
 }
 
-fn report(words: &[&str], result: Result<&Ending, &anyhow::Error>, log: &str) -> Vec<String> {
+fn report(words: &[&str], result: Result<&Outcome, &anyhow::Error>, log: &str) -> Vec<String> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("result.xml");
     let option = format!("--junit={}", path.display());
@@ -49,7 +51,7 @@ fn report(words: &[&str], result: Result<&Ending, &anyhow::Error>, log: &str) ->
 
 #[test]
 fn a_guest_that_did_well() {
-    let lines = report(&[], Ok(&Ending::PoweredOff), "hello\n");
+    let lines = report(&[], Ok(&Ended(Ending::PoweredOff)), "hello\n");
     assert_eq!(lines[0], "testsuite 1 0 0");
     assert_eq!(lines[1], "testcase vmlinuz True");
     assert_eq!(lines[2..], ["system-out None None 'hello\\n' 6"]);
@@ -58,23 +60,23 @@ fn a_guest_that_did_well() {
 #[test]
 fn failures_of_the_guest_and_errors_of_others() {
     let text = "x".to_string();
-    for (ending, counts, status) in [
-        (Ending::Unwanted(text.clone()), "1 1 0", 103),
-        (Ending::Unseen(text.clone()), "1 1 0", 104),
-        (Ending::TimedOut(text.clone()), "1 1 0", 124),
-        (Ending::Panicked(Some(text.clone())), "1 1 0", 101),
-        (Ending::Status(7), "1 1 0", 7),
-        (Ending::Exited(3), "1 1 0", 3),
-        (Ending::Failed(text.clone()), "1 0 1", 1),
-        (Ending::Interrupted, "1 0 1", 130),
-        (Ending::Signal(15), "1 0 1", 143),
+    for (outcome, counts, status) in [
+        (Decided(Verdict::Unwanted(text.clone())), "1 1 0", 103),
+        (Decided(Verdict::Unseen(text.clone())), "1 1 0", 104),
+        (Decided(Verdict::TimedOut(text.clone())), "1 1 0", 124),
+        (Decided(Verdict::Panicked(text.clone())), "1 1 0", 101),
+        (Ended(Ending::Status(7)), "1 1 0", 7),
+        (Ended(Ending::Exited(3)), "1 1 0", 3),
+        (Ended(Ending::Failed(text.clone())), "1 0 1", 1),
+        (Ended(Ending::Interrupted), "1 0 1", 130),
+        (Ended(Ending::Signal(15)), "1 0 1", 143),
     ] {
-        let lines = report(&["--name=web"], Ok(&ending), "");
-        assert_eq!(lines[0], format!("testsuite {counts}"), "{ending:?}");
+        let lines = report(&["--name=web"], Ok(&outcome), "");
+        assert_eq!(lines[0], format!("testsuite {counts}"), "{outcome:?}");
         assert_eq!(lines[1], "testcase web True");
         assert!(lines[2].contains(&format!(" status {status} ")), "{}", lines[2]);
     }
-    let lines = report(&[], Ok(&Ending::Exited(3)), "");
+    let lines = report(&[], Ok(&Ended(Ending::Exited(3))), "");
     assert!(lines[2].contains("the command ended with status 3"), "{}", lines[2]);
 }
 
@@ -90,7 +92,7 @@ fn a_launch_that_fails_has_a_result() {
 fn whatever_a_guest_prints_can_be_read() {
     let all: String = (0..=0x2fff).chain(0xd7f0..0x1_0010).filter_map(char::from_u32).collect();
     let text = format!("--fail-on \"<&'>]]>\" matched: {all}");
-    let lines = report(&[], Ok(&Ending::Unwanted(text)), &all);
+    let lines = report(&[], Ok(&Decided(Verdict::Unwanted(text))), &all);
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[2].starts_with("failure '--fail-on \"<&\\'>]]>\" matched: "), "{}", lines[2]);
     // All that may be there is, the end of lines aside, which XML has but one of.
@@ -107,7 +109,7 @@ fn an_old_result_is_not_taken_for_this_one() {
     fs::write(&path, "old").unwrap();
     let junit = Junit::of(&config(&[&option])).unwrap().unwrap();
     assert!(!path.exists());
-    junit.write(Ok(&Ending::PoweredOff), "").unwrap();
+    junit.write(Ok(&Ended(Ending::PoweredOff)), "").unwrap();
     assert_eq!(read(&path)[0], "testsuite 1 0 0");
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o400, 0o400);
@@ -129,7 +131,7 @@ fn no_link_is_followed() {
         // Once it is under way, the name may be anybody's.
         let _ = fs::remove_file(&path);
         symlink(&victim, &path).unwrap();
-        junit.write(Ok(&Ending::PoweredOff), "").unwrap();
+        junit.write(Ok(&Ended(Ending::PoweredOff)), "").unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "data");
         fs::remove_file(&path).unwrap();
     }
