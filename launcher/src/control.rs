@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -28,14 +27,13 @@ use anyhow::{Context, Result};
 use devices::queue_thread::panic_message;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
-use crate::config::Config;
 use crate::console::Console;
 use crate::exit::{Ending, Exit};
-use crate::guest::Host;
+use crate::observers::Observers;
 use crate::runtime::Claim;
 use crate::threads;
 use connection::serve;
-use info::Machine;
+pub(crate) use info::Machine;
 pub(crate) use orders::Order;
 use orders::{Orders, Reins};
 use stats::Counts;
@@ -73,21 +71,20 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Answer, from now on. The command line was given in directory `here`.
+    /// Answer, from now on, about this machine. An end that a client asks for goes to `exit`.
     ///
     /// # Errors
     /// When the host has no thread to spare.
     pub(crate) fn start(
         (claim, listener): (Claim, UnixListener),
-        config: &Config,
-        host: &Host,
-        here: &Path,
+        machine: Machine,
+        exit: &Arc<Exit>,
+        observers: &Arc<Observers>,
     ) -> Result<Self> {
-        let (orders, reins) = orders::new(&host.exit);
-        let machine = Machine::new(&claim, config, host, here);
-        let consoles = host.consoles.clone();
-        let counts = Counts::new(Arc::clone(&host.observers));
-        let exit = Arc::clone(&host.exit);
+        let (orders, reins) = orders::new(exit);
+        let consoles = machine.consoles().to_vec();
+        let counts = Counts::new(Arc::clone(observers));
+        let exit = Arc::clone(exit);
         let office = Office { exit, machine, counts, consoles, reins };
         Ok(Self { orders, _server: Server::start(listener, office)?, _claim: claim })
     }

@@ -26,7 +26,6 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::cpuid::Cpus;
 use crate::disk::Disk;
-use crate::exec::Job;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
@@ -39,7 +38,7 @@ use crate::vcpu::observer::VcpuObserver;
 use crate::vcpu::{Board, Vcpu};
 use crate::vm::Vm;
 
-/// What outlives a guest's reboots.
+/// What a guest is built from. It outlives the guest's reboots.
 pub(crate) struct Host {
     pub(crate) kvm: Kvm,
     pub(crate) ram: Ram,
@@ -53,29 +52,10 @@ pub(crate) struct Host {
     pub(crate) random: Option<File>,
     /// Of the network cards.
     pub(crate) taps: Vec<Arc<Tap>>,
-    /// The command that it is to run, if it is to run one.
-    pub(crate) job: Option<Job>,
     /// Whether the guest is to stand still.
     pub(crate) paused: Arc<AtomicBool>,
     /// Who watches all that works for the guest.
     pub(crate) observers: Arc<Observers>,
-}
-
-impl Host {
-    /// The console that follows this terminal, if there is one.
-    pub(crate) fn on_terminal(&self) -> Option<&Console> {
-        self.consoles.iter().map(Arc::as_ref).find(|console| console.is_on_terminal())
-    }
-
-    /// Whether the init of a guest that runs a command has spoken.
-    pub(crate) fn init_has_spoken(&self) -> bool {
-        self.consoles.iter().any(|console| console.is_ready())
-    }
-
-    /// The console on this terminal, if there is one.
-    pub(crate) fn stdio(&self) -> Option<&Console> {
-        self.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio())
-    }
 }
 
 /// A guest. Dropping it stops its threads, vCPUs first.
@@ -270,11 +250,11 @@ fn add(
 /// said on hvc0 is looked at or kept, it is said there in any case.
 fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
     let first = host.consoles.first().map(Arc::as_ref);
-    let stdio = host.stdio().or(first);
+    let stdio = host.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio());
     let followed = first.filter(|first| config.reads_console() && !first.is_stdio());
     // Without a terminal hvc0 would be both.
-    let followed = followed.filter(|_| host.stdio().is_some());
-    let outputs = stdio.into_iter().chain(followed).map(|console| console.output.sink());
+    let followed = followed.filter(|_| stdio.is_some());
+    let outputs = stdio.or(first).into_iter().chain(followed).map(|console| console.output.sink());
     Ok(Com1::new(vm.com1_line()?, outputs.collect()))
 }
 

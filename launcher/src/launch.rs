@@ -2,25 +2,28 @@
 //! the terminal, wait for its one end, take everything apart in the reverse
 //! order. A guest that reboots goes round once more.
 
+mod ends;
 mod junit;
 mod outcome;
 mod prepare;
 
 use std::env;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::check::{self, KernelMode};
+use crate::boot;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console;
-use crate::control::{Control, Order};
+use crate::console::{self, Console};
+use crate::control::{Control, Machine, Order};
 use crate::descriptors;
 use crate::detach::Parent;
-use crate::exec;
-use crate::exit::{Crash, Ending};
-use crate::guest::{self, Guest, Host};
+use crate::exit::Ending;
+use crate::guest::{self, Guest, Host, kernel};
 use crate::inherited::Inherited;
 use crate::messages;
 use crate::privilege::Confinement;
@@ -29,8 +32,9 @@ use crate::runtime::Claim;
 use crate::signals::Signals;
 use crate::silence;
 use crate::terminal::{self, Terminal};
-use crate::trial::{self, Trial};
-use crate::writer::last_words::{self, Patience};
+use crate::trial::{Trial, Verdict};
+use crate::writer::last_words;
+use ends::{explain, farewell, judge, settle};
 pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
 use prepare::{Prepared, prepare};
@@ -75,7 +79,7 @@ pub(crate) fn launch(
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
-    let Prepared { host, ends, logs, trace: _trace } =
+    let Prepared { host, job, ends, logs, trace: _trace } =
         prepare(config, &wanted, &confinement, &mut claim, &mut inherited)?;
     let (mut writers, mut entries) = (Vec::new(), Vec::new());
     for (console, end) in host.consoles.iter().zip(ends) {
@@ -83,10 +87,10 @@ pub(crate) fn launch(
         writers.extend(connected.writer);
         entries.extend(connected.entry);
     }
-    let (trial, log) = Trial::start(logs, config, &host, launched)?;
+    let (trial, log) = Trial::start(logs, config, first_console(&host)?, &host.exit, launched)?;
     writers.extend(log);
     silence::warn(config, &wanted);
-    let mut control = claim.map(|claim| Control::start(claim, config, &host, &here)).transpose()?;
+    let mut control = claim.map(|claim| start_control(claim, config, &host, &here)).transpose()?;
     // A boot test needs nobody at the keyboard.
     let mut is_interactive = !config.is_trial();
     let mut is_reported = false;
@@ -102,10 +106,11 @@ pub(crate) fn launch(
         let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
         let outcome = wait(&watch, &host, &guest, control.as_ref());
         let outcome = stop(guest, outcome, &watch, &host);
-        match settle(outcome, &trial, &host, config.reboots()) {
+        match settle(outcome, &trial, config.reboots()) {
             Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
                 log::info!("guest reset by {how}");
-                silence::report_restart(&host, &mut is_reported);
+                let has_initrd = host.files.has_initrd();
+                silence::report_restart(&host.consoles, has_initrd, &mut is_reported);
             }
             outcome => {
                 let outcome = explain(&host, outcome);
@@ -116,19 +121,44 @@ pub(crate) fn launch(
                 let signal = last_words::finish(&writers, &signals, terminal.as_ref(), patience);
                 let outcome = match signal {
                     Some(signal) => Outcome::Ended(Ending::Signal(signal)),
-                    None => judge(&host, outcome),
+                    None => judge(job.as_ref(), &host.consoles, outcome),
                 };
                 if outcome.needs_last_lines() {
-                    trial::say_last_lines(&host);
+                    trial.say_last_lines();
                 }
                 if outcome.is_the_guests_own() {
-                    silence::report(&host);
+                    silence::report(&host.consoles, host.files.has_initrd());
                 }
-                return Ok((outcome, trial::log_of(&host)));
+                return Ok((outcome, trial.log()));
             }
         }
         host.ram.empty()?;
     }
+}
+
+fn first_console(host: &Host) -> Result<&Arc<Console>> {
+    host.consoles.first().context("a guest without a console")
+}
+
+/// The console that follows this terminal, if there is one.
+fn on_terminal(consoles: &[Arc<Console>]) -> Option<&Console> {
+    consoles.iter().map(Arc::as_ref).find(|console| console.is_on_terminal())
+}
+
+/// Answer on the control socket. The command line was given in directory `here`.
+fn start_control(
+    (claim, listener): (Claim, UnixListener),
+    config: &Config,
+    host: &Host,
+    here: &Path,
+) -> Result<Control> {
+    let request = kernel::request(config, &host.files);
+    let kernel_words = boot::command_line(&request).unwrap_or_default();
+    let interfaces = host.taps.iter().map(|tap| tap.name()).collect();
+    let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
+    let given = (config, here);
+    let machine = Machine::new(claim.name(), given, kernel_words, interfaces, consoles, paused);
+    Control::start((claim, listener), machine, &host.exit, &host.observers)
 }
 
 /// Take the terminal. In the background that is not possible: the user of a guest that is to
@@ -151,7 +181,7 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
     let mut size = None;
     let mut look = || {
         // Looked at also after a stop: the background is not told about sizes.
-        if let (Some(now), Some(console)) = (terminal::size(), host.on_terminal())
+        if let (Some(now), Some(console)) = (terminal::size(), on_terminal(&host.consoles))
             && size != Some(now)
             && console.follow_terminal(now.0, now.1, size.is_none())
         {
@@ -168,10 +198,10 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
             return Outcome::Ended(ending);
         }
         if trial.is_late() {
-            return Outcome::Decided(trial.late(Some(guest), host));
+            return Outcome::Decided(late(trial, Some(guest), host));
         }
         silence = None;
-        silence::hint(host);
+        silence::hint(&host.consoles, host.files.has_initrd());
     }
 }
 
@@ -214,62 +244,13 @@ fn stop(mut guest: Guest, mut outcome: Outcome, watch: &Watch<'_>, host: &Host) 
         let ending = signals.wait(&host.exit, terminal, until, || {});
         outcome = ending.map_or(outcome, Outcome::Ended);
         if trial.is_late() {
-            outcome = Outcome::Decided(trial.late(None, host));
+            outcome = Outcome::Decided(late(trial, None, host));
         }
     }
 }
 
-/// Have those who sit at its consoles read the rest, and hear why there is no more. The user's
-/// next keys are for whoever has the terminal next.
-fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Terminal>) {
-    if let Some(terminal) = terminal {
-        terminal.read_answers_only();
-    }
-    let why = outcome.farewell();
-    let is_patient = outcome.patience() != Patience::None;
-    let patience = if is_patient { last_words::ON_TERMINAL } else { Duration::ZERO };
-    let until = Instant::now() + patience;
-    for console in &host.consoles {
-        console.finish(&why);
-    }
-    for console in &host.consoles {
-        console.wait_for_clients(until);
-    }
-}
-
-/// What a boot test makes of the end.
-fn settle(outcome: Outcome, trial: &Trial, host: &Host, reboots: bool) -> Outcome {
-    let ended = match &outcome {
-        Outcome::Ended(ending) => Some(ending),
-        Outcome::Decided(_) => None,
-    };
-    trial.settle(host, ended, reboots).map_or(outcome, Outcome::Decided)
-}
-
-/// What `--exec` makes of the end.
-fn judge(host: &Host, outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Ended(ending) => {
-            Outcome::Ended(exec::judge(host.job.as_ref(), host.init_has_spoken(), ending))
-        }
-        Outcome::Decided(_) => outcome,
-    }
-}
-
-/// When KVM gave up on an instruction it may be the host's fault, and the user
-/// wants to know before looking for one in the guest.
-fn explain(host: &Host, outcome: Outcome) -> Outcome {
-    let Outcome::Ended(Ending::Crashed(Crash { text, by_kvm: true })) = outcome else {
-        return outcome;
-    };
-    let hint = match check::kernel_mode(&host.kvm) {
-        KernelMode::Native => None,
-        KernelMode::Emulated => {
-            Some("runs kernel-mode code in an emulator that lacks instructions")
-        }
-        KernelMode::Fails(_) => Some("cannot run kernel-mode code"),
-    };
-    let hint = hint.map(|hint| format!("\n  this host's KVM {hint}: see `lguest check`"));
-    let text = text + &hint.unwrap_or_default();
-    Outcome::Ended(Ending::Crashed(Crash { text, by_kvm: true }))
+/// Time is up: the verdict.
+fn late(trial: &Trial, guest: Option<&Guest>, host: &Host) -> Verdict {
+    let no_driver = silence::no_driver(&host.consoles, host.files.has_initrd());
+    trial.late(guest, &host.files, no_driver)
 }

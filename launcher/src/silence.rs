@@ -6,11 +6,12 @@ mod words;
 
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::guest::Host;
+use crate::console::Console;
 use crate::messages;
 
 /// A guest that has printed nothing for so long may have no console, or print elsewhere.
@@ -45,11 +46,11 @@ fn is_virtual_machine() -> bool {
 }
 
 /// Give the user a hint if the guest has printed nothing so far.
-pub(crate) fn hint(host: &Host) {
-    if host.consoles.iter().any(|console| console.output.is_used()) {
+pub(crate) fn hint(consoles: &[Arc<Console>], has_initrd: bool) {
+    if consoles.iter().any(|console| console.output.is_used()) {
         return;
     }
-    match no_driver(host) {
+    match no_driver(consoles, has_initrd) {
         Some(why) => log::warn!("the guest has printed nothing so far: {why}"),
         None => log::warn!(
             "the guest has printed nothing so far: it has a driver for its console, and prints \
@@ -60,29 +61,29 @@ pub(crate) fn hint(host: &Host) {
 }
 
 /// Report that the guest, which ended by itself, never had a console.
-pub(crate) fn report(host: &Host) {
-    if let Some(why) = no_driver(host) {
+pub(crate) fn report(consoles: &[Arc<Console>], has_initrd: bool) {
+    if let Some(why) = no_driver(consoles, has_initrd) {
         messages::say(&format!("the guest has ended, and its messages are lost: {why}"));
     }
 }
 
 /// Report that the guest restarts and never had a console: if its kernel panics that early, it
 /// restarts for ever. `reported` keeps the user from being told at each restart.
-pub(crate) fn report_restart(host: &Host, reported: &mut bool) {
-    let Some(why) = no_driver(host).filter(|_| !*reported) else { return };
+pub(crate) fn report_restart(consoles: &[Arc<Console>], has_initrd: bool, reported: &mut bool) {
+    let Some(why) = no_driver(consoles, has_initrd).filter(|_| !*reported) else { return };
     *reported = true;
     messages::say(&format!("the guest restarts, and its messages are lost: {why}"));
 }
 
 /// Why the messages of the guest are nowhere, if no console had a driver so far, and what to
 /// do. None if the user wants no messages, or got some by the serial port.
-pub(crate) fn no_driver(host: &Host) -> Option<String> {
-    let seen = |console: &crate::console::Console| console.has_driver() || console.output.is_used();
-    let wanted = host.consoles.iter().any(|console| console.config.backend != Backend::Null);
-    if !wanted || host.consoles.iter().any(|console| seen(console)) {
+pub(crate) fn no_driver(consoles: &[Arc<Console>], has_initrd: bool) -> Option<String> {
+    let seen = |console: &Console| console.has_driver() || console.output.is_used();
+    let wanted = consoles.iter().any(|console| console.config.backend != Backend::Null);
+    if !wanted || consoles.iter().any(|console| seen(console)) {
         return None;
     }
-    let advice = match host.files.has_initrd() {
+    let advice = match has_initrd {
         true => "--earlycon shows the kernel's messages",
         false => {
             "most kernels have that driver as a module in their initramfs: give it with --initrd; \

@@ -21,17 +21,18 @@ mod tests;
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::boot;
 use crate::config::{Config, TrialConfig};
-use crate::console;
-use crate::exit::Ending;
-use crate::guest::{Guest, Host};
+use crate::console::{self, Console};
+use crate::exit::{Ending, Exit};
+use crate::guest::Guest;
 use crate::messages;
 use crate::output::Role;
-use crate::silence;
 use crate::writer::Writer;
 use follower::Follower;
 use matcher::Matcher;
@@ -49,6 +50,8 @@ pub(crate) struct Files {
 /// A boot test that runs.
 #[derive(Debug)]
 pub(crate) struct Trial {
+    /// hvc0.
+    console: Arc<Console>,
     follower: Option<Follower>,
     symbols: Option<Symbols>,
     launched: Instant,
@@ -85,28 +88,30 @@ impl Files {
 }
 
 impl Trial {
-    /// Start what reads hvc0: this, and who writes the log, if somebody does.
+    /// Start what reads hvc0, the `console`: this, and who writes the log, if somebody does.
     ///
     /// # Errors
     /// When the host has no thread to spare.
     pub(crate) fn start(
         files: Files,
         config: &Config,
-        host: &Host,
+        console: &Arc<Console>,
+        exit: &Arc<Exit>,
         launched: Instant,
     ) -> Result<(Self, Option<Writer>)> {
         let Files { log, symbols } = files;
-        let output = &host.consoles.first().context("a guest without a console")?.output;
+        let output = &console.output;
         let log = log.map(|(file, path)| {
             Writer::to_file(output, Role::Witness, file, "con0-log".into(), &path)
         });
         let follower = config.is_trial().then(|| {
             let matcher = Matcher::new(Patterns::of(&config.trial)?);
-            Follower::start(output, &host.exit, matcher)
+            Follower::start(output, exit, matcher)
                 .context("starting the thread that follows the console")
         });
         let timeout = config.trial.timeout;
-        Ok((Self { follower: follower.transpose()?, symbols, launched, timeout }, log.transpose()?))
+        let (console, follower) = (Arc::clone(console), follower.transpose()?);
+        Ok((Self { console, follower, symbols, launched, timeout }, log.transpose()?))
     }
 
     /// When time is up.
@@ -120,7 +125,13 @@ impl Trial {
     }
 
     /// Time is up: the verdict. The guest, if it is there, stands still from then on.
-    pub(crate) fn late(&self, guest: Option<&Guest>, host: &Host) -> Verdict {
+    /// `no_driver` says why no console shows the guest's messages, if that is so.
+    pub(crate) fn late(
+        &self,
+        guest: Option<&Guest>,
+        kernel: &boot::Files,
+        no_driver: Option<String>,
+    ) -> Verdict {
         let time = verdict::time(self.timeout.unwrap_or_default());
         let awaited = self.follower.as_ref().and_then(Follower::awaited);
         let mut lines = vec![match awaited {
@@ -130,13 +141,13 @@ impl Trial {
         match guest {
             Some(guest) => {
                 // A kernel that has symbols needs no file beside it.
-                let own = || host.files.open_kernel().and_then(Symbols::of).ok();
+                let own = || kernel.open_kernel().and_then(Symbols::of).ok();
                 let own = if self.symbols.is_none() { own() } else { None };
                 lines.extend(hang::report(guest, self.symbols.as_ref().or(own.as_ref())));
             }
             None => lines.push("it was about to start again".to_string()),
         }
-        lines.extend(silence::no_driver(host));
+        lines.extend(no_driver);
         Verdict::TimedOut(lines.join("\n"))
     }
 
@@ -144,19 +155,11 @@ impl Trial {
     /// verdict, if there is one. Without anything to look for, no more than that a panic whose
     /// words nobody has seen gets them. A reset after which the guest is to start `again` stays
     /// one, unless something was found.
-    pub(crate) fn settle(
-        &self,
-        host: &Host,
-        ended: Option<&Ending>,
-        again: bool,
-    ) -> Option<Verdict> {
+    pub(crate) fn settle(&self, ended: Option<&Ending>, again: bool) -> Option<Verdict> {
         let Some(follower) = &self.follower else {
-            let elsewhere = host.consoles.first().filter(|console| !console.is_stdio());
-            let panicked = ended == Some(&Ending::Panicked);
-            return elsewhere
-                .filter(|_| panicked)
-                .and_then(|it| log::panic_of(it))
-                .map(Verdict::Panicked);
+            let is_mute = ended == Some(&Ending::Panicked) && !self.console.is_stdio();
+            let words = is_mute.then(|| log::panic_of(&self.console)).flatten();
+            return words.map(Verdict::Panicked);
         };
         let settled = follower.settle();
         if again && matches!(ended, Some(Ending::Reset(_))) && settled.found.is_none() {
@@ -165,18 +168,20 @@ impl Trial {
         let after = settled.at.saturating_duration_since(self.launched);
         verdict::settle(settled, after, ended)
     }
-}
 
-/// Where hvc0 is not on this terminal, a failure is told with the last of it.
-pub(crate) fn say_last_lines(host: &Host) {
-    let Some(console) = host.consoles.first().filter(|it| !it.is_stdio()) else { return };
-    let lines = log::last_lines(console);
-    if !lines.is_empty() {
-        messages::say(&format!("the guest said last:\n  {}", lines.join("\n  ")));
+    /// Where hvc0 is not on this terminal, a failure is told with the last of it.
+    pub(crate) fn say_last_lines(&self) {
+        if self.console.is_stdio() {
+            return;
+        }
+        let lines = log::last_lines(&self.console);
+        if !lines.is_empty() {
+            messages::say(&format!("the guest said last:\n  {}", lines.join("\n  ")));
+        }
     }
-}
 
-/// The end of what the guest has printed, for a report.
-pub(crate) fn log_of(host: &Host) -> String {
-    host.consoles.first().map(|console| log::end(console)).unwrap_or_default()
+    /// The end of what the guest has printed on hvc0, for a report.
+    pub(crate) fn log(&self) -> String {
+        log::end(&self.console)
+    }
 }

@@ -8,11 +8,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::boot;
 use crate::config::Config;
 use crate::config::console::Backend;
-use crate::guest::{Host, kernel};
-use crate::runtime::Claim;
 use crate::wire::Name;
 
 /// A guest, as others see it.
@@ -84,11 +81,18 @@ struct Console {
 }
 
 impl Machine {
-    /// The guest of this command line, which was given in directory `here`.
-    pub(crate) fn new(claim: &Claim, config: &Config, host: &Host, here: &Path) -> Self {
-        let request = kernel::request(config, &host.files);
+    /// The guest of this command line, which was given in directory `here`. `kernel_words` is the
+    /// kernel's command line, `interfaces` has the host's interface of each network card.
+    pub(crate) fn new(
+        name: &Name,
+        (config, here): (&Config, &Path),
+        kernel_words: String,
+        interfaces: Vec<String>,
+        consoles: Vec<Arc<crate::console::Console>>,
+        paused: Arc<AtomicBool>,
+    ) -> Self {
         let info = Info {
-            name: claim.name().to_string(),
+            name: name.to_string(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
             state: "",
@@ -96,12 +100,16 @@ impl Machine {
             cpus: config.cpus,
             uptime: 0,
             kernel: shown(here, &config.kernel),
-            command_line: boot::command_line(&request).unwrap_or_default(),
-            devices: devices(config, host, here),
+            command_line: kernel_words,
+            devices: devices(config, consoles.len(), interfaces, here),
             consoles: Vec::new(),
         };
-        let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
         Self { info, consoles, paused, since: Instant::now(), here: here.to_path_buf() }
+    }
+
+    /// The guest's consoles, hvc0 first.
+    pub(super) fn consoles(&self) -> &[Arc<crate::console::Console>] {
+        &self.consoles
     }
 
     /// It, now.
@@ -143,7 +151,7 @@ fn console(console: &crate::console::Console, here: &Path) -> Console {
     }
 }
 
-fn devices(config: &Config, host: &Host, here: &Path) -> Vec<Device> {
+fn devices(config: &Config, consoles: usize, interfaces: Vec<String>, here: &Path) -> Vec<Device> {
     let device = |name: &str, kind| Device {
         name: name.into(),
         kind,
@@ -151,15 +159,14 @@ fn devices(config: &Config, host: &Host, here: &Path) -> Vec<Device> {
         read_only: None,
         interface: None,
     };
-    let consoles = host.consoles.iter();
-    let consoles = consoles.map(|it| device(&format!("con{}", it.number), "console"));
+    let consoles = (0..consoles).map(|number| device(&format!("con{number}"), "console"));
     let mut devices: Vec<_> = consoles.collect();
     for (number, block) in config.block.iter().enumerate() {
         let (path, read_only) = (Some(shown(here, &block.path)), Some(block.read_only));
         devices.push(Device { path, read_only, ..device(&format!("blk{number}"), "block") });
     }
-    for (number, tap) in host.taps.iter().enumerate() {
-        let interface = Some(tap.name());
+    for (number, interface) in interfaces.into_iter().enumerate() {
+        let interface = Some(interface);
         devices.push(Device { interface, ..device(&format!("net{number}"), "net") });
     }
     if let Some(path) = &config.rng {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, HostEnd};
 use crate::disk;
-use crate::exec;
+use crate::exec::{self, Job};
 use crate::exit::Exit;
 use crate::guest::Host;
 use crate::inherited::Inherited;
@@ -28,6 +28,8 @@ use crate::vm;
 /// What is there before the first guest.
 pub(super) struct Prepared {
     pub(super) host: Host,
+    /// The command that the guest is to run, if it is to run one.
+    pub(super) job: Option<Job>,
     pub(super) ends: Vec<HostEnd>,
     pub(super) logs: trial::Files,
     /// Written to until this is dropped.
@@ -72,7 +74,6 @@ pub(super) fn prepare(
     let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
     let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
     let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
-    let host =
-        Host { kvm, ram, files, exit, consoles, disks, taps, random, job, paused, observers };
-    Ok(Prepared { host, ends, logs, trace })
+    let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
+    Ok(Prepared { host, job, ends, logs, trace })
 }
