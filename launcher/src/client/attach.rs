@@ -1,8 +1,7 @@
 //! `lguest console`: this terminal at a console of a guest that runs. What the guest
 //! prints goes the way that it goes in a launch, by [`crate::output`] and
 //! [`crate::writer`]; what is typed is read as in a launch ([`crate::stdin`]) and goes
-//! to the guest's launcher. The main thread waits for the end. Called by
-//! [`super::consoles`].
+//! to the guest's launcher. The main thread waits for the end.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

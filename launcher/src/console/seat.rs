@@ -1,8 +1,7 @@
 //! A client at a console, and the launcher's end of its connection: a thread that writes what the
 //! guest prints, at the client's pace, and the connection's own, which reads what is
 //! typed. Whatever a client does or does not do, the guest hears nothing of it but
-//! keys and a window's size. Called by
-//! [`crate::control`] and by a console's own socket ([`super::socket`]).
+//! keys and a window's size.
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;

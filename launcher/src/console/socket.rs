@@ -1,7 +1,7 @@
 //! `--console sock=PATH`: a socket of the console's own, for programs that know nothing
 //! of lguest (`socat -,raw,echo=0 UNIX:PATH`). What goes over it is plain bytes; apart
 //! from that, whoever connects is a client who types, like those of `lguest console`
-//! ([`super::seat`] serves both). Made by [`super::end`].
+//! ([`super::seat`] serves both).
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;

@@ -1,7 +1,7 @@
 //! The thread that follows what the guest prints on hvc0: a reader of its output like
 //! any other, at its own pace, so that nothing waits for it. It gives the output to
 //! [`super::matcher`], knows when to look at a line that has no end, and announces that
-//! something was found; [`super::verdict`] has that in words. Started by [`super::Trial`].
+//! something was found; [`super::verdict`] has that in words.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
