@@ -43,8 +43,8 @@ impl WindowSize {
 
 /// A console.
 pub struct Console<Output> {
-    /// Read when the guest has given room for input. It blocks while there is
-    /// none, and never ends.
+    /// The device reads it when the guest has provided room for input. A read
+    /// without input blocks; the input never ends.
     pub input: File,
     /// Makes the writer that the guest's output goes to.
     pub output: Output,

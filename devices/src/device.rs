@@ -69,7 +69,7 @@ pub trait Service: Send {
     /// the rest of the request, unless the thread is to stop: see [`Self::put_back`].
     ///
     /// # Errors
-    /// See [`ServeError`]: whoever is to blame.
+    /// See [`ServeError`]: the guest's or the host's fault.
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError>;
 
     /// The thread stops, and this request, of which a part may have been served, comes

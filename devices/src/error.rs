@@ -65,7 +65,7 @@ pub enum GuestError {
     #[error("{0}")]
     Direction(&'static str),
     /// The driver uses a queue of features that it has not accepted.
-    #[error("a queue that there is not with the features accepted")]
+    #[error("a queue that does not exist with the negotiated features")]
     NoSuchQueue,
     /// The request has no room for the least of answers.
     #[error("{0}")]

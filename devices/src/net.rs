@@ -48,7 +48,7 @@ pub trait Interface: Send + Sync {
     /// [`Net::offloads`]), and no others.
     ///
     /// # Errors
-    /// Of the host. That the interface is gone is none: it may come back.
+    /// Of the host. An interface that is gone is not an error: it may come back.
     fn set_offloads(&self, accepted: u64) -> io::Result<()>;
 
     /// Frames for the guest are spread over so many queue pairs, the first ones.
@@ -58,7 +58,7 @@ pub trait Interface: Send + Sync {
     fn set_pairs(&self, pairs: u16) -> io::Result<()>;
 }
 
-/// The state of the interface, set by whoever watches it.
+/// The state of the interface, as its watcher has set it.
 #[derive(Debug)]
 pub struct Link {
     up: AtomicBool,
@@ -106,7 +106,7 @@ impl Link {
 /// A network card.
 pub struct Net {
     /// One for each queue pair. Each read and each write is one frame, and
-    /// blocks while there is none.
+    /// blocks until there is one.
     pub pairs: Vec<File>,
     /// What these lead to.
     pub interface: Arc<dyn Interface>,
@@ -171,7 +171,7 @@ impl Device for Net {
 
     fn features(&self) -> u64 {
         let several = if self.pairs.len() > 1 { MQ | CTRL_VQ } else { 0 };
-        // 5.1.4.1: an IPv4 host takes packets of 68 bytes, and less is no MTU.
+        // 5.1.4.1: an IPv4 host takes packets of 68 bytes, and less is not a valid MTU.
         let mtu = if self.mtu >= 68 { MTU } else { 0 };
         features::offered(self.offloads) | several | mtu
     }

@@ -8,7 +8,7 @@ use crate::request::Request;
 use crate::stats::QueueStats;
 use crate::trace::{Lane, Word};
 
-/// What the lane of a queue's thread tells of, in the order of the constants below.
+/// The events in the lane of a queue's thread, in the order of the constants below.
 pub const WORDS: &[Word] = &[
     Word::new("kick", ["", ""]),
     Word::new("serve", ["", ""]),

@@ -133,8 +133,9 @@ impl PciBus {
         self.wait(until, |device| device.settle(EACH))
     }
 
-    /// Have every device stand still, where a request begins. The names of the queue
-    /// threads that do not after `patience`: the bus is to go on then.
+    /// Pause every device at a request boundary. Returns the names of the queue
+    /// threads that have not stopped after `patience`: the caller must resume the
+    /// bus then.
     pub fn pause(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for device in &self.devices {
@@ -154,7 +155,7 @@ impl PciBus {
     /// Until all devices are `done`. The threads of those that are not by then.
     fn wait(&self, until: Instant, done: impl Fn(&mut VirtioPci) -> bool) -> Vec<String> {
         loop {
-            // Each in turn: one that hangs is no reason not to wait for the others.
+            // Each in turn: also wait for the others if one hangs.
             let left = self.devices.iter().filter(|device| !done(&mut lock(device)));
             let left: Vec<_> = left.collect();
             let names: Vec<_> = left.iter().copied().flat_map(names).collect();

@@ -98,7 +98,7 @@ impl Virtqueue {
     }
 
     /// The next request, unless `request` still has chains; sleeps on the
-    /// doorbell while there is none. Since it is about to sleep, now is a good
+    /// doorbell until there is one. Since it is about to sleep, now is a good
     /// time to tell the guest what was used.
     ///
     /// # Errors
@@ -204,7 +204,7 @@ impl Virtqueue {
         self.hand_back(memory, request).map(|()| moved)
     }
 
-    /// The same, without its being a request that was served.
+    /// Hand a chain back without counting it as a served request.
     fn hand_back(&mut self, memory: &Memory, request: &mut Request<'_>) -> Result<(), GuestError> {
         let ring = |_| GuestError::Ring { ring: "used ring", address: self.layout.used };
         let mut next = self.position.next_used;

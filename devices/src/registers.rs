@@ -118,7 +118,7 @@ impl Registers {
         &self.queues
     }
 
-    /// Read a register of `size` bytes; anything that is none reads as 0.
+    /// Read a register of `size` bytes; an address without a register reads as 0.
     pub(crate) fn read(&self, at: u64, size: usize) -> u32 {
         let queue = self.queues.get(usize::from(self.queue_select));
         let from_queue = |get: fn(&QueueRegisters) -> u32| queue.map_or(0, get);

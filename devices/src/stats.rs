@@ -1,7 +1,6 @@
 //! What a queue's thread counts as it goes. Each count has one writer at a time, the
 //! thread itself, and is therefore a load and a store, and no locked instruction;
-//! anybody may read it at any time. Counted by [`crate::observer::Observer`]; read by
-//! whoever asks the launcher.
+//! anybody may read it at any time. [`crate::observer::Observer`] counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,7 +47,7 @@ pub struct QueueStats {
 }
 
 impl QueueStats {
-    /// All of them, by name. Each is read by itself: they may be a request apart.
+    /// All counts, by name. Each is read by itself: they may be a request apart.
     pub fn fields(&self) -> [(&'static str, u64); 7] {
         [
             ("kicks", self.kicks.get()),

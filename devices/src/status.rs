@@ -38,8 +38,9 @@ pub struct Status {
     bits: AtomicU8,
     isr: AtomicU8,
     config_vector: AtomicU16,
-    /// The device stands still: an interrupt is owed until it goes on. Sequentially
-    /// consistent, both: whoever comes second sees the other, and raises it.
+    /// The device is paused: an interrupt is owed until it is resumed. Both
+    /// accesses are sequentially consistent: the second one sees the first, and
+    /// raises the interrupt.
     held: AtomicBool,
     owed: AtomicBool,
     vectors: Vec<Arc<EventFd>>,
@@ -145,8 +146,8 @@ impl Status {
         self.pay();
     }
 
-    /// The same for a queue thread, and for whoever has the device's lock: a reset comes
-    /// after them in any case.
+    /// Announce a change from a queue thread, or under the device's lock: a reset comes after both
+    /// in any case.
     pub(crate) fn interrupt_config(&self) {
         self.owed.store(true, Ordering::SeqCst);
         self.pay();

@@ -48,7 +48,7 @@ impl<'m> Segment<'m> {
         head
     }
 
-    /// Take the last byte off. None if there is none.
+    /// Take the last byte off. None if the buffers are empty.
     pub(crate) fn split_last(&mut self) -> Option<Self> {
         let rest = self.iovec.iov_len.checked_sub(1)?;
         let mut last = Self { iovec: self.iovec, memory: PhantomData };

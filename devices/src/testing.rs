@@ -66,7 +66,7 @@ impl FakeGuest {
         Self::found_as("fake0", device)
     }
 
-    /// The same, with a name.
+    /// A guest whose device has a name.
     pub fn found_as(name: &str, device: impl Device + 'static) -> Self {
         Self::found_on(Arc::default(), name, device)
     }
@@ -92,7 +92,7 @@ impl FakeGuest {
         Self::named("fake0", device)
     }
 
-    /// The same, for a device with threads that the test looks for by name.
+    /// A guest whose device has threads that the test looks for by name.
     pub fn named(name: &str, device: impl Device + 'static) -> Self {
         let mut guest = Self::found_as(name, device);
         guest.start();
@@ -241,10 +241,10 @@ impl FakeGuest {
         }
     }
 
-    /// Have the device stand still, which it must.
+    /// Pause the device; it must succeed.
     pub fn pause(&mut self) {
         self.device.begin_pause();
-        assert!(self.device.is_still(PATIENCE), "the device does not stand still");
+        assert!(self.device.is_still(PATIENCE), "the device does not pause");
     }
 
     /// Have it go on.

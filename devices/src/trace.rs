@@ -125,7 +125,7 @@ impl Lane {
     fn write(&self, begin: u64, end: u64, code: u64, numbers: [u64; 2]) {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
-            // What tells of the loss needs a place, too.
+            // The event that reports the loss needs a place, too.
             if !self.has_room(2) {
                 return self.lost.store(lost.wrapping_add(1), Ordering::Relaxed);
             }
@@ -186,7 +186,7 @@ impl Lane {
         count
     }
 
-    /// How many are lost, and were not told of by an event yet.
+    /// How many events are lost that no event has reported yet.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

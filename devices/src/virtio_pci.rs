@@ -109,7 +109,7 @@ impl VirtioPci {
         addresses.zip(self.doorbells.iter().cloned()).collect()
     }
 
-    /// For whoever changes the device's configuration while it runs.
+    /// For a thread that changes the device's configuration while it runs.
     #[must_use]
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
@@ -202,7 +202,7 @@ impl VirtioPci {
     }
 
     /// 4.1.4.3.1: once the driver has read a value that has changed, it reads another
-    /// generation. Whoever changes the configuration need not think of that.
+    /// generation. The code that changes the configuration need not do anything for that.
     fn look_at_config(&mut self) {
         let config = self.device.config();
         if config != self.seen_config {
@@ -274,7 +274,7 @@ impl VirtioPci {
     }
 
     /// Finish a reset that has begun, unless its threads need longer than
-    /// `patience`. True if there is none left to finish.
+    /// `patience`. True if no reset is left to finish.
     ///
     /// 2.4.1: nothing the driver set up is left, and nothing of ours will touch
     /// its memory or interrupt it after the status reads 0.

@@ -1,6 +1,6 @@
 //! Links the guest like a kernel: no C runtime, no dynamic loader, every
 //! address as `link.ld` says. Given here and not in a configuration file of
-//! cargo's, which is only read by whoever stands in this directory.
+//! cargo's, which cargo reads only in this directory.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

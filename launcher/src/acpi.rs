@@ -190,7 +190,8 @@ fn dsdt(machine: &Machine) -> Raw {
     Raw(table.as_slice().to_vec())
 }
 
-/// A power button (4.8.3.2.2.1), and what tells of it, as it is not fixed hardware: a Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
+/// A power button (4.8.3.2.2.1), and the device that reports it, as it is not fixed hardware: a
+/// Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
 fn power_button() -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
     let unique_id = Name::new(Path::new("_UID"), &0_u8);

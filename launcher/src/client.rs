@@ -106,7 +106,7 @@ fn ask(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> Result
     answer(guest, &said)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
 }
 
-/// What it means that there is none.
+/// What a missing answer means.
 fn unanswered(guest: &Found, error: io::Error) -> anyhow::Error {
     let name = &guest.name;
     match error.kind() {

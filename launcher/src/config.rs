@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn random_numbers_come_from_the_host_or_a_file() {
         assert_eq!(launch(&["lguest", "512", "vmlinuz"]).rng, None);
-        // What follows is no file: that needs an equals sign.
+        // The next word is not the file: that needs an equals sign.
         let config = launch(&["lguest", "512", "--rng", "vmlinuz"]);
         assert_eq!((config.rng, config.kernel), (Some("/dev/urandom".into()), "vmlinuz".into()));
         let config = launch(&["lguest", "512", "vmlinuz", "--rng=/dev/hwrng"]);

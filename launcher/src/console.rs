@@ -59,7 +59,7 @@ pub(crate) struct Console {
 }
 
 /// The consoles that the command line asks for: without a word, one on this terminal.
-/// Where that is to be left, whoever attaches takes its place.
+/// With `--detach`, clients that attach take its place.
 ///
 /// # Errors
 /// When two are to share this terminal, or a name.
@@ -79,7 +79,7 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
         stdio.for_each(|console| console.backend = Backend::Socket { path: None });
     }
     exec::add_console(config, &mut wanted)?;
-    // Whoever reads in a thread of his own needs a ring, also where nothing is kept.
+    // A reader in its own thread needs a ring, also where no output is kept.
     if let Some(first) = wanted.first_mut().filter(|first| first.buffer == 0)
         && config.reads_console()
     {
@@ -132,8 +132,8 @@ impl Console {
         }
     }
 
-    /// The guest has printed its last, for this reason: whoever reads leaves when all
-    /// is read.
+    /// The guest has printed its last, for this reason: readers leave when they have
+    /// read everything.
     pub(crate) fn finish(&self, why: &str) {
         let _ = self.ending.set(why.to_string());
         if let Some(link) = &self.link {

@@ -58,7 +58,7 @@ pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> Ending {
     match (vcpu.get_regs(), vcpu.get_sregs()) {
         (Ok(regs), Ok(sregs)) => describe(&mut text, vcpu, memory, &regs, &sregs),
         (Err(error), _) | (_, Err(error)) => {
-            let _ = write!(text, "\n  registers not to be had: {error}");
+            let _ = write!(text, "\n  cannot read registers: {error}");
         }
     }
     cause.ending(text)

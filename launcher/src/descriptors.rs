@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// the sake of programs that use select(2), which fails for descriptors from 1024
 /// on; none of ours does, and we start no other program, which would inherit it.
 pub(crate) fn raise_limit() {
-    // Where it cannot be raised, whoever opens one too many says so.
+    // If it cannot be raised, the open that fails says so.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }

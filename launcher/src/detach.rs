@@ -39,7 +39,7 @@ pub(crate) struct Parent {
 /// When the host has no process or descriptor to spare.
 pub(crate) fn detach() -> Result<Process> {
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
-    // Whoever started us may ignore it, and the kernel then keeps no child's status.
+    // The process that started us may ignore it, and the kernel then keeps no child's status.
     sys::by_default(Signal::SIGCHLD).context("preparing for the launcher's end")?;
     match sys::fork_alone().context("starting a process")? {
         ForkResult::Child => {
@@ -76,8 +76,8 @@ fn wait(pipe: File, child: Pid) -> Result<u8> {
 
 impl Parent {
     /// The guest of this name runs: let the user go. What would hold up somebody who
-    /// reads our output to its end is closed, and so is all that whoever started us had
-    /// open; words go on to a stderr that is a file.
+    /// reads our output to its end is closed, and so is all that was open when lguest
+    /// was started; messages still go to a stderr that is a file.
     ///
     /// # Errors
     /// When the user did not wait.
@@ -88,7 +88,7 @@ impl Parent {
         if !is_file(io::stderr()) {
             dup2_stderr(&null).context("closing stderr")?;
         }
-        writeln!(pipe, "{name}").context("the process that was to tell of the guest has ended")
+        writeln!(pipe, "{name}").context("the process that waits for the guest has ended")
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one way in which a guest ends: whoever notices says why, the first
-//! reason stands, and the main thread, which waits for nothing else, wakes up.
+//! The one way in which a guest ends: the thread that notices says why, the first
+//! reason counts, and the main thread, which waits for nothing else, wakes up.
 //! What that makes of the launch is a `launch::Outcome`.
 
 mod status;

@@ -52,7 +52,7 @@ pub(crate) struct Host {
     pub(crate) random: Option<File>,
     /// Of the network cards.
     pub(crate) taps: Vec<Arc<Tap>>,
-    /// Whether the guest is to stand still.
+    /// Whether the guest is to be paused.
     pub(crate) paused: Arc<AtomicBool>,
     /// Who watches all that works for the guest.
     pub(crate) observers: Arc<Observers>,
@@ -118,7 +118,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Press its power button. One that stands still hears of it when it goes on.
+    /// Press the guest's power button. A paused guest sees it when it is resumed.
     pub(crate) fn press_power_button(&self) {
         // Fails only when it was pressed that often already.
         let _ = self.power_button.write(1);

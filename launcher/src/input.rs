@@ -1,6 +1,6 @@
-//! What the guest is to read on a console: a pipe of the kernel, from whoever
-//! types ([`crate::stdin`]) to the console's receive queue, which reads it straight
-//! into guest memory. What is unread survives the guest's reboots.
+//! What the guest is to read on a console: a pipe of the kernel, from the thread
+//! that types ([`crate::stdin`]) to the console's receive queue, which reads it
+//! straight into guest memory. What is unread survives the guest's reboots.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,8 +14,8 @@ use nix::unistd::{pipe2, write};
 
 /// What the guest may leave unread. Hosts may grant less: Linux has 64 MiB for all
 /// pipes of a user without privilege (pipe-user-pages-soft), and two pages for each
-/// of those that come then, whoever makes them. As many consoles as a guest can have
-/// fit into that.
+/// pipe after that, in whatever process. As many consoles as a guest can have fit
+/// into that.
 const CAPACITY: i32 = 1 << 18;
 
 /// What is unread is copied through this pipe, as from there it can be read. The only
@@ -58,8 +58,8 @@ pub(crate) struct Input {
     guest_end: OwnedFd,
     /// Open for ever: that nobody types is not the end of the guest's console.
     our_end: OwnedFd,
-    /// The same, of those who do not wait: a description of its own, so that they
-    /// can have it non-blocking.
+    /// The writing end for those who do not wait: a file description of its own,
+    /// which can be non-blocking.
     sender: OwnedFd,
 }
 

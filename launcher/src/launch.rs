@@ -43,7 +43,7 @@ use prepare::{Prepared, prepare};
 /// between two looks at those that take longer.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Those whom the main thread waits for, beside the guest.
+/// What the main thread waits for, beside the guest.
 struct Watch<'a> {
     signals: &'a Signals,
     terminal: Option<&'a Terminal>,
@@ -73,7 +73,7 @@ pub(crate) fn launch(
     let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
     ensure!(
         terminal.is_some() || !config.exec.tty,
-        "--tty: stdin is no terminal: leave --tty out, and the command reads what stdin has"
+        "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
     );
     // What the user named is named from here.
     let here = env::current_dir().unwrap_or_default();

@@ -161,7 +161,7 @@ fn launch_and_report(
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
     let written = junit.write(result.as_ref().map(|(outcome, _)| outcome), log);
     match (result, written) {
-        // A result that nobody finds is none.
+        // A result that could not be written is a failure.
         (Ok((outcome, _)), Err(error)) if outcome.status() == 0 => Err(error),
         (result, written) => {
             if let Err(error) = written {

@@ -31,9 +31,8 @@ static MESSAGES: Messages = Messages {
     verbose: Mutex::new(Budget::new(PERIOD)),
 };
 
-/// Warnings about the host are printed always: whoever logs one sees to it that there are
-/// few. What a guest causes, and what `--verbose` tells, has a budget of its own each, and so
-/// takes the place of nothing else.
+/// Warnings about the host are always printed: the code that logs one keeps them few. What a guest
+/// causes, and what `--verbose` logs, have a budget each, and so suppress nothing else.
 struct Messages {
     by_guest: Mutex<Budget>,
     verbose: Mutex<Budget>,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::trace::Lanes;
 use crate::vcpu::observer::{self as vcpu, VcpuObserver};
 
-/// All of them.
+/// All observers.
 #[derive(Debug)]
 pub(crate) struct Observers {
     /// By the name of the queue's thread. The lock is taken where a machine is made and

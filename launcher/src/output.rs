@@ -114,7 +114,7 @@ impl Output {
         Self::with_capacity(CAPACITY)
     }
 
-    /// The same, of which so many bytes are kept: with 0, nothing that nobody reads.
+    /// An output of which so many bytes are kept: with 0, only what a reader has not read yet.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.

@@ -18,7 +18,7 @@ use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid
 
 use crate::sandbox;
 
-/// What is left of the privilege of whoever started us.
+/// The privileges that lguest keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Confinement {
     root: Option<PathBuf>,
@@ -70,8 +70,8 @@ impl Confinement {
             self.give_up()?;
             return sandbox::enter();
         }
-        // A kernel without it is no reason to refuse a guest that may do all that its user
-        // can do.
+        // On a kernel without seccomp, do not refuse a guest: without the options it may do all
+        // that its user can do anyway.
         if let Err(error) = sandbox::enter() {
             log::warn!("{error:#}: a guest that breaks out can type into the terminal");
         }
@@ -85,8 +85,8 @@ impl Confinement {
         if let Some(user) = &self.user {
             user.become_it().with_context(|| option_username(&user.name))?;
         }
-        // Gone with the user, unless whoever started us sees to it that they stay (securebits):
-        // with them, one could leave the new root again.
+        // Gone with the user, unless the parent process has set securebits that keep them: with
+        // them, one could leave the new root again.
         for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
             caps::clear(None, set).context("giving up capabilities")?;
         }

@@ -48,7 +48,7 @@ struct Shared {
 struct Inner {
     state: State,
     index: u8,
-    /// No interrupt comes: the guest stands still.
+    /// No interrupt comes: the guest is paused.
     held: bool,
     ended: bool,
 }

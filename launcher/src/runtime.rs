@@ -5,10 +5,10 @@
 //! here; [`crate::client`] looks for those of others.
 //!
 //! A directory whose lock nobody holds is stale: its launcher was killed, or had
-//! given up the privilege to remove it. Whoever comes across it removes it. What is
-//! there is changed under a lock on the directory of all, so that claims,
-//! removals and looks come one at a time. Everything goes by way of descriptors:
-//! no path is long, and a chroot is no obstacle.
+//! given up the privilege to remove it. The next launcher or command that finds it
+//! removes it. What is there is changed under a lock on the directory of all, so
+//! that claims, removals and looks come one at a time. Everything goes by way of
+//! descriptors: no path is long, and a chroot does not matter.
 
 mod directory;
 
@@ -71,7 +71,7 @@ impl Claim {
     }
 
     fn new(all: Directory, name: Name) -> Result<(Self, UnixListener)> {
-        // Until the pid is written: whoever finds the lock taken finds that as well.
+        // Until the pid is written: a process that finds the lock taken also finds the pid.
         let _alone = all.alone()?;
         let (own, made) = all.make(name.as_str())?;
         match take_lock(&own) {
@@ -141,7 +141,7 @@ pub(crate) struct Found {
     /// As its lock file has it.
     pub(crate) pid: String,
     directory: Directory,
-    /// Whom we have connected to.
+    /// The process that we have connected to.
     launcher: RefCell<Option<Process>>,
 }
 
@@ -208,7 +208,7 @@ fn guests_in(all: &Directory) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for name in all.entries()? {
         let Ok(name) = parse_name(&name) else { continue };
-        // What is no directory of ours is none of a guest of ours.
+        // A directory that is not ours does not belong to a guest of ours.
         let Ok(own) = all.open(name.as_str()) else { continue };
         match take_lock(&own) {
             Ok(Some(_lock)) => clear(all, &own, name.as_str()),

@@ -42,7 +42,7 @@ impl Signals {
     /// # Errors
     /// When the host has no descriptor to spare.
     pub(crate) fn block() -> Result<Self> {
-        // A closed pipe and a full file are for whoever writes to them.
+        // A closed pipe and a full file are errors of the write, not signals.
         for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
             sys::ignore(signal).with_context(|| format!("ignoring {signal}"))?;
         }

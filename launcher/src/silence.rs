@@ -17,7 +17,7 @@ use crate::messages;
 /// A guest that has printed nothing for so long may have no console, or print elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The same in a virtual machine, where a guest may start slowly.
+/// How long lguest waits inside a virtual machine, where a guest may start slowly.
 const NESTED_SILENCE: Duration = Duration::from_secs(30);
 
 /// Warn of words on the kernel command line that leave the guest without its devices, or

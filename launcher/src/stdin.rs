@@ -35,7 +35,7 @@ pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>
     start_for(guest, exit, terminal)
 }
 
-/// The same, for whoever takes it.
+/// Start the stdin thread with any sink.
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.

@@ -20,7 +20,7 @@ pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
 /// A descriptor of the process of this number, which is readable when that has ended.
 ///
 /// # Errors
-/// `ESRCH` if there is none.
+/// `ESRCH` if there is no such process.
 pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes two numbers, and answers with a descriptor.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -146,7 +146,8 @@ pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
 }
 
 /// What direct I/O on a file wants addresses, offsets and lengths to be multiples
-/// of; 0 if there is none. None if the kernel does not tell.
+/// of; 0 if it does not support direct I/O. None if the kernel does not report
+/// it.
 pub(crate) fn direct_alignment(file: &File) -> io::Result<Option<u32>> {
     // SAFETY: plain numbers, for which all zeroes are a valid value.
     let mut status: libc::statx = unsafe { std::mem::zeroed() };

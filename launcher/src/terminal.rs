@@ -34,7 +34,7 @@ pub(crate) struct Terminal(Arc<Tty>);
 pub(crate) const BACKGROUND: &str = "in the background: the guest gets no keys until this is \
      the terminal's foreground job (fg; with timeout: timeout --foreground)";
 
-/// Whom the panic hook gives the terminal back for.
+/// The terminal that the panic hook restores.
 static ENTERED: Mutex<Weak<Tty>> = Mutex::new(Weak::new());
 
 impl Terminal {

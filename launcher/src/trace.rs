@@ -4,7 +4,7 @@
 //! thread `trace` looks into the lanes many times a second while the guest runs, and writes
 //! what it finds to the file ([`mod@file`]).
 //!
-//! The file is bounded, and whoever asked for it is told what is not in it.
+//! The file is bounded, and lguest reports what is not in it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

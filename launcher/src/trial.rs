@@ -124,7 +124,7 @@ impl Trial {
         self.until().is_some_and(|until| until <= Instant::now())
     }
 
-    /// Time is up: the verdict. The guest, if it is there, stands still from then on.
+    /// The verdict when time is up. The vCPUs, if there are any, are stopped from then on.
     /// `no_driver` says why no console shows the guest's messages, if that is so.
     pub(crate) fn late(
         &self,

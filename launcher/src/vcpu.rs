@@ -32,7 +32,7 @@ pub(crate) struct Board {
     pub(crate) ports: Ports,
     pub(crate) memory: Memory,
     pub(crate) exit: Arc<Exit>,
-    /// Whether its vCPUs are to stand still; it outlives a guest's reboots.
+    /// Whether the vCPUs are to be paused; it outlives a guest's reboots.
     pub(crate) paused: Arc<AtomicBool>,
     /// What a triple fault means to this guest, see [`crash::triple_fault`].
     pub(crate) triple_fault_resets: bool,
@@ -49,9 +49,9 @@ pub(crate) struct Vcpu {
 #[derive(Debug, Default)]
 struct Told {
     stop: AtomicBool,
-    /// It is out of KVM_RUN, because the machine is paused. Sequentially consistent
-    /// as `paused` is: whoever finds it true after setting that will not see the
-    /// guest run.
+    /// It is out of KVM_RUN, because the machine is paused. Sequentially
+    /// consistent, like `paused`: a thread that sets `paused` and then reads true
+    /// here will not see the guest run.
     still: AtomicBool,
     /// Where it does.
     stand: Mutex<Option<Stand>>,
@@ -98,15 +98,15 @@ impl Vcpu {
         self.wake();
     }
 
-    /// Have it look again at what it was told, should it stand still.
+    /// Wake a paused vCPU, so that it looks at its orders again.
     pub(crate) fn wake(&self) {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
     }
 
-    /// Whether it stands still, or has ended; if not, it is kicked out of KVM_RUN,
-    /// and may be asked again: a kick can come too early.
+    /// Whether the vCPU is paused, or has ended; if not, it is kicked out of
+    /// KVM_RUN. Ask again then: a kick can come too early.
     pub(crate) fn is_still(&self) -> bool {
         let Some(thread) = &self.thread else { return true };
         if self.told.still.load(Ordering::SeqCst) || thread.is_finished() {
@@ -117,7 +117,7 @@ impl Vcpu {
         false
     }
 
-    /// What it was doing, while it stands still.
+    /// What the vCPU was doing, while it is paused.
     pub(crate) fn stand(&self) -> Option<Stand> {
         *self.told.stand.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -172,7 +172,7 @@ impl Vm {
 
     /// Set the level of power management's.
     pub(crate) fn set_sci(&self, level: bool) {
-        // Fails only for a line that there is not.
+        // Fails only for a line that does not exist.
         let _ = self.fd.set_irq_line(SCI_GSI.into(), level);
     }
 

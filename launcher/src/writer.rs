@@ -154,7 +154,7 @@ impl Body {
             }
         }
         let undo = self.screen.as_mut().map(Screen::undo).unwrap_or_default();
-        // Whoever closed the terminal has no need of it.
+        // A terminal that was closed does not need it.
         let _ = self.write_all(&undo);
     }
 
@@ -175,7 +175,7 @@ impl Body {
     }
 }
 
-/// Write the beginning of these bytes, waiting for whoever reads: how many.
+/// Write the beginning of these bytes, and wait for the reader if need be. Returns how many.
 pub(crate) fn write_some(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
         match write(file, bytes) {

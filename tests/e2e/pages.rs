@@ -6,6 +6,7 @@ mod links;
 mod names;
 mod parts;
 mod statuses;
+mod wording;
 
 use std::fs;
 use std::path::Path;

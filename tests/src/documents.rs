@@ -34,7 +34,7 @@ pub fn run(path: &str) {
             ("toml", None) => {
                 shell.file("page.toml", &block.text());
                 let (said, status) = shell.type_in("lguest --config page.toml --print-config");
-                assert_eq!(status, 0, "{place}: this is no configuration:\n{said}");
+                assert_eq!(status, 0, "{place}: this is not a configuration:\n{said}");
                 done += 1;
             }
             _ => {}

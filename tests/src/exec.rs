@@ -64,7 +64,7 @@ impl Launch {
         self.done_with(Vec::new())
     }
 
-    /// The same, with these bytes, and their end, on stdin.
+    /// Run the command with these bytes, and their end, on stdin.
     #[track_caller]
     pub fn done_with(&self, input: Vec<u8>) -> Done {
         let scratch = Scratch::new();

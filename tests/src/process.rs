@@ -110,7 +110,7 @@ impl Process {
     }
 
     /// The memory of its own beyond its largest mapping, which is the guest's memory; in
-    /// KiB. Pages of files are not counted: they are shared with whoever else runs.
+    /// KiB. Pages of files are not counted: other processes share them.
     #[must_use]
     #[track_caller]
     pub fn memory_beyond_guest(self) -> u64 {

@@ -60,7 +60,7 @@ pub(crate) fn in_session(command: &mut Command, session: Session) {
         // SAFETY: takes no memory.
         succeeded(unsafe { libc::setsid() }.min(0))?;
         match session {
-            // SAFETY: takes no memory; fails if stdin is no terminal.
+            // SAFETY: takes no memory; fails if stdin is not a terminal.
             Session::OnItsTerminal => succeeded(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }),
             Session::WithoutTerminal => Ok(()),
         }

@@ -18,7 +18,7 @@ use crate::sys;
 /// What one call of the host moves at most, so that a thread hears soon that it
 /// is to stop. No request of Linux is as large.
 const PIECE: usize = 4 << 20;
-/// The same for what goes through a buffer of ours.
+/// The most bytes that go through a bounce buffer at once.
 const BOUNCE: usize = 256 << 10;
 
 /// What is written where the host has no quicker way to clear.
@@ -39,7 +39,7 @@ pub struct Image {
     alignment: Option<u32>,
     sync: bool,
     block_device: bool,
-    /// The kinds of [`Work`] whose failure the user has been told of.
+    /// The kinds of [`Work`] whose failure has been logged.
     told: AtomicU8,
     /// A flush failed: what was written before it may be lost, and the kernel
     /// tells so only once.
@@ -214,7 +214,7 @@ impl Image {
         Some(Bounce::new(length, alignment))
     }
 
-    /// Bytes that a call moved. None means that there are none, or no room.
+    /// Bytes that a call moved. None means that the call moved nothing, or had no room.
     fn moved(&self, work: Work, done: io::Result<usize>) -> io::Result<u64> {
         match self.tell(work, done)? {
             0 => self.tell(work, Err(io::Error::other("the file is shorter than it was"))),
@@ -260,7 +260,7 @@ impl Work {
 /// Whether there may be another way to do it.
 fn is_unsupported(error: &io::Error) -> bool {
     // EINVAL comes from block devices whose blocks are larger than the range's,
-    // ENODEV from what is no disk at all.
+    // ENODEV from files that are not disks.
     let known = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL, libc::ENODEV];
     error.kind() == io::ErrorKind::Unsupported
         || error.raw_os_error().is_some_and(|error| known.contains(&error))

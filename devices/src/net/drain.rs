@@ -1,5 +1,5 @@
-//! What waits in a tap when a driver is ready was sent to whoever was there before: it is
-//! thrown away. Done by [`super::Net`] at DRIVER_OK, before the queues have threads.
+//! Frames that wait in a tap when a driver becomes ready were sent to the driver before it: they
+//! are dropped at DRIVER_OK, before the queues have threads.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};

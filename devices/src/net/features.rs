@@ -23,7 +23,7 @@ pub const GUEST_ECN: u64 = 1 << VIRTIO_NET_F_GUEST_ECN;
 pub const GUEST_UFO: u64 = 1 << VIRTIO_NET_F_GUEST_UFO;
 /// Many UDP packets over IPv4 in one piece.
 pub const GUEST_USO4: u64 = 1 << VIRTIO_NET_F_GUEST_USO4;
-/// The same over IPv6.
+/// Many UDP packets over IPv6 in one piece.
 pub const GUEST_USO6: u64 = 1 << VIRTIO_NET_F_GUEST_USO6;
 
 /// Everything that an interface may be able to do. What it does for frames to

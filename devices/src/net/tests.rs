@@ -84,7 +84,7 @@ fn frame(length: usize) -> Vec<u8> {
     frame
 }
 
-/// The same as the guest gets it.
+/// The header as the guest gets it.
 fn received(length: usize, buffers: u8) -> Vec<u8> {
     let mut frame = frame(length);
     frame[10..12].copy_from_slice(&[buffers, 0]);

@@ -39,7 +39,7 @@ impl Service for Transmit {
         match request.from_guest.send_to(self.tap.as_fd()) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
-            // EINVAL for what is no frame, EIO while the interface is down,
+            // EINVAL for a malformed frame, EIO while the interface is down,
             // EBADFD when it is gone, and a few for a host without memory.
             Err(_) => self.lose(request),
         }

@@ -100,7 +100,7 @@ fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, Gues
         return Err(GuestError::Indirect("that goes on with NEXT"));
     }
     if length == 0 || !length.is_multiple_of(Descriptor::BYTES) {
-        return Err(GuestError::Indirect("table with a length that is no multiple of 16"));
+        return Err(GuestError::Indirect("table with a length that is not a multiple of 16"));
     }
     let size = length / Descriptor::BYTES;
     let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;

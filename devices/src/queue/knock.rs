@@ -33,7 +33,7 @@ pub enum Opening {
     /// The driver has the empty buffer. It has answered when its avail index is
     /// `answer` + 1; unless it is no longer waited for, input has to wait for that.
     Knocked {
-        /// See there.
+        /// The avail index before the answer.
         answer: u16,
         /// Whether it is waited for.
         patient: bool,

@@ -65,7 +65,7 @@ impl Virtqueue {
         } else {
             self.store(memory, self.layout.used + FLAGS, 0)?;
         }
-        // Whoever looks at the ring now sees what came before the driver knew.
+        // A look at the ring from now on sees every request that came before the driver saw this.
         fence(Ordering::SeqCst);
         Ok(())
     }

@@ -149,7 +149,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// Take the very last byte out of the stream, for [`Self::put_last`]; a byte
-    /// that has been set aside stays so. False if there is none.
+    /// that has been set aside stays so. False if the stream is empty.
     pub fn set_aside_last(&mut self) -> bool {
         while let (None, Some(segment)) = (&self.last, self.segments.last_mut()) {
             match segment.split_last() {

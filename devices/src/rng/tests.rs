@@ -111,7 +111,7 @@ fn a_silent_source_does_not_hold_up_a_reset() {
     assert_eq!(guest.wait_used(0), Used { id: head.into(), len: 5 });
 }
 
-/// An empty answer is none (5.4.6.2), and a driver would ask again at once.
+/// An empty answer is not allowed (5.4.6.2), and a driver would ask again at once.
 #[test]
 fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
     let (ended, _) = slow();

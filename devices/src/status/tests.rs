@@ -133,7 +133,7 @@ fn no_interrupt_comes_after_a_reset() {
             status.set(15);
             status.reset();
             let _ = vector.read();
-            // Whoever was about to interrupt does so now.
+            // The thread that was about to interrupt does so now.
             (0..20).for_each(|_| std::hint::spin_loop());
             late += u32::from(vector.read().is_ok());
         }

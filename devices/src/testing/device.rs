@@ -25,7 +25,7 @@ where
         Self { serve: Arc::new(serve), waits: false }
     }
 
-    /// The same, for services that wait for the world outside.
+    /// A device whose services wait for the world outside.
     pub fn waiting(serve: Serve) -> Self {
         Self { waits: true, ..Self::new(serve) }
     }

@@ -47,7 +47,7 @@ fn what_finds_no_room_is_counted() {
 }
 
 /// One thread writes as fast as it can, another reads: each event is whole, and every
-/// one is there or told of.
+/// one is there or reported as lost.
 #[test]
 fn a_reader_beside_the_writer_misses_nothing() {
     const EVENTS: u64 = 200_000;

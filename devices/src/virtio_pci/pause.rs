@@ -9,8 +9,8 @@ use super::VirtioPci;
 use crate::queue_thread::QueueThread;
 
 impl VirtioPci {
-    /// Have it stand still: its threads stop where a request begins, and it raises no
-    /// interrupt; see [`Self::is_still`]. Harmless if it does already.
+    /// Begin to pause the device: its threads stop at a request boundary, and it
+    /// raises no interrupt; see [`Self::is_still`]. Harmless if it is paused already.
     pub fn begin_pause(&mut self) {
         self.status.hold();
         for thread in &self.threads {
@@ -18,16 +18,16 @@ impl VirtioPci {
         }
     }
 
-    /// Whether it stands still, or does within `patience`. A reset that has begun is
+    /// Whether the device is paused, or is within `patience`. A reset that has begun is
     /// finished when the driver looks again.
     pub fn is_still(&self, patience: Duration) -> bool {
         let until = Some(Instant::now() + patience);
-        // All of them: whoever is not asked is not kicked out of its sleep.
+        // All of them: a thread that is not asked is not kicked out of its sleep.
         self.threads.iter().filter(|thread| !thread.stops(until)).count() == 0
     }
 
-    /// Go on where it stood, or where it is if it has not come to stand still.
-    /// Harmless if it runs.
+    /// Continue from the request boundary where it was paused, or from where it
+    /// is if the pause has not finished. Harmless if it runs.
     ///
     /// # Errors
     /// When the host has no threads to give; nothing is lost.

@@ -28,7 +28,7 @@ pub(crate) const BUFFER: usize = 4096;
 /// The console.
 #[derive(Debug)]
 pub(crate) struct Console {
-    /// The device below, for whoever wants to break it.
+    /// The device below, for modes that want to break it.
     pub(crate) device: Virtio,
     pub(crate) receive: Queue,
     pub(crate) transmit: Queue,
@@ -45,8 +45,8 @@ impl Console {
         Self::of(device, arguments, u16::MAX)
     }
 
-    /// All of them, in the order of the bus, each with queues of so many entries at
-    /// most.
+    /// All consoles, in the order of the bus, each with queues of at most so many
+    /// entries.
     pub(crate) fn all<'a>(
         arguments: &'a Arguments<'_>,
         entries: u16,

@@ -54,8 +54,7 @@ impl Region {
         (end <= image.start || base >= image.end).then_some(Self { base, length })
     }
 
-    /// The same range, for whoever has been told its address and length alone: it is not
-    /// ours, or was given away.
+    /// A range of which only address and length are known: it is not ours, or was given away.
     pub(crate) fn again(base: u64, length: u64) -> Option<Self> {
         let pool = MEMORY.0.get().expose_provenance() as u64;
         let given = pool..pool + TAKEN.load(Ordering::Relaxed);

@@ -22,14 +22,14 @@ impl Task<'_> {
     /// The value as a number.
     pub(crate) fn number<T: core::str::FromStr>(&self) -> T {
         let number = self.value.parse();
-        number.unwrap_or_else(|_| fail!("probe: {:?} is no number, or too large", self.value))
+        number.unwrap_or_else(|_| fail!("probe: {:?} is not a number, or too large", self.value))
     }
 }
 
 /// A mode, by its name. When it returns, the guest powers off.
 type Mode = (&'static str, fn(&Task<'_>));
 
-/// All of them. Each says in its own file what it does.
+/// All modes. Each says in its own file what it does.
 pub(crate) const MODES: &[Mode] = &[
     ("poweroff", |_| {}),
     ("status", endings::status),

@@ -22,7 +22,7 @@ pub(crate) struct Queue {
     /// A bit for each descriptor that the device does not have.
     free: u64,
     next_avail: u16,
-    /// As far as the device has been told of.
+    /// How far the device has been notified.
     notified: u16,
     next_used: u16,
 }
@@ -124,8 +124,8 @@ impl Queue {
         }
     }
 
-    /// Take back a buffer (2.7.14). None if there is none; then the device
-    /// interrupts when there is.
+    /// Take back a buffer (2.7.14). None if the device has returned none; then
+    /// it interrupts when it does.
     pub(crate) fn take_used(&mut self) -> Option<Used> {
         if self.ring.used_index() == self.next_used {
             self.ring.set_used_event(self.next_used);

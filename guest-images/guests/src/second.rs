@@ -1,6 +1,6 @@
-//! A second CPU, for races: it writes the same values to the same places, over and over,
-//! while the first goes on with what it does. Started by whoever needs it, with
-//! [`start`]; `start.s` has its way from real mode to [`main`].
+//! A second CPU, for races: it writes the same values to the same places, over and over, while the
+//! first goes on with what it does. A mode that needs it calls [`start`]; `start.s` has its way
+//! from real mode to [`main`].
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

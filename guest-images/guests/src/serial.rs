@@ -1,4 +1,4 @@
-//! COM1, output only: reports for whoever looks after a test. Without
+//! COM1, output only: reports for the person who looks into a test. Without
 //! `--earlycon` there is no such port, and what is written is lost.
 
 use core::fmt;

@@ -11,7 +11,7 @@ use crate::ring::Ring;
 const VENDOR: u16 = 0x1af4;
 const DEVICE_BASE: u16 = 0x1040;
 
-/// The capability's id, and the types of structures that it tells of (4.1.4).
+/// The capability's id, and the types of structures that it describes (4.1.4).
 const CAPABILITY: u8 = 0x09;
 const COMMON_CFG: u8 = 1;
 const NOTIFY_CFG: u8 = 2;
@@ -190,7 +190,7 @@ impl Virtio {
         self.doorbell(queue)
     }
 
-    /// Where the device is told of what is new in a queue (4.1.4.4).
+    /// Where the driver notifies the device of new entries in a queue (4.1.4.4).
     pub(crate) fn doorbell(&self, queue: u16) -> Region {
         self.common.write(offset::QUEUE_SELECT, queue);
         let place = self.common.read::<u16>(offset::QUEUE_NOTIFY_OFF);

@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::Result;
 
-/// All of them.
+/// Put all files in place.
 pub(crate) fn put_in_place(places: &[String], root: Option<&Path>) -> Result<()> {
     for (index, place) in places.iter().enumerate() {
         let from = PathBuf::from(format!("{FILES}/{index}"));

@@ -61,7 +61,7 @@ pub enum ToGuest {
     Written(u32),
 }
 
-/// What came is no frame that anybody would send.
+/// The bytes that came are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
     /// A kind that is not known.

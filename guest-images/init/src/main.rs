@@ -31,7 +31,7 @@ use port::Port;
 type Result<T> = std::result::Result<T, String>;
 
 fn main() {
-    // Whatever it is: there is nobody who could be told of this one but the kernel's log.
+    // This error can only go to the kernel's log.
     let _ = root::mount_kernel_file_systems();
     let order = fs::read_to_string(ORDER).ok().and_then(|text| Order::from_text(&text));
     let order = order.unwrap_or_default();

@@ -21,7 +21,7 @@ pub struct Order {
 pub struct Terminal {
     /// The size of its window, as it is first.
     pub columns: u16,
-    /// See there.
+    /// The number of lines of that window.
     pub rows: u16,
     /// What it is: TERM.
     pub kind: String,
@@ -55,7 +55,7 @@ impl Order {
         text
     }
 
-    /// Read the file. None if it is none.
+    /// Read the file. None if it is malformed.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut order = Self::default();

@@ -50,7 +50,7 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
             Err(error) => return Err(format!("mounting {place}: {error}")),
         }
     }
-    // Whoever makes something here may remove it, and nobody else. (mqueue has this mode.)
+    // Only the owner of a file here may remove it. (mqueue has this mode.)
     let _ = fs::set_permissions("/dev/shm", Permissions::from_mode(0o1777));
     // As udev has them elsewhere.
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
@@ -139,7 +139,7 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
     Ok(Some(Path::new(ROOT)))
 }
 
-/// Why this disk is none to be root, and what to do then.
+/// Why this disk cannot be the root, and what to do then.
 fn not_mounted(device: &str, refusal: Errno, kinds: &str) -> String {
     let disk = device.strip_prefix("/dev/").unwrap_or(device);
     let is_part = |name: &String| {
@@ -193,7 +193,7 @@ pub(crate) fn settle() {
         }
     }
     sync();
-    // So that it is clean. Fails where there is none.
+    // So that it is clean. Fails where there is no disk.
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     let _ = mount_at(None::<&str>, ROOT, None::<&str>, flags, None::<&str>);
 }

@@ -38,7 +38,8 @@ pub(crate) enum Talk {
 /// no_timer_check (Linux sets it on KVM), tsc=reliable (KVM tells through CPUID
 /// what is true), random.trust_cpu (the default of distribution kernels),
 /// rcupdate.rcu_expedited (Linux is in that mode while it boots), i8042.*
-/// (ACPI's FADT says that there is none), pci=lastbus (ACPI says that, too).
+/// (ACPI's FADT says that there is no keyboard controller), pci=lastbus (ACPI
+/// says that, too).
 const DEFAULTS: [Default; 5] = [
     // The terminal that the user sits at.
     Default { parameter: "console=hvc0", unless: &["console"], without_serial: false, talk: None },

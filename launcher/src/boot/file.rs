@@ -33,7 +33,7 @@ impl Files {
     /// The kernel's file, as it is now.
     ///
     /// # Errors
-    /// When there is none any more.
+    /// When the file is gone.
     pub(crate) fn open_kernel(&self) -> Result<File> {
         self.kernel.open()
     }
@@ -58,8 +58,8 @@ impl Files {
         self.keep_if(|_| true)
     }
 
-    /// The same for files that are named by a descriptor (`/dev/fd/9`): whoever started us
-    /// has opened it, and it is about to be closed.
+    /// Keep files that are named by a descriptor (`/dev/fd/9`): the descriptor was open when lguest
+    /// was started, and is about to be closed.
     ///
     /// # Errors
     /// As of [`Self::keep`].

@@ -34,7 +34,7 @@ impl<R: BufRead> LegacyDecoder<R> {
         self.packed
     }
 
-    /// Unpack the next block. False if there is none.
+    /// Unpack the next block. False at the end.
     fn next_block(&mut self) -> io::Result<bool> {
         self.output.resize(BLOCK, 0);
         let mut length = self.block_length()?;
@@ -42,8 +42,8 @@ impl<R: BufRead> LegacyDecoder<R> {
             length = self.block_length()?;
         }
         let Some(length) = length else { return Ok(false) };
-        // What is no length, or has no block, is what the kernel's build
-        // appended: the unpacked size, the last four bytes.
+        // An impossible length, or one without a block, is what the kernel's
+        // build appended: the unpacked size, the last four bytes.
         let last_bytes = self.packed.fill_buf()?.is_empty();
         if last_bytes || length == 0 {
             return Ok(false);

@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 20;
 /// The release of the kernel, if it can be told.
 ///
 /// # Errors
-/// When the file is no kernel.
+/// When the file is not a kernel.
 pub(crate) fn release(files: &Files) -> Result<Option<String>> {
     let name = || files.kernel.to_string();
     let kernel = Kernel::open(&files.kernel).with_context(name)?;

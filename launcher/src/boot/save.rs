@@ -19,7 +19,7 @@ const LARGEST_ELF: u64 = 4 << 30;
 /// Write the ELF file inside `kernel` to `output`.
 ///
 /// # Errors
-/// When there is none, or it cannot be written; `output` is as before then.
+/// When there is no kernel in it, or it cannot be written; `output` is as before then.
 pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
     let mut bytes = elf_inside(kernel).with_context(|| kernel.display().to_string())?;
     let written = || format!("writing {}", output.display());
@@ -44,7 +44,7 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is there and is no regular file, open for writing. (Looked at twice: somebody may
+/// An existing file that is not a regular file, open for writing. (Looked at twice: somebody may
 /// have put a link to a file there in between.)
 fn device(path: &Path) -> io::Result<Option<File>> {
     if !path.metadata().is_ok_and(|there| !there.is_file()) {

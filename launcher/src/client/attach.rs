@@ -41,7 +41,7 @@ pub(super) struct Attached {
     pub(super) escape: Escape,
     /// Nothing is typed.
     pub(super) watching: bool,
-    /// What the guest was told of the window: columns and rows.
+    /// The window's size that the guest knows: columns and rows.
     pub(super) size: Option<(u16, u16)>,
     /// What to do when the guest has ended, if not to leave.
     pub(super) again: Option<Again>,

@@ -44,7 +44,7 @@ pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
     Ok(match attach::follow(stream, io::stdout()) {
-        // Whoever read it has had enough.
+        // The reader of stdout has had enough.
         Stay::Left => 0,
         stay => told(&stay),
     })

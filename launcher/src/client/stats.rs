@@ -81,7 +81,7 @@ fn follow(guest: &Found, json: bool) -> Result<()> {
             (Some(before), _) => shown(&counts, Some(before)) + "\n",
             (None, _) => String::new(),
         };
-        // Whoever read it may have had enough.
+        // The reader of stdout may have had enough.
         match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written.context("writing to stdout")?,

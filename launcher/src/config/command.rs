@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Kill(Target),
     /// Start a guest again, as its own reset does
     Reset(Target),
-    /// Have a guest stand still
+    /// Pause a guest: its vCPUs and devices stop
     Pause(Target),
     /// Have it go on
     Resume(Target),
@@ -79,14 +79,14 @@ pub(crate) enum Command {
         /// Look on
         #[arg(short, long)]
         read_only: bool,
-        /// Take it over from whoever types on it
+        /// Take the console from the client that types on it
         #[arg(long, conflicts_with = "read_only")]
         force: bool,
         /// The key that leaves, as ^A, or none; pressed twice it is the guest's
         #[arg(short, long, value_name = "KEY", value_parser = Escape::parse)]
         #[arg(default_value = "^]")]
         escape: Escape,
-        /// Wait for a guest of that name, if there is none
+        /// Wait for a guest of that name to start
         #[arg(short, long)]
         wait: bool,
         /// Stay when the guest has ended, and wait for the next of that name
@@ -133,7 +133,7 @@ pub(crate) enum Command {
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         columns: u16,
     },
-    /// Tell of a topic, a command or an option
+    /// Explain a topic, a command or an option
     Help {
         /// One of those that lguest --help names
         topic: Option<String>,
@@ -170,7 +170,7 @@ pub(crate) struct ConsoleTarget {
     pub(crate) console: Which,
 }
 
-/// The same, where it has to be said.
+/// The console that a command is for, which the user must name.
 #[derive(Debug, Args)]
 pub(crate) struct CertainConsole {
     /// The guest's name

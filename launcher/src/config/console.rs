@@ -31,9 +31,9 @@ pub(crate) struct ConsoleConfig {
 pub(crate) enum Backend {
     /// stdin and stdout.
     Stdio,
-    /// `lguest console`; and whoever connects to a socket of its own, if it has one.
+    /// Clients of `lguest console`, and of a socket of its own, if it has one.
     Socket { path: Option<PathBuf> },
-    /// Whoever opens a pseudo-terminal, to which there may be a link.
+    /// The programs that open a pseudo-terminal, to which there may be a link.
     Pty { link: Option<PathBuf> },
     /// Output goes to this file.
     File { path: PathBuf, append: bool },

@@ -47,8 +47,8 @@ pub(crate) fn options(definition: &Command) -> impl Iterator<Item = &Arg> {
     definition.get_arguments().filter(move |arg| !about.contains(&key(arg)))
 }
 
-/// The values of the options that were given, by their keys. A switch has one value,
-/// which is None; so has an option whose value was left out.
+/// The values of the options that were given, by their keys. A switch has a single
+/// value, None; so has an option whose value was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Given(BTreeMap<String, Vec<Option<OsString>>>);
 
@@ -132,7 +132,7 @@ fn assignment(long: &str, value: &OsStr) -> OsString {
     word
 }
 
-/// The same options, taken as words without a meaning: nothing is wanted, or has to be so or so.
+/// The options without any meaning: none is required, and every value is accepted.
 fn skeleton(definition: &Command) -> Command {
     let bare = definition.get_arguments().map(|arg| {
         let mut bare = Arg::new(arg.get_id().clone()).action(arg.get_action().clone());

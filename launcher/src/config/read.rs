@@ -70,7 +70,7 @@ fn open(path: &Path, definition: &Command) -> Result<Given, String> {
         .and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes))
         .map_err(|error| format!(" {error}"))?;
     if bytes.len() as u64 == LARGEST_FILE {
-        return Err(" this is no file of options: it is larger than 1 MiB".into());
+        return Err(" this is not a file of options: it is larger than 1 MiB".into());
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The README has every option and every command, and none that there is not.
+//! The README has every option and every command, and no others.
 
 use std::collections::BTreeSet;
 

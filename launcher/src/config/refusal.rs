@@ -7,12 +7,12 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::nearest;
 
-/// Why the command line is none.
+/// Why the command line is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// clap says why; help and the version come this way, too.
     Line(Error),
-    /// The same, but some of the options come from this file.
+    /// A refused command line of which some options come from this file.
     Merged(Error, PathBuf),
     /// One line.
     Words(String),
@@ -67,7 +67,7 @@ pub(super) fn sentence(error: &Error) -> String {
     words.strip_prefix("error: ").unwrap_or(&words).into()
 }
 
-/// Whose first word is no size of memory may have meant one of the commands.
+/// A first word that is not a memory size may be a mistyped command.
 fn command(error: &Error, definition: &Command) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
         return None;

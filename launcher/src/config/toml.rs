@@ -45,7 +45,7 @@ pub(crate) fn read(text: &str, definition: &Command) -> Result<Given, String> {
     Ok(given)
 }
 
-/// What to say of a key that is none.
+/// The message about an unknown key.
 fn unknown(name: &str, definition: &Command) -> String {
     if ["config", "print-config"].contains(&name) {
         return format!("{name} is only for the command line");

@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
     let mut queues = 1;
     for part in parts {
         let Some(number) = part.strip_prefix("queues=") else {
-            return Err(format!("{part:?} is no option of --tunnet: it has queues=N"));
+            return Err(format!("{part:?} is not an option of --tunnet: it has queues=N"));
         };
         queues = match number.parse() {
             Ok(number @ 1..=MOST_QUEUES) => number,
@@ -72,7 +72,7 @@ fn addressed(text: &str) -> Result<End<'_>, String> {
     };
     let network = Network { address, length };
     if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
-        return Err(format!("{address} is no address for an interface"));
+        return Err(format!("{address} cannot be the address of an interface"));
     }
     if address == network.first() || address == network.last() {
         return Err(format!("{address} is not a host's address in a network of /{length}"));
@@ -86,7 +86,7 @@ fn head_and_mac(text: &str) -> (&str, Option<&str>) {
 
 /// Six bytes from "02:00:00:12:34:56".
 fn parse_mac(text: &str) -> Result<[u8; 6], String> {
-    let wrong = || format!("{text:?} is no MAC address: six bytes like 02:00:00:12:34:56");
+    let wrong = || format!("{text:?} is not a MAC address: six bytes like 02:00:00:12:34:56");
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut mac {

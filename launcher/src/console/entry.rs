@@ -66,7 +66,7 @@ impl Entry {
             Err(error) => return Err(error.into()),
             Ok(there) if there.is_symlink() => {
                 let to = fs::read_link(path)?;
-                // Ours was free a moment ago: whoever linked to it has lost it.
+                // Ours was free a moment ago: the link that was there has lost its target.
                 if to != target && fs::symlink_metadata(path.with_file_name(&to)).is_ok() {
                     bail!("it is there already, a link to {}: remove it", to.display());
                 }
@@ -87,7 +87,7 @@ impl Entry {
     ) -> Result<(T, Self)> {
         let path = absolute(path)?;
         let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
-            bail!("it is no file name");
+            bail!("it is not a file name");
         };
         let mut directory = directory.to_path_buf();
         let open = File::options().read(true).custom_flags(libc::O_PATH).open(&directory)?;

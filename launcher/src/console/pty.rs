@@ -85,7 +85,7 @@ impl Pty {
         &self.path
     }
 
-    /// Serve whoever opens it until the process ends. The link goes when what is
+    /// Serve the programs that open it until the process ends. The link goes when what is
     /// returned is dropped.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Line {
         polled.is_err() || !fds[0].revents().is_some_and(|it| it.contains(PollFlags::POLLHUP))
     }
 
-    /// Is there something that whoever has it open has not read?
+    /// Has the program that has it open left something unread?
     fn is_unread(&self) -> bool {
         let Ok(end) = sys::user_end(self.master.as_fd()) else { return false };
         // Has the kernel first move what is on its way, as FIONREAD does not.
@@ -222,7 +222,7 @@ fn type_in(line: &Line, typed: &mut Vec<u8>, console: &Console) -> bool {
     }
 }
 
-/// Write what the guest prints, to whoever is there.
+/// Write what the guest prints, while somebody has it open.
 fn print(line: &Line, console: &Console) {
     let mut out = Out { line, unwritten: Vec::new() };
     while console.ending.get().is_none() {
@@ -250,7 +250,7 @@ fn print(line: &Line, console: &Console) {
     }
 }
 
-/// Our end, for writing: waits for whoever reads slowly. When nobody is there, which is
+/// Our end, for writing: waits for a slow reader. When nobody is there, which is
 /// an error, it keeps what it was to write for the next.
 #[derive(Debug)]
 struct Out<'a> {
@@ -261,7 +261,7 @@ struct Out<'a> {
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            // Whoever listens may not see it, if somebody comes at once.
+            // The program that listens may not see it, if another one comes at once.
             if !self.line.is_open() {
                 self.unwritten.extend(bytes);
                 return Err(io::ErrorKind::NotConnected.into());

@@ -13,7 +13,7 @@ pub(super) struct Replay {
     held: Vec<u8>,
 }
 
-/// Longer than any question; what is longer is none.
+/// Longer than any question of a program to its terminal.
 const LONGEST: usize = 256;
 
 const ESCAPE: u8 = 0x1b;

@@ -53,8 +53,8 @@ impl Client {
 pub(crate) struct Seat(Mutex<Option<Arc<Client>>>);
 
 impl Seat {
-    /// Sit down there. Whoever sat there is sent away if `force`; else his pid is
-    /// the answer.
+    /// Take the console. With `force`, the client that has it is sent away;
+    /// otherwise its pid is the answer.
     fn take(&self, client: &Arc<Client>, force: bool) -> Result<(), i32> {
         let mut seat = self.lock();
         if let Some(other) = seat.as_ref() {
@@ -256,7 +256,7 @@ fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()
             PollFd::new(client.stream.as_fd(), left),
         ];
         poll(&mut fds, PollTimeout::NONE)?;
-        // A flag that nix does not know, see above, is no flags to it.
+        // nix drops a flag that it does not know, see above.
         if fds[1].any() != Some(false) {
             return Err(io::Error::other("left before the guest had read its keys"));
         }

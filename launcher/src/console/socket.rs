@@ -44,7 +44,7 @@ impl Socket {
         Ok(Self { listener, entry })
     }
 
-    /// Serve whoever comes, one at a time, until the process ends. Nobody comes any
+    /// Serve clients, one at a time, until the process ends. Nobody comes any
     /// more when what is returned is dropped.
     ///
     /// # Errors

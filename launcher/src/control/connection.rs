@@ -49,7 +49,7 @@ fn converse(stream: &UnixStream, place: &Place, office: &Office) -> io::Result<(
                 let text = format!("a line has {LONGEST_LINE} bytes at most");
                 return refuse(stream, Kind::Length, &text);
             }
-            // Half a line is none.
+            // An incomplete line has no effect.
             _ => return Ok(()),
         }
     }

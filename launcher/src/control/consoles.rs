@@ -36,7 +36,7 @@ pub(super) fn answer(
         (Verb::Send, _) => {
             let data = BASE64.decode(fields.data.as_deref().unwrap_or_default());
             let data = data.map_err(|error| {
-                Fault::new(Kind::Field, format!("\"data\" is no base64: {error}"))
+                Fault::new(Kind::Field, format!("\"data\" is not base64: {error}"))
             })?;
             let taken = console.input.send(&data);
             let taken = taken.map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;

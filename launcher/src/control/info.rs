@@ -112,7 +112,7 @@ impl Machine {
         &self.consoles
     }
 
-    /// It, now.
+    /// The description of the guest as it is now.
     pub(super) fn info(&self) -> Info {
         Info {
             state: if self.paused.load(Ordering::Relaxed) { "paused" } else { "running" },

@@ -12,7 +12,7 @@ use crate::wire::protocol::{Fault, Kind};
 /// What to do with the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Have it stand still.
+    /// Pause the guest.
     Pause,
     /// Have it go on.
     Resume,

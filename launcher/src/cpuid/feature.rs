@@ -28,7 +28,7 @@ pub(crate) fn parse(names: &str) -> Result<Features, String> {
     Ok(features)
 }
 
-/// One of them.
+/// One of the features.
 #[derive(Clone, Copy)]
 enum Feature {
     Nested,

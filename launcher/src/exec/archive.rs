@@ -71,7 +71,7 @@ impl<W: Write> Archive<W> {
         self.bytes(path, PLAIN, &mut bytes)
     }
 
-    /// The same, to be executed.
+    /// Add a file that can be executed.
     pub(crate) fn program(&mut self, path: &str, mut bytes: &[u8]) -> Result<()> {
         self.bytes(path, PROGRAM, &mut bytes)
     }

@@ -1,4 +1,4 @@
-//! A module of the kernel, as its file tells of itself (section .modinfo). The
+//! A module of the kernel, as its file describes it (section .modinfo). The
 //! file is unpacked, as the guest's init gives it to the kernel.
 
 use std::fs::File;

@@ -20,7 +20,7 @@ const PACKINGS: [&str; 4] = ["", ".xz", ".zst", ".gz"];
 pub(crate) enum Wish {
     /// A module of this name, or that it is built in.
     Needed(String),
-    /// The same, if there is one.
+    /// A module of this name, if there is one.
     Wanted(String),
     /// This file.
     File(PathBuf),

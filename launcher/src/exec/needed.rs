@@ -24,7 +24,7 @@ const FILE_SYSTEMS: [(&str, u64, &[u8]); 6] = [
 /// vfat asks for these when it is mounted, by the kernel's configuration.
 const VFAT: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
-/// All of them, the console's first: whatever else is wrong can be told then.
+/// All needed modules, the console's first: every later error can be reported then.
 pub(crate) fn by(config: &Config) -> Vec<Wish> {
     let needed = |name: &str| Wish::Needed(name.into());
     let wanted = |name: &str| Wish::Wanted(name.into());

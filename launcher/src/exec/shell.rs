@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 3] = [
 /// Put it into the guest, and a link for each program that it is.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no shell.
 pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     let none = "--exec: there is no shell for the guest: install busybox-static on this host, or \
                 give an --initrd or a root disk that has /bin/sh";

@@ -23,7 +23,7 @@ use crate::terminal::Terminal;
 use crate::threads;
 use crate::writer::{self, Screen, Writer};
 
-/// The guest is told of output that was written when it is so much.
+/// After so much output has been written, the guest gets a report of it.
 const WORTH_TELLING: u32 = 64 << 10;
 
 /// Start the threads that carry the command's streams between a console, which has this output
@@ -117,7 +117,7 @@ struct Body {
     exit: Arc<Exit>,
     stdout: Stream,
     stderr: Stream,
-    /// So much has been written that the guest has not been told of.
+    /// How much has been written since the last report to the guest.
     untold: u32,
 }
 

@@ -1,6 +1,6 @@
 //! The exit statuses: each with its number, and what it tells in words. Launches, clients and
-//! `main` take them from here, and so do help and the manual page: lguest has no status that is
-//! not in the table.
+//! `main` take them from here, and so do help and the manual page: lguest has no other
+//! status.
 
 use std::process::ExitCode;
 

@@ -69,7 +69,7 @@ fn description(page: &mut impl Write) -> Result<()> {
         bold("lguest help"),
         roman(" "),
         italic("TOPIC"),
-        roman(" tells of the options with examples, a screen for each topic."),
+        roman(" explains the options with examples, a screen for each topic."),
     ]);
     write(&roff, page)
 }

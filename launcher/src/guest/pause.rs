@@ -9,8 +9,8 @@ use super::Guest;
 use crate::vcpu::{Stand, Vcpu};
 
 impl Guest {
-    /// Have it stand still: first its vCPUs, then its devices. Harmless if it does
-    /// already.
+    /// Pause the guest: first its vCPUs, then its devices. Harmless if it is
+    /// paused already.
     ///
     /// # Errors
     /// The names of the threads that the host has in system calls that no signal ends,
@@ -36,15 +36,15 @@ impl Guest {
         Err(why)
     }
 
-    /// What each vCPU is doing; none of those that do not stand still after `patience`. The
-    /// others do from then on.
+    /// Stop the vCPUs and return what each was doing, without those that have not stopped after
+    /// `patience`.
     pub(crate) fn stands(&self, patience: Duration) -> Vec<(String, Option<Stand>)> {
         self.board.paused.store(true, Ordering::SeqCst);
         self.stop_vcpus(patience);
         self.running.iter().map(|vcpu| (vcpu.name(), vcpu.stand())).collect()
     }
 
-    /// The names of the vCPUs that do not stand still after `patience`.
+    /// Stop the vCPUs; returns the names of those that have not stopped after `patience`.
     fn stop_vcpus(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         let mut running: Vec<&Vcpu> = self.running.iter().collect();
@@ -61,9 +61,8 @@ impl Guest {
 
     /// Let it go on, in the reverse order. Harmless if it does already.
     ///
-    /// # Errors
-    /// When the host has no threads for its devices: it stands still as before, once
-    /// those that went on do again, and it may be asked again.
+    /// # Errors When the host has no threads for its devices: the guest is then
+    /// paused again, and the call may be repeated.
     pub(crate) fn resume(&self, patience: Duration) -> Result<(), String> {
         // One that runs may have a device's lock for long.
         if !self.board.paused.load(Ordering::SeqCst) {

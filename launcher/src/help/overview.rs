@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 
 use super::topics;
 
-/// The options that are told of, as far as there are such.
+/// The options that the screen shows.
 const OFTEN: [&str; 9] =
     ["initrd", "cpus", "block", "tunnet", "console", "exec", "expect", "detach", "config"];
 

@@ -54,7 +54,7 @@ fn a_topic_fits_a_screen_as_far_as_can_be() {
     let definition = definition();
     for topic in topics::all(&definition) {
         let lines = lines(topic.command(&definition));
-        // These tell of more.
+        // These describe more.
         let most = if ["launch", "consoles", "config", "tests"].contains(&topic.name.as_str()) {
             40
         } else {

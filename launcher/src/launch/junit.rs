@@ -28,8 +28,8 @@ pub(crate) struct Junit {
 }
 
 impl Junit {
-    /// The file that the command line names. One that is there is removed: whoever finds
-    /// one there afterwards finds this launch's.
+    /// The file that the command line names. An existing file is removed: a file that is there
+    /// afterwards is from this launch.
     ///
     /// # Errors
     /// When it could not be written.

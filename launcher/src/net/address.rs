@@ -65,13 +65,14 @@ pub(super) fn give(name: &str, network: Network) -> Result<()> {
 pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
     let socket = any_socket()?;
     let mtu = mtu(bridge).context("asking for the bridge's MTU")?;
-    // What is no bridge may have an MTU that a tap cannot have: that it is none is said first.
+    // Another kind of interface may have an MTU that a tap cannot have: report first that it is not
+    // a bridge.
     let sized = sys::set_mtu(socket.as_fd(), name, mtu.into()).context("setting the MTU");
     let index = index(name).context("the tap has gone")?;
     sys::add_to_bridge(socket.as_fd(), bridge, index.cast_signed()).map_err(|error| {
         match (error.raw_os_error(), error.kind()) {
             (Some(libc::EOPNOTSUPP | libc::EINVAL), _) => anyhow!(
-                "it is no bridge; as root, run: ip link add br0 type bridge; ip link set br0 up, \
+                "it is not a bridge; as root, run: ip link add br0 type bridge; ip link set br0 up, \
                  and use bridge:br0"
             ),
             (_, ErrorKind::PermissionDenied) => anyhow!("permission denied: run as root"),

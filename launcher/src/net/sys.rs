@@ -122,7 +122,7 @@ pub(super) fn set_header(fd: BorrowedFd<'_>, bytes: c_int) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What frames may need of whoever reads them (TUN_F_*).
+/// What frames may need of their reader (TUN_F_*).
 pub(super) fn set_offload(fd: BorrowedFd<'_>, flags: c_uint) -> io::Result<()> {
     // SAFETY: the call takes a number and no pointer.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, u64::from(flags)) };

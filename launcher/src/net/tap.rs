@@ -42,7 +42,7 @@ pub(crate) struct Tap {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) name: String,
-    /// Of the interface; None if there is none any more.
+    /// Of the interface; None if it is gone.
     pub(super) index: Option<u32>,
     /// What the guest has accepted of [`OFFLOADS`].
     pub(super) offloads: u64,
@@ -62,8 +62,8 @@ impl Tap {
         })
     }
 
-    /// Take one that somebody has made. If there is none, the kernel would make
-    /// it, without whatever its maker had in mind.
+    /// Attach to an existing tap. If it does not exist, the kernel would create
+    /// it, without the settings that its owner wants.
     pub(super) fn attach(name: &str, queues: u8, mac: [u8; 6]) -> Result<Self> {
         let several = queues > 1;
         let kind = if several { " multi_queue" } else { "" };
@@ -77,7 +77,7 @@ impl Tap {
         }
         tap.map_err(|error| match (error.kind(), error.raw_os_error()) {
             (ErrorKind::InvalidInput, _) if several => {
-                anyhow!("it is no tap for several queues; as root, run: {make}")
+                anyhow!("it is not a tap for several queues; as root, run: {make}")
             }
             (ErrorKind::InvalidInput, _) => anyhow!("it is an interface, but no tap"),
             (ErrorKind::ResourceBusy, _) => anyhow!("busy: another program has it open"),
@@ -197,7 +197,7 @@ impl Tap {
     }
 }
 
-/// The same in the words of the tap (linux/if_tun.h).
+/// The offloads in the terms of the tap (linux/if_tun.h).
 fn tun_flags(offloads: u64) -> c_uint {
     let flags = [
         (GUEST_CSUM, TUN_F_CSUM),

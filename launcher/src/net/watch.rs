@@ -39,7 +39,7 @@ pub(super) fn start(taps: Vec<Arc<Tap>>) -> Result<()> {
     Ok(())
 }
 
-/// Have the kernel tell of all interfaces as they are now.
+/// Ask the kernel for the state of all interfaces.
 fn ask(socket: &OwnedFd) -> Result<()> {
     let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
     let mut message = NetlinkMessage::from(request);
@@ -91,7 +91,7 @@ fn hear(payload: &NetlinkPayload<RouteNetlinkMessage>, taps: &[Arc<Tap>]) {
     }
 }
 
-/// Bridges tell of their ports in the same words, to those who ask them.
+/// Bridges report their ports in messages of this kind, to those who ask.
 fn is_whole(link: &LinkMessage) -> bool {
     link.header.interface_family == Family::Unspec
 }

@@ -46,7 +46,7 @@ impl Reader {
         self.take_until(chunk, None) == Taken::Some
     }
 
-    /// The same, but not for longer than `until`.
+    /// Take the next bytes, but do not wait for longer than `until`.
     pub(crate) fn take_until(&mut self, chunk: &mut Vec<u8>, until: Option<Instant>) -> Taken {
         chunk.clear();
         let mut state = self.shared.lock();
@@ -123,8 +123,8 @@ impl Reader {
         state.place(self.id).map_or(0, |place| end.saturating_sub(place.at))
     }
 
-    /// Some of what was taken has been read by whoever it was for, who therefore is
-    /// there. How much was lost to him before that.
+    /// The client has read some of what was taken, so it is there. Returns how much
+    /// it had lost before that.
     pub(crate) fn progress(&mut self) -> u64 {
         let mut state = self.shared.lock();
         let Some(place) = state.place(self.id) else { return 0 };

@@ -68,7 +68,7 @@ impl Directory {
         Self::checked(openat(&self.file, name, FLAGS, Mode::empty()), self.path.join(name))
     }
 
-    /// The same, made if need be; and whether it was.
+    /// Open a directory, and create it if it does not exist; and whether it was created.
     pub(super) fn make(&self, name: &str) -> Result<(Self, bool)> {
         let made = match mkdirat(&self.file, name, Mode::S_IRWXU) {
             Ok(()) => true,
@@ -85,7 +85,7 @@ impl Directory {
     fn checked(opened: nix::Result<impl Into<File>>, path: PathBuf) -> Result<Self> {
         let shown = path.display();
         let file = opened.map_err(|error| match error {
-            Errno::ELOOP | Errno::ENOTDIR => anyhow!("{shown}: it is no directory: remove it"),
+            Errno::ELOOP | Errno::ENOTDIR => anyhow!("{shown}: it is not a directory: remove it"),
             error => anyhow!("{shown}: {}: {ADVICE}", error.desc()),
         })?;
         let file: File = file.into();
@@ -102,7 +102,7 @@ impl Directory {
         Ok(Self { file, path })
     }
 
-    /// Wait for whoever is at work in it: nobody is for long.
+    /// Wait for the process that is at work in it: that does not take long.
     pub(super) fn alone(&self) -> Result<Alone> {
         let file = self.file.try_clone().and_then(|file| file.lock().map(|()| file));
         Ok(Alone(file.with_context(|| format!("locking {self}"))?))
@@ -134,7 +134,7 @@ impl Directory {
         Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
-    /// What tells of everything that is made in it from now on.
+    /// An inotify descriptor that reports everything that is created in it from now on.
     pub(super) fn events(&self) -> Result<Inotify> {
         let events = Inotify::init(InitFlags::IN_CLOEXEC)?;
         events
@@ -183,7 +183,7 @@ fn place() -> Result<PathBuf> {
     match env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
         Some(value) => {
             let path = PathBuf::from(value);
-            ensure!(path.is_absolute(), "XDG_RUNTIME_DIR is no absolute path: {ADVICE}");
+            ensure!(path.is_absolute(), "XDG_RUNTIME_DIR is not an absolute path: {ADVICE}");
             Ok(path.join("lguest"))
         }
         None if Uid::effective().is_root() => Ok(PathBuf::from("/run/lguest")),

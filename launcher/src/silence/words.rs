@@ -81,7 +81,7 @@ fn elsewhere(given: &[String], consoles: usize, serial: bool) -> Option<String> 
         let device = device.split(',').next().unwrap_or_default();
         match device.strip_prefix("hvc") {
             Some(number) => number.parse().is_ok_and(|number: usize| number < consoles),
-            // Whoever says that there is to be no console means it.
+            // A user who asks for no console means it.
             None if ["", "null", "ttynull"].contains(&device) => true,
             None => serial && (device == "ttyS0" || device.starts_with("uart")),
         }

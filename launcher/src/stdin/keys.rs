@@ -78,7 +78,7 @@ fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
 }
 
 /// When the last ^C were pressed, each one alone in its read: a paste that
-/// contains some is no keypress.
+/// contains some is not a keypress.
 #[derive(Debug, Default)]
 struct Presses {
     times: [Option<Instant>; 2],

@@ -45,7 +45,7 @@ impl Guard {
     }
 
     fn tell(&mut self, order: &Order) {
-        // A guard that somebody killed is no reason to fail.
+        // Do not fail if somebody has killed the guard.
         if let Some(pipe) = &mut self.pipe {
             let _ = pipe.write_all(&order.to_bytes());
         }

@@ -183,7 +183,7 @@ pub(crate) fn question(sequence: &[u8]) -> Option<Kind> {
         [ESCAPE, b'[', b'>', .., b'n'] | [ESCAPE, b'[', b'?', .., b'c'] => return None,
         [ESCAPE, b'[', b'6', b'n'] | [ESCAPE, b'[', b'?', b'6', b'n'] => (b'[', b'R'),
         [ESCAPE, b'[', .., last @ (b'n' | b'c' | b'x')] => (b'[', *last),
-        // DECRQM; "p" alone is none.
+        // DECRQM; "p" alone is not a question.
         [ESCAPE, b'[', .., b'$', b'p'] => (b'[', b'y'),
         // Modes of the keyboard.
         [ESCAPE, b'[', b'?', .., last @ (b'u' | b'm')] => (b'[', *last),

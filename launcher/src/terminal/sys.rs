@@ -144,8 +144,8 @@ fn set(signal: Signal, what: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-/// Did whoever started us (nohup, a shell without job control) have this
-/// signal thrown away?
+/// Was this signal ignored when lguest was started (by nohup, or a shell
+/// without job control)?
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action given, the call only fills in the present one.

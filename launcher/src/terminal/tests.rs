@@ -198,7 +198,7 @@ fn sizes_reach_the_guest() {
     pty.expect("size 133x40\r\n");
     resize(&pty, "0", "0");
     (0..50).for_each(|_| pty.pump());
-    assert!(pty.seen.is_empty(), "told of a size of nothing: {:?}", pty.seen);
+    assert!(pty.seen.is_empty(), "a size of 0 was reported: {:?}", pty.seen);
     resize(&pty, "100", "30");
     pty.expect("size 100x30\r\n");
     drop(launcher);

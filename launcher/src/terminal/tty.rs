@@ -219,8 +219,8 @@ impl Tty {
         drop(self.changed.wait_timeout(state, LOOK));
     }
 
-    /// Readable while the terminal is not ours: whoever sleeps until a key comes wakes up
-    /// to wait for that instead.
+    /// Readable while the terminal is not ours: a thread that sleeps until a key comes wakes up to
+    /// wait for that instead.
     pub(crate) fn away(&self) -> BorrowedFd<'_> {
         self.away.as_fd()
     }

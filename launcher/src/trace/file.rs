@@ -43,7 +43,7 @@ pub(super) struct TraceFile {
 impl TraceFile {
     /// An empty array, in place of what was in the file.
     pub(super) fn new(file: File, limit: u64) -> io::Result<Self> {
-        // What is no regular file has no length.
+        // Only a regular file has a length.
         if file.metadata()?.is_file() {
             file.set_len(0)?;
         }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::symbols::Symbols;
 use crate::guest::Guest;
 
-/// How long the vCPUs may take to stand still.
+/// How long the vCPUs may take to stop.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What is said when no function could be named.
 const ADVICE: &str = "--symbols FILE names the functions: a vmlinux, a System.map, or what the \
     guest's /proc/kallsyms says to root";
 
-/// A line for each vCPU. They stand still from then on.
+/// A line for each vCPU. The vCPUs are stopped from then on.
 pub(super) fn report(guest: &Guest, symbols: Option<&Symbols>) -> Vec<String> {
     let stands = guest.stands(PATIENCE);
     let started = stands.iter().filter_map(|(_, stand)| *stand).filter(|it| it.is_started());

@@ -45,7 +45,7 @@ const WARNINGS: [&str; 8] = [
     r"UBSAN: ",
 ];
 
-/// All of them.
+/// All patterns.
 #[derive(Debug)]
 pub(super) struct Patterns {
     /// In this order.

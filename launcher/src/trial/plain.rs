@@ -6,7 +6,7 @@ use crate::terminal::is_complete;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Longer than any sequence; what is longer is none.
+/// Longer than any escape sequence.
 const LONGEST: usize = 256;
 
 /// Takes output in pieces, cut anywhere.

@@ -56,7 +56,7 @@ impl Symbols {
     /// When there are no functions in it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
-        ensure!(file.metadata()?.is_file(), "it is no file");
+        ensure!(file.metadata()?.is_file(), "it is not a regular file");
         Self::of(file)
     }
 

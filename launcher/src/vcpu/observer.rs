@@ -8,7 +8,7 @@ use devices::stats::Count;
 use devices::trace::{Lane, Word};
 use kvm_ioctls::VcpuExit;
 
-/// What a vCPU's lane tells of, in the order of the constants below.
+/// The events in a vCPU's lane, in the order of the constants below.
 pub(crate) const WORDS: &[Word] = &[
     Word::new("port in", ["port", "bytes"]),
     Word::new("port out", ["port", "bytes"]),
@@ -44,7 +44,7 @@ pub(crate) struct VcpuStats {
 }
 
 impl VcpuStats {
-    /// All of them, by name.
+    /// All counts, by name.
     pub(crate) fn fields(&self) -> [(&'static str, u64); 5] {
         [
             ("port_in", self.port_in.get()),

@@ -1,4 +1,4 @@
-//! What a vCPU was doing when it was made to stand still, for people. The vCPU's own
+//! What a vCPU was doing when it was stopped, for people. The vCPU's own
 //! thread takes it down.
 
 use kvm_bindings::{

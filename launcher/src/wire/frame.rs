@@ -96,7 +96,7 @@ impl Frame {
     /// Read the next one; none at the end of the connection.
     ///
     /// # Errors
-    /// Those of the connection, and `InvalidData` for what is no frame.
+    /// Those of the connection, and `InvalidData` for a malformed frame.
     pub(crate) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
         let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
         let mut header = [0; HEADER];

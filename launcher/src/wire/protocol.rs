@@ -70,7 +70,7 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// It is no request.
+    /// The line is not a request.
     Syntax,
     /// It is one of a version that is not known here.
     Version,
@@ -86,7 +86,7 @@ pub(crate) enum Kind {
     Taken,
     /// Too many are asking at once.
     Busy,
-    /// Whoever asks is somebody else.
+    /// The client belongs to another user.
     Forbidden,
     /// The guest is about to end.
     Ending,
@@ -94,7 +94,7 @@ pub(crate) enum Kind {
     Failed,
 }
 
-/// An answer that is none.
+/// An answer that reports a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
@@ -143,11 +143,11 @@ impl<T: Serialize> Reply<T> {
 /// Read a request.
 ///
 /// # Errors
-/// The answer to what is none.
+/// The answer to a malformed request.
 pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     let syntax = |text: &str| Fault::new(Kind::Syntax, text);
     let request: Map<String, Value> = serde_json::from_slice(line)
-        .map_err(|error| syntax(&format!("this is no JSON object: {error}")))?;
+        .map_err(|error| syntax(&format!("this is not a JSON object: {error}")))?;
     let Some(Value::String(word)) = request.get("do") else {
         return Err(syntax("there is no \"do\" with the name of a verb"));
     };

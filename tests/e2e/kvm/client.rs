@@ -102,7 +102,7 @@ impl Client {
         Ok(printed)
     }
 
-    /// The same connection, for another thread. What has been read ahead stays here.
+    /// This connection, for another thread. What has been read ahead stays here.
     #[track_caller]
     pub(super) fn again(&self) -> Self {
         Self(BufReader::new(self.0.get_ref().try_clone().or_fail("duplicating a socket")))

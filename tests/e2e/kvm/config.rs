@@ -68,7 +68,7 @@ fn what_is_wrong_in_a_file_is_one_line_that_says_where() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// What `lguest info` tells of a guest, without what each guest has of its own.
+/// The output of `lguest info`, without what differs between guests.
 fn described(scratch: &Scratch, name: &str) -> Value {
     let mut info: Value =
         serde_json::from_str(&lguest(scratch.path(), &["info", name, "--json"]).well()).unwrap();

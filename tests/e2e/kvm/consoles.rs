@@ -238,7 +238,7 @@ fn a_log_can_be_followed_and_stays_unread() {
     assert_eq!(log.wait(), End::Status(0));
     assert_eq!(log.stderr(), "lguest: guest powered off\n");
 
-    // As `lguest log --follow | sed '/word/q'` does: whoever read it has had enough.
+    // As `lguest log --follow | sed '/word/q'` does: the reader has had enough.
     let guest = web();
     let follow = |rest: &str| {
         let line = format!(

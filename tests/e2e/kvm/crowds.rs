@@ -42,7 +42,7 @@ fn stay(runtime: &Path, number: usize) -> io::Result<()> {
             client.attach(console, mode)?;
             client.write_frame(b'd', b"some words ")?;
         }
-        // In the middle of a frame, and with one that is none.
+        // In the middle of a frame, and with a malformed one.
         6 => {
             client.attach(console, mode)?;
             client.write(b"d\xff\0\0\0half a")?;

@@ -1,5 +1,5 @@
-//! Descriptors that whoever starts lguest has open, beside stdin, stdout and stderr: what
-//! becomes of them where a launcher goes on by itself, or gives up privilege.
+//! Descriptors that are open when lguest is started, beside stdin, stdout and stderr: lguest closes
+//! them with `--detach`, and when it drops privileges.
 
 use std::fs::{self, File};
 use std::path::Path;

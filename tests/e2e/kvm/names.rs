@@ -157,7 +157,8 @@ fn a_user_without_a_runtime_directory_is_told_what_to_do() {
     assert_refused(&mut running, "XDG_RUNTIME_DIR is not set: set it to a directory of your own");
 }
 
-/// A launcher can write to its lock for as long as it lives, whoever it belongs to by then.
+/// A launcher can write to its lock for as long as it lives, also when the lock has another owner
+/// by then.
 #[test]
 fn whoever_ends_a_guest_waits_for_no_process_that_its_launcher_names() {
     let mut running = probe("console").option("--name=one").piped();

@@ -1,5 +1,5 @@
 //! What the kernel refuses a launcher, as /proc tells it of each thread and of the terminal's
-//! guard: in every launch, whoever makes it.
+//! guard: in every launch, of any user.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! `make soak`: guests whose devices are all at work and reset all the time
 //! (guest-images/guests/src/modes/hostile/soak.rs), and a host that pauses, resets, resizes,
 //! looks and types at random, pulls the cable, stops the launcher, and in the end ends it.
-//! Each launcher is looked at twice while its guest stands still with everything at work:
+//! Each launcher is looked at twice while its guest is paused with everything at work:
 //! it must not have come to hold more than at first. SOAK_MINUTES says for how long,
 //! SOAK_SEED repeats what one has done.
 
@@ -129,11 +129,11 @@ impl Soak<'_> {
         tests::lguest(&self.runtime, words).well();
     }
 
-    /// What the launcher holds while all queues are at work; the guest stands still there.
+    /// What the launcher holds while all queues are at work; the guest is paused there.
     #[track_caller]
     fn held(&mut self) -> AtWork {
         let queues = self.queues;
-        until("the guest stands still with all queues at work", || {
+        until("the guest is paused with all queues at work", || {
             self.tell(&["pause", "guest"]);
             let process = self.running.process();
             let held = Held::now(process);
@@ -144,7 +144,7 @@ impl Soak<'_> {
         })
     }
 
-    /// The same as at first, once what was on its way out is gone.
+    /// As many as at first, once what was on its way out is gone.
     #[track_caller]
     fn assert_holds(&mut self, (at_first, memory): &AtWork) {
         let mut last = None;

@@ -1,5 +1,5 @@
-//! Files for output that are the launcher's own stdout, by one of its names. Where that is a
-//! socket, as a service's is, no name of it can be opened.
+//! Files for output that are the launcher's own stdout, by one of its names. If that is a socket,
+//! as a service's is, it cannot be opened by a name.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

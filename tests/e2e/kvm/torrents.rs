@@ -60,7 +60,7 @@ fn with_nobody_there_the_last_of_it_is_kept_and_the_rest_counted() {
     assert_eq!(unread(&running), (KEPT, dropped));
     assert_eq!(Client::of(&running, "much").log(0), printed[dropped..]);
 
-    // Whoever comes then is told of the loss, and sees no half of a line.
+    // A client that comes then learns about the loss, and sees no half of a line.
     let mut client = Client::of(&running, "much");
     client.attach(0, "write").unwrap();
     let (kind, lost) = client.read_frame().unwrap();

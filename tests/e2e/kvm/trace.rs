@@ -37,7 +37,7 @@ fn by_thread(events: &[Value]) -> BTreeMap<u64, (String, Vec<Value>)> {
                 let before = threads.insert(tid, (name, Vec::new()));
                 assert!(before.is_none(), "thread {tid} has two names");
             }
-            // Named before anything is told of it.
+            // A thread is named before its first event.
             _ => threads.get_mut(&tid).unwrap().1.push(event.clone()),
         }
     }

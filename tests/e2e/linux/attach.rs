@@ -54,7 +54,7 @@ fn a_driver_that_leaves_does_not_send_anybody_away() {
     let mut user = attach(&guest);
     user.expect(PROMPT);
     for round in 0..3 {
-        // Linux numbers the console anew each time; those that are none do not open.
+        // Linux numbers the console anew each time; names without a console do not open.
         guest.run(&format!(
             "cd /sys/bus/virtio/drivers/virtio_console; echo virtio1 > unbind; echo virtio1 > bind; \
              cd /; number=1; until echo round {round} > /dev/hvc$number; \

@@ -12,7 +12,7 @@ macro_rules! pages {
             }
         )*
 
-        /// All of them.
+        /// All pages that are run.
         pub(crate) const PAGES: &[&str] = &[$($path),*];
     };
 }

@@ -120,7 +120,7 @@ fn kernels(scratch: &Scratch) -> PathBuf {
     ext4(scratch, "kernels", 64 * MIB, &[])
 }
 
-/// Takes what the guest sends, whoever connects.
+/// Accepts every connection, and takes what the guest sends.
 fn swallow() {
     let listener = TcpListener::bind((HOST, 7777)).unwrap();
     let swallow = move || {

@@ -33,7 +33,7 @@ fn what_is_not_found_is_127() {
     assert!(done.stderr.contains("not found"), "{}", done.stderr);
 }
 
-/// However a guest ends before its command has, that is no success.
+/// A guest that ends before its command is a failure, however it ends.
 #[test]
 fn a_guest_that_ends_before_its_command_fails() {
     Launch::exec("poweroff -f").done().one_line(1, "switched itself off before the command");

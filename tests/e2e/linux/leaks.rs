@@ -26,7 +26,7 @@ fn reboots_in_one_process() {
 /// The driver lets go of the console, and takes it again.
 #[test]
 fn the_driver_is_unbound_and_bound() {
-    // Linux may number the console anew each time; those that are none do not open.
+    // Linux may number the console anew each time; names without a console do not open.
     let rounds = 20;
     let job = format!(
         "exec < /dev/null > /dev/null 2>&1

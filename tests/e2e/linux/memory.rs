@@ -20,7 +20,7 @@ fn boot(memory: u64) -> Guest {
     guest
 }
 
-/// The ranges of memory that the guest was told of.
+/// The ranges of memory in the guest's map.
 fn ram_of(guest: &mut Guest) -> Vec<(u64, u64)> {
     let ranges = guest.run("sed -n 's/ : System RAM$//p' /proc/iomem");
     let hex = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap();

@@ -1,5 +1,5 @@
-//! Linux that stands still under load, again and again. What its launcher does then
-//! is seen in `kvm::control::pause`.
+//! Linux is paused under load, again and again. `kvm::control::pause` tests what
+//! its launcher does then.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn disk_and_network_lose_nothing() {
     assert_eq!(guest.stderr(), "");
 }
 
-/// The request would go on to write to the memory of a guest that stands still.
+/// The request would continue to write to the memory of a paused guest.
 #[test]
 fn a_guest_whose_disk_hangs_cannot_be_paused_and_goes_on() {
     let scratch = Scratch::new();

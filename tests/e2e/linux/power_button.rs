@@ -31,7 +31,7 @@ fn a_guest_that_ignores_it_is_ended() {
     assert!(guest.stderr().ends_with("lguest: stopped by `lguest stop`\n"), "{}", guest.stderr());
 }
 
-/// The button stays pressed while it stands still.
+/// The button stays pressed while the guest is paused.
 #[test]
 fn a_paused_guest_obeys_when_it_goes_on() {
     let mut guest = boot();

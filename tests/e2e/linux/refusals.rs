@@ -14,7 +14,7 @@ pub(super) fn refuses(launch: &Launch, words: &str) {
     is_refused(launch.on_terminal(), words);
 }
 
-/// The same, of a launcher that was started in whatever way.
+/// The refusal of a launcher that was started in any way.
 #[track_caller]
 pub(super) fn is_refused(mut running: Running, words: &str) {
     assert!(matches!(running.wait_refused(words), End::Status(1 | 2)));

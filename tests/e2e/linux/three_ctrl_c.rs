@@ -28,7 +28,7 @@ fn only_three_ctrl_c_in_a_second_end_the_guest() {
     guest.press(CTRL_C);
     guest.expect("guest# ");
 
-    // A paste of three is no keypress; the guest gets all of it.
+    // A paste of three is not a keypress; the guest gets all of it.
     guest.type_line("stty raw -echo; echo RA''W; head -c 3 | od -An -tx1; stty sane");
     guest.expect("RAW\n");
     guest.send([CTRL_C; 3]);

@@ -1,4 +1,4 @@
-//! Boot tests of Linux: a prompt, a panic with and without the driver that tells of it,
+//! Boot tests of Linux: a prompt, a panic with and without the driver that reports it,
 //! warnings, and a guest that hangs.
 
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ fn a_prompt_is_seen() {
 
 const CRASH: &str = "echo c > /proc/sysrq-trigger";
 
-/// Whether it would stand still then, or reboot.
+/// Whether it would hang then, or reboot.
 #[test]
 fn a_panic_is_seen_without_its_driver() {
     for argument in ["panic=0", "panic=1", "panic=-1"] {

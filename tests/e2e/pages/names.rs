@@ -19,7 +19,7 @@ fn what_internals_names_is_in_the_file_named_before() {
         let place = format!("docs/internals.md:{number}: {word}");
         if let Some(linked) = word.strip_prefix("../").filter(|it| it.ends_with(".rs")) {
             file = sources.iter().find(|(path, _)| path.ends_with(&format!("/{linked}")));
-            assert!(file.is_some(), "{place}: there is none");
+            assert!(file.is_some(), "{place}: no such file");
         } else if word.contains("::") || word.ends_with("()") {
             let (_, text) = file.expect(&place);
             let names = word.trim_end_matches("()").split("::");
@@ -28,7 +28,7 @@ fn what_internals_names_is_in_the_file_named_before() {
             seen += 1;
         }
     }
-    assert!(seen > 30, "that is no description: {seen} names");
+    assert!(seen > 30, "it names only {seen} things");
 }
 
 /// Spans and the targets of links, as they stand in a line.

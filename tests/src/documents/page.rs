@@ -105,7 +105,7 @@ impl Block {
                 steps.push(Step { line, command: command.into(), ..Step::default() });
                 continue;
             }
-            let step = steps.last_mut().ok_or_else(|| format!("line {line} is no command"))?;
+            let step = steps.last_mut().ok_or_else(|| format!("line {line} is not a command"))?;
             match text.strip_prefix('>') {
                 // As bash asks for the rest of a command.
                 Some(more) if step.output.is_empty() => {

@@ -57,7 +57,7 @@ impl Shell {
             (environment::bzimage(), "work/vmlinuz"),
             (environment::initramfs(), "work/initramfs"),
         ];
-        // Copies, for whoever a page has come: a home is its owner's alone.
+        // Copies, for the user that a page becomes: a home is its owner's alone.
         for (file, name) in files {
             fs::copy(file, path(name)).or_fail("copying a file");
         }

@@ -72,7 +72,7 @@ fn a_driver_that_cannot_flush_gets_its_writes_done() {
     assert_eq!(read_all(&file)[..512], [1; 512]);
 }
 
-/// The kernel tells of lost data only once; the thread of another queue may
+/// The kernel reports lost data only once; the thread of another queue may
 /// have asked.
 #[test]
 fn after_a_failed_flush_none_succeeds() {

@@ -79,7 +79,7 @@ fn short_headers_are_errors() {
     assert_eq!(read(&mut guest, 0, 512).status, OK);
 }
 
-/// The guest cannot be told of an error then, other than by all of the device.
+/// The device cannot answer the request then, so it needs a reset.
 #[test]
 fn without_a_status_byte_the_device_needs_a_reset() {
     let (kept, all) = (file(10), contents(0..10));

@@ -86,7 +86,7 @@ fn the_end_of_input_is_not_the_end_of_the_console() {
     assert!(guest.machine.failures().is_empty());
 }
 
-/// Neither while there is none yet, nor after its end.
+/// Neither before there is any, nor after its end.
 #[test]
 fn a_reset_does_not_wait_for_input() {
     for ends in [false, true] {

@@ -93,7 +93,7 @@ fn scarce_room_is_used_when_there_is_input() {
 
     assert_eq!(gathering.gather().unwrap(), 2);
 
-    // Meanwhile the driver was asked to tell of more.
+    // Meanwhile the device has asked the driver for a notification.
     assert_eq!(gathering.fixture.ring.avail_event(), 65535);
 }
 
@@ -167,7 +167,7 @@ fn r17_a_request_has_no_more_buffers_than_a_call() {
     assert_eq!((request.chains(), request.to_guest.len()), (4, 1024));
 }
 
-/// A chain that is none is not counted among those that are put back.
+/// A malformed chain is not counted among those that are put back.
 #[test]
 fn a_bad_chain_after_a_good_one_is_the_guests_fault() {
     let memory = memory();
@@ -181,7 +181,7 @@ fn a_bad_chain_after_a_good_one_is_the_guests_fault() {
     assert_eq!(gathering.position(), (65533, 65533));
 }
 
-/// The same buffer under two heads: the driver gets what it asked for.
+/// One buffer under two heads: the driver gets what it asked for.
 #[test]
 fn r19_chains_may_overlap() {
     let memory = memory();

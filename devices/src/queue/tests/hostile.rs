@@ -58,7 +58,7 @@ fn too_long(size: u16) -> GuestError {
     GuestError::ChainTooLong { size }
 }
 
-const LENGTH: GuestError = GuestError::Indirect("table with a length that is no multiple of 16");
+const LENGTH: GuestError = GuestError::Indirect("table with a length that is not a multiple of 16");
 
 fn rings() -> Vec<Row> {
     vec![

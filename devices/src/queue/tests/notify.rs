@@ -1,4 +1,4 @@
-//! Who wakes whom, and when it can be spared (virtio 1.2, 2.7.7, 2.7.10).
+//! Notifications and interrupts, and when they are suppressed (virtio 1.2, 2.7.7, 2.7.10).
 
 use super::*;
 use crate::queue::wakeups::passed;

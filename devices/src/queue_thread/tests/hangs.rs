@@ -93,7 +93,7 @@ fn the_other_queues_end_at_once() {
     drop(guard);
 }
 
-/// Whoever takes the bus from a device gives its memory to others and never asks.
+/// A driver that takes the bus from a device reuses its memory without asking.
 #[test]
 fn a_device_loses_the_bus_when_its_last_thread_has_ended() {
     let disk = Arc::default();

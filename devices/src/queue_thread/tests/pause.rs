@@ -1,4 +1,4 @@
-//! A device stands still, and goes on: nothing is lost, and nothing is done twice.
+//! A device is paused and resumed: nothing is lost, and nothing is done twice.
 
 use std::fs::File;
 use std::io::{PipeWriter, Write, pipe};

@@ -118,7 +118,7 @@ fn while_the_guest_never_stops_asking() {
     driver.join().unwrap();
 }
 
-/// Whoever made the device may keep signals away from his threads.
+/// The process that made the device may block signals in its threads.
 #[test]
 fn even_if_its_parent_blocks_the_signal() {
     block_signal(SIGRTMIN()).unwrap();

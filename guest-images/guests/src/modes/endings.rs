@@ -31,8 +31,8 @@ pub(super) fn reset(task: &Task<'_>) {
 }
 
 /// `crash=triple` (the interrupt descriptor table is there, but broken: that is
-/// no reset), `emulation` (KVM gives up), `fault` (the guest itself gives up),
-/// or `panic` (Rust gives up).
+/// not a reset), `emulation` (KVM gives up), `fault` (the guest itself gives
+/// up), or `panic` (Rust gives up).
 pub(super) fn crash(task: &Task<'_>) {
     match task.value {
         // Zeroes: descriptors that are not present.

@@ -40,7 +40,7 @@ fn touch(page: u64) {
         let after: u64 = memory.read(at);
         memory.write(at, before);
         if after != !before {
-            fail!("probe: {:#x} is no RAM: {after:#x} instead of {:#x}", page + at, !before);
+            fail!("probe: {:#x} is not RAM: {after:#x} instead of {:#x}", page + at, !before);
         }
     }
     report!("  {page:#x} touched");

@@ -66,9 +66,9 @@ fn what_is_not_an_archive_takes_nothing() {
 
 #[test]
 fn a_root_disk_needs_no_tmpfs() {
-    let is = |words: &[&str]| is_tmpfs(&words.iter().map(OsString::from).collect::<Vec<_>>());
-    assert!(is(&[]) && is(&["rootfstype=tmpfs", "quiet"]));
-    assert!(!is(&["root=/dev/vda"]) && !is(&["rootfstype=ramfs"]));
+    let tmpfs = |words: &[&str]| is_tmpfs(&words.iter().map(OsString::from).collect::<Vec<_>>());
+    assert!(tmpfs(&[]) && tmpfs(&["rootfstype=tmpfs", "quiet"]));
+    assert!(!tmpfs(&["root=/dev/vda"]) && !tmpfs(&["rootfstype=ramfs"]));
 }
 
 /// The advice is enough, and not several times too much.

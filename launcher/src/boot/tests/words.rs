@@ -9,7 +9,7 @@ fn line(words: &[&str]) -> String {
     Start::with(&elf(), &[], words, 32).line()
 }
 
-/// The same of a request that is changed so.
+/// The line that these words give in a request that `change` has changed.
 fn line_of(words: &[&str], change: impl FnOnce(&mut Request<'_>)) -> String {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     let kernel = NamedFile::new(Path::new("vmlinux"));
@@ -18,7 +18,7 @@ fn line_of(words: &[&str], change: impl FnOnce(&mut Request<'_>)) -> String {
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }
 
-/// The same with a serial port.
+/// The line that these words give with a serial port.
 fn line_with_serial(words: &[&str]) -> String {
     line_of(words, |request| request.serial = true)
 }

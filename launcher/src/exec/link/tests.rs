@@ -112,7 +112,7 @@ fn leaves_at_the_end(link: &Link, name: &'static str, wait: impl FnOnce() + Send
 
 #[test]
 fn nobody_waits_for_a_guest_that_has_ended() {
-    // Nobody is there yet to be told of the end of stdin, or has room for it.
+    // No init is there yet that could learn about the end of stdin, or has room for it.
     let (link, console) = console();
     let mut stdin = Stdin::new(&link, &console.input);
     leaves_at_the_end(&link, "link-end", move || stdin.end());
@@ -141,7 +141,7 @@ fn a_guest_that_grants_more_than_it_reads_holds_up_nobody_for_ever() {
     let frame = ToGuest::Stdin(vec![0; MOST_TO_GUEST - HEADER]).encode();
     until("there is no room", || sending.input.send(&frame).unwrap() == 0);
     until("it waits", || is_asleep("link-full"));
-    // Nor does main, which has a window to tell of: it is told to try again.
+    // Nor does main, which has a window's size to report: it has to try again.
     assert!(!link.resize(&console.input, 1, 1));
     link.end();
     in_time("it leaves", move || typing.unwrap().join().unwrap());

@@ -153,7 +153,7 @@ fn an_init_of_another_version_is_refused() {
     assert!(why.contains("speaks version"), "{why}");
 }
 
-/// It prints for ever, and never takes what it is told of that.
+/// It prints for ever, and never reads the reports about that.
 #[test]
 fn a_guest_that_does_not_hear_is_written_out_to_the_end() {
     let mut example = example();

@@ -50,7 +50,7 @@ impl TryFrom<Value> for Which {
         match (number, value) {
             (Some(number), _) => Ok(Self::Number(number)),
             (None, Value::String(name)) => Ok(Self::Name(name)),
-            (None, value) => Err(format!("{value} is no console: it is a number, or a name")),
+            (None, value) => Err(format!("{value} is not a console: give a number or a name")),
         }
     }
 }

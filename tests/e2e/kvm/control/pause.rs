@@ -1,4 +1,4 @@
-//! A guest that stands still: it does nothing, it goes on, and it can be ended.
+//! A paused guest: it does nothing, it can be resumed, and it can be ended.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -138,7 +138,7 @@ fn what_the_host_holds_up_is_told() {
     panic!("{lines:?}");
 }
 
-/// Whoever does not read stdout keeps nobody longer than that.
+/// A reader that does not read stdout delays the end no longer than that.
 #[test]
 fn a_reader_that_stands_still_does_not_hold_it_up() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! `--junit`, as whoever collects results finds it.
+//! `--junit`, as a collector of results finds it.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +78,7 @@ fn a_report_from_behind_a_chroot() {
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
-/// A success that is not written down is none.
+/// A success whose report cannot be written is a failure.
 #[test]
 fn a_report_that_cannot_be_written_is_a_failure() {
     let scratch = Scratch::new();

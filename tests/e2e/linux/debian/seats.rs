@@ -18,7 +18,7 @@ fn a_getty_is_had_on_a_further_console_and_the_power_button_is_obeyed() {
     user.send("echo 'SA''T' at $(tty); stty size\r");
     user.expect_within("SAT at /dev/hvc1\r\n30 100\r\n", time);
 
-    // Nobody but systemd-logind listens. One that is late would be told of, too.
+    // Nobody but systemd-logind listens. A late listener would get the event, too.
     guest.run("systemctl start systemd-logind");
     guest.running.lguest(&["stop", "deb", "--grace=10m"]).well();
     assert_eq!(guest.running.wait(), End::Status(0));

@@ -60,7 +60,7 @@ fn what_does_not_go_together() {
     exec().option("--console").option("stdio").done().one_line(1, "--console stdio");
     exec().argument("rdinit=/init").done().one_line(1, "rdinit=");
     exec().argument("console=hvc1").done().one_line(1, "console=hvc1");
-    exec().option("--tty").done().one_line(1, "stdin is no terminal");
+    exec().option("--tty").done().one_line(1, "stdin is not a terminal");
     exec().option("--file").option("/nonexistent").done().one_line(1, "/nonexistent");
     let mut many = exec();
     for _ in 0..8 {

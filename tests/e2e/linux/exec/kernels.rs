@@ -62,7 +62,7 @@ fn every_kernel_runs_a_command() {
     }
 }
 
-/// The driver that tells of a panic has another name in old kernels.
+/// The driver that reports a panic has another name in old kernels.
 #[test]
 fn every_kernel_tells_of_its_panic() {
     for row in rows() {

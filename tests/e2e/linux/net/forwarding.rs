@@ -35,7 +35,7 @@ fn shell(script: &str) {
 }
 
 /// A network behind the host's that knows nothing of the guest's, and a server in it
-/// that gives back what it gets; whom it had to do with, each time.
+/// that gives back what it gets, and records the address of each client.
 fn world(network: &Network) -> Receiver<IpAddr> {
     network.ip("link add outside type veth peer name inside");
     network.ip(&format!("addr add {OUTSIDE}/24 dev outside"));

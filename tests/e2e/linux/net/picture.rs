@@ -38,7 +38,7 @@ fn a_ping_is_drawn_from_its_trace() {
     let begin = ["readv(tap)", "write(irqfd)", "read(doorbell)", "writev(tap)"];
     assert_eq!(calls.len(), begin.len() + 1, "{said}");
     for (call, begin) in calls.iter().zip(begin) {
-        assert!(call.starts_with(begin), "{call} is no {begin}: {said}");
+        assert!(call.starts_with(begin), "{call} does not begin with {begin}: {said}");
     }
     // What one ping was spared others may have: an exit is the guest's own business.
     assert!(

@@ -19,9 +19,9 @@ fn interfaces_that_are_not_what_was_said() {
     let before = interfaces(&network);
 
     refuses(&card("bridge:br1"), "bridge:br1: no such interface");
-    refuses(&card("bridge:cable0"), "bridge:cable0: it is no bridge");
-    // Its MTU is none that a tap can have.
-    refuses(&card("bridge:lo"), "bridge:lo: it is no bridge");
+    refuses(&card("bridge:cable0"), "bridge:cable0: it is not a bridge");
+    // A tap cannot have its MTU.
+    refuses(&card("bridge:lo"), "bridge:lo: it is not a bridge");
     refuses(&card("tap:tap8"), "tap:tap8: no such interface; as root, run: ip tuntap add tap8");
     refuses(&card("tap:cable0"), "tap:cable0: it is an interface, but no tap");
     refuses(&card("tap:tun7"), "tap:tun7: it is an interface, but no tap");

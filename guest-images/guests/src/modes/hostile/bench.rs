@@ -79,7 +79,7 @@ impl Target {
         self.offer_head(0);
     }
 
-    /// The same, without offering it.
+    /// Write a chain of address, length, flags, without offering it.
     pub(super) fn set_chain(&self, parts: &[(u64, u32, u16)]) {
         for (index, (address, length, flags)) in (0_u16..).zip(parts) {
             let more = usize::from(index) + 1 < parts.len();
@@ -185,7 +185,7 @@ impl Bench {
         self.prepare_with(self.wanted)
     }
 
-    /// The same with other features, of those that are offered.
+    /// Reset the device, and accept those of the offered features that are wanted.
     pub(super) fn prepare_with(&self, wanted: u64) -> Outcome {
         self.begin();
         let offered = self.device.offered();
@@ -206,7 +206,7 @@ impl Bench {
         self.go_with(NO_VECTOR);
     }
 
-    /// The same, and the queues interrupt by this vector.
+    /// Enable the queues, which interrupt by this vector, and set DRIVER_OK.
     pub(super) fn go_with(&self, vector: u16) {
         for target in self.targets() {
             target.ring.clear();
@@ -224,7 +224,7 @@ impl Bench {
         self.expect(|| target.ring.used_index() == count)
     }
 
-    /// The same, or more: frames come when others send them.
+    /// Wait until the device has used at least so many: frames come when others send them.
     pub(super) fn expect_frame(&self, target: &Target, count: u16) -> Outcome {
         self.expect(|| target.ring.used_index().wrapping_sub(count) < SIZE)
     }

@@ -9,7 +9,7 @@ const NOWHERE: u64 = 0xffff_0000_0000_0000;
 /// What the rings are aligned to, and more.
 const STEP: u64 = 4096;
 
-/// All of them.
+/// All attacks of this file.
 pub(in crate::modes) fn breakdowns(_: &Task<'_>) {
     for turn in (0..1 << 20).cycle() {
         for (_, device) in Virtio::all() {

@@ -78,7 +78,7 @@ const TOO_LONG: [Part; SIZE as usize + 1] = [
     on(9), on(10), on(11), on(12), on(13), on(14), on(15), on(16), GOOD,
 ];
 
-/// All of them.
+/// All attacks of this file.
 pub(super) const CHAINS: &[Chain] = &[
     Chain { name: "head-beyond", head: SIZE, table: &[], indirect: &[], breaks: ALWAYS },
     Chain { name: "head-far-beyond", head: 0xffff, table: &[], indirect: &[], breaks: ALWAYS },

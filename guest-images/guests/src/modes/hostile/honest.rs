@@ -93,7 +93,8 @@ fn receive(bench: &Bench, target: &Target) -> Outcome {
     receive_no_other(bench, target, None)
 }
 
-/// The same. An answer to somebody else who asked earlier must not come.
+/// Ask who has the host's address. An answer to an earlier question of another
+/// driver must not come.
 pub(super) fn receive_no_other(bench: &Bench, target: &Target, other: Option<[u8; 4]>) -> Outcome {
     let transmit = transmit_queue(bench)?;
     let buffers = bench.buffer.part(4096, u64::from(SIZE) * u64::from(FRAME));

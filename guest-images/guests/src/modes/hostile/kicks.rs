@@ -12,7 +12,7 @@ use crate::{interrupts, ports};
 /// More devices than any machine has that we are given.
 const MOST: usize = 8;
 
-/// All of them.
+/// All attacks of this file.
 pub(in crate::modes) fn kicks(task: &Task<'_>) {
     let count: u32 = task.number();
     interrupts::enable();

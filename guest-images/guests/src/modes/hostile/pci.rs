@@ -72,7 +72,7 @@ fn master_off(bench: &Bench, target: &Target) -> Outcome {
     let _ = (0..20).all(|_| bench.device.status() != 0); // Time passes.
     let silent = target.ring.used_index() == 0;
     function.write(COMMAND, MEMORY | MASTER);
-    ok_if(silent, "writes into memory though it is no bus master")
+    ok_if(silent, "writes into memory though it is not bus master")
 }
 
 /// A live device that lost the bus needs a reset (2.1.2). It says so, but its interrupt
@@ -98,7 +98,7 @@ fn master_back(bench: &Bench, target: &Target) -> Outcome {
     device.msix.enable(false);
     device.msix.mask(0, true);
     told?;
-    ok_if(!early, "interrupts though it is no bus master")?;
+    ok_if(!early, "interrupts though it is not bus master")?;
     ok_if(late, "does not interrupt when it needs a reset")?;
     ok_if(target.ring.used_index() == 0, "serves though it needs a reset")
 }
@@ -114,7 +114,7 @@ fn master_late(bench: &Bench, target: &Target) -> Outcome {
     let _ = (0..20).all(|_| bench.device.status() != 0); // Time passes.
     let silent = target.ring.used_index() == 0;
     function.write(COMMAND, MEMORY | MASTER);
-    ok_if(silent, "goes live though it is no bus master")?;
+    ok_if(silent, "goes live though it is not bus master")?;
     bench.expect_used(target, 1)
 }
 

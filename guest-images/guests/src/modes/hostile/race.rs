@@ -57,7 +57,8 @@ pub(in crate::modes) fn race(task: &Task<'_>) {
 
 type Race = fn(&Bench, &Target, u32, &mut Counts) -> Outcome;
 
-/// From DRIVER_OK on a queue's registers are inert, whoever writes them and when.
+/// From DRIVER_OK on a queue's registers are inert, from whichever CPU and
+/// whenever they are written.
 fn registers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> Outcome {
     bench.start()?;
     queues::select(bench, target.index);
@@ -104,9 +105,9 @@ fn answers_all(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_used(target, index)
 }
 
-/// Whatever the device sees of a descriptor is one or the other, and no mixture that was
-/// not checked. (All bits of the good address are in the bad ones: half of each is no other
-/// place in RAM.)
+/// Whatever the device sees of a descriptor is one or the other, and no mixture that was not
+/// checked. (All bits of the good address are in the bad ones: half of each is not another place in
+/// RAM.)
 fn descriptors(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> Outcome {
     const BAD: [(u64, u64); 4] =
         [(0xffff << 48, 8), (0xd000_0000, 64), (0, u32::MAX as u64), (1 << 40, 1)];

@@ -104,7 +104,7 @@ fn types(bench: &Bench, target: &Target) -> Outcome {
     let data = bench.buffer.part(4096, 512).address();
     for kind in [2, 3, 5, 7, 99, 0x8000_0000, 0xffff_ffff] {
         let answer = block(bench, target, kind, 0, &[(data, 512, 0), (data, 512, WRITE)])?;
-        ok_if(answer == UNSUPPORTED, "knows a type that there is not")?;
+        ok_if(answer == UNSUPPORTED, "knows a type that does not exist")?;
     }
     let answer = block(bench, target, FLUSH, u64::MAX, &[(data, 512, 0)])?;
     ok_if(answer == OK, "does not flush")
@@ -212,8 +212,8 @@ fn serial(bench: &Bench, target: &Target) -> Outcome {
 }
 
 /// The header changes while the device reads it: it writes our sector, or is
-/// refused, and touches no other. (A number of which it sees one half and one half
-/// is none of a disk, either.)
+/// refused, and touches no other. (A number of which it sees one half of each is
+/// not a sector of the disk, either.)
 fn flip(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (header, status) = (bench.buffer.part(0, 16), bench.buffer.part(16, 1));

@@ -37,7 +37,7 @@ fn backwards(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_broken()
 }
 
-/// The same chain in every entry of the ring: as many answers.
+/// One chain in every entry of the ring: as many answers.
 fn one_head(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     fill(bench, target);
@@ -71,7 +71,7 @@ fn indirect(bench: &Bench, target: &Target) -> Outcome {
 
 /// The descriptor changes while the device looks at it: whatever it sees, it is
 /// one or the other, and no mixture that was not checked. (All bits of the good
-/// address are in the bad ones: half of each is no other place in RAM.)
+/// address are in the bad ones: half of each is not another place in RAM.)
 fn flip(bench: &Bench, target: &Target) -> Outcome {
     const BAD: [(u64, u32); 4] =
         [(0xffff << 48, 8), (0xd000_0000, 64), (0, u32::MAX), (1 << 40, 1)];

@@ -32,7 +32,7 @@ const PART: u64 = 4096;
 const DATA: u64 = 512;
 const STATUS: u64 = 4000;
 
-/// All of them.
+/// All attacks of this file.
 pub(in crate::modes) fn storm(task: &Task<'_>) {
     let count: u32 = task.number();
     interrupts::enable();

@@ -25,7 +25,7 @@ fn notify_storm(bench: &Bench, target: &Target) -> Outcome {
     if target.role.answers() { bench.expect_used(target, 1) } else { bench.expect_whole() }
 }
 
-/// Doorbells of queues that are not enabled, or are none, before and after.
+/// Doorbells of queues that are not enabled or do not exist, before and after.
 fn notify_nobody(bench: &Bench, target: &Target) -> Outcome {
     let doorbells = bench.device.notify;
     bench.device.reset();
@@ -43,7 +43,7 @@ fn notify_nobody(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_whole()
 }
 
-/// 4.1.5.1.2: a vector that there is not reads back as none.
+/// 4.1.5.1.2: a vector that does not exist reads back as NO_VECTOR.
 fn vector(bench: &Bench, target: &Target) -> Outcome {
     bench.prepare()?;
     select(bench, target.index);
@@ -53,7 +53,7 @@ fn vector(bench: &Bench, target: &Target) -> Outcome {
         for at in [offset::QUEUE_MSIX_VECTOR, offset::CONFIG_MSIX_VECTOR] {
             bench.device.common.write(at, vector);
             let taken = bench.device.common.read::<u16>(at) != NO_VECTOR;
-            ok_if(!taken, "takes a vector that there is not")?;
+            ok_if(!taken, "takes a vector that does not exist")?;
         }
     }
     Ok(())

@@ -68,7 +68,7 @@ impl Random {
             .map(|_| match Shape::of(arg) {
                 Shape::Switch => None,
                 Shape::Once { optional: true } if self.below(2) == 0 => None,
-                // An empty value is none, where there may be none.
+                // An empty value counts as no value, for an option that may have none.
                 Shape::Once { optional: true } => Some("x".into()),
                 _ => Some(self.word()),
             })

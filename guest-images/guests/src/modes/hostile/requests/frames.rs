@@ -1,5 +1,5 @@
-//! Attacks on network cards (virtio 1.2, 5.1.6): frames that are none, headers
-//! that lie, buffers that are too small, and commands cut short.
+//! Attacks on network cards (virtio 1.2, 5.1.6): malformed frames, wrong
+//! headers, buffers that are too small, and commands cut short.
 
 use super::super::bench::{Bench, Outcome, SIZE, Target, ok_if};
 use super::super::honest;
@@ -118,7 +118,7 @@ pub(super) fn commands(bench: &Bench, target: &Target) -> Outcome {
         command.write_bytes(0, &bytes);
         ack.write(0, 0xee_u8);
         bench.ask(target, &[(command.address(), length, 0), (ack.address(), 1, WRITE)])?;
-        ok_if(ack.read::<u8>(0) == 1, "obeys a command that is none")?;
+        ok_if(ack.read::<u8>(0) == 1, "obeys an unknown command")?;
     }
     // Nowhere for the answer, and no command.
     bench.ask(target, &[(command.address(), 4, 0)])?;

@@ -1,0 +1,195 @@
+//! Phrases that make readers stop, in pages, comments, help and messages.
+
+use std::fs;
+use std::path::Path;
+
+use tests::documents::Page;
+
+use super::{FOR_CONTRIBUTORS, pages, rust_files};
+
+/// A phrase, and what to write instead.
+type Phrase = (&'static str, &'static str);
+
+/// Phrases that stand nowhere.
+const PHRASES: [Phrase; 20] = [
+    ("is none", "say what is missing or wrong: `does not exist`, `is not valid`"),
+    ("are none", "say what is missing or wrong: `do not exist`, `are not valid`"),
+    ("was none", "say what was missing or wrong: `did not exist`"),
+    ("is no", "write `is not a`, `has no`, `there is no`"),
+    ("no fourth", "count them: `exactly three`"),
+    ("that there is not", "write `that does not exist`"),
+    ("that there are not", "write `that do not exist`"),
+    ("to be had", "write `available`, `cannot be read`"),
+    ("has the like", "name what it has"),
+    ("have the like", "name what they have"),
+    ("is is", "name the subject: `the format is detected`"),
+    ("whoever", "name the subject: the user, the client, the driver, the thread"),
+    ("whomever", "name the object: the user, the client, the driver, the thread"),
+    ("whom", "name the object: the user, the client, the driver, the thread"),
+    ("told of", "write `reported`, `logged`, `notified`"),
+    ("tell of", "write `report`, `describe`, `show`"),
+    ("tells of", "write `reports`, `describes`, `shows`"),
+    ("stand still", "write `pause`, `stop`, `hang`"),
+    ("stands still", "write `is paused`, `is stopped`, `hangs`"),
+    ("stood still", "write `was paused`, `was stopped`, `hung`"),
+];
+
+/// Not meant by a phrase that is a part of them. The last one is Python.
+const HARMLESS: [&str; 4] = ["there is no", "is no longer", "is no more", "is none else"];
+
+/// Doc comments that are read after another one only.
+const STARTS: [Phrase; 6] = [
+    ("the same", "repeat what it is: each doc comment is read alone"),
+    ("see there", "name the place, or repeat what it is"),
+    ("it now", "name the subject: `The state as it is now.`"),
+    ("all of them", "name them: `All attacks.`"),
+    ("both of them", "name them"),
+    ("one of them", "name it: `A frame.`"),
+];
+
+/// Lines that make one text: where a sentence may go on.
+#[derive(Default)]
+struct Text {
+    /// The number of the first line.
+    first: usize,
+    lines: Vec<String>,
+    /// Whether it begins a doc comment.
+    begins_doc: bool,
+}
+
+impl Text {
+    /// What is wrong with it, a line of this report for each phrase.
+    fn faults(&self, path: &str) -> Vec<String> {
+        let said = plain(&self.lines);
+        let within = PHRASES.iter().filter(|(phrase, _)| said.contains(&format!(" {phrase} ")));
+        let starts = STARTS.iter().filter(|_| self.begins_doc);
+        let starts = starts.filter(|(phrase, _)| said.starts_with(&format!(" {phrase} ")));
+        let faults = within.chain(starts).map(|(phrase, instead)| {
+            let line = self.first + self.line_of(phrase);
+            format!("{path}:{line}: \"{phrase}\": {instead}")
+        });
+        faults.collect()
+    }
+
+    /// The line in which a phrase ends, counted from the first one.
+    fn line_of(&self, phrase: &str) -> usize {
+        let has = |end: usize| plain(&self.lines[..end]).contains(&format!(" {phrase} "));
+        (1..self.lines.len()).find(|end| has(*end)).unwrap_or(self.lines.len()) - 1
+    }
+}
+
+/// The words, in small letters and with single spaces, without code (in backquotes).
+fn plain(lines: &[String]) -> String {
+    let text = lines.join(" ").to_lowercase();
+    let prose: Vec<_> = text.split('`').step_by(2).collect();
+    let is_word = |it: char| it.is_alphanumeric() || "_'-".contains(it);
+    let prose = prose.join(" _ ");
+    let words: Vec<_> = prose.split(|it| !is_word(it)).filter(|it| !it.is_empty()).collect();
+    let plain = format!(" {} ", words.join(" "));
+    HARMLESS.iter().fold(plain, |plain, harmless| plain.replace(&format!(" {harmless} "), " _ "))
+}
+
+/// The paragraphs, rows and items of a page.
+fn texts_of_page(prose: &[(usize, String)]) -> Vec<Text> {
+    let mut texts: Vec<Text> = Vec::new();
+    let mut last = 0;
+    for (number, line) in prose {
+        let begins = ["|", "- ", "#"].iter().any(|mark| line.starts_with(mark));
+        if begins || line.trim().is_empty() || *number != last + 1 {
+            texts.push(Text { first: *number, ..Text::default() });
+        }
+        last = *number;
+        if let Some(text) = texts.last_mut() {
+            text.lines.push(line.clone());
+        }
+    }
+    texts
+}
+
+/// Comments, paragraph by paragraph, and lines of code, with the string literals in them.
+fn texts_of_source(source: &str) -> Vec<Text> {
+    let mut texts: Vec<Text> = Vec::new();
+    let mut before = "";
+    let mut goes_on = false;
+    for (number, line) in (1..).zip(source.lines()) {
+        let line = line.trim();
+        let marker = ["///", "//!", "//"].into_iter().find(|it| line.starts_with(it));
+        let marker = marker.unwrap_or_default();
+        let words = line[marker.len()..].trim();
+        if !(goes_on && marker == before) {
+            let begins_doc = marker == "///" && before != "///";
+            texts.push(Text { first: number, begins_doc, ..Text::default() });
+        }
+        if let Some(text) = texts.last_mut() {
+            text.lines.push(words.trim_end_matches('\\').to_string());
+        }
+        goes_on = if marker.is_empty() { line.ends_with('\\') } else { !words.is_empty() };
+        before = marker;
+    }
+    texts
+}
+
+fn faults_of_source(path: &str, source: &str) -> Vec<String> {
+    texts_of_source(source).iter().flat_map(|text| text.faults(path)).collect()
+}
+
+#[test]
+fn no_page_has_a_phrase_that_makes_readers_stop() {
+    let all = pages().into_iter().chain(FOR_CONTRIBUTORS.map(String::from));
+    let faults = all.flat_map(|path| {
+        let texts = texts_of_page(&Page::read(&path).prose);
+        texts.iter().flat_map(|text| text.faults(&path)).collect::<Vec<_>>()
+    });
+    let faults: Vec<_> = faults.collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn no_source_has_a_phrase_that_makes_readers_stop() {
+    let crates = ["devices/src", "launcher/src", "launcher/build", "fuzz/src", "fuzz/fuzz_targets"];
+    let guests = ["guest-images/init/src", "guest-images/guests/src"];
+    let all = crates.into_iter().chain(guests).chain(["tests/src", "tests/e2e"]);
+    let files = all.flat_map(rust_files).filter(|path| !path.ends_with("pages/wording.rs"));
+    let root = Page::root();
+    let faults = files.flat_map(|path| {
+        let short = Path::new(&path).strip_prefix(&root).unwrap().display().to_string();
+        faults_of_source(&short, &fs::read_to_string(&path).unwrap())
+    });
+    let faults: Vec<_> = faults.collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_phrase_is_found_with_its_line_and_what_to_write() {
+    let faults =
+        faults_of_source("a.rs", "/// A lock that\n/// others take is\n/// none.\nfn f() {}\n");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("a.rs:3: \"is none\": say what"), "{faults:?}");
+    let bad = [
+        "/// The same, longer.",
+        "// Whoever comes.",
+        "log(\"{x} is \\\n  no file\");",
+        "let a = 1; // It is none.",
+        "/// What it is is found out.",
+    ];
+    for line in bad {
+        assert_eq!(faults_of_source("a.rs", line).len(), 1, "{line}");
+    }
+    let row = [(7, "| a | `--x` stands still |".to_string()), (8, "| b | c |".to_string())];
+    let faults: Vec<_> = texts_of_page(&row).iter().flat_map(|text| text.faults("a.md")).collect();
+    assert!(faults.len() == 1 && faults[0].starts_with("a.md:7: "), "{faults:?}");
+}
+
+#[test]
+fn what_is_not_meant_is_not_found() {
+    let good = [
+        "/// There is no file.\n/// It is no longer here.",
+        "/// `whoever` in code.",
+        "// First line.\n// The same is true here.",
+        "if x.is_none() {}",
+        "/// It is.\n///\n/// None of it.",
+    ];
+    for text in good {
+        assert_eq!(faults_of_source("a.rs", text), [""; 0], "{text}");
+    }
+}
