@@ -59,7 +59,7 @@ pub(crate) struct CommandLine {
 }
 
 /// One guest, as the user described it.
-// That there is one, clap learns from this; it does not look into what is flattened.
+// clap does not see positional arguments in a flattened struct: this declares that there are some.
 #[derive(Debug, Clone, Args)]
 #[group(arg = "memory")]
 pub(crate) struct Config {
@@ -84,7 +84,7 @@ pub(crate) struct Config {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) cpus: u8,
 
-    /// Give its CPUs what they have only on request: nested (virtualization), pmu (performance
+    /// CPU features that a guest has only on request: nested (virtualization), pmu (performance
     /// counters)
     #[arg(long, value_name = "FEATURE,...", value_parser = feature::parse, help_heading = LAUNCH)]
     #[arg(value_hint = ValueHint::Other)]
@@ -106,12 +106,12 @@ pub(crate) struct Config {
 
     /// Consoles, hvc0 first.
     #[arg(long, value_name = "HOST-END", help_heading = CONSOLES, value_hint = ValueHint::Other)]
-    #[arg(help = "A console, hvc0 first: stdio (what there is without a word), sock[=PATH], \
+    #[arg(help = "A console, hvc0 first: stdio (the default), sock[=PATH], \
         pty[=LINK], file=PATH[,append] or null; and \",buffer=SIZE\", \",name=NAME\"")]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| console::parse(&value)))]
     pub(crate) console: Vec<ConsoleConfig>,
 
-    /// A random number generator, fed by the host's or by a file or device (--rng=/dev/hwrng)
+    /// A random number generator; it reads the host's, or a file or device (--rng=/dev/hwrng)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "/dev/urandom", help_heading = LAUNCH)]
     #[arg(value_hint = ValueHint::FilePath)]
@@ -121,16 +121,16 @@ pub(crate) struct Config {
     #[arg(long, value_name = "NAME", help_heading = PRIVILEGE, value_hint = ValueHint::Username)]
     pub(crate) username: Option<String>,
 
-    /// Have no files but those in this directory from then on; with --username
+    /// Change the root directory to DIR before the guest runs; needs --username
     #[arg(long, value_name = "DIR", help_heading = PRIVILEGE, value_hint = ValueHint::DirPath)]
     pub(crate) chroot: Option<PathBuf>,
 
-    /// Its name for the other commands; else one is made up
+    /// The guest's name for other commands; without it, lguest chooses one
     #[arg(long, value_name = "NAME", value_parser = parse_name, help_heading = GUESTS)]
     #[arg(value_hint = ValueHint::Other)]
     pub(crate) name: Option<Name>,
 
-    /// Print the guest's name when it runs, and leave it alone with its consoles
+    /// Print the guest's name once it runs, and leave it in the background with its consoles
     #[arg(long, help_heading = GUESTS)]
     pub(crate) detach: bool,
 
@@ -142,7 +142,7 @@ pub(crate) struct Config {
     #[arg(long, help_heading = LAUNCH)]
     pub(crate) earlycon: bool,
 
-    /// Tell on stderr what is done
+    /// Log each step to stderr, and each client that comes to a console or leaves it
     #[arg(short, long, help_heading = LAUNCH)]
     pub(crate) verbose: bool,
 

@@ -13,28 +13,28 @@ use crate::wire::{Name, parse_name};
 /// Everything that is not launching a guest.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell what this host offers to guests, and what to do where it lacks something
+    /// Report what this host offers to guests, and what to do about what is missing
     Check {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Write the kernel inside a bzImage or compressed file, unpacked, to a file
+    /// Write the ELF file inside a compressed kernel to a file
     Unpack {
         /// A kernel, in any form that lguest boots
         #[arg(value_hint = ValueHint::FilePath)]
         kernel: PathBuf,
-        /// Where its ELF file goes
+        /// The ELF file to write
         #[arg(value_hint = ValueHint::FilePath)]
         output: PathBuf,
     },
-    /// List the guests that run
+    /// List your running guests
     List {
         /// Print one JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Tell what a guest is and has
+    /// Show a guest's kernel command line, disks, network cards and consoles
     Info {
         /// Its name
         #[arg(value_parser = parse_name)]
@@ -43,15 +43,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Tell what a guest's queues and vCPUs have done so far
+    /// Count what a guest's queues and vCPUs have done so far
     Stats {
         /// Its name
         #[arg(value_parser = parse_name)]
         name: Name,
-        /// Tell every second how much a second it is, until ^C or the guest's end
+        /// Print rates every second, until ^C or the guest's end
         #[arg(short, long)]
         watch: bool,
-        /// Print one JSON object; with --watch one in each line, of the counts so far
+        /// Print one JSON object; with --watch, one per line with the counts so far
         #[arg(long)]
         json: bool,
     },
@@ -59,70 +59,70 @@ pub(crate) enum Command {
     Stop {
         #[command(flatten)]
         target: Target,
-        /// Press its power button first, and wait so long for it to switch itself off: 5s, 2m or
-        /// 1h30m. Returns when it has ended
+        /// Press its power button first, and wait this long for it to power off: 5s, 2m or 1h30m.
+        /// Returns when the guest has ended
         #[arg(long, value_name = "TIME", value_parser = time::parse)]
         grace: Option<Duration>,
     },
-    /// End a guest without waiting for anything
+    /// End a guest without waiting for output to be read
     Kill(Target),
-    /// Start a guest again, as its own reset does
+    /// Reset a guest
     Reset(Target),
     /// Pause a guest: its vCPUs and devices stop
     Pause(Target),
-    /// Have it go on
+    /// Resume a paused guest
     Resume(Target),
-    /// Sit down at a console of a guest: its output here, your keys there. ^] leaves
+    /// Attach your terminal to a console of a guest; ^] detaches
     Console {
         #[command(flatten)]
         target: ConsoleTarget,
-        /// Look on
+        /// Watch, without typing
         #[arg(short, long)]
         read_only: bool,
         /// Take the console from the client that types on it
         #[arg(long, conflicts_with = "read_only")]
         force: bool,
-        /// The key that leaves, as ^A, or none; pressed twice it is the guest's
+        /// The key that detaches, like ^A, or none; pressed twice, it goes to the guest
         #[arg(short, long, value_name = "KEY", value_parser = Escape::parse)]
         #[arg(default_value = "^]")]
         escape: Escape,
         /// Wait for a guest of that name to start
         #[arg(short, long)]
         wait: bool,
-        /// Stay when the guest has ended, and wait for the next of that name
+        /// Stay when the guest has ended, and wait for the next one of that name
         #[arg(short, long)]
         persist: bool,
     },
-    /// Print the last of what a guest has printed on a console, as much as is kept
+    /// Print the buffered output of a console
     Log {
         #[command(flatten)]
         target: ConsoleTarget,
-        /// And what it prints from now on, until it ends
+        /// Print new output as well, until the guest ends
         #[arg(short, long)]
         follow: bool,
     },
-    /// Print what nobody has read of a console, and leave it unread
+    /// Print what no client has read of a console yet, without consuming it
     Peek {
         #[command(flatten)]
         target: ConsoleTarget,
-        /// What was typed and the guest has not read; else what it has printed
+        /// Show typed input that the guest has not read, instead of its output
         #[arg(long)]
         input: bool,
-        /// Print so many bytes at most
+        /// Print at most this many bytes
         #[arg(long, value_name = "BYTES")]
         max: Option<usize>,
         /// Print one JSON object, with the counts: unread and, of output, dropped
         #[arg(long, conflicts_with = "max")]
         json: bool,
     },
-    /// Type something into a console; status 75 if the guest has no room for it
+    /// Type text on a console; status 75 if the guest has no room for it
     Send {
         #[command(flatten)]
         target: CertainConsole,
-        /// What to type, as it is; "-" for what comes from stdin
+        /// The text, unchanged; "-" reads it from stdin
         text: String,
     },
-    /// Give a console's window another size
+    /// Set the window size of a console
     Resize {
         #[command(flatten)]
         target: CertainConsole,
@@ -135,7 +135,7 @@ pub(crate) enum Command {
     },
     /// Explain a topic, a command or an option
     Help {
-        /// One of those that lguest --help names
+        /// A topic that lguest --help names, a command or an option
         topic: Option<String>,
     },
     /// Print the manual page or the completions of a shell, for an installation

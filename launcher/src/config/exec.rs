@@ -17,11 +17,11 @@ pub(crate) struct ExecConfig {
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) command: Option<OsString>,
 
-    /// Give the command a terminal of its own: yours
+    /// Give the command your terminal
     #[arg(long, requires = "exec")]
     pub(crate) tty: bool,
 
-    /// The kernel's modules (/lib/modules/RELEASE); those that are needed are loaded
+    /// The kernel's modules (/lib/modules/RELEASE); lguest loads those that it needs
     #[arg(long, value_name = "DIR", requires = "exec", value_hint = ValueHint::DirPath)]
     pub(crate) modules: Option<PathBuf>,
 
@@ -29,7 +29,7 @@ pub(crate) struct ExecConfig {
     #[arg(long, value_name = "MODULE", requires = "exec", value_hint = ValueHint::FilePath)]
     pub(crate) load: Vec<OsString>,
 
-    /// Put a file or directory of the host's into the guest, at /NAME or at GUEST
+    /// Copy a file or directory of the host into the guest, to /NAME or to GUEST
     #[arg(long, value_name = "HOST[:GUEST]", requires = "exec", value_hint = ValueHint::AnyPath)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| parse_file(&value)))]
     pub(crate) file: Vec<FileConfig>,

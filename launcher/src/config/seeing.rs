@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Seeing it work")]
 pub(crate) struct SeeingConfig {
-    /// Note what vCPUs and queues do, and when, in a file for ui.perfetto.dev
+    /// Record what vCPUs and queues do, and when, in a file for ui.perfetto.dev
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
 }

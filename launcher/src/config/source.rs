@@ -11,11 +11,11 @@ use super::CONFIGURATION;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = CONFIGURATION)]
 pub(crate) struct Source {
-    /// Take options from this file (TOML), too; those of the command line win or are added
+    /// Read options from this TOML file, too; those of the command line win or are added
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Print the file that says the same as this command line, and do nothing else
+    /// Print this command line as such a file, and do nothing else
     #[arg(long)]
     pub(crate) print_config: bool,
 }

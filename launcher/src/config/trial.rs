@@ -23,23 +23,24 @@ pub(crate) struct TrialConfig {
     #[arg(long, value_name = "REGEX", value_parser = parse_pattern)]
     pub(crate) fail_on: Vec<Regex>,
 
-    /// Take what the kernel warns of for a failure, too: hung tasks, lockups, RCU stalls, WARNINGs
+    /// Count warnings of the kernel as failures: hung tasks, lockups, RCU stalls, WARNINGs
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// End it after this time (500ms, 90s, 1h30m), with status 124, and tell what each CPU was doing
+    /// End it after this time (500ms, 90s, 1h30m), with status 124, and print what each CPU was
+    /// doing
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Write what it prints on hvc0 to this file, too
+    /// Also write what the guest prints on hvc0 to this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) log: Option<PathBuf>,
 
-    /// Write the result to this file, as JUnit has it
+    /// Write the result to this file, as a JUnit report
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) junit: Option<PathBuf>,
 
-    /// What names the kernel's functions: vmlinux, System.map, or what /proc/kallsyms says
+    /// The kernel's symbols, for function names: vmlinux, System.map or a copy of /proc/kallsyms
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) symbols: Option<PathBuf>,
 }

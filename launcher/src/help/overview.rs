@@ -8,9 +8,19 @@ use clap::{Arg, Command};
 
 use super::topics;
 
-/// The options that the screen shows.
-const OFTEN: [&str; 9] =
-    ["initrd", "cpus", "block", "tunnet", "console", "exec", "expect", "detach", "config"];
+/// The options that the screen shows, each with a text for its line. `lguest help TOPIC` has the
+/// whole help of an option.
+const OFTEN: [(&str, &str); 9] = [
+    ("initrd", "initial file system"),
+    ("cpus", "number of virtual CPUs, 1 to 64"),
+    ("block", "a disk: a raw image or a block device"),
+    ("tunnet", "a network card"),
+    ("console", "a console; this terminal is the default"),
+    ("exec", "run a command, and end with its status"),
+    ("expect", "end with success when the guest prints this"),
+    ("detach", "leave the guest in the background"),
+    ("config", "read options from a TOML file"),
+];
 
 /// The longest line.
 const WIDTH: usize = 80;
@@ -29,11 +39,10 @@ pub(crate) fn overview(definition: &Command) -> StyledStr {
         \x20      {name}lguest{name:#} COMMAND ...\n\n  lguest 512 vmlinuz --initrd initramfs\n\n\
         {header}Often used:{header:#}"
     );
-    for arg in OFTEN.iter().filter_map(|often| find(definition, often)) {
-        let long = arg.get_long().unwrap_or_default();
-        let value = value(arg);
+    for (long, help) in OFTEN {
+        let value = find(definition, long).map(value).unwrap_or_default();
         let room = 26_usize.saturating_sub(long.len());
-        let _ = writeln!(text, "  {name}--{long}{name:#}{value:room$} {}", brief(arg, WIDTH - 31));
+        let _ = writeln!(text, "  {name}--{long}{name:#}{value:room$} {help}");
     }
     let topics = topics::all(definition);
     let topics: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
@@ -57,18 +66,6 @@ fn value(arg: &Arg) -> String {
     let name = arg.get_value_names().into_iter().flatten().next();
     let takes = arg.get_action().takes_values();
     name.filter(|_| takes).map_or_else(String::new, |name| format!(" {name}"))
-}
-
-/// The first words of its help.
-fn brief(arg: &Arg, most: usize) -> String {
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let ends = [":", ";", ". "].iter().filter_map(|end| help.find(end));
-    let mut brief = help.get(..ends.min().unwrap_or(help.len())).unwrap_or(&help);
-    while brief.len() > most {
-        let cut = brief.rsplit_once(',').or_else(|| brief.rsplit_once(' '));
-        brief = cut.map_or("", |(first, _)| first);
-    }
-    brief.to_string()
 }
 
 fn paragraph(words: &[&str]) -> String {

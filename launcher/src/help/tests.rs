@@ -22,6 +22,22 @@ fn the_overview_fits_a_screen() {
 }
 
 #[test]
+fn the_overview_shows_options_that_exist() {
+    let (definition, text) = (definition(), overview(&definition()).to_string());
+    let shown: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  --")).collect();
+    assert_eq!(shown.len(), 9, "{text}");
+    for line in shown {
+        let (option, rest) = line.split_once(' ').unwrap();
+        let arg = definition.get_arguments().find(|arg| arg.get_long() == Some(option)).unwrap();
+        let value = arg.get_action().takes_values();
+        let value = arg.get_value_names().filter(|_| value).map_or("", |names| &names[0]);
+        let help = rest.trim_start().strip_prefix(value).unwrap();
+        assert!(help.starts_with(' ') || value.is_empty(), "{line}");
+        assert!(help.trim().len() > 10 && !help.ends_with('.'), "{line}");
+    }
+}
+
+#[test]
 fn every_option_has_one_topic() {
     let definition = definition();
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
