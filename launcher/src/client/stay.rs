@@ -27,7 +27,7 @@ impl Stay {
         status.number()
     }
 
-    /// What the user is told of it.
+    /// The message for the user.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Left => "left the console; the guest goes on".to_string(),

@@ -106,7 +106,7 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
     Ok(mac)
 }
 
-/// What Linux is told of its addresses (Documentation/admin-guide/nfs/nfsroot.rst):
+/// The kernel parameter that gives Linux its addresses (Documentation/admin-guide/nfs/nfsroot.rst):
 /// ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF. The first network
 /// leads to the rest of the world.
 pub(crate) fn kernel_words(config: &Config) -> Vec<String> {

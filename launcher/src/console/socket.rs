@@ -1,6 +1,6 @@
 //! `--console sock=PATH`: a socket of the console's own, for programs that know nothing
-//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). What goes over it is plain bytes; apart
-//! from that, whoever connects is a client who types, like those of `lguest console`
+//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). Plain bytes go over it. Apart
+//! from that, a program that connects is a client that types, like `lguest console`
 //! ([`super::seat`] serves both).
 
 use std::io::{self, BufReader, Write};

@@ -14,8 +14,8 @@ use crate::terminal::Terminal;
 use crate::trial::Trial;
 use crate::writer::last_words::{self, Patience};
 
-/// Have those who sit at its consoles read the rest, and hear why there is no more. The user's
-/// next keys are for whoever has the terminal next.
+/// Let the clients of the guest's consoles read the rest, and the reason of the end. The user's
+/// next keys are for the program that has the terminal next.
 pub(super) fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Terminal>) {
     if let Some(terminal) = terminal {
         terminal.read_answers_only();

@@ -46,7 +46,7 @@ impl Outcome {
         status.number()
     }
 
-    /// What the user is told of it, if it needs words.
+    /// The message for the user, if one is needed.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Ended(ending) => match ending {
