@@ -95,7 +95,7 @@ picture: build guest ## docs/ping.svg anew, from a real ping
 	@tests/picture
 
 .PHONY: test-pages
-test-pages: build ## links and names in README.md and docs/; imports between the modules
+test-pages: build ## links, names and wording of README.md and docs/; imports between the modules
 	@tests/summed $(CARGO) test --release --locked -p tests --test e2e -- pages:: structure:: summaries::
 
 .PHONY: test-docs

@@ -1,5 +1,5 @@
-//! README.md and the pages of docs/, as far as no guest is needed to see whether they are
-//! right. `tests/docs` runs these, and then `linux::documents`.
+//! README.md, the pages of docs/ and the wording of the sources, as far as no guest is needed to
+//! check them. `tests/docs` runs these, and then `linux::documents`.
 
 mod blocks;
 mod links;

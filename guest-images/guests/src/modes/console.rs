@@ -1,12 +1,19 @@
 //! The console's modes. `console` says hello with the size of the window, then
 //! echoes all it gets, byte by byte; after an [`ESCAPE`] comes a command instead:
 //!
-//! | byte | what it does | |---|---| | 0x1e | echoes one 0x1e | | `p` | powers off | | `r` | resets
-//! by ACPI | | `s` | ends with status 42 | | `k` | ends as a kernel that has panicked, by pvpanic |
-//! | `h` | hangs, with interrupts off | | `i` | prints how many interrupts of each kind came, and
-//! the device's status | | `c` | prints the size | | `w` | waits until an interrupt has announced a
-//! size other than the last one printed, prints it | | `z` | resets the device, brings it to life
-//! again, prints `reset done` | | `f N` newline | prints N KiB of numbered lines |
+//! | byte | what it does |
+//! |---|---|
+//! | 0x1e | echoes one 0x1e |
+//! | `p` | powers off |
+//! | `r` | resets by ACPI |
+//! | `s` | ends with status 42 |
+//! | `k` | ends as a kernel that has panicked, by pvpanic |
+//! | `h` | hangs, with interrupts off |
+//! | `i` | prints how many interrupts of each kind came, and the device's status |
+//! | `c` | prints the size |
+//! | `w` | waits until an interrupt has announced another size than the last one, prints it |
+//! | `z` | resets the device, brings it to life again, prints `reset done` |
+//! | `f N` newline | prints N KiB of numbered lines |
 //!
 //! `resets=N` resets the device N times, with output under way, and powers off.
 //! Options: `event_idx`, `wait=halt`.
