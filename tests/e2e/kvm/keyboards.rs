@@ -119,7 +119,8 @@ fn a_console_is_left_in_every_spelling() {
     for (escape, keys) in [("^]", ESCAPE), ("^C", CTRL_C)] {
         for parts in keys {
             eprintln!("{parts:?}");
-            let mut user = console(guest.runtime(), &["web", &format!("--escape={escape}")]);
+            let mut user =
+                console(guest.runtime(), &["web", "--wait", &format!("--escape={escape}")]);
             user.expect_stderr("attached to web");
             press(&mut user, parts);
             assert_eq!(user.wait(), End::Status(0), "{parts:?}");
@@ -131,7 +132,7 @@ fn a_console_is_left_in_every_spelling() {
 #[test]
 fn a_console_hands_on_other_keys_as_they_are() {
     let guest = probe("console").option("--name=web").option("--console=sock").piped();
-    let mut user = console(guest.runtime(), &["web"]);
+    let mut user = console(guest.runtime(), &["web", "--wait"]);
     user.expect("hello");
     for key in OTHERS {
         press(&mut user, &[key]);
