@@ -116,9 +116,9 @@ fn what_others_may_write_to_is_refused_and_left_alone() {
     }
     fs::set_permissions(&guest, Permissions::from_mode(0o700)).unwrap();
     symlink("one", place.path.join("link")).unwrap();
-    assert!(place.refusal("link").contains("no directory"), "{}", place.refusal("link"));
+    assert!(place.refusal("link").contains("not a directory"), "{}", place.refusal("link"));
     fs::write(place.path.join("file"), "").unwrap();
-    assert!(place.refusal("file").contains("no directory"), "{}", place.refusal("file"));
+    assert!(place.refusal("file").contains("not a directory"), "{}", place.refusal("file"));
 }
 
 #[test]

@@ -246,6 +246,6 @@ mod tests {
             assert!(error.contains(reason) && !error.contains('\n'), "{contents:?}: {error}");
         }
         let error = Symbols::open(Path::new("/")).unwrap_err().to_string();
-        assert!(error.contains("no file"), "{error}");
+        assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -59,7 +59,7 @@ fn what_is_neither_is_refused() {
         ("bridge:br0:01:00:5e:00:00:01", "group"),
         ("192.168.19.1,queues=0", "1 to 16"),
         ("192.168.19.1,queues=17", "1 to 16"),
-        ("192.168.19.1,mtu=9000", "no option"),
+        ("192.168.19.1,mtu=9000", "not an option"),
     ] {
         let error = parse(wrong).unwrap_err();
         assert!(error.contains(words), "{wrong}: {error}");
