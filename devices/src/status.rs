@@ -51,7 +51,7 @@ pub struct Status {
     logged: Mutex<Logged>,
 }
 
-/// The last protocol violation that was logged, and the pause after it: a guest that breaks
+/// The last protocol violation that was logged, and the interval after it: a guest that breaks
 /// down again after each reset must not fill the log.
 #[derive(Default)]
 struct Logged {

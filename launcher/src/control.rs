@@ -33,7 +33,7 @@ use crate::observers::Observers;
 use crate::runtime::Claim;
 use crate::threads;
 use connection::serve;
-pub(crate) use info::Machine;
+pub(crate) use info::{Machine, Made};
 pub(crate) use orders::Order;
 use orders::{Orders, Reins};
 use stats::Counts;

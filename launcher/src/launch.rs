@@ -19,7 +19,7 @@ use crate::boot;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, Console};
-use crate::control::{Control, Machine, Order};
+use crate::control::{Control, Machine, Made, Order};
 use crate::descriptors;
 use crate::detach::Parent;
 use crate::exit::Ending;
@@ -34,7 +34,7 @@ use crate::silence;
 use crate::terminal::{self, Terminal};
 use crate::trial::{Trial, Verdict};
 use crate::writer::last_words;
-use ends::{explain, farewell, judge, settle};
+use ends::{explain, farewell, judge, report_restart, say_what_is_missing, settle};
 pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
 use prepare::{Prepared, prepare};
@@ -108,9 +108,7 @@ pub(crate) fn launch(
         let outcome = stop(guest, outcome, &watch, &host);
         match settle(outcome, &trial, config.reboots()) {
             Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
-                log::info!("guest reset by {how}");
-                let has_initrd = host.files.has_initrd();
-                silence::report_restart(&host.consoles, has_initrd, &mut is_reported);
+                report_restart(&host, how, &mut is_reported);
             }
             outcome => {
                 let outcome = explain(&host, outcome);
@@ -123,12 +121,7 @@ pub(crate) fn launch(
                     Some(signal) => Outcome::Ended(Ending::Signal(signal)),
                     None => judge(job.as_ref(), &host.consoles, outcome),
                 };
-                if outcome.needs_last_lines() {
-                    trial.say_last_lines();
-                }
-                if outcome.is_the_guests_own() {
-                    silence::report(&host.consoles, host.files.has_initrd());
-                }
+                say_what_is_missing(&host, &trial, &outcome);
                 return Ok((outcome, trial.log()));
             }
         }
@@ -156,8 +149,8 @@ fn start_control(
     let kernel_words = boot::command_line(&request).unwrap_or_default();
     let interfaces = host.taps.iter().map(|tap| tap.name()).collect();
     let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
-    let given = (config, here);
-    let machine = Machine::new(claim.name(), given, kernel_words, interfaces, consoles, paused);
+    let made = Made { kernel_words, interfaces };
+    let machine = Machine::new(claim.name(), (config, here), made, consoles, paused);
     Control::start((claim, listener), machine, &host.exit, &host.observers)
 }
 

@@ -23,6 +23,15 @@ pub(crate) struct Machine {
     here: PathBuf,
 }
 
+/// What became of a command line.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The kernel's command line.
+    pub(crate) kernel_words: String,
+    /// The host's interface of each network card.
+    pub(crate) interfaces: Vec<String>,
+}
+
 /// Each field is described in docs/control.md.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Info {
@@ -81,13 +90,11 @@ struct Console {
 }
 
 impl Machine {
-    /// The guest of this command line, which was given in directory `here`. `kernel_words` is the
-    /// kernel's command line, `interfaces` has the host's interface of each network card.
+    /// The guest of this command line, which was given in directory `here`, and what became of it.
     pub(crate) fn new(
         name: &Name,
         (config, here): (&Config, &Path),
-        kernel_words: String,
-        interfaces: Vec<String>,
+        made: Made,
         consoles: Vec<Arc<crate::console::Console>>,
         paused: Arc<AtomicBool>,
     ) -> Self {
@@ -100,8 +107,8 @@ impl Machine {
             cpus: config.cpus,
             uptime: 0,
             kernel: shown(here, &config.kernel),
-            command_line: kernel_words,
-            devices: devices(config, consoles.len(), interfaces, here),
+            command_line: made.kernel_words,
+            devices: devices(config, consoles.len(), made.interfaces, here),
             consoles: Vec::new(),
         };
         Self { info, consoles, paused, since: Instant::now(), here: here.to_path_buf() }

@@ -10,6 +10,7 @@ use crate::console::Console;
 use crate::exec::{self, Job};
 use crate::exit::{Crash, Ending};
 use crate::guest::Host;
+use crate::silence;
 use crate::terminal::Terminal;
 use crate::trial::Trial;
 use crate::writer::last_words::{self, Patience};
@@ -30,6 +31,23 @@ pub(super) fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Termina
     for console in &host.consoles {
         console.wait_for_clients(until);
     }
+}
+
+/// Print what the user may have missed: the last lines of a failed guest, and why a guest had
+/// no console.
+pub(super) fn say_what_is_missing(host: &Host, trial: &Trial, outcome: &Outcome) {
+    if outcome.needs_last_lines() {
+        trial.say_last_lines();
+    }
+    if outcome.is_the_guests_own() {
+        silence::report(&host.consoles, host.files.has_initrd());
+    }
+}
+
+/// Log that the guest restarts. If nobody sees its messages, the user is told once: `reported`.
+pub(super) fn report_restart(host: &Host, how: &str, reported: &mut bool) {
+    log::info!("guest reset by {how}");
+    silence::report_restart(&host.consoles, host.files.has_initrd(), reported);
 }
 
 /// What a boot test makes of the end.
