@@ -130,6 +130,15 @@ impl Running {
         states.map(|state| field(&state, "voluntary_ctxt_switches:").unwrap_or(0)).sum()
     }
 
+    /// How often its thread of this name has gone to sleep so far; none if there is no such thread.
+    fn naps(&self, thread: &str) -> Option<u64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+        let name = format!("Name:\t{thread}\n");
+        let mut states =
+            tasks.flatten().flat_map(|task| fs::read_to_string(task.path().join("status")));
+        field(&states.find(|state| state.starts_with(&name))?, "voluntary_ctxt_switches:")
+    }
+
     /// The guard of its terminal.
     #[track_caller]
     pub(crate) fn guard(&self) -> Pid {
@@ -159,8 +168,8 @@ pub(crate) fn is_asleep(thread: &str) -> bool {
 }
 
 fn sleeps_in(process: &Path, thread: &str) -> bool {
-    let tasks = fs::read_dir(process.join("task")).unwrap();
-    let mut stats = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("stat")));
+    let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let mut stats = tasks.flat_map(|task| fs::read_to_string(task.path().join("stat")));
     stats.any(|stat| stat.contains(&format!("({thread}) S")))
 }
 

@@ -82,17 +82,17 @@ impl Pty {
         }
     }
 
-    /// Type a key, and wait until it has been read: the next one comes apart from it. Nobody
-    /// reads it once `launcher` has ended.
+    /// Type a key, and wait until `launcher` has read it: the next one comes apart from it.
+    /// Nobody reads it once that has ended.
     #[track_caller]
     pub(crate) fn press(&mut self, key: u8, launcher: &mut Running) {
+        self.until("keys are waited for", |_| launcher.sleeps("stdin") || !launcher.is_running());
+        let before = launcher.naps("stdin");
         self.type_in([key]);
-        self.until("the key is read", |pty| !pty.has_unread() || !launcher.is_running());
-    }
-
-    /// Whether something was typed that nobody has read.
-    fn has_unread(&self) -> bool {
-        poll(&mut [PollFd::new(self.slave.as_fd(), PollFlags::POLLIN)], 0u8) != Ok(0)
+        // The key may reach the other end of the terminal a moment later.
+        self.until("the key is read", |_| {
+            launcher.naps("stdin") != before || !launcher.is_running()
+        });
     }
 
     /// Read what is printed, for a moment.
