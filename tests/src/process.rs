@@ -1,7 +1,9 @@
 //! A process, as /proc shows it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,6 +32,16 @@ impl Process {
     #[track_caller]
     pub fn start_time(self) -> String {
         self.stat(21).or_fail("reading a start time")
+    }
+
+    /// The CPU time that all its threads have used so far.
+    #[must_use]
+    #[track_caller]
+    pub fn cpu_time(self) -> Duration {
+        let field = |index| self.stat(index)?.parse::<u64>().ok();
+        let ticks = field(13).or_fail("finding utime") + field(14).or_fail("finding stime");
+        // Linux counts a hundred a second there, on any x86 machine.
+        Duration::from_millis(10 * ticks)
     }
 
     /// Send it a signal.
@@ -72,6 +84,13 @@ impl Process {
     pub fn thread(self, name: &str) -> Option<Thread> {
         let (id, _) = self.tasks().into_iter().find(|(_, task)| task == name)?;
         Some(Thread { process: self, id })
+    }
+
+    /// [`Thread::naps`] of each of its threads.
+    #[must_use]
+    pub(crate) fn naps(self) -> BTreeMap<i32, u64> {
+        let naps = |(id, _)| Some((id, Thread { process: self, id }.naps()?));
+        self.tasks().into_iter().filter_map(naps).collect()
     }
 
     fn tasks(self) -> Vec<(i32, String)> {
@@ -158,11 +177,21 @@ impl Thread {
         field(13).or_fail("finding utime") + field(14).or_fail("finding stime")
     }
 
-    /// Does it wait for something?
+    /// How often it has given up the CPU by itself: to sleep in a system call, or because it was
+    /// stopped. None if it has ended.
     #[must_use]
-    #[track_caller]
+    pub fn naps(self) -> Option<u64> {
+        let status = self.process.file(&format!("task/{}/status", self.id));
+        let status = fs::read_to_string(status).ok()?;
+        let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
+        status.lines().find_map(count)
+    }
+
+    /// Does it wait for something? Not if it has ended.
+    #[must_use]
     pub fn sleeps(self) -> bool {
-        stat_field(&self.stat(), 2).is_some_and(|state| state == "S")
+        let stat = fs::read_to_string(self.process.file(&format!("task/{}/stat", self.id)));
+        stat.is_ok_and(|stat| stat_field(&stat, 2).is_some_and(|state| state == "S"))
     }
 
     #[track_caller]

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -14,13 +14,17 @@ use nix::sys::signal::Signal;
 
 use crate::files::{self, Scratch};
 use crate::launch::new_mark;
-use crate::process::{Process, marked};
+use crate::process::{Process, Thread, marked};
+use crate::sys;
 use crate::terminal::{Pty, Snapshot};
 use crate::transcript::Transcript;
 use crate::wait::{OrFail, patience, until, within};
 
 /// The key ^C.
 const CTRL_C: u8 = 0x03;
+
+/// Three of them within this time end a guest.
+pub const CTRL_C_WINDOW: Duration = Duration::from_secs(1);
 
 /// The variable that marks a launcher and its children.
 const MARK: &str = "LGUEST_TEST_MARK";
@@ -168,9 +172,10 @@ impl Running {
     pub fn expect_within(&mut self, text: &str, time: Duration) -> String {
         let slice = Duration::from_millis(200);
         let found = within(time, || {
-            // Asked first: what an ended launcher has printed is there to be found.
+            // Asked first: what an ended launcher has printed is there to be found, as soon as
+            // the transcript has it. A terminal has no end that would tell.
             let ended = self.poll_end().is_some();
-            let time = if ended { slice * 5 } else { slice };
+            let time = if ended { patience() } else { slice };
             let output = self.output.as_mut()?;
             let found = output.find(text, time);
             (found.is_some() || ended || output.has_ended()).then_some(found)
@@ -200,28 +205,55 @@ impl Running {
             .or_fail("starting a thread");
     }
 
-    /// Press a key, and wait until the launcher has taken it: the next one will
+    /// Press a key, or pipe it in, and wait until the launcher has dealt with it: the next one will
     /// be apart from it, however slow the machine is.
     #[track_caller]
     pub fn press(&mut self, key: u8) {
+        let reader = self.reader();
+        // What is written to a terminal may reach its other end a moment later.
+        let has_woken = |(thread, naps): (Thread, u64)| {
+            thread.naps().is_none_or(|now| now > naps && thread.sleeps())
+        };
         self.send([key]);
         until("the key is taken", || {
-            (self.pty().unread() == 0 || self.poll_end().is_some()).then_some(())
+            let taken = self.unread() == 0 && reader.is_none_or(has_woken);
+            (taken || self.poll_end().is_some()).then_some(())
         });
     }
 
+    /// The thread that reads keys, where it waits for any key, and how often it has slept.
+    #[track_caller]
+    fn reader(&self) -> Option<(Thread, u64)> {
+        let raw = self.terminal.as_ref().is_some_and(|(pty, _)| pty.snapshot().is_raw());
+        let thread = ["stdin", "keys"].into_iter().find_map(|name| self.process().thread(name));
+        let thread = thread.filter(|_| raw)?;
+        let asleep = || (thread.sleeps() || thread.naps().is_none()).then_some(());
+        until("the launcher waits for keys", asleep);
+        Some((thread, thread.naps()?))
+    }
+
+    /// How much of what was typed or piped in has not been read.
+    #[track_caller]
+    fn unread(&self) -> i32 {
+        match (&self.terminal, &self.input) {
+            (Some((pty, _)), _) => pty.unread(),
+            (None, Some(pipe)) => sys::unread(pipe.as_fd()).or_fail("looking into a pipe"),
+            (None, None) => 0,
+        }
+    }
+
     /// Press ^C three times, as somebody does who means it. A busy machine may make a second
-    /// of that, and slow ones end nothing: then press on.
+    /// of that, and slow ones end nothing: then press on. Those that count have the launcher
+    /// end, or give the terminal back, where more of them would be signals.
     #[track_caller]
     pub fn press_three_ctrl_c(&mut self) {
         loop {
             let start = Instant::now();
             for _ in 0..3 {
                 self.press(CTRL_C);
-                // Part of what is tested: fingers are not instruments.
-                thread::sleep(Duration::from_millis(50));
             }
-            if start.elapsed() < Duration::from_millis(500) || self.poll_end().is_some() {
+            let in_time = start.elapsed() < CTRL_C_WINDOW;
+            if in_time || self.poll_end().is_some() || !self.pty().snapshot().is_raw() {
                 return;
             }
         }

@@ -25,6 +25,7 @@ impl Strace {
     #[track_caller]
     pub fn attach(process: Process, directory: &Path, expressions: &[&str]) -> Self {
         let trace = directory.join("trace");
+        let before = process.naps();
         let mut command = Command::new("strace");
         for expression in expressions {
             command.args(["-e", expression]);
@@ -38,7 +39,10 @@ impl Strace {
                 let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
                 status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
             });
-            all.then_some(())
+            // It has stopped each of those that it found, and sees all that they do from then on.
+            let now = process.naps();
+            let stopped = before.iter().all(|(id, naps)| now.get(id).is_none_or(|it| it > naps));
+            (all && stopped).then_some(())
         };
         until("strace is attached", traced);
         Self { child, trace }

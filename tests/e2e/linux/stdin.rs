@@ -54,8 +54,7 @@ fn a_file() {
 fn ctrl_c_in_a_pipe_is_input() {
     let mut running = Launch::linux().piped();
     for _ in 0..3 {
-        running.send([3]);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        running.press(3);
     }
     running.send("\necho OK-$((6*7)); poweroff -f\n");
     running.expect("OK-42\r\n");
