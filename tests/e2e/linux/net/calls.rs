@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::super::queues::system_calls;
 use super::*;
 use tests::files::Scratch;
+use tests::{Strace, until};
 
 /// How many pings are looked at.
 const PINGS: usize = 10;
@@ -13,16 +13,12 @@ const PINGS: usize = 10;
 /// vCPU returned from the guest.
 fn calls_of_pings(network: &Network, guest: &Guest) -> (Vec<String>, Vec<String>, usize) {
     let (scratch, process) = (Scratch::new(), guest.process());
-    let pings = std::thread::scope(|scope| {
-        let pinging = std::thread::Builder::new().spawn_scoped(scope, || {
-            // strace takes a moment.
-            std::thread::sleep(std::time::Duration::from_secs(8));
-            network.ping(u32::try_from(PINGS).unwrap(), "", GUEST);
-        });
-        let calls = system_calls(process.0, 24, &scratch);
-        pinging.unwrap().join().unwrap();
-        calls
-    });
+    let trace = Strace::attach(process, scratch.path(), &[]);
+    network.ping(u32::try_from(PINGS).unwrap(), "", GUEST);
+    // The last answer is there before its sender has come back from the call.
+    let all_sleep = || ["net0-rx", "net0-tx"].iter().all(|it| process.thread(it).unwrap().sleeps());
+    until("the threads sleep again", || all_sleep().then_some(()));
+    let pings = trace.detach_all();
     let begun = |name: &str| {
         let mut calls = pings.get(&process.thread(name).unwrap().id).cloned().unwrap_or_default();
         calls.retain(|call| !call.starts_with("<..."));
