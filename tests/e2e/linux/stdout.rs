@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::Duration;
 
 use tests::files::{self, Scratch};
-use tests::{End, Launch, until};
+use tests::{End, Launch, Thread, until};
 
 /// More than any buffer holds.
 const LENGTH: usize = 3 << 20;
@@ -56,15 +54,18 @@ fn a_slow_reader_gets_all() {
     let scratch = Scratch::new();
     let (mut reader, stdout) = pipe_of_two();
     let mut running = printing(&scratch).wired(Stdio::null(), stdout);
+    let process = running.process();
     let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
     loop {
+        // Each time, it is waited for: the pipe is full, or all is written for now.
+        until("nothing more comes", || {
+            process.thread("stdout").is_none_or(Thread::sleeps).then_some(())
+        });
         let length = reader.read(&mut buffer).unwrap();
         if length == 0 {
             break;
         }
         all.extend_from_slice(&buffer[..length]);
-        // Never for so long that it looks as if nobody was there.
-        sleep(Duration::from_millis(20));
     }
     assert_eq!(running.wait(), End::Status(0));
     let wanted = b"0123456789abcde\n".repeat(LENGTH / 16);

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use std::thread::sleep;
 use std::time::Duration;
 
 use tests::{Chance, End, Launch, until};
@@ -94,7 +93,6 @@ fn a_stdout_that_is_closed_does_not_end_the_command() {
 fn a_signal_ends_the_launcher() {
     let mut running = Launch::exec("echo UP; sleep 1000").piped();
     running.expect("UP\n");
-    sleep(Duration::from_millis(100));
     running.process().signal(nix::sys::signal::Signal::SIGINT);
     assert_eq!(running.wait(), End::Status(130));
     running.assert_nothing_left();
