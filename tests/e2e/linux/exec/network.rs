@@ -93,8 +93,9 @@ fn without_a_server_that_is_told() {
 #[test]
 fn a_card_without_an_address_is_up() {
     let Some(_network) = bridge() else { return };
-    // Its state of operation follows a moment later (linkwatch); that it is up is a flag.
+    // Its state of operation follows the flag a moment later (linkwatch).
     let command = "ip -o link show eth0 | grep -c '[<,]UP[,>]'; ip -4 -o addr show eth0 | wc -l; \
-                   ip -o link show lo | grep -c LOWER_UP";
+                   ip -o link show lo | grep -c LOWER_UP; \
+                   until grep -qx up /sys/class/net/eth0/operstate; do sleep 0.1; done";
     assert_eq!(on_bridge(command).done().well(), "1\n0\n1\n");
 }
