@@ -108,7 +108,8 @@ fn users_come_and_go() {
 fn one_who_throws_away_what_was_there_sees_what_was_printed() {
     let (guest, path) = web("--console=pty");
     let mut round = 0;
-    // What it sees, if it is as quick as a program is. A busy machine may be slower.
+    // What it sees, if it is as quick as a program is. On a busy machine it may be slower, which
+    // decides nothing: then once more.
     let sees = || {
         round += 1;
         let word = format!("round {round}.");
@@ -119,7 +120,7 @@ fn one_who_throws_away_what_was_there_sees_what_was_printed() {
         let came = Instant::now();
         let mut user = User::open(&path);
         let modes = tcgetattr(&user.0).unwrap();
-        // What a program takes to get there.
+        // What a program takes to get there: time enough for a launcher that writes at once.
         sleep(Duration::from_millis(30));
         tcsetattr(&user.0, SetArg::TCSAFLUSH, &modes).unwrap();
         let quick = came.elapsed() < SETTLING;
