@@ -86,9 +86,8 @@ impl Everything {
             let count = |all: &BTreeMap<String, u64>| all.get(driver).copied().unwrap_or(0);
             let mut last = count(&before);
             while last <= count(&before) + WORK {
-                last = until(&format!("{driver} has work"), || {
-                    Some(count(&interrupts(&mut self.guest))).filter(|now| *now > last)
-                });
+                let more = || Some(count(&interrupts(&mut self.guest))).filter(|now| *now > last);
+                last = until(&format!("{driver} has work"), more);
             }
         }
     }

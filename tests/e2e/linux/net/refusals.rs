@@ -25,7 +25,7 @@ fn interfaces_that_are_not_what_was_said() {
     refuses(&card("tap:tap8"), "tap:tap8: no such interface; as root, run: ip tuntap add tap8");
     refuses(&card("tap:cable0"), "tap:cable0: it is an interface, but no tap");
     refuses(&card("tap:tun7"), "tap:tun7: it is an interface, but no tap");
-    refuses(&card("tap:tap7,queues=2"), "no tap for several queues; as root, run");
+    refuses(&card("tap:tap7,queues=2"), "not a tap for several queues; as root, run");
     refuses(&card("10.9.8.1"), "10.9.8.1: the address is taken: br0 has it");
     refuses(&card("10.9.8.77"), "the network 10.9.8.0/24 is taken: br0 has 10.9.8.1");
     refuses(&card(HOST).option("--tunnet").option(HOST), "the address is taken: lg0 has it");
