@@ -22,7 +22,7 @@ fn shell() -> (Pty, Running) {
 #[test]
 fn a_job_in_the_background_runs_without_the_terminal() {
     let (mut pty, _bash) = shell();
-    pty.type_in("$FAKE &\r");
+    pty.type_in("\"$FAKE\" &\r");
     pty.expect("ready\r");
     // The shell still has its line editing, and the launcher takes no keys.
     pty.type_in("sleep 1; jobs\r");
@@ -46,7 +46,7 @@ fn a_job_in_the_background_runs_without_the_terminal() {
 fn a_job_that_reads_lines_waits_for_the_foreground() {
     let (mut pty, _bash) = shell();
     let bash = foreground(&pty);
-    pty.type_in(format!("{SWITCH}={COOKED} $FAKE &\r"));
+    pty.type_in(format!("{SWITCH}={COOKED} \"$FAKE\" &\r"));
     pty.expect("ready\r");
     pty.type_in("sleep 1; jobs\r");
     pty.expect("Running");
@@ -90,7 +90,7 @@ fn an_orphan_that_reads_lines_waits_for_the_foreground() {
 #[test]
 fn a_job_that_ends_in_the_background_leaves_the_shell_alone() {
     let (mut pty, _bash) = shell();
-    pty.type_in("$FAKE &\r");
+    pty.type_in("\"$FAKE\" &\r");
     pty.expect("ready\r");
     let modes = pty.modes();
     pty.type_in("kill $!; sleep 1\r");
@@ -101,7 +101,7 @@ fn a_job_that_ends_in_the_background_leaves_the_shell_alone() {
 #[test]
 fn a_job_that_was_asked_to_stop_gives_the_terminal_back() {
     let (mut pty, _bash) = shell();
-    pty.type_in("$FAKE\r");
+    pty.type_in("\"$FAKE\"\r");
     pty.expect("ready, raw");
     stop_and_continue(&mut pty, Signal::SIGTSTP);
 }
@@ -109,7 +109,7 @@ fn a_job_that_was_asked_to_stop_gives_the_terminal_back() {
 #[test]
 fn a_job_that_was_stopped_by_force_is_raw_again() {
     let (mut pty, _bash) = shell();
-    pty.type_in("$FAKE\r");
+    pty.type_in("\"$FAKE\"\r");
     pty.expect("ready, raw");
     stop_and_continue(&mut pty, Signal::SIGSTOP);
 }
@@ -176,7 +176,7 @@ fn stop_and_continue(pty: &mut Pty, signal: Signal) {
 fn a_job_continued_behind_the_shell_leaves_it_alone() {
     let (mut pty, _bash) = shell();
     let modes = pty.modes();
-    pty.type_in("$FAKE\r");
+    pty.type_in("\"$FAKE\"\r");
     pty.expect("ready, raw");
     let job = foreground(&pty);
     killpg(job, Signal::SIGSTOP).unwrap();
@@ -197,7 +197,7 @@ fn foreground(pty: &Pty) -> Pid {
 fn a_job_killed_in_the_foreground_leaves_line_editing_to_the_shell() {
     let (mut pty, _bash) = shell();
     let modes = pty.modes();
-    pty.type_in("$FAKE\r");
+    pty.type_in("\"$FAKE\"\r");
     pty.expect("ready, raw");
     killpg(foreground(&pty), Signal::SIGKILL).unwrap();
     pty.expect("42> ");
