@@ -2,7 +2,7 @@
 //! `tests/linux` set.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::wait::OrFail;
@@ -12,6 +12,12 @@ use crate::wait::OrFail;
 #[track_caller]
 pub fn launcher() -> PathBuf {
     path("LGUEST")
+}
+
+/// A path as a word of a shell's command line, whatever is in it.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
 /// The stock kernel, a bzImage.

@@ -121,9 +121,8 @@ impl Launch {
     pub fn shell_line(&self) -> String {
         let mut line = String::new();
         for word in self.words() {
-            let word = word.to_string_lossy().replace('\'', r"'\''");
             // Cannot fail: a String grows.
-            let _ = write!(line, "'{word}' ");
+            let _ = write!(line, "{} ", environment::quoted(Path::new(&word)));
         }
         line.trim_end().to_string()
     }

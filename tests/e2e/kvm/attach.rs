@@ -210,7 +210,7 @@ fn what_comes_from_a_file_is_typed() {
     let line = format!(
         "XDG_RUNTIME_DIR={} exec {} console web < {}",
         guest.runtime().display(),
-        environment::launcher().display(),
+        environment::quoted(&environment::launcher()),
         keys.display()
     );
     let mut user = program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
@@ -239,7 +239,7 @@ fn a_stay_ends_when_nobody_reads_it() {
     let line = format!(
         "XDG_RUNTIME_DIR={} {} console -r web | head -n 1",
         guest.runtime().display(),
-        environment::launcher().display(),
+        environment::quoted(&environment::launcher()),
     );
     let mut user = program(&["sh", "-c", &line], &PathBuf::from("/"), Pty::new(30, 100));
     user.expect("hello 80x24");

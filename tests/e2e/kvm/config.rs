@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tests::environment::{launcher, probe};
+use tests::environment::{launcher, probe, quoted};
 use tests::files::Scratch;
 use tests::{End, Pty, lguest, program};
 
@@ -86,7 +86,7 @@ fn a_launch_that_was_printed_is_the_same_launch() {
     let _ = scratch.file("a,b.img", vec![0; 4096]);
     let _ = scratch.file("c.img", vec![0; 8192]);
     let (launcher, kernel) = (launcher(), probe());
-    let (launcher, kernel) = (launcher.display(), kernel.display());
+    let (launcher, kernel) = (quoted(&launcher), quoted(&kernel));
     let line = format!(
         "{launcher} 64 {kernel} --cpus 2 --block a,,b.img,ro,serial='x y' --block=c.img,ro --rng \
          --console null --console sock,name=second mode=consoles wait=halt 'a=\"b c\"' -- -- --word"
@@ -96,8 +96,8 @@ fn a_launch_that_was_printed_is_the_same_launch() {
          {launcher} --detach --name=first {}
          {launcher} --detach --name=second --config <({launcher} --print-config {})",
         scratch.path().display(),
-        line.trim_start_matches(&launcher.to_string()),
-        line.trim_start_matches(&launcher.to_string()),
+        line.trim_start_matches(&launcher),
+        line.trim_start_matches(&launcher),
     );
     let mut shell = program(&["bash", "-c", &script], scratch.path(), Pty::new(24, 80));
     assert_eq!(shell.wait(), End::Status(0), "{}", shell.stderr());

@@ -244,7 +244,7 @@ fn a_log_can_be_followed_and_stays_unread() {
         let line = format!(
             "XDG_RUNTIME_DIR={} {} log web --follow {rest}",
             guest.runtime().display(),
-            environment::launcher().display()
+            environment::quoted(&environment::launcher())
         );
         program(&["sh", "-c", &line], Path::new("/"), Pty::new(24, 80))
     };

@@ -91,9 +91,9 @@ fn fails_to_detach(launch: &Launch, words: &str) {
 }
 
 #[test]
-fn what_fails_is_told_to_whoever_waits() {
+fn what_fails_is_told_to_the_process_that_waits() {
     fails_to_detach(&probe("console").option("--block=/nowhere"), "/nowhere");
-    // No directory can be made below a file, whoever one is.
+    // No directory can be made below a file, the program that one is.
     let scratch = Scratch::new();
     let nowhere = scratch.file("no-directory", "");
     let launch = probe("console").option("--name=web").runtime(Some(&nowhere));

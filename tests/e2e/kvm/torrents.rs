@@ -76,7 +76,7 @@ fn into_file(running: &Running, file: &Path) -> Running {
     let (runtime, launcher) = (running.runtime().display(), environment::launcher());
     let line = format!(
         "XDG_RUNTIME_DIR={runtime} exec {} console much > {}",
-        launcher.display(),
+        environment::quoted(&launcher),
         file.display()
     );
     let mut user = program(&["sh", "-c", &line], &PathBuf::from("/"), Pty::new(30, 100));

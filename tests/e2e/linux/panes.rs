@@ -22,7 +22,7 @@ fn panes(guest: &Running, scratch: &Scratch) -> Tmux {
         format!(
             "XDG_RUNTIME_DIR={} {} console web {number}; exec env PS1='left$ ' sh",
             guest.runtime().display(),
-            environment::launcher().display()
+            environment::quoted(&environment::launcher())
         )
     };
     let tmux = Tmux::new(scratch.path(), &sit(0));
@@ -36,8 +36,8 @@ fn panes(guest: &Running, scratch: &Scratch) -> Tmux {
 /// Sit down again in a pane that was left.
 fn again(tmux: &Tmux, guest: &Running, number: usize) {
     let runtime = guest.runtime().display();
-    let launcher = environment::launcher();
-    let line = format!("XDG_RUNTIME_DIR={runtime} {} console web {number}", launcher.display());
+    let launcher = environment::quoted(&environment::launcher());
+    let line = format!("XDG_RUNTIME_DIR={runtime} {launcher} console web {number}");
     tmux.keys(number, &[&line, "Enter"]);
 }
 

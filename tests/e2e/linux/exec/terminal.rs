@@ -1,7 +1,7 @@
 //! `--tty`: the command has a terminal, which is the user's.
 
 use tests::files::Scratch;
-use tests::{End, Launch, Pty, program};
+use tests::{End, Launch, Pty, environment, program};
 
 const CTRL_C: u8 = 3;
 
@@ -45,9 +45,9 @@ fn three_ctrl_c_end_it() {
 fn a_command_in_the_background_gets_its_input_in_the_foreground() {
     let scratch = Scratch::new();
     let launch = Launch::exec("read line; echo \"got <$line>\"").shell_line();
-    let launcher = tests::environment::launcher().display().to_string();
+    let launcher = environment::quoted(&environment::launcher());
     let script =
-        format!("{launch} & until '{launcher}' list | grep -q running; do sleep 0.1; done; fg");
+        format!("{launch} & until {launcher} list | grep -q running; do sleep 0.1; done; fg");
     let mut running =
         program(&["bash", "--norc", "-i", "-c", &script], scratch.path(), Pty::new(30, 100));
     // The terminal keeps it for the job in the foreground.
