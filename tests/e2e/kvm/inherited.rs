@@ -42,8 +42,12 @@ fn files_may_be_named_by_a_descriptor() {
     let launch = launch.option("--block=/dev/fd/8").option("--detach").option("--name=web");
     let disk = scratch.file("disk", [0; 4096]);
     let probe = environment::probe();
-    let line =
-        format!("exec {} 9< {} 8<> {}", launch.shell_line(), probe.display(), disk.display());
+    let line = format!(
+        "exec {} 9< {} 8<> {}",
+        launch.shell_line(),
+        environment::quoted(&probe),
+        disk.display()
+    );
     let mut running = shell(&line, &scratch);
     assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
     let has_printed = |what: &str| {
