@@ -179,7 +179,7 @@ impl Status {
     }
 
     /// The host failed: the machine ends.
-    pub(crate) fn failed(&self, who: &str, why: &str) {
+    pub(crate) fn end_machine(&self, who: &str, why: &str) {
         self.machine.failed(who, why);
     }
 }

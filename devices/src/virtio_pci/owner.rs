@@ -16,6 +16,6 @@ impl Owner for Status {
     }
 
     fn failed(&self, thread: &str, why: &str) {
-        self.failed(thread, why);
+        self.end_machine(thread, why);
     }
 }
