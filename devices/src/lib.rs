@@ -37,6 +37,7 @@ pub mod rng;
 pub mod stats;
 pub mod status;
 pub mod stop;
+pub mod threads;
 pub mod trace;
 pub mod virtio_pci;
 

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, mpsc};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::Memory;
@@ -18,13 +18,11 @@ use crate::error::{GuestError, ServeError};
 use crate::kick;
 use crate::queue::{Opening, Virtqueue};
 use crate::stop::StopFlag;
+use crate::threads;
 
 mod work;
 
 pub use work::Work;
-
-/// Enough for every service; a queue thread has no deep calls.
-const STACK: usize = 128 << 10;
 
 /// Who hears of it when a queue thread ends without being told to.
 pub trait Owner: Send + Sync {
@@ -75,8 +73,7 @@ impl QueueThread {
         let stop = Arc::new(StopFlag::default());
         let theirs = Arc::clone(&stop);
         let body = move || take.recv().ok().and_then(|work| live(work, &theirs));
-        let thread = Builder::new().name(self.name.clone()).stack_size(STACK).spawn(body);
-        let thread = thread.map_err(no_thread)?;
+        let thread = threads::start(self.name.clone(), body)?;
         if let Some(work) = self.idle.take() {
             // It waits for it.
             let _ = give.send(work);
@@ -129,18 +126,6 @@ impl QueueThread {
             Some(thread) => kick::join(thread).ok().flatten(),
             None => self.idle.take(),
         }
-    }
-}
-
-/// The error of a thread that could not be started, with the limits that may be the cause.
-#[must_use]
-pub fn no_thread(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::ENOMEM) => io::Error::other(
-            "the host grants no more threads: look at ulimit -u, ulimit -v and the pids.max of \
-             the cgroup",
-        ),
-        _ => error,
     }
 }
 

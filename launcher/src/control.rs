@@ -25,13 +25,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devices::queue_thread::panic_message;
+use devices::threads;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::console::Console;
 use crate::exit::{Ending, Exit};
 use crate::observers::Observers;
 use crate::runtime::Claim;
-use crate::threads;
 use connection::serve;
 pub(crate) use info::{Machine, Made};
 pub(crate) use orders::Order;

@@ -45,7 +45,6 @@ mod silence;
 mod standard;
 mod stdin;
 mod terminal;
-mod threads;
 mod trace;
 mod trial;
 mod vcpu;

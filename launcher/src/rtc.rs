@@ -15,7 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::threads;
+use devices::threads;
+
 pub(crate) use fields::CENTURY;
 pub(crate) use registers::{DAY_ALARM, MONTH_ALARM};
 use registers::{Events, Nanos, State};

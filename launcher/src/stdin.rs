@@ -9,13 +9,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::exit::{Ending, Exit};
 use crate::input::Input;
 use crate::terminal::{self, Terminal, Tty, sys};
-use crate::threads;
 
 pub(crate) mod escape;
 mod keyboard;

@@ -14,10 +14,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::threads;
 use devices::trace::{Lane, Word};
 
 use crate::messages;
-use crate::threads;
 use file::{Full, TraceFile};
 use format::Formatter;
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use devices::kick;
 use devices::queue_thread::panic_message;
+use devices::threads;
 use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN};
@@ -23,7 +24,6 @@ use crate::exit::{Ending, Exit};
 use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;
-use crate::threads;
 use observer::VcpuObserver;
 pub(crate) use stand::Stand;
 

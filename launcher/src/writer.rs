@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use devices::log_interval::LogInterval;
+use devices::threads;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -18,7 +19,6 @@ use nix::unistd::write;
 use crate::output::{Output, Reader, Role};
 use crate::signals::{Signals, Wake};
 use crate::terminal::Terminal;
-use crate::threads;
 
 pub(crate) mod last_words;
 mod screen;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::stay::Stay;
@@ -23,7 +24,6 @@ use crate::signals::Signals;
 use crate::stdin::escape::{Escape, Keys, Typed};
 use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
-use crate::threads;
 use crate::wire::Frame;
 use crate::wire::frame::ENDED;
 use crate::writer::Writer;

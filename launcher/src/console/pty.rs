@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use devices::threads;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,7 +30,6 @@ use super::seat::write_out;
 use super::{Console, UNKNOWN_SIZE};
 use crate::output::Role;
 use crate::terminal::sys;
-use crate::threads;
 use crate::wire::Wire;
 
 /// A program that opens a terminal sets it up first, and throws away what has come by

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Console;
 use super::replay::Replay;
 use crate::output::{Reader, Role};
-use crate::threads;
 use crate::wire::frame::ENDED;
 use crate::wire::protocol::Mode;
 use crate::wire::{Frame, Wire};

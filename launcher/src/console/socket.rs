@@ -12,12 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::threads;
 
 use super::Console;
 use super::entry::Entry;
 use super::seat;
 use crate::peer;
-use crate::threads;
 use crate::wire::Wire;
 use crate::wire::protocol::Mode;
 

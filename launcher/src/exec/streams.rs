@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use devices::log_interval::LogInterval;
+use devices::threads;
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
@@ -20,7 +21,6 @@ use crate::input::Input;
 use crate::output::{Output, Reader, Role};
 use crate::stdin;
 use crate::terminal::Terminal;
-use crate::threads;
 use crate::writer::{self, Screen, Writer};
 
 /// After so much output has been written, the guest gets a report of it.

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use devices::threads;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily as Family, RouteNetlinkMessage};
@@ -16,7 +17,6 @@ use nix::sys::socket::{
 };
 
 use super::tap::Tap;
-use crate::threads;
 
 /// RTMGRP_LINK: what happens to interfaces.
 const LINK_GROUP: u32 = 1;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use devices::log_interval::BY_GUEST;
+use devices::threads;
 
 use super::matcher::{Found, Matcher};
 use crate::exit::{Ending, Exit};
 use crate::output::{Output, Reader, Role, Taken};
-use crate::threads;
 
 /// How long a line may be without its end until it is looked at: a prompt.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -2,9 +2,9 @@
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 48] = [
-    // System calls and threads.
-    "sys", "threads", "peer", "listener", "descriptors", "standard", "inherited",
+pub(super) const LAUNCHER: [&str; 47] = [
+    // System calls.
+    "sys", "peer", "listener", "descriptors", "standard", "inherited",
     // What travels over sockets.
     "wire",
     // Guest memory.
@@ -27,8 +27,8 @@ pub(super) const LAUNCHER: [&str; 48] = [
 
 /// The modules of `devices`. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const DEVICES: [&str; 23] = [
-    "sys", "log_interval", "error", "request", "trace", "stats", "observer", "interrupt",
+pub(super) const DEVICES: [&str; 24] = [
+    "sys", "threads", "log_interval", "error", "request", "trace", "stats", "observer", "interrupt",
     // The transport's registers.
     "msix", "status", "device", "kick", "stop",
     // Virtqueues and their threads.
