@@ -15,10 +15,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+use wire::Name;
+use wire::protocol::{Fault, Fields, Request, VERSION, Verb};
 
 use crate::runtime::{self, Found};
-use crate::wire::Name;
-use crate::wire::protocol::{Fault, Fields, Request, VERSION, Verb};
 
 /// How long a launcher may take to answer: it is stopped, or hangs, if it takes
 /// longer.

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, ValueHint};
+use wire::{Name, parse_name};
 
 pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
 use console::ConsoleConfig;
@@ -35,7 +36,6 @@ pub(crate) use trial::TrialConfig;
 use crate::cpuid::{Features, feature};
 use crate::disk::BlockConfig;
 use crate::net::card::Tunnet;
-use crate::wire::{Name, parse_name};
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";

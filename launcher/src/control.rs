@@ -1,6 +1,6 @@
 //! A running guest's control socket: how other processes of its user ask about
 //! it, and have it stopped, reset or paused (docs/control.md has the protocol,
-//! [`crate::wire::protocol`] reads it). The thread `control` accepts, a thread `client` serves
+//! [`wire::protocol`] reads it). The thread `control` accepts, a thread `client` serves
 //! each connection, and both sleep in the one call that they wait for. They decide
 //! nothing: an end is announced to [`crate::exit`] like any other, and what else is
 //! to be done is for the main thread ([`orders`]).

@@ -12,10 +12,10 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use wire::Name;
 
 use crate::inherited::Inherited;
 use crate::terminal::sys;
-use crate::wire::Name;
 
 /// The two processes.
 pub(crate) enum Process {

@@ -49,7 +49,6 @@ mod trace;
 mod trial;
 mod vcpu;
 mod vm;
-mod wire;
 mod writer;
 
 #[cfg(test)]

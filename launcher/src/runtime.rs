@@ -23,10 +23,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use wire::{Name, parse_name};
 
 use crate::config::Config;
 use crate::peer::Process;
-use crate::wire::{Name, parse_name};
 pub(crate) use directory::Directory;
 
 /// The files in a guest's directory.

@@ -34,7 +34,7 @@ fn spans(line: &str) -> impl Iterator<Item = &str> {
 
 /// All sources of the launcher and its devices, with their paths.
 fn sources() -> Vec<(String, String)> {
-    let directories = ["launcher/src", "devices/src", "guest-images/init/src"];
+    let directories = ["launcher", "devices/src", "guest-images/init/src"];
     let files = directories.into_iter().flat_map(rust_files);
     files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use wire::Frame;
+use wire::frame::ENDED;
 
 use super::stay::Stay;
 use crate::exit::Exit;
@@ -24,8 +26,6 @@ use crate::signals::Signals;
 use crate::stdin::escape::{Escape, Keys, Typed};
 use crate::stdin::{self, keys};
 use crate::terminal::{self, Terminal, Tty};
-use crate::wire::Frame;
-use crate::wire::frame::ENDED;
 use crate::writer::Writer;
 use crate::writer::last_words::{self, Patience};
 

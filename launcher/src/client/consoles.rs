@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 
 use super::attach::{self, Admission, Attached, Refused};
 use super::stay::Stay;
@@ -16,7 +17,6 @@ use crate::config::{CertainConsole, ConsoleTarget};
 use crate::runtime::{self, Found};
 use crate::stdin::escape::Escape;
 use crate::terminal;
-use crate::wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 
 /// Somebody else types on the console.
 const TAKEN: u8 = 3;

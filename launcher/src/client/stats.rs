@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use wire::Name;
+use wire::protocol::{Fields, Request, VERSION, Verb};
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
 use crate::messages;
 use crate::runtime::Found;
-use crate::wire::Name;
-use crate::wire::protocol::{Fields, Request, VERSION, Verb};
 
 /// Between two looks.
 const SECOND: Duration = Duration::from_secs(1);

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use wire::protocol::ConsoleId;
+use wire::{Name, parse_name};
 
 use super::time;
 use crate::stdin::escape::Escape;
-use crate::wire::protocol::Which;
-use crate::wire::{Name, parse_name};
 
 /// Everything that is not launching a guest.
 #[derive(Debug, Subcommand)]
@@ -167,7 +167,7 @@ pub(crate) struct ConsoleTarget {
     pub(crate) name: Name,
     /// The console: N of hvcN, or its name
     #[arg(value_name = "N", default_value = "0")]
-    pub(crate) console: Which,
+    pub(crate) console: ConsoleId,
 }
 
 /// The console that a command is for, which the user must name.
@@ -178,7 +178,7 @@ pub(crate) struct CertainConsole {
     pub(crate) name: Name,
     /// The console: N of hvcN, or its name
     #[arg(value_name = "N")]
-    pub(crate) console: Which,
+    pub(crate) console: ConsoleId,
 }
 
 /// The guest that a command is for.

@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use wire::Name;
+
 use super::split;
-use crate::wire::{self, Name};
 
 /// What is kept of a console's output, unless the user says otherwise: bytes.
 pub(crate) const BUFFER: usize = 1 << 20;

@@ -24,13 +24,13 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{posix_openpt, ptsname_r, unlockpt};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use wire::Wire;
 
 use super::entry::Entry;
 use super::seat::write_out;
 use super::{Console, UNKNOWN_SIZE};
 use crate::output::Role;
 use crate::terminal::sys;
-use crate::wire::Wire;
 
 /// A program that opens a terminal sets it up first, and throws away what has come by
 /// then; so long, none comes.

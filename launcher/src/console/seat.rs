@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use wire::frame::ENDED;
+use wire::protocol::Mode;
+use wire::{Frame, Wire};
 
 use super::Console;
 use super::replay::Replay;
 use crate::output::{Reader, Role};
-use crate::wire::frame::ENDED;
-use crate::wire::protocol::Mode;
-use crate::wire::{Frame, Wire};
 
 /// The exit status of a client when another one has taken over.
 const TAKEN_OVER: u8 = 4;

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devices::threads;
+use wire::Wire;
+use wire::protocol::Mode;
 
 use super::Console;
 use super::entry::Entry;
 use super::seat;
 use crate::peer;
-use crate::wire::Wire;
-use crate::wire::protocol::Mode;
 
 /// How long to wait when the host has no descriptor or thread to spare.
 const PAUSE: Duration = Duration::from_secs(1);

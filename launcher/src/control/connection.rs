@@ -6,10 +6,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
+
 use super::{Office, Order, Place, consoles};
 use crate::exit::Ending;
 use crate::peer;
-use crate::wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 
 /// A client that says nothing, or does not listen, for so long has lost its place.
 pub(super) const IDLE: Duration = Duration::from_secs(30);

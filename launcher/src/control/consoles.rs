@@ -7,13 +7,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use wire::Wire;
+use wire::protocol::{ConsoleId, Fault, Fields, Kind, Mode, Side, Verb};
 
 use crate::config::console::Backend;
 use crate::console::Console;
 use crate::console::seat::{self, Admitted};
 use crate::peer;
-use crate::wire::Wire;
-use crate::wire::protocol::{Fault, Fields, Kind, Mode, Side, Verb, Which};
 
 /// The answer to a verb that is about a console.
 pub(super) fn answer(
@@ -92,16 +92,16 @@ pub(super) fn admit(
 
 fn find<'a>(
     consoles: &'a [Arc<Console>],
-    which: Option<&Which>,
+    which: Option<&ConsoleId>,
 ) -> Result<&'a Arc<Console>, Fault> {
     let found = match which {
         None => consoles.first(),
-        Some(Which::Number(number)) => consoles.get(*number),
-        Some(Which::Name(wanted)) => consoles.iter().find(|console| {
+        Some(ConsoleId::Number(number)) => consoles.get(*number),
+        Some(ConsoleId::Name(wanted)) => consoles.iter().find(|console| {
             console.config.name.as_ref().is_some_and(|name| name.as_str() == wanted)
         }),
     };
-    let which = which.unwrap_or(&Which::Number(0));
+    let which = which.unwrap_or(&ConsoleId::Number(0));
     let fault = |text| Fault::new(Kind::Console, text);
     let console = found.ok_or_else(|| {
         let names = consoles.iter().filter_map(|console| console.config.name.as_ref());

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
+use wire::Name;
 
 use crate::config::Config;
 use crate::config::console::Backend;
-use crate::wire::Name;
 
 /// A guest, as others see it.
 #[derive(Debug)]

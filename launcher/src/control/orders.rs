@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
+use wire::protocol::{Fault, Kind};
+
 use crate::exit::{Ending, Exit};
-use crate::wire::protocol::{Fault, Kind};
 
 /// What to do with the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

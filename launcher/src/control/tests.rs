@@ -3,13 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 
 use serde_json::{Value, json};
+use wire::protocol::LONGEST_LINE;
 
 use super::*;
 use crate::config::console::ConsoleConfig;
 use crate::console;
 use crate::observers::Observers;
 use crate::testing::until;
-use crate::wire::protocol::LONGEST_LINE;
 
 struct Setting {
     orders: Option<Orders>,

@@ -2,11 +2,9 @@
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 47] = [
+pub(super) const LAUNCHER: [&str; 46] = [
     // System calls.
     "sys", "peer", "listener", "descriptors", "standard", "inherited",
-    // What travels over sockets.
-    "wire",
     // Guest memory.
     "memory", "firmware",
     // The user's terminal and messages.
@@ -24,6 +22,9 @@ pub(super) const LAUNCHER: [&str; 47] = [
     // A launch, and the commands to running guests.
     "launch", "client",
 ];
+
+/// The modules of `wire`.
+pub(super) const WIRE: [&str; 3] = ["frame", "name", "protocol"];
 
 /// The modules of `devices`. Each imports only what stands before it.
 #[rustfmt::skip]

@@ -58,9 +58,9 @@ fn what_is_not_known_is_named() {
 fn fields_go_with_their_verbs() {
     let (verb, fields) = parse(br#"{"version":1,"do":"peek","console":1,"side":"input"}"#).unwrap();
     assert_eq!(verb, Verb::Peek);
-    assert_eq!((fields.console, fields.side), (Some(Which::Number(1)), Some(Side::Input)));
+    assert_eq!((fields.console, fields.side), (Some(ConsoleId::Number(1)), Some(Side::Input)));
     let (_, fields) = parse(br#"{"version":1,"do":"log","console":"shell"}"#).unwrap();
-    assert_eq!(fields.console, Some(Which::Name("shell".into())));
+    assert_eq!(fields.console, Some(ConsoleId::Name("shell".into())));
     for (line, named) in [
         (r#"{"version":1,"do":"log"}"#, "console"),
         (r#"{"version":1,"do":"log","console":-1}"#, "-1"),

@@ -1,4 +1,4 @@
-//! What goes with the verbs of the protocol: all fields that there are.
+//! The fields of requests.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,42 +7,44 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What goes with a verb; which, [`super::Verb::fields`] says.
+/// All fields that a request may have. `Verb::fields` lists those of each verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Fields {
-    /// Which console.
+pub struct Fields {
+    /// The console.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) console: Option<Which>,
-    /// Which of its sides.
+    pub console: Option<ConsoleId>,
+    /// The side of the console.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) side: Option<Side>,
-    /// Bytes, as base64 (RFC 4648, 4).
+    pub side: Option<Side>,
+    /// Bytes to type, as base64 (RFC 4648, 4).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<String>,
-    /// How to sit at it.
+    pub data: Option<String>,
+    /// How the client attaches.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mode: Option<Mode>,
+    pub mode: Option<Mode>,
+    /// Height of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rows: Option<u16>,
+    pub rows: Option<u16>,
+    /// Width of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) columns: Option<u16>,
-    /// How long the guest may take to switch itself off, in milliseconds.
+    pub columns: Option<u16>,
+    /// Time that the guest has to power off, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) grace: Option<u64>,
+    pub grace: Option<u64>,
 }
 
-/// One of a guest's consoles.
+/// How a client names one of a guest's consoles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Value", untagged)]
-pub(crate) enum Which {
+pub enum ConsoleId {
     /// N of hvcN.
     Number(usize),
-    /// What the user calls it.
+    /// Its `name=` on the command line.
     Name(String),
 }
 
-impl TryFrom<Value> for Which {
+impl TryFrom<Value> for ConsoleId {
     type Error = String;
 
     fn try_from(value: Value) -> Result<Self, String> {
@@ -55,7 +57,7 @@ impl TryFrom<Value> for Which {
     }
 }
 
-impl FromStr for Which {
+impl FromStr for ConsoleId {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
@@ -63,7 +65,7 @@ impl FromStr for Which {
     }
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for ConsoleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -72,26 +74,26 @@ impl fmt::Display for Which {
     }
 }
 
-/// How to sit at a console.
+/// How a client attaches to a console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// And type, if no other client does.
+pub enum Mode {
+    /// Read and type. Refused if another client types.
     Write,
-    /// And type; another client that does has to leave.
+    /// Read and type. Another client that types is detached.
     Force,
-    /// And look on.
+    /// Read only.
     Watch,
-    /// And look on, from the first of what is kept, which stays unread.
+    /// Read only, from the beginning of the buffer, without consuming it.
     Follow,
 }
 
-/// The sides of a console.
+/// A side of a console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Side {
-    /// What was typed and the guest has not read.
+pub enum Side {
+    /// Typed input that the guest has not read.
     Input,
-    /// What the guest has printed and nobody has read.
+    /// Output that no client has read.
     Output,
 }

@@ -1,6 +1,5 @@
-//! What is said on a control socket: one JSON object a line, in both directions.
-//! docs/control.md is its description. Used by both ends, [`crate::control`] and
-//! [`crate::client`].
+//! The control socket's requests and answers: one JSON object a line, in both directions. The
+//! launcher and its clients use the same types. docs/control.md describes the protocol.
 
 mod fields;
 
@@ -10,37 +9,49 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use fields::{Fields, Mode, Side, Which};
+pub use fields::{ConsoleId, Fields, Mode, Side};
 
-/// The version that is spoken here.
-pub(crate) const VERSION: u64 = 1;
+/// The version of the protocol that this launcher speaks.
+pub const VERSION: u64 = 1;
 
-/// The longest line, without its end.
-pub(crate) const LONGEST_LINE: usize = 64 << 10;
+/// The longest line in bytes, without its line feed.
+pub const LONGEST_LINE: usize = 64 << 10;
 
-/// The most of a word that is repeated in an answer.
+/// Characters of a client's word that an answer repeats, at most.
 const REPEATED: usize = 60;
 
-/// What can be asked for.
+/// The verb of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verb {
+pub enum Verb {
+    /// Report the guest, its devices and consoles.
     Info,
+    /// Report the counts of queues and vCPUs.
     Stats,
+    /// End the guest in order.
     Stop,
+    /// End the guest at once.
     Kill,
+    /// Restart the guest.
     Reset,
+    /// Stop the vCPUs and the devices.
     Pause,
+    /// Let a paused guest run.
     Resume,
+    /// Send a console's buffered output.
     Log,
+    /// Send unread bytes of a console without consuming them.
     Peek,
+    /// Type into a console.
     Send,
+    /// Change the size of a console's window.
     Resize,
+    /// Turn the connection into a terminal of a console.
     Attach,
 }
 
 impl Verb {
-    /// The fields that go with it; none may be missing.
+    /// The fields that the verb needs.
     fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Log => &["console"],
@@ -52,7 +63,7 @@ impl Verb {
         }
     }
 
-    /// Fields that may go with it.
+    /// The fields that the verb takes and does not need.
     fn optional_fields(self) -> &'static [&'static str] {
         match self {
             Self::Stop => &["grace"],
@@ -60,74 +71,83 @@ impl Verb {
         }
     }
 
-    /// Whether a request of any version may say it.
+    /// Whether a request of any version may use the verb.
     fn is_of_all_versions(self) -> bool {
         matches!(self, Self::Info | Self::Stop)
     }
 }
 
-/// What is wrong with a request, or became of it.
+/// Why a request was refused or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub enum Kind {
     /// The line is not a request.
     Syntax,
-    /// It is one of a version that is not known here.
+    /// The launcher does not speak this version.
     Version,
-    /// There is no such verb.
+    /// The verb does not exist.
     Verb,
-    /// There is no such field.
+    /// A field does not exist, is missing, or has a wrong value.
     Field,
-    /// It is too long.
+    /// The line is too long.
     Length,
-    /// There is no such console.
+    /// The console does not exist.
     Console,
-    /// Somebody else types on that console.
+    /// Another client types on this console.
     Taken,
-    /// Too many are asking at once.
+    /// Too many clients are connected.
     Busy,
     /// The client belongs to another user.
     Forbidden,
     /// The guest is about to end.
     Ending,
-    /// It could not be done.
+    /// The launcher tried and failed.
     Failed,
 }
 
 /// An answer that reports a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fault {
-    pub(crate) kind: Kind,
-    pub(crate) text: String,
+pub struct Fault {
+    /// The reason, for programs.
+    pub kind: Kind,
+    /// The reason, for people.
+    pub text: String,
 }
 
 impl Fault {
-    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+    /// A fault of this kind with this text.
+    #[must_use]
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
 }
 
-/// A request, as it is written.
+/// A request, as a client writes it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Request {
-    pub(crate) version: u64,
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u64,
+    /// What the client asks for.
     #[serde(rename = "do")]
-    pub(crate) verb: Verb,
+    pub verb: Verb,
+    /// The fields that belong to the verb.
     #[serde(flatten)]
-    pub(crate) fields: Fields,
+    pub fields: Fields,
 }
 
-/// An answer, as it is written.
+/// An answer, as a launcher writes it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Reply<T> {
+pub enum Reply<T> {
+    /// The request was carried out.
     Ok(T),
+    /// The request was refused, or it failed.
     Error(Fault),
 }
 
 impl<T: Serialize> Reply<T> {
-    /// Its line.
-    pub(crate) fn line(&self) -> String {
+    /// The line that goes over the socket, with its line feed.
+    pub fn line(&self) -> String {
         #[derive(Serialize)]
         struct Versioned<'a, R> {
             version: u64,
@@ -140,11 +160,11 @@ impl<T: Serialize> Reply<T> {
     }
 }
 
-/// Read a request.
+/// Parse a request: its verb and fields.
 ///
 /// # Errors
 /// The answer to a malformed request.
-pub(crate) fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
+pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     let syntax = |text: &str| Fault::new(Kind::Syntax, text);
     let request: Map<String, Value> = serde_json::from_slice(line)
         .map_err(|error| syntax(&format!("this is not a JSON object: {error}")))?;

@@ -1,42 +1,46 @@
-//! What an attached connection carries, in both directions: a byte that says what
-//! comes, its length (32 bits, little-endian), and that many bytes.
+//! The frames of an attached console, in both directions: a byte for the kind, the length (32 bits,
+//! little-endian), and as many bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 
-/// The longest that is accepted. Nobody sends more than 64 KiB.
+/// The longest payload that is accepted, in bytes. lguest sends at most 64 KiB.
 const LONGEST: usize = 1 << 20;
 
-/// Kind and length.
+/// Bytes of the kind and the length.
 const HEADER: usize = 5;
 
 /// The exit status of a client whose guest has ended.
-pub(crate) const ENDED: u8 = 0;
+pub const ENDED: u8 = 0;
 
 /// A message of an attached connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Frame {
-    /// To the client: what the guest has printed. To the guest: what was typed.
+pub enum Frame {
+    /// To the client: output of the guest. To the guest: typed input.
     Data(Vec<u8>),
-    /// To the client: so many bytes were lost before what comes next.
+    /// To the client: this number of bytes was lost before the next frame.
     Dropped(u64),
     /// To the guest: the window has this size, rows and columns.
     Size(u16, u16),
-    /// To the client, the last: the exit status that suits it, and why.
+    /// To the client, as the last frame: its exit status, and the reason.
     End(u8, String),
 }
 
-/// What goes over a connection to a client: one who speaks frames, or a terminal.
+/// The two encodings of a connection to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub enum Wire {
+    /// Frames, for `lguest console`.
     Frames,
-    /// Bytes, as they are printed and typed. What else a client has to hear is a line
-    /// between them.
+    /// Plain bytes, as printed and typed, for a terminal or socat. Notices are lines between
+    /// them.
     Plain,
 }
 
 impl Wire {
-    /// Tell the client.
-    pub(crate) fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
+    /// Send a frame to the client.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
         match (self, frame) {
             (Self::Frames, frame) => frame.write_to(stream),
             (Self::Plain, Frame::Data(bytes)) => stream.write_all(bytes),
@@ -45,14 +49,17 @@ impl Wire {
                 let line = format!("\r\n[lguest: {count} bytes are lost]\r\n");
                 stream.write_all(line.as_bytes())
             }
-            // That the guest has ended, the end of the bytes says.
+            // The end of the bytes says that the guest has ended.
             (Self::Plain, Frame::End(0, _) | Frame::Size(..)) => Ok(()),
             (Self::Plain, Frame::End(_, why)) => write!(stream, "\r\n[lguest: {why}]\r\n"),
         }
     }
 
-    /// What the client says; none when it has left.
-    pub(crate) fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
+    /// Receive the client's next frame. `None` when the client has left.
+    ///
+    /// # Errors
+    /// As of [`Frame::read_from`].
+    pub fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
         if self == Self::Frames {
             return Frame::read_from(stream);
         }
@@ -64,8 +71,11 @@ impl Wire {
 }
 
 impl Frame {
-    /// Write it.
-    pub(crate) fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
+    /// Write the frame with one call.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
         let mut bytes = vec![0; HEADER];
         let kind = match self {
             Self::Data(data) => {
@@ -93,11 +103,11 @@ impl Frame {
         stream.write_all(&bytes)
     }
 
-    /// Read the next one; none at the end of the connection.
+    /// Read the next frame. `None` at the end of the connection.
     ///
     /// # Errors
     /// Those of the connection, and `InvalidData` for a malformed frame.
-    pub(crate) fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
+    pub fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
         let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
         let mut header = [0; HEADER];
         let mut filled = 0;

@@ -1,5 +1,4 @@
-//! `--name`, and what the other commands call a guest by: a word that is also a
-//! directory's name ([`crate::runtime`]).
+//! Names of guests: the value of `--name`, which is also the name of the guest's directory.
 
 use std::fmt;
 
@@ -8,16 +7,16 @@ const LONGEST: usize = 64;
 
 /// The name of a guest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name(String);
+pub struct Name(String);
 
 impl Name {
-    /// For a guest that its user did not name.
-    pub(crate) fn made_up() -> Self {
+    /// The name of a guest that its user did not name: `guest-PID`.
+    pub fn made_up() -> Self {
         Self(format!("guest-{}", std::process::id()))
     }
 
-    /// It, as a file name.
-    pub(crate) fn as_str(&self) -> &str {
+    /// The name as text, which is a valid file name.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -28,8 +27,11 @@ impl fmt::Display for Name {
     }
 }
 
-/// From a word of the command line.
-pub(crate) fn parse(text: &str) -> Result<Name, String> {
+/// Parse a name.
+///
+/// # Errors
+/// What a name has to look like.
+pub fn parse(text: &str) -> Result<Name, String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if text.is_empty() || text.len() > LONGEST {
         return Err(format!("a name has 1 to {LONGEST} bytes"));
