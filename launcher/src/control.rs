@@ -29,7 +29,8 @@ use devices::threads;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::console::Console;
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::observers::Observers;
 use crate::runtime::Claim;
 use connection::serve;
@@ -53,7 +54,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// What connections need to answer.
 #[derive(Debug)]
 struct Office {
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     machine: Machine,
     counts: Counts,
     consoles: Vec<Arc<Console>>,
@@ -78,7 +79,7 @@ impl Control {
     pub(crate) fn start(
         (claim, listener): (Claim, UnixListener),
         machine: Machine,
-        exit: &Arc<Exit>,
+        exit: &Arc<Exit<Ending>>,
         observers: &Arc<Observers>,
     ) -> Result<Self> {
         let (orders, reins) = orders::new(exit);

@@ -8,7 +8,7 @@ use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::exit::{Crash, Ending};
+use crate::ending::{Crash, Ending};
 use crate::memory::Memory;
 
 /// Why KVM came back for good.

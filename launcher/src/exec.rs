@@ -20,7 +20,7 @@ use lguest_init::Mute;
 use crate::boot::cmdline;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::exit::Ending;
+use crate::ending::Ending;
 pub(crate) use link::Link;
 pub(crate) use prepare::{Job, prepare};
 

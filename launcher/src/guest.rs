@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::cpuid::Cpus;
 use crate::disk::Disk;
+use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::firmware;
 use crate::memory::{Memory, PCI_WINDOW, Ram};
@@ -44,7 +45,7 @@ pub(crate) struct Host {
     pub(crate) ram: Ram,
     /// Kernel and initial file systems.
     pub(crate) files: boot::Files,
-    pub(crate) exit: Arc<Exit>,
+    pub(crate) exit: Arc<Exit<Ending>>,
     /// hvc0 and so on.
     pub(crate) consoles: Vec<Arc<Console>>,
     pub(crate) disks: Vec<Disk>,

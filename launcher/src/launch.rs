@@ -22,7 +22,7 @@ use crate::console::{self, Console};
 use crate::control::{Control, Machine, Made, Order};
 use crate::descriptors;
 use crate::detach::Parent;
-use crate::exit::Ending;
+use crate::ending::Ending;
 use crate::guest::{self, Guest, Host, kernel};
 use crate::inherited::Inherited;
 use crate::messages;

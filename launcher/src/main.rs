@@ -1,6 +1,6 @@
 //! lguest: puts a Linux guest on your terminal. From the command line
 //! ([`config`]) to a guest ([`launch`]) or one of the other commands; and, at
-//! the end, the exit status, of which [`exit`] has the table.
+//! the end, the exit status, of which [`exit_status`] has the table.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
@@ -17,8 +17,10 @@ mod crash;
 mod descriptors;
 mod detach;
 mod disk;
+mod ending;
 mod exec;
 mod exit;
+mod exit_status;
 mod firmware;
 mod generate;
 mod guest;
@@ -63,7 +65,7 @@ use config::read::Wish;
 use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
 use detach::{Parent, Process};
-use exit::Status;
+use exit_status::Status;
 use inherited::Inherited;
 use launch::{Junit, Outcome};
 use wire::protocol::{Mode, Side, Verb};

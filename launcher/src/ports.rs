@@ -13,7 +13,8 @@ use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::output::Sink;
 use crate::power::{self, Power};
 use crate::rtc::{self, Clock};
@@ -41,7 +42,7 @@ const PVPANIC_PANICKED: u8 = 1;
 /// What answers to port I/O.
 pub(crate) struct Ports {
     pub(crate) pci: PciBus,
-    pub(crate) exit: Arc<Exit>,
+    pub(crate) exit: Arc<Exit<Ending>>,
     pub(crate) com1: Option<Com1>,
     pub(crate) power: Arc<Power>,
     pub(crate) clock: Clock,
@@ -156,7 +157,7 @@ fn register(port: u16) -> u8 {
 #[cfg(test)]
 impl Ports {
     /// Those of a machine without devices, whose interrupts nobody hears.
-    pub(crate) fn of(exit: &Arc<Exit>) -> Self {
+    pub(crate) fn of(exit: &Arc<Exit<Ending>>) -> Self {
         Self {
             pci: PciBus::new(0xc000_0000),
             exit: Arc::clone(exit),

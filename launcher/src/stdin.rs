@@ -13,7 +13,7 @@ use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::exit::{Ending, Exit};
+use crate::exit::{Exit, Interruption, Replaceable};
 use crate::input::Input;
 use crate::terminal::{self, Terminal, Tty, sys};
 
@@ -24,12 +24,21 @@ pub(crate) mod keys;
 #[cfg(test)]
 mod tests;
 
+/// The end of a guest, or of a client's stay, as far as this thread has to know it.
+pub(crate) trait End: Replaceable + From<Interruption> + Send + 'static {}
+
+impl<T: Replaceable + From<Interruption> + Send + 'static> End for T {}
+
 /// Start reading stdin, for the console that has this input. A terminal is not
 /// read before [`Terminal::enter`].
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>) -> Result<()> {
+pub(crate) fn start<T: End>(
+    input: &Input,
+    exit: &Arc<Exit<T>>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
     let guest = input.our_end().context("duplicating the input pipe")?;
     let guest = keys::Guest::new(guest, terminal.is_some()).context("the input pipe")?;
     start_for(guest, exit, terminal)
@@ -39,9 +48,9 @@ pub(crate) fn start(input: &Input, exit: &Arc<Exit>, terminal: Option<&Terminal>
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub(crate) fn start_for(
+pub(crate) fn start_for<T: End>(
     taker: impl Taker + Send + 'static,
-    exit: &Arc<Exit>,
+    exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
 ) -> Result<()> {
     let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
@@ -63,10 +72,10 @@ pub(crate) trait Taker {
     fn end(&mut self) {}
 }
 
-fn read(
+fn read<T: End>(
     stdin: File,
     mut taker: impl Taker + Send + 'static,
-    exit: &Arc<Exit>,
+    exit: &Arc<Exit<T>>,
     tty: Option<Arc<Tty>>,
 ) -> Result<()> {
     let exit = Arc::clone(exit);
@@ -78,7 +87,7 @@ fn read(
         Some(tty) => {
             keys::pass_on(stdin, taker, &tty, &exit);
             if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
-                exit.end(Ending::Signal(Signal::SIGHUP as i32));
+                exit.end(Interruption::Signal(Signal::SIGHUP as i32).into());
             }
         }
     };

@@ -29,7 +29,8 @@ use anyhow::{Context, Result};
 use crate::boot;
 use crate::config::{Config, TrialConfig};
 use crate::console::{self, Console};
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::guest::Guest;
 use crate::messages;
 use crate::output::Role;
@@ -96,7 +97,7 @@ impl Trial {
         files: Files,
         config: &Config,
         console: &Arc<Console>,
-        exit: &Arc<Exit>,
+        exit: &Arc<Exit<Ending>>,
         launched: Instant,
     ) -> Result<(Self, Option<Writer>)> {
         let Files { log, symbols } = files;

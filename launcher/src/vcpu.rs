@@ -20,7 +20,8 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN};
 
 use crate::crash::{self, Cause};
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;
@@ -31,7 +32,7 @@ pub(crate) use stand::Stand;
 pub(crate) struct Board {
     pub(crate) ports: Ports,
     pub(crate) memory: Memory,
-    pub(crate) exit: Arc<Exit>,
+    pub(crate) exit: Arc<Exit<Ending>>,
     /// Whether the vCPUs are to be paused; it outlives a guest's reboots.
     pub(crate) paused: Arc<AtomicBool>,
     /// What a triple fault means to this guest, see [`crash::triple_fault`].
@@ -70,7 +71,11 @@ impl Vcpu {
     }
 
     /// A thread of this number that does this; a panic there is the guest's end.
-    fn spawn(id: u8, exit: Arc<Exit>, body: impl FnOnce(&Told) + Send + 'static) -> Result<Self> {
+    fn spawn(
+        id: u8,
+        exit: Arc<Exit<Ending>>,
+        body: impl FnOnce(&Told) + Send + 'static,
+    ) -> Result<Self> {
         kick::install();
         let told = Arc::new(Told::default());
         let ours = Arc::clone(&told);

@@ -26,7 +26,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
 use crate::cpuid::Features;
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::memory::Memory;
 use crate::observers::Observers;
 use crate::sys;
@@ -95,7 +96,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
 /// One virtual machine.
 pub(crate) struct Vm {
     fd: Arc<VmFd>,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     observers: Arc<Observers>,
     routes: Mutex<BTreeMap<u32, MsiMessage>>,
     lines: AtomicU32,
@@ -110,7 +111,7 @@ impl Vm {
         kvm: &Kvm,
         memory: &Memory,
         features: Features,
-        exit: &Arc<Exit>,
+        exit: &Arc<Exit<Ending>>,
         observers: &Arc<Observers>,
     ) -> Result<Self> {
         let fd = kvm.create_vm().context("creating a virtual machine")?;

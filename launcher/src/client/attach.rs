@@ -94,7 +94,7 @@ impl Seat {
         messages::say(&format!("attached to {what}{watching_only}{leave}"));
         start("output", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
-            move || exit.end_once(print(stream, &output, &to_guest, again))
+            move || exit.end(print(stream, &output, &to_guest, again))
         })?;
         start("keys", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
@@ -224,7 +224,7 @@ fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Stay>
 fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>) {
     let stdin = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => File::from(stdin),
-        Err(error) => return exit.end_once(Stay::Failed(format!("duplicating stdin: {error}"))),
+        Err(error) => return exit.end(Stay::Failed(format!("duplicating stdin: {error}"))),
     };
     let Some(tty) = tty else {
         return stdin::copy(stdin, |bytes| {
@@ -240,7 +240,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>
             Typed::Keys(bytes) => (bytes, None),
             Typed::Wait(bytes, patience) => (bytes, Some(patience)),
             Typed::Leave(bytes) => {
-                exit.end_once(Stay::Left);
+                exit.end(Stay::Left);
                 (bytes, None)
             }
         };
@@ -252,7 +252,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>
         patience
     });
     // The terminal is gone, or given back.
-    exit.end_once(Stay::Left);
+    exit.end(Stay::Left);
 }
 
 /// The answer to a request, before the first frame.

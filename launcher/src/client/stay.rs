@@ -1,6 +1,7 @@
 //! How a stay at a console of a guest ended (`lguest console`, `lguest log --follow`).
 
-use crate::exit::{Interruption, Status};
+use crate::exit::{Interruption, Replaceable};
+use crate::exit_status::Status;
 
 /// How a client left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +40,12 @@ impl Stay {
     }
 }
 
+impl Replaceable for Stay {}
+
 impl From<Interruption> for Stay {
     fn from(interruption: Interruption) -> Self {
         match interruption {
+            Interruption::CtrlC => Self::Left,
             Interruption::Signal(number) => Self::Signal(number),
             Interruption::Failed(why) => Self::Failed(why),
         }

@@ -14,6 +14,7 @@ use super::pty::Pty;
 use super::socket::Socket;
 use super::{Console, UNKNOWN_SIZE};
 use crate::config::console::Backend;
+use crate::ending::Ending;
 use crate::exec::{Link, streams};
 use crate::exit::Exit;
 use crate::output::Role;
@@ -89,7 +90,7 @@ impl HostEnd {
     pub(crate) fn connect(
         self,
         console: &Arc<Console>,
-        exit: &Arc<Exit>,
+        exit: &Arc<Exit<Ending>>,
         terminal: Option<&Terminal>,
     ) -> Result<Connected> {
         match self {

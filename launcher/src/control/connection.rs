@@ -9,7 +9,7 @@ use std::time::Duration;
 use wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 
 use super::{Office, Order, Place, consoles};
-use crate::exit::Ending;
+use crate::ending::Ending;
 use crate::peer;
 
 /// A client that says nothing, or does not listen, for so long has lost its place.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use wire::protocol::{Fault, Kind};
 
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 
 /// What to do with the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +39,11 @@ pub(crate) struct Orders {
 #[derive(Debug)]
 pub(crate) struct Reins {
     slips: Sender<Slip>,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
 }
 
 /// Both ends; orders wake up who waits for `exit`.
-pub(super) fn new(exit: &Arc<Exit>) -> (Orders, Reins) {
+pub(super) fn new(exit: &Arc<Exit<Ending>>) -> (Orders, Reins) {
     let (slips, orders) = mpsc::channel();
     let orders = Orders { slips: orders, waiting: RefCell::default() };
     (orders, Reins { slips, exit: Arc::clone(exit) })

@@ -13,7 +13,7 @@ use crate::testing::until;
 
 struct Setting {
     orders: Option<Orders>,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     server: Option<Server>,
     address: tempfile::TempDir,
 }

@@ -16,7 +16,8 @@ use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
 use super::link::{Link, Stdin};
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::input::Input;
 use crate::output::{Output, Reader, Role};
 use crate::stdin;
@@ -35,7 +36,7 @@ pub(crate) fn connect(
     output: &Output,
     input: &Arc<Input>,
     link: &Arc<Link>,
-    exit: &Arc<Exit>,
+    exit: &Arc<Exit<Ending>>,
     terminal: Option<&Terminal>,
 ) -> Result<Writer> {
     let duplicate = |stream: BorrowedFd<'_>| {
@@ -114,7 +115,7 @@ struct Body {
     reader: Reader,
     input: Arc<Input>,
     link: Arc<Link>,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     stdout: Stream,
     stderr: Stream,
     /// How much has been written since the last report to the guest.

@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::exit::Status;
+use crate::exit_status::Status;
 
 /// The page, in man's own language.
 pub(super) fn page(definition: &Command) -> Result<String> {

@@ -5,7 +5,7 @@
 use clap::{Arg, Command};
 
 use crate::config::{CONFIGURATION, CONSOLES, DISKS, GUESTS, LAUNCH, NETWORK, PRIVILEGE};
-use crate::exit::Status;
+use crate::exit_status::Status;
 
 /// A part of help that fits a screen.
 #[derive(Debug)]

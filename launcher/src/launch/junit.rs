@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::Outcome;
 use crate::config::Config;
-use crate::exit::Ending;
+use crate::ending::Ending;
 use crate::trial::Verdict;
 
 /// A file that is to have the result.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::exit::{Ending, Status};
+use crate::ending::Ending;
+use crate::exit_status::Status;
 use crate::trial::Verdict;
 use crate::writer::last_words::Patience;
 
@@ -133,7 +134,7 @@ mod tests {
             (Ending::Exited(3), 3),
             (Ending::Failed(x()), 1),
             (Ending::Panicked, 101),
-            (Ending::Crashed(crate::exit::Crash { text: x(), by_kvm: false }), 102),
+            (Ending::Crashed(crate::ending::Crash { text: x(), by_kvm: false }), 102),
             (Ending::Interrupted, 130),
             (Ending::Killed, 137),
             (Ending::Signal(15), 143),

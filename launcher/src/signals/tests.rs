@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::exit::Ending;
+use crate::exit::Interruption;
 use crate::testing::{Running, fake, until};
 
 /// A launcher that reads nothing, started by a shell that ignores `signals`.
@@ -69,7 +69,7 @@ fn a_sleep_ends_in_time() {
     let until = Instant::now() + Duration::from_millis(20);
     assert_eq!(signals.sleep(exit.as_fd(), Some(until)).unwrap(), Wake::TimedOut);
     assert!(Instant::now() >= until);
-    exit.end(Ending::PoweredOff);
+    exit.end(Interruption::CtrlC);
     assert_eq!(signals.sleep(exit.as_fd(), None).unwrap(), Wake::Ready);
-    assert_eq!(signals.wait(&exit, None, None, || {}), Some(Ending::PoweredOff));
+    assert_eq!(signals.wait(&exit, None, None, || {}), Some(Interruption::CtrlC));
 }

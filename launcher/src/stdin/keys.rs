@@ -11,9 +11,9 @@ use devices::log_interval::BY_GUEST;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Taker;
 use super::keyboard::{Key, Keyboard};
-use crate::exit::{Ending, Exit};
+use super::{End, Taker};
+use crate::exit::{Exit, Interruption};
 use crate::terminal::Tty;
 
 /// A guest that takes nothing for this long, with its pipe full, is not
@@ -23,12 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CTRL_C: u8 = 0x03;
 
 /// Read the terminal until it is gone or given back for good.
-pub(super) fn pass_on(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit) {
+pub(super) fn pass_on<T: End>(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit<T>) {
     let mut presses = Presses::default();
     read(input, tty, |bytes| {
         taker.type_in(bytes);
         if presses.are_three(bytes, Instant::now()) {
-            exit.end(Ending::Interrupted);
+            exit.end(Interruption::CtrlC.into());
         }
         None
     });

@@ -140,7 +140,7 @@ fn a_non_blocking_stdin_stays_so_and_works() {
 /// Input from a pipe, in this process.
 fn reading() -> (Input, File) {
     let (stdin, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::new().unwrap()));
+    let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::<Interruption>::new().unwrap()));
     read(
         File::from(stdin),
         keys::Guest::new(input.our_end().unwrap(), false).unwrap(),

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, panic, thread};
 
+use devices::queue_thread::panic_message;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
-use crate::exit::{Ending, Exit};
+use crate::exit::{Exit, Interruption, Replaceable};
 use crate::input::Input;
 use crate::messages;
 use crate::output::{Output, Sink};
@@ -22,7 +23,6 @@ use crate::privilege::Confinement;
 use crate::signals::Signals;
 use crate::stdin;
 use crate::terminal::{self, Terminal};
-use crate::vcpu::Vcpu;
 use crate::writer::Writer;
 
 /// Set in the environment of a fake launcher.
@@ -30,6 +30,27 @@ pub(crate) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
 
 /// Its value for one that reads lines of a terminal, as for a command without `--tty`.
 pub(crate) const COOKED: &str = "cooked";
+
+/// How the fake guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ending {
+    PoweredOff,
+    CtrlC,
+    Signal(i32),
+    Failed(String),
+}
+
+impl Replaceable for Ending {}
+
+impl From<Interruption> for Ending {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::CtrlC => Self::CtrlC,
+            Interruption::Signal(number) => Self::Signal(number),
+            Interruption::Failed(why) => Self::Failed(why),
+        }
+    }
+}
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -83,13 +104,13 @@ fn launch() -> i32 {
     messages::say(&format!("the end: {ending:?}"));
     match cut_short.map_or(ending, Ending::Signal) {
         Ending::PoweredOff => 0,
-        Ending::Interrupted => 130,
+        Ending::CtrlC => 130,
         Ending::Signal(signal) => 128 + signal,
-        _ => 1,
+        Ending::Failed(_) => 1,
     }
 }
 
-fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit>) {
+fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit<Ending>>) {
     let mut buffer = [0; 1 << 12];
     loop {
         let length = input.read(&mut buffer).unwrap();
@@ -105,7 +126,9 @@ fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit>) {
         if said("<off>") {
             exit.end(Ending::PoweredOff);
         } else if said("<panic>") {
-            drop(Vcpu::that_panics(7, exit));
+            let vcpu = thread::Builder::new().name("vcpu7".into());
+            let panic = vcpu.spawn(|| panic!("as told")).unwrap().join().unwrap_err();
+            exit.end(Ending::Failed(format!("vcpu7: {}", panic_message(panic.as_ref()))));
         } else if said("<abort>") {
             process::abort();
         } else if said("<segv>") {

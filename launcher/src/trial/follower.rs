@@ -11,7 +11,8 @@ use devices::log_interval::BY_GUEST;
 use devices::threads;
 
 use super::matcher::{Found, Matcher};
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::output::{Output, Reader, Role, Taken};
 
 /// How long a line may be without its end until it is looked at: a prompt.
@@ -71,7 +72,11 @@ impl Follower {
     ///
     /// # Errors
     /// When the host has no thread to spare.
-    pub(super) fn start(output: &Output, exit: &Arc<Exit>, matcher: Matcher) -> io::Result<Self> {
+    pub(super) fn start(
+        output: &Output,
+        exit: &Arc<Exit<Ending>>,
+        matcher: Matcher,
+    ) -> io::Result<Self> {
         let state = State { matcher, at: 0, lost: 0, look: None, found: None, announced: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new() });
         let (ours, exit) = (Arc::clone(&shared), Arc::clone(exit));
@@ -109,7 +114,7 @@ impl Follower {
     }
 }
 
-fn follow(mut reader: Reader, shared: &Shared, exit: &Exit) {
+fn follow(mut reader: Reader, shared: &Shared, exit: &Exit<Ending>) {
     let (mut chunk, mut until) = (Vec::new(), None);
     loop {
         let taken = reader.take_until(&mut chunk, until);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::follower::Settled;
 use super::matcher::Found;
-use crate::exit::Ending;
+use crate::ending::Ending;
 
 /// What a boot test decided. The text says why.
 #[derive(Debug, Clone, PartialEq, Eq)]

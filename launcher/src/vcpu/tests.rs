@@ -6,7 +6,7 @@ use crate::memory::Ram;
 
 impl Vcpu {
     /// A vCPU whose thread panics, at once.
-    pub(crate) fn that_panics(id: u8, exit: &Arc<Exit>) -> Self {
+    fn that_panics(id: u8, exit: &Arc<Exit<Ending>>) -> Self {
         Self::spawn(id, Arc::clone(exit), |_| panic!("as told")).unwrap()
     }
 }

@@ -2,7 +2,7 @@
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 46] = [
+pub(super) const LAUNCHER: [&str; 48] = [
     // System calls.
     "sys", "peer", "listener", "descriptors", "standard", "inherited",
     // Guest memory.
@@ -10,11 +10,11 @@ pub(super) const LAUNCHER: [&str; 46] = [
     // The user's terminal and messages.
     "sandbox", "privilege", "terminal", "progress", "messages",
     // The virtual machine.
-    "exit", "crash", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
+    "exit", "ending", "crash", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
     // The host's side of devices: streams, disks, networks.
     "signals", "input", "stdin", "writer", "disk", "net",
     // The command line.
-    "config", "help", "generate", "detach", "runtime",
+    "exit_status", "config", "help", "generate", "detach", "runtime",
     // A guest and its consoles.
     "exec", "console", "guest", "silence",
     // Boot tests, the control socket, `lguest check`.

@@ -14,7 +14,7 @@ use crate::testing::in_time;
 /// A command's console, whose output goes to two pipes.
 struct Example {
     console: Arc<Console>,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     stdout: File,
     stderr: File,
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::Junit;
 use crate::config::{CommandLine, Config};
-use crate::exit::Ending;
+use crate::ending::Ending;
 use crate::launch::Outcome::{self, Decided, Ended};
 use crate::trial::Verdict;
 

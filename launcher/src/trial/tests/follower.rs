@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::TrialConfig;
-use crate::exit::{Ending, Exit};
+use crate::ending::Ending;
+use crate::exit::Exit;
 use crate::output::{CAPACITY, Output};
 use crate::testing::until;
 use crate::trial::follower::Follower;
@@ -15,7 +16,7 @@ use crate::trial::verdict::{self, Verdict};
 
 struct Setting {
     output: Output,
-    exit: Arc<Exit>,
+    exit: Arc<Exit<Ending>>,
     follower: Follower,
 }
 
