@@ -23,6 +23,8 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, ValueHint};
+use host::disk::BlockConfig;
+use host::net::card::Tunnet;
 use wire::{Name, parse_name};
 
 pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
@@ -34,8 +36,6 @@ use source::Source;
 pub(crate) use trial::TrialConfig;
 
 use crate::cpuid::{Features, feature};
-use crate::disk::BlockConfig;
-use crate::net::card::Tunnet;
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";

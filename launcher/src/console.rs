@@ -18,13 +18,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
 use devices::status::Status;
+use host::input::Input;
+use host::output::Output;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Config;
 use crate::config::console::{BUFFER, Backend, ConsoleConfig};
 use crate::exec::{self, Link};
-use crate::input::Input;
-use crate::output::Output;
 pub(crate) use end::{HostEnd, open_file};
 use seat::Seat;
 

@@ -2,7 +2,7 @@
 //! it, and have it stopped, reset or paused (docs/control.md has the protocol,
 //! [`wire::protocol`] reads it). The thread `control` accepts, a thread `client` serves
 //! each connection, and both sleep in the one call that they wait for. They decide
-//! nothing: an end is announced to [`crate::exit`] like any other, and what else is
+//! nothing: an end is announced to [`host::exit`] like any other, and what else is
 //! to be done is for the main thread ([`orders`]).
 
 mod connection;
@@ -26,11 +26,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use devices::queue_thread::panic_message;
 use devices::threads;
+use host::exit::Exit;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::console::Console;
 use crate::ending::Ending;
-use crate::exit::Exit;
 use crate::observers::Observers;
 use crate::runtime::Claim;
 use connection::serve;

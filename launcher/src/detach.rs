@@ -7,15 +7,14 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
+use host::inherited::Inherited;
+use host::terminal::sys;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use wire::Name;
-
-use crate::inherited::Inherited;
-use crate::terminal::sys;
 
 /// The two processes.
 pub(crate) enum Process {

@@ -1,6 +1,6 @@
 //! How a guest ended. What that makes of the launch is a `launch::Outcome`.
 
-use crate::exit::{Interruption, Replaceable};
+use host::exit::{Interruption, Replaceable};
 
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

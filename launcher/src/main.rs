@@ -14,47 +14,25 @@ mod console;
 mod control;
 mod cpuid;
 mod crash;
-mod descriptors;
 mod detach;
-mod disk;
 mod ending;
 mod exec;
-mod exit;
 mod exit_status;
 mod firmware;
 mod generate;
 mod guest;
 mod help;
-mod inherited;
-mod input;
 mod launch;
-mod listener;
 mod memory;
-mod messages;
-mod net;
 mod observers;
-mod output;
-mod peer;
 mod ports;
 mod power;
-mod privilege;
-mod progress;
 mod rtc;
 mod runtime;
-mod sandbox;
-mod signals;
 mod silence;
-mod standard;
-mod stdin;
-mod terminal;
-mod trace;
 mod trial;
 mod vcpu;
 mod vm;
-mod writer;
-
-#[cfg(test)]
-mod testing;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -66,12 +44,13 @@ use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
 use detach::{Parent, Process};
 use exit_status::Status;
-use inherited::Inherited;
+use host::inherited::Inherited;
+use host::{messages, terminal};
 use launch::{Junit, Outcome};
 use wire::protocol::{Mode, Side, Verb};
 
 fn main() -> ExitCode {
-    sys::return_large_buffers();
+    host::return_large_buffers();
     let line = match config::read::read(help::definition(), std::env::args_os()) {
         Ok(Wish::Line(line)) => line,
         Ok(Wish::Print(text)) => return print(&text),

@@ -1,13 +1,13 @@
 //! An observer for each queue and each vCPU, from the launcher's start to its end,
 //! whatever becomes of the threads, the devices and the guest. It counts for `lguest
-//! stats`, and notes events for [`crate::trace`].
+//! stats`, and notes events for [`host::trace`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use devices::observer::{self, Observer};
+use host::trace::Lanes;
 use serde_json::{Map, Value, json};
 
-use crate::trace::Lanes;
 use crate::vcpu::observer::{self as vcpu, VcpuObserver};
 
 /// All observers.

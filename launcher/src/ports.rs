@@ -9,13 +9,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use devices::pci::{CONFIG_PORTS, PciBus};
+use host::exit::Exit;
+use host::output::Sink;
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::ending::Ending;
-use crate::exit::Exit;
-use crate::output::Sink;
 use crate::power::{self, Power};
 use crate::rtc::{self, Clock};
 

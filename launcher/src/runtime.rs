@@ -21,12 +21,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result, bail};
+use host::peer::Process;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use wire::{Name, parse_name};
 
 use crate::config::Config;
-use crate::peer::Process;
 pub(crate) use directory::Directory;
 
 /// The files in a guest's directory.

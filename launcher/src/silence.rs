@@ -9,10 +9,11 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
+use host::messages;
+
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::console::Console;
-use crate::messages;
 
 /// A guest that has printed nothing for so long may have no console, or print elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -25,16 +25,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use host::exit::Exit;
+use host::messages;
+use host::output::Role;
+use host::writer::Writer;
 
 use crate::boot;
 use crate::config::{Config, TrialConfig};
 use crate::console::{self, Console};
 use crate::ending::Ending;
-use crate::exit::Exit;
 use crate::guest::Guest;
-use crate::messages;
-use crate::output::Role;
-use crate::writer::Writer;
 use follower::Follower;
 use matcher::Matcher;
 use patterns::Patterns;

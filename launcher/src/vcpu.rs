@@ -15,13 +15,13 @@ use anyhow::{Context, Result};
 use devices::kick;
 use devices::queue_thread::panic_message;
 use devices::threads;
+use host::exit::Exit;
 use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN};
 
 use crate::crash::{self, Cause};
 use crate::ending::Ending;
-use crate::exit::Exit;
 use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;

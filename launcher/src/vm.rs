@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use devices::interrupt::MsiMessage;
 use devices::observer::Observer;
+use host::exit::Exit;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI,
     KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PMU_CAP_DISABLE,
@@ -27,7 +28,6 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
 use crate::cpuid::Features;
 use crate::ending::Ending;
-use crate::exit::Exit;
 use crate::memory::Memory;
 use crate::observers::Observers;
 use crate::sys;

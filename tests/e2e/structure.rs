@@ -10,7 +10,7 @@ use tests::documents::Page;
 use tests::files::below;
 
 use imports::imports;
-use layers::{DEVICES, LAUNCHER, WIRE};
+use layers::{DEVICES, HOST, LAUNCHER, WIRE};
 
 /// For each top-level module of a crate, the others that it imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -23,6 +23,11 @@ fn modules_of_the_launcher_import_only_what_stands_before_them() {
 #[test]
 fn modules_of_devices_import_only_what_stands_before_them() {
     check("devices/src", &DEVICES);
+}
+
+#[test]
+fn modules_of_host_import_only_what_stands_before_them() {
+    check("launcher/host/src", &HOST);
 }
 
 #[test]

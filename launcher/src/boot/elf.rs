@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
+use host::progress::Progress;
 use linux_loader::elf::{
     EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, EM_RISCV, EM_X86_64, ET_CORE, ET_DYN,
     ET_EXEC, ET_REL, Elf64_Ehdr, Elf64_Phdr, PT_INTERP, PT_LOAD,
@@ -17,7 +18,6 @@ use vm_memory::{
 
 use super::layout::LOW_MEMORY;
 use crate::memory::{HOLE, Memory};
-use crate::progress::Progress;
 
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 

@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use host::inherited;
 
 use super::initrd;
-use crate::inherited;
 
 /// The files that a guest starts from, and starts from again when it reboots.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use host::progress::{Progress, Watched};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::bzimage::SetupHeader;
@@ -14,7 +15,6 @@ use super::file::{self, NamedFile};
 use super::image::{self, Format, HEAD};
 use super::unpack::{Codec, Unpacked};
 use crate::memory::Memory;
-use crate::progress::{Progress, Watched};
 
 /// Packed bytes are read in pieces of this size.
 const PIECE: usize = 256 << 10;

@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use host::standard;
 
 use super::elf;
 use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
-use crate::standard;
 
 /// No kernel is larger, its debugging information included.
 const LARGEST_ELF: u64 = 4 << 30;

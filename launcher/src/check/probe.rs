@@ -162,7 +162,7 @@ fn through(vcpu: &mut VcpuFd, timed: bool, stop: &AtomicBool) -> Result<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::skip::skip;
+    use host::testing::skip::skip;
 
     static HANGS: Program = Program {
         name: "hangs",

@@ -1,6 +1,6 @@
 //! `lguest console`: this terminal at a console of a guest that runs. What the guest
-//! prints goes the way that it goes in a launch, by [`crate::output`] and
-//! [`crate::writer`]; what is typed is read as in a launch ([`crate::stdin`]) and goes
+//! prints goes the way that it goes in a launch, by [`host::output`] and
+//! [`host::writer`]; what is typed is read as in a launch ([`host::stdin`]) and goes
 //! to the guest's launcher. The main thread waits for the end.
 
 use std::fs::File;
@@ -12,22 +12,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devices::threads;
+use host::exit::Exit;
+use host::messages;
+use host::output::Output;
+use host::privilege::Confinement;
+use host::signals::Signals;
+use host::stdin::escape::{Escape, Keys, Typed};
+use host::stdin::{self, keys};
+use host::terminal::{self, Terminal, Tty};
+use host::writer::Writer;
+use host::writer::last_words::{self, Patience};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::Frame;
 use wire::frame::ENDED;
 
 use super::stay::Stay;
-use crate::exit::Exit;
 use crate::launch;
-use crate::messages;
-use crate::output::Output;
-use crate::privilege::Confinement;
-use crate::signals::Signals;
-use crate::stdin::escape::{Escape, Keys, Typed};
-use crate::stdin::{self, keys};
-use crate::terminal::{self, Terminal, Tty};
-use crate::writer::Writer;
-use crate::writer::last_words::{self, Patience};
 
 /// A guest that takes nothing for so many milliseconds, with all room for it used, is not
 /// reading: what is typed then is lost, except for the key that leaves.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use host::stdin::escape::Escape;
+use host::terminal;
 use serde_json::{Value, json};
 use wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 
@@ -15,8 +17,6 @@ use super::stay::Stay;
 use super::{PATIENCE, ask, find};
 use crate::config::{CertainConsole, ConsoleTarget};
 use crate::runtime::{self, Found};
-use crate::stdin::escape::Escape;
-use crate::terminal;
 
 /// Somebody else types on the console.
 const TAKEN: u8 = 3;
@@ -74,7 +74,7 @@ pub(crate) fn peek(
     let shown = bytes.get(..most.unwrap_or(usize::MAX)).unwrap_or(&bytes);
     write(shown)?;
     if shown.len() < bytes.len() {
-        crate::messages::say(&format!("{} of {} bytes", shown.len(), bytes.len()));
+        host::messages::say(&format!("{} of {} bytes", shown.len(), bytes.len()));
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ pub(crate) fn send(target: &CertainConsole, text: &str) -> Result<u8> {
         if taken < piece.len() as u64 {
             let all = bytes.len();
             let text = format!("the guest does not read its console: {sent} of {all} bytes sent");
-            crate::messages::say(&text);
+            host::messages::say(&text);
             return Ok(FULL);
         }
     }
@@ -137,7 +137,7 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
     let stream = match attached {
         Ok(stream) => stream,
         Err(refused) => {
-            crate::messages::say(&refused.text);
+            host::messages::say(&refused.text);
             return Ok(refused.status);
         }
     };
@@ -160,7 +160,7 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
 
 /// Tell the user why there is no more; the exit status.
 fn told(stay: &Stay) -> u8 {
-    crate::messages::say(&stay.text());
+    host::messages::say(&stay.text());
     stay.status()
 }
 

@@ -6,12 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use host::messages;
 use serde_json::Value;
 use wire::Name;
 use wire::protocol::{Fields, Request, VERSION, Verb};
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
-use crate::messages;
 use crate::runtime::Found;
 
 /// Between two looks.

@@ -1,6 +1,7 @@
 //! How a stay at a console of a guest ended (`lguest console`, `lguest log --follow`).
 
-use crate::exit::{Interruption, Replaceable};
+use host::exit::{Interruption, Replaceable};
+
 use crate::exit_status::Status;
 
 /// How a client left.

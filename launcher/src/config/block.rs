@@ -1,13 +1,13 @@
-//! Parses `--block FILE[,OPTION]...`. [`crate::disk`] opens FILE.
+//! Parses `--block FILE[,OPTION]...`. [`host::disk`] opens FILE.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use devices::block::SERIAL_BYTES;
+use host::disk::BlockConfig;
 
 use super::split;
-use crate::disk::BlockConfig;
 
 /// Threads that nobody could have a use for.
 const MOST_QUEUES: u16 = 64;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use host::stdin::escape::Escape;
 use wire::protocol::ConsoleId;
 use wire::{Name, parse_name};
 
 use super::time;
-use crate::stdin::escape::Escape;
 
 /// Everything that is not launching a guest.
 #[derive(Debug, Subcommand)]

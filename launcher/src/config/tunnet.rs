@@ -1,10 +1,11 @@
 //! Parses `--tunnet`, and makes the words of the kernel command line that tell the guest its
-//! address. [`crate::net`] opens the tap.
+//! address. [`host::net`] opens the tap.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use host::net::card::{Network, TapBackend, Tunnet};
+
 use super::Config;
-use crate::net::card::{HostEnd, Network, Tunnet};
 
 /// The most queue pairs of a card.
 const MOST_QUEUES: u8 = 16;
@@ -27,19 +28,19 @@ pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
             _ => return Err(format!("queues is a number from 1 to {MOST_QUEUES}")),
         };
     }
-    let (host, mac) = match place.split_once(':') {
-        Some(("bridge", rest)) => named(rest, HostEnd::Bridge)?,
-        Some(("tap", rest)) => named(rest, HostEnd::Tap)?,
+    let (tap, mac) = match place.split_once(':') {
+        Some(("bridge", rest)) => named(rest, TapBackend::Bridge)?,
+        Some(("tap", rest)) => named(rest, TapBackend::Tap)?,
         _ => addressed(place)?,
     };
     let mac = mac.map(parse_mac).transpose()?;
-    Ok(Tunnet { host, mac, queues })
+    Ok(Tunnet { tap, mac, queues })
 }
 
 /// The kind of end, and the text of a MAC address.
-type End<'a> = (HostEnd, Option<&'a str>);
+type End<'a> = (TapBackend, Option<&'a str>);
 
-fn named(text: &str, kind: impl Fn(String) -> HostEnd) -> Result<End<'_>, String> {
+fn named(text: &str, kind: impl Fn(String) -> TapBackend) -> Result<End<'_>, String> {
     let (name, mac) = head_and_mac(text);
     // As the kernel (dev_valid_name).
     let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
@@ -77,7 +78,7 @@ fn addressed(text: &str) -> Result<End<'_>, String> {
     if address == network.first() || address == network.last() {
         return Err(format!("{address} is not a host's address in a network of /{length}"));
     }
-    Ok((HostEnd::Address(network), mac))
+    Ok((TapBackend::Address(network), mac))
 }
 
 fn head_and_mac(text: &str) -> (&str, Option<&str>) {
@@ -112,7 +113,7 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
 pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     let mut words = Vec::new();
     for (number, tunnet) in config.tunnet.iter().enumerate() {
-        if let HostEnd::Address(network) = tunnet.host {
+        if let TapBackend::Address(network) = tunnet.tap {
             let (guest, mask) = (network.guest(), network.mask());
             let gateway =
                 if words.is_empty() { network.address.to_string() } else { String::new() };

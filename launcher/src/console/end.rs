@@ -8,6 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use host::exit::Exit;
+use host::output::Role;
+use host::standard;
+use host::stdin;
+use host::terminal::{self, Terminal};
+use host::writer::Writer;
 
 use super::entry::Entry;
 use super::pty::Pty;
@@ -16,12 +22,6 @@ use super::{Console, UNKNOWN_SIZE};
 use crate::config::console::Backend;
 use crate::ending::Ending;
 use crate::exec::{Link, streams};
-use crate::exit::Exit;
-use crate::output::Role;
-use crate::standard;
-use crate::stdin;
-use crate::terminal::{self, Terminal};
-use crate::writer::Writer;
 
 /// What is at the host end, opened.
 #[derive(Debug)]

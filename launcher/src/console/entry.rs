@@ -11,10 +11,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Result, bail, ensure};
+use host::listener::listen_alone;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-
-use crate::listener::listen_alone;
 
 /// The longest path of a socket: struct sockaddr_un has 108 bytes for it and its NUL.
 const SOCKET_PATH: usize = 107;

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use devices::threads;
+use host::output::Role;
+use host::terminal::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,8 +31,6 @@ use wire::Wire;
 use super::entry::Entry;
 use super::seat::write_out;
 use super::{Console, UNKNOWN_SIZE};
-use crate::output::Role;
-use crate::terminal::sys;
 
 /// A program that opens a terminal sets it up first, and throws away what has come by
 /// then; so long, none comes.

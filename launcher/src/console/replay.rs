@@ -2,7 +2,7 @@
 //! beginning of a line, and without questions to the terminal, whose answers the
 //! guest's program would not expect any more and take for keys.
 
-use crate::terminal::{is_complete, question};
+use host::terminal::{is_complete, question};
 
 /// Looks at a backlog, in pieces.
 #[derive(Debug, Default)]

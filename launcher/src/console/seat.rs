@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use devices::threads;
+use host::output::{Reader, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::frame::ENDED;
 use wire::protocol::Mode;
@@ -19,7 +20,6 @@ use wire::{Frame, Wire};
 
 use super::Console;
 use super::replay::Replay;
-use crate::output::{Reader, Role};
 
 /// The exit status of a client when another one has taken over.
 const TAKEN_OVER: u8 = 4;

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devices::threads;
+use host::peer;
 use wire::Wire;
 use wire::protocol::Mode;
 
 use super::Console;
 use super::entry::Entry;
 use super::seat;
-use crate::peer;
 
 /// How long to wait when the host has no descriptor or thread to spare.
 const PAUSE: Duration = Duration::from_secs(1);

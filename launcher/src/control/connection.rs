@@ -6,11 +6,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use host::peer;
 use wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 
 use super::{Office, Order, Place, consoles};
 use crate::ending::Ending;
-use crate::peer;
 
 /// A client that says nothing, or does not listen, for so long has lost its place.
 pub(super) const IDLE: Duration = Duration::from_secs(30);

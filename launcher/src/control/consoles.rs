@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use host::peer;
 use serde_json::{Value, json};
 use wire::Wire;
 use wire::protocol::{ConsoleId, Fault, Fields, Kind, Mode, Side, Verb};
@@ -13,7 +14,6 @@ use wire::protocol::{ConsoleId, Fault, Fields, Kind, Mode, Side, Verb};
 use crate::config::console::Backend;
 use crate::console::Console;
 use crate::console::seat::{self, Admitted};
-use crate::peer;
 
 /// The answer to a verb that is about a console.
 pub(super) fn answer(

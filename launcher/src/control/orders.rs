@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
+use host::exit::Exit;
 use wire::protocol::{Fault, Kind};
 
 use crate::ending::Ending;
-use crate::exit::Exit;
 
 /// What to do with the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
+use host::testing::until;
 use serde_json::{Value, json};
 use wire::protocol::LONGEST_LINE;
 
@@ -9,7 +10,6 @@ use super::*;
 use crate::config::console::ConsoleConfig;
 use crate::console;
 use crate::observers::Observers;
-use crate::testing::until;
 
 struct Setting {
     orders: Option<Orders>,

@@ -5,11 +5,10 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use host::input::Input;
+use host::stdin::Taker;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use crate::input::Input;
-use crate::stdin::Taker;
 
 /// A command that takes nothing of its terminal for this long is not reading: what is typed
 /// then is lost.

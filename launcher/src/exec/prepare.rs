@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, bail};
+use host::terminal;
 use lguest_init::order::{self, Order, Terminal};
 use lguest_init::{COMMAND, COMPLETE, DIRECTORY, FILES, INIT as INIT_PATH, MODULES, Mute, ORDER};
 
@@ -16,7 +17,6 @@ use super::modules::{Chosen, Modules, Wish};
 use super::{INIT, needed, shell};
 use crate::boot::{self, Files};
 use crate::config::Config;
-use crate::terminal;
 
 /// As messages call the archives.
 const FIRST: &str = "what --exec needs";

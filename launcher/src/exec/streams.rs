@@ -12,17 +12,17 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use devices::log_interval::LogInterval;
 use devices::threads;
+use host::exit::Exit;
+use host::input::Input;
+use host::output::{Output, Reader, Role};
+use host::stdin;
+use host::terminal::Terminal;
+use host::writer::{self, Screen, Writer};
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
 use super::link::{Link, Stdin};
 use crate::ending::Ending;
-use crate::exit::Exit;
-use crate::input::Input;
-use crate::output::{Output, Reader, Role};
-use crate::stdin;
-use crate::terminal::Terminal;
-use crate::writer::{self, Screen, Writer};
 
 /// After so much output has been written, the guest gets a report of it.
 const WORTH_TELLING: u32 = 64 << 10;

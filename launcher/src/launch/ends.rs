@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use host::terminal::Terminal;
+use host::writer::last_words::{self, Patience};
+
 use super::Outcome;
 use crate::check::{self, KernelMode};
 use crate::console::Console;
@@ -11,9 +14,7 @@ use crate::ending::{Crash, Ending};
 use crate::exec::{self, Job};
 use crate::guest::Host;
 use crate::silence;
-use crate::terminal::Terminal;
 use crate::trial::Trial;
-use crate::writer::last_words::{self, Patience};
 
 /// Let the clients of the guest's consoles read the rest, and the reason of the end. The user's
 /// next keys are for the program that has the terminal next.

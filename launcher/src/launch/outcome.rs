@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use host::writer::last_words::Patience;
+
 use crate::ending::Ending;
 use crate::exit_status::Status;
 use crate::trial::Verdict;
-use crate::writer::last_words::Patience;
 
 /// How long a file or pipe may take to take the last of the output when there is no more time
 /// (--timeout).

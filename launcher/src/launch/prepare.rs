@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
+use host::disk;
+use host::exit::Exit;
+use host::inherited::Inherited;
+use host::net;
+use host::privilege::Confinement;
+use host::trace::{self, Lanes, Trace};
 
 use crate::boot;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, HostEnd};
-use crate::disk;
 use crate::exec::{self, Job};
-use crate::exit::Exit;
 use crate::guest::Host;
-use crate::inherited::Inherited;
 use crate::memory::Ram;
-use crate::net;
 use crate::observers::Observers;
-use crate::privilege::Confinement;
 use crate::runtime::Claim;
-use crate::trace::{self, Lanes, Trace};
 use crate::trial;
 use crate::vm;
 

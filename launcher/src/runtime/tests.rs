@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 
+use host::testing::skip::is_root;
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::skip::is_root;
 
 /// A directory for guests, of a path that is longer than a socket's may be.
 struct Place {

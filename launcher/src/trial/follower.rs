@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use devices::log_interval::BY_GUEST;
 use devices::threads;
+use host::exit::Exit;
+use host::output::{Output, Reader, Role, Taken};
 
 use super::matcher::{Found, Matcher};
 use crate::ending::Ending;
-use crate::exit::Exit;
-use crate::output::{Output, Reader, Role, Taken};
 
 /// How long a line may be without its end until it is looked at: a prompt.
 const MOMENT: Duration = Duration::from_millis(100);

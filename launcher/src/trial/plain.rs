@@ -2,7 +2,7 @@
 //! carriage returns and other control characters. Used where lines are compared with
 //! patterns ([`super::matcher`]) and where they are shown again ([`super::log`]).
 
-use crate::terminal::is_complete;
+use host::terminal::is_complete;
 
 const ESCAPE: u8 = 0x1b;
 

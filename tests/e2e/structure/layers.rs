@@ -2,17 +2,9 @@
 
 /// The modules of the launcher. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 48] = [
-    // System calls.
-    "sys", "peer", "listener", "descriptors", "standard", "inherited",
-    // Guest memory.
-    "memory", "firmware",
-    // The user's terminal and messages.
-    "sandbox", "privilege", "terminal", "progress", "messages",
+pub(super) const LAUNCHER: [&str; 29] = [
     // The virtual machine.
-    "exit", "ending", "crash", "output", "power", "rtc", "ports", "acpi", "vcpu", "trace", "observers", "cpuid", "vm", "boot",
-    // The host's side of devices: streams, disks, networks.
-    "signals", "input", "stdin", "writer", "disk", "net",
+    "sys", "memory", "firmware", "ending", "crash", "power", "rtc", "ports", "acpi", "vcpu", "observers", "cpuid", "vm", "boot",
     // The command line.
     "exit_status", "config", "help", "generate", "detach", "runtime",
     // A guest and its consoles.
@@ -21,6 +13,19 @@ pub(super) const LAUNCHER: [&str; 48] = [
     "trial", "control", "check",
     // A launch, and the commands to running guests.
     "launch", "client",
+];
+
+/// The modules of `host`.
+#[rustfmt::skip]
+pub(super) const HOST: [&str; 20] = [
+    // System calls, descriptors, sockets.
+    "sys", "peer", "listener", "descriptors", "standard", "inherited",
+    // The user's terminal and messages.
+    "sandbox", "privilege", "terminal", "progress", "messages", "exit", "signals",
+    // Streams.
+    "input", "stdin", "output", "writer", "trace",
+    // What devices work on.
+    "disk", "net",
 ];
 
 /// The modules of `wire`.

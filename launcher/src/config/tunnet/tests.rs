@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn network(address: [u8; 4], length: u8) -> HostEnd {
-    HostEnd::Address(Network { address: address.into(), length })
+fn network(address: [u8; 4], length: u8) -> TapBackend {
+    TapBackend::Address(Network { address: address.into(), length })
 }
 
 #[test]
 fn an_address() {
-    let tunnet = |host, mac, queues| Ok(Tunnet { host, mac, queues });
+    let tunnet = |tap, mac, queues| Ok(Tunnet { tap, mac, queues });
     let host = network([192, 168, 19, 1], 24);
     assert_eq!(parse("192.168.19.1"), tunnet(host, None, 1));
     let mac = Some([2, 0, 0, 0x12, 0xab, 0xCD]);
@@ -20,11 +20,11 @@ fn an_address() {
 
 #[test]
 fn a_bridge_or_a_tap() {
-    let tunnet = |host, mac, queues| Ok(Tunnet { host, mac, queues });
-    assert_eq!(parse("bridge:br0"), tunnet(HostEnd::Bridge("br0".into()), None, 1));
+    let tunnet = |tap, mac, queues| Ok(Tunnet { tap, mac, queues });
+    assert_eq!(parse("bridge:br0"), tunnet(TapBackend::Bridge("br0".into()), None, 1));
     assert_eq!(
         parse("tap:a.b-c:52:54:00:00:00:01,queues=2"),
-        tunnet(HostEnd::Tap("a.b-c".into()), Some([0x52, 0x54, 0, 0, 0, 1]), 2)
+        tunnet(TapBackend::Tap("a.b-c".into()), Some([0x52, 0x54, 0, 0, 0, 1]), 2)
     );
 }
 

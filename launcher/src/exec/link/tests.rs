@@ -1,12 +1,12 @@
 use std::io::Read;
 use std::thread::Builder;
 
+use host::testing::{in_time, is_asleep, until};
 use lguest_init::frame::Parser;
 
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::console::Console;
-use crate::testing::{in_time, is_asleep, until};
 
 /// A console for a command, and its way to the init.
 fn console() -> (Arc<Link>, Arc<Console>) {

@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::thread::Builder;
 
+use host::testing::in_time;
 use lguest_init::frame::ToGuest;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -9,7 +10,6 @@ use nix::unistd::pipe2;
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::console::Console;
-use crate::testing::in_time;
 
 /// A command's console, whose output goes to two pipes.
 struct Example {

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use host::exit::Exit;
+use host::output::{CAPACITY, Output};
+use host::testing::until;
+
 use crate::config::TrialConfig;
 use crate::ending::Ending;
-use crate::exit::Exit;
-use crate::output::{CAPACITY, Output};
-use crate::testing::until;
 use crate::trial::follower::Follower;
 use crate::trial::matcher::{Found, Matcher};
 use crate::trial::patterns::Patterns;

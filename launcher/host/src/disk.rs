@@ -1,0 +1,226 @@
+//! The disks: opens the files and block devices that the user named, sees that
+//! nobody else writes to them, and makes a [`Block`] of each for every guest.
+//! They are opened once for all the guests of a launch.
+
+mod format;
+mod holder;
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use devices::block::{Block, Image};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::sys;
+
+/// More queues than this gain nothing, unless the user thinks so.
+const QUEUES: u16 = 8;
+
+/// Linux takes no disk whose blocks are larger than a page.
+const LARGEST_BLOCK: u32 = 4096;
+
+/// A disk, as the user described it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockConfig {
+    /// The image or block device.
+    pub path: PathBuf,
+    /// The guest can only read the disk.
+    pub read_only: bool,
+    /// Reads and writes bypass the host's page cache (O_DIRECT).
+    pub direct: bool,
+    /// The serial number that the guest sees, up to 20 bytes of ASCII.
+    pub serial: String,
+    /// Virtqueues. `None` is one for each CPU of the guest, up to 8.
+    pub queues: Option<u16>,
+    /// sync=off: flushes are answered without being done.
+    pub no_sync: bool,
+    /// format=raw: the file's bytes are the disk, whatever they look like.
+    pub raw: bool,
+}
+
+/// One disk of the guest.
+#[derive(Debug)]
+pub struct Disk {
+    image: Arc<Image>,
+    serial: String,
+    queues: u16,
+}
+
+impl Disk {
+    /// It, for a new guest.
+    pub fn device(&self) -> Block {
+        let (image, serial) = (Arc::clone(&self.image), self.serial.clone());
+        Block { image, serial, queues: self.queues }
+    }
+}
+
+/// Open the disks of a guest with so many CPUs.
+///
+/// # Errors
+/// One that names the disk, what is wrong with it, and what to do.
+pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
+    let (mut disks, mut known) = (Vec::new(), Vec::new());
+    for config in configs {
+        let name = format!("disk {}", config.path.display());
+        let (image, identity) = open(config, &name, &known).with_context(|| name.clone())?;
+        known.push(identity);
+        let queues = config.queues.unwrap_or(QUEUES.min(cpus.into()));
+        disks.push(Disk { image: Arc::new(image), serial: config.serial.clone(), queues });
+    }
+    Ok(disks)
+}
+
+/// What a file or block device is, whatever its name.
+type Identity = (bool, u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
+    match metadata.file_type().is_block_device() {
+        true => (true, metadata.rdev(), 0),
+        false => (false, metadata.dev(), metadata.ino()),
+    }
+}
+
+fn open(config: &BlockConfig, name: &str, known: &[Identity]) -> Result<(Image, Identity)> {
+    // Asked before opening: that could wait for the other end of a FIFO.
+    let metadata = fs::metadata(&config.path).map_err(|error| explain(error, config))?;
+    let kind = metadata.file_type();
+    ensure!(!kind.is_dir(), "it is a directory: give a file or a block device");
+    ensure!(
+        kind.is_file() || kind.is_block_device(),
+        "it is neither a file nor a block device: give one of these"
+    );
+    let identity = identity(&metadata);
+    ensure!(!known.contains(&identity), "it is given twice: each disk can be given once");
+
+    let mut file = open_file(config, &metadata)?;
+    lock(&file, config, &metadata, name)?;
+    let length = file.seek(SeekFrom::End(0)).context("finding its size")?;
+    ensure!(length > 0, "it is empty: make it as large as the disk (truncate -s 4G FILE)");
+    format::check(config, name, length)?;
+    let alignment = if config.direct { Some(direct_alignment(&file, &metadata)?) } else { None };
+
+    let mut image = Image::new(file, name, length)?;
+    if let Some(alignment) = alignment {
+        image = image.direct(alignment);
+    }
+    if config.read_only {
+        image = image.read_only();
+    }
+    if config.no_sync {
+        image = image.without_sync();
+    }
+    ensure!(image.length() > 0, "it is smaller than a block of {} bytes", image.block_size());
+    let rest = length - image.length();
+    if rest > 0 {
+        let block = image.block_size();
+        log::warn!(
+            "{name}: its last {rest} bytes are no block of {block}: the guest has no use of them"
+        );
+    }
+    Ok((image, identity))
+}
+
+fn open_file(config: &BlockConfig, metadata: &Metadata) -> Result<File> {
+    let mut flags = 0;
+    if config.direct {
+        flags |= libc::O_DIRECT;
+    }
+    if metadata.file_type().is_block_device() && !config.read_only {
+        // Refused if it is mounted, and keeps it from being mounted.
+        flags |= libc::O_EXCL;
+    }
+    let mut options = File::options();
+    options.read(true).write(!config.read_only).custom_flags(flags);
+    options.open(&config.path).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) if config.direct => {
+            anyhow!("its file system has no direct I/O: leave out \"direct\"")
+        }
+        Some(libc::EBUSY) => match holder::of(metadata) {
+            Some(holder) => anyhow!("it is in use by {holder}: end that first"),
+            None => anyhow!("it is in use, perhaps mounted: unmount it, or add \",ro\""),
+        },
+        _ => explain(error, config),
+    })
+}
+
+fn explain(error: io::Error, config: &BlockConfig) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::NotFound => anyhow!("no such file: make one (truncate -s 4G FILE)"),
+        ErrorKind::PermissionDenied if config.read_only => {
+            anyhow!("permission denied: make it readable")
+        }
+        ErrorKind::PermissionDenied => {
+            anyhow!("permission denied: make it writable, or add \",ro\"")
+        }
+        ErrorKind::ReadOnlyFilesystem => anyhow!("its file system is read-only: add \",ro\""),
+        _ => error.into(),
+    }
+}
+
+/// Nobody else shall write to it: not while we read, and not beside us. The
+/// lock goes with the open file, at the latest when the process ends, however
+/// that comes about.
+fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> Result<()> {
+    let kind = if config.read_only { libc::F_RDLCK } else { libc::F_WRLCK };
+    let lock = libc::flock {
+        l_type: i16::try_from(kind)?,
+        l_whence: i16::try_from(libc::SEEK_SET)?,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(()),
+        Err(Errno::EAGAIN | Errno::EACCES) => {
+            let holder = holder::of(metadata);
+            let holder =
+                holder.unwrap_or_else(|| "a process that is not to be seen from here".into());
+            bail!("it is in use by {holder}: end that first, or copy the file")
+        }
+        // Some network file systems have no locks.
+        Err(error) => {
+            log::warn!("{name}: cannot be locked ({error}): see to it that nobody else uses it");
+            Ok(())
+        }
+    }
+}
+
+/// What direct I/O wants to be aligned to.
+fn direct_alignment(file: &File, metadata: &Metadata) -> Result<u32> {
+    let told = sys::direct_alignment(file).context("asking for its alignment")?;
+    let alignment = match told {
+        Some(alignment) => alignment,
+        // Kernels before 6.1, and file systems that do not tell.
+        None if metadata.file_type().is_block_device() => {
+            sys::logical_block_size(file).context("asking for its block size")?
+        }
+        None => LARGEST_BLOCK,
+    };
+    ensure!(alignment > 0, "its file system has no direct I/O: leave out \"direct\"");
+    ensure!(
+        alignment <= LARGEST_BLOCK,
+        "it has direct I/O in blocks of {alignment} bytes only, and guests take {LARGEST_BLOCK} \
+         at most: leave out \"direct\""
+    );
+    Ok(alignment)
+}
+
+/// The source of `--rng`.
+pub fn open_random(path: &Path) -> Result<File> {
+    let open = || {
+        let kind = fs::metadata(path)?.file_type();
+        if kind.is_file() || kind.is_char_device() {
+            return File::open(path);
+        }
+        Err(io::Error::other("it is neither a file nor a character device"))
+    };
+    open().with_context(|| format!("random numbers from {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Where a thread announces an end, and the main thread waits for it: the end of a guest, or of a
+//! client's stay at a console. The first end counts, and the main thread waits for nothing else.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::sys;
+
+/// An end from outside of the guest that no client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interruption {
+    /// The user typed three ^C.
+    CtrlC,
+    /// This signal was sent to the process.
+    Signal(i32),
+    /// The host failed. The text is complete.
+    Failed(String),
+}
+
+impl Replaceable for Interruption {}
+
+/// An end of a guest, or of a client's stay.
+pub trait Replaceable {
+    /// Whether a later end takes the place of this one, if it has not been taken yet.
+    fn is_replaceable(&self) -> bool {
+        false
+    }
+}
+
+/// The place where an end is announced and waited for.
+#[derive(Debug)]
+pub struct Exit<T> {
+    event: EventFd,
+    end: Mutex<Option<T>>,
+}
+
+impl<T: Replaceable> Exit<T> {
+    /// Announce an end. The first counts, unless it [is replaceable](Replaceable).
+    pub fn end(&self, end: T) {
+        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_none_or(T::is_replaceable) {
+            *slot = Some(end);
+            self.wake();
+        }
+    }
+}
+
+impl<T> Exit<T> {
+    /// No end has been announced.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
+    pub fn new() -> Result<Self> {
+        let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+            .context("creating the exit event")?;
+        Ok(Self { event, end: Mutex::new(None) })
+    }
+
+    /// Wake up the main thread without an end: something else needs its attention.
+    pub fn wake(&self) {
+        // Cannot fail: the counter is far from its limit.
+        let _ = self.event.write(1);
+    }
+
+    /// Take the end, if one was announced. The next guest starts without one.
+    pub fn take(&self) -> Option<T> {
+        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.event.read();
+        slot.take()
+    }
+
+    /// Whether the main thread was woken up since the last call. For tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn was_woken(&self) -> bool {
+        self.event.read().is_ok()
+    }
+}
+
+impl<T> AsFd for Exit<T> {
+    /// Readable while an end waits to be taken, and after [`Exit::wake`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sys::borrow_fd(self, self.event.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum End {
+        Reset,
+        Off,
+        Killed,
+    }
+
+    impl Replaceable for End {
+        fn is_replaceable(&self) -> bool {
+            *self == Self::Reset
+        }
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let exit = Exit::new().unwrap();
+        exit.end(End::Off);
+        exit.end(End::Killed);
+        assert_eq!(exit.take(), Some(End::Off));
+        assert_eq!(exit.take(), None);
+    }
+
+    #[test]
+    fn a_reset_keeps_nobody_from_ending_the_guest() {
+        let exit = Exit::new().unwrap();
+        exit.end(End::Reset);
+        exit.end(End::Killed);
+        exit.end(End::Reset);
+        assert_eq!(exit.take(), Some(End::Killed));
+        assert_eq!(exit.take(), None);
+    }
+}

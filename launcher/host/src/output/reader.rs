@@ -1,0 +1,159 @@
+//! The emptying half of a console's [`super::Output`]: somebody who reads, at his
+//! own pace.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Place, Role, Shared, State};
+
+/// What is taken at once: as much as a pipe holds.
+const CHUNK: usize = 1 << 16;
+
+/// A reader of an output ring. Dropping it frees its place.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+/// The result of waiting for output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Bytes.
+    Some,
+    /// No bytes came in time.
+    None,
+    /// The output has ended, or the reader was dismissed.
+    Last,
+}
+
+impl Reader {
+    pub(super) fn new(shared: &Arc<Shared>, role: Role) -> Self {
+        let state = &mut *shared.lock();
+        let id = state.next_reader;
+        state.next_reader += 1;
+        let (at, lost) = match role {
+            Role::Follower | Role::Witness => (state.start(), 0),
+            _ => (state.read.max(state.start()), std::mem::take(&mut state.lost)),
+        };
+        let place = Place { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
+        state.readers.push(place);
+        Self { id, shared: Arc::clone(shared) }
+    }
+
+    /// Sleep until the guest has printed something, and take the beginning of it
+    /// into `chunk`. False if all is taken and no more will come, or it is to leave.
+    pub fn take(&mut self, chunk: &mut Vec<u8>) -> bool {
+        self.take_until(chunk, None) == Taken::Some
+    }
+
+    /// Take the next bytes, but do not wait for longer than `until`.
+    pub fn take_until(&mut self, chunk: &mut Vec<u8>, until: Option<Instant>) -> Taken {
+        chunk.clear();
+        let mut state = self.shared.lock();
+        loop {
+            let (start, end, finished) = (state.start(), state.end, state.finished);
+            let Some(place) = state.place(self.id) else { return Taken::Last };
+            if place.dismissed {
+                return Taken::Last;
+            }
+            let skip = usize::try_from(place.at.saturating_sub(start)).unwrap_or(usize::MAX);
+            if place.at < end {
+                state.copy(skip, chunk);
+                self.advance(&mut state, chunk.len());
+                return Taken::Some;
+            }
+            if finished {
+                return Taken::Last;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Taken::None;
+            }
+            state.readers_asleep += 1;
+            state = self.sleep(state, left);
+            state.readers_asleep -= 1;
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let filled = &self.shared.filled;
+        match time {
+            None => filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                filled.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn advance(&self, state: &mut State, taken: usize) {
+        let Some(place) = state.place(self.id) else { return };
+        place.at = place.at.saturating_add(taken as u64);
+        let (at, role) = (place.at, place.role);
+        if !role.only_looks() {
+            state.read = state.read.max(at);
+        }
+        if state.sinks_waiting > 0 {
+            let _ = self.shared.room.write(1);
+        }
+    }
+
+    /// For [`super::Output::dismiss`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether it only looks.
+    pub fn is_follower(&self) -> bool {
+        self.shared.lock().place(self.id).is_some_and(|place| place.role == Role::Follower)
+    }
+
+    /// How far it has come, in bytes since the first that was printed.
+    pub fn position(&self) -> u64 {
+        self.shared.lock().place(self.id).map_or(0, |place| place.at)
+    }
+
+    /// What there is to take now.
+    pub fn backlog(&self) -> u64 {
+        let mut state = self.shared.lock();
+        let end = state.end;
+        state.place(self.id).map_or(0, |place| end.saturating_sub(place.at))
+    }
+
+    /// The client has read some of what was taken, so it is there. Returns how much
+    /// it had lost before that.
+    pub fn progress(&mut self) -> u64 {
+        let mut state = self.shared.lock();
+        let Some(place) = state.place(self.id) else { return 0 };
+        place.waited = Duration::ZERO;
+        std::mem::take(&mut place.lost)
+    }
+}
+
+impl State {
+    /// Copy the ring from there on, as far as a chunk goes.
+    fn copy(&self, skip: usize, chunk: &mut Vec<u8>) {
+        let (first, second) = self.ring.as_slices();
+        let parts = match skip.checked_sub(first.len()) {
+            None => [first.get(skip..).unwrap_or_default(), second],
+            Some(skip) => [second.get(skip..).unwrap_or_default(), &[]],
+        };
+        for part in parts {
+            let wanted = part.len().min(CHUNK - chunk.len());
+            chunk.extend_from_slice(part.get(..wanted).unwrap_or_default());
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.lock().readers.retain(|place| place.reader != self.id);
+        // Neither can fail: the counters are far from their limits.
+        let _ = self.shared.room.write(1);
+        let _ = self.shared.left.write(1);
+    }
+}

@@ -1,0 +1,88 @@
+//! The filling half of a console's [`super::Output`]: used by the console's
+//! transmit queue, which waits for a slow reader, and by the early console's port
+//! on a vCPU thread, which waits for nobody.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{PATIENCE, Place, Shared, State};
+
+/// Waiting is counted in steps, so that an hour in which the whole launcher was
+/// stopped counts as one.
+const STEP: Duration = Duration::from_millis(500);
+
+/// A way into the ring. As `io::Write`, it waits for readers that read; every
+/// wait ends with `Interrupted` when a signal arrives, so use `write`, not
+/// `write_all`, in a thread that must stop at a signal.
+#[derive(Debug, Clone)]
+pub struct Sink(Arc<Shared>);
+
+impl Sink {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Put all of `bytes` into the ring at once. When it is full, the oldest
+    /// output is lost.
+    pub fn write_lossy(&self, bytes: &[u8]) {
+        self.fill(self.0.lock(), bytes);
+    }
+
+    fn fill(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) {
+        state.print(bytes);
+        if state.readers_asleep > 0 {
+            drop(state);
+            self.0.filled.notify_all();
+        }
+    }
+
+    /// Sleep until a reader took something, a moment has passed, or a signal
+    /// arrives.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> io::Result<MutexGuard<'a, State>> {
+        state.sinks_waiting += 1;
+        drop(state);
+        let start = Instant::now();
+        let timeout = PollTimeout::try_from(STEP).unwrap_or(PollTimeout::ZERO);
+        let mut fds = [PollFd::new(self.0.room.as_fd(), PollFlags::POLLIN)];
+        let woken = poll(&mut fds, timeout);
+        let mut state = self.0.lock();
+        state.sinks_waiting -= 1;
+        if matches!(woken, Ok(1)) {
+            // Another sink may have emptied it before us.
+            let _ = self.0.room.read();
+        } else {
+            let (end, waited) = (state.end, start.elapsed().min(STEP));
+            let capacity = state.capacity as u64;
+            let full = |place: &&mut Place| end.saturating_sub(place.at) >= capacity;
+            for place in state.readers.iter_mut().filter(full) {
+                place.waited = place.waited.saturating_add(waited).min(PATIENCE);
+            }
+        }
+        woken?;
+        Ok(state)
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        while state.room() == 0 {
+            state = self.wait_for_room(state)?;
+        }
+        let bytes = bytes.get(..state.room()).unwrap_or(bytes);
+        self.fill(state, bytes);
+        Ok(bytes.len())
+    }
+
+    /// Nothing is held back here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

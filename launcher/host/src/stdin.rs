@@ -1,0 +1,124 @@
+//! What the user types, or pipes in, on its way to the guest. A thread of its
+//! own reads it, whatever the guest does, so that three ^C always work; a pipe
+//! of the kernel holds what the guest has not asked for yet. The console's
+//! receive queue reads the other end of that pipe.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use devices::threads;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::exit::{Exit, Interruption, Replaceable};
+use crate::input::Input;
+use crate::terminal::{self, Terminal, Tty, sys};
+
+pub mod escape;
+mod keyboard;
+pub mod keys;
+
+#[cfg(test)]
+mod tests;
+
+/// The end of a guest, or of a client's stay, as far as this thread has to know it.
+pub trait End: Replaceable + From<Interruption> + Send + 'static {}
+
+impl<T: Replaceable + From<Interruption> + Send + 'static> End for T {}
+
+/// Start reading stdin, for the console that has this input. A terminal is not
+/// read before [`Terminal::enter`].
+///
+/// # Errors
+/// When the host has no descriptor or thread to spare.
+pub fn start<T: End>(
+    input: &Input,
+    exit: &Arc<Exit<T>>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
+    let guest = input.our_end().context("duplicating the input pipe")?;
+    let guest = keys::Guest::new(guest, terminal.is_some()).context("the input pipe")?;
+    start_for(guest, exit, terminal)
+}
+
+/// Start the stdin thread with any sink.
+///
+/// # Errors
+/// When the host has no descriptor or thread to spare.
+pub fn start_for<T: End>(
+    taker: impl Taker + Send + 'static,
+    exit: &Arc<Exit<T>>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
+    read(File::from(stdin), taker, exit, terminal.map(Terminal::tty))
+}
+
+/// Somebody who takes what is typed or piped in.
+pub trait Taker {
+    /// What came from a pipe or file: wait for room.
+    ///
+    /// # Errors
+    /// When nobody will ever take more.
+    fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// What was typed: wait for nobody for long, since the next key may be the last ^C.
+    fn type_in(&mut self, bytes: &[u8]);
+
+    /// The pipe or file has no more.
+    fn end(&mut self) {}
+}
+
+fn read<T: End>(
+    stdin: File,
+    mut taker: impl Taker + Send + 'static,
+    exit: &Arc<Exit<T>>,
+    tty: Option<Arc<Tty>>,
+) -> Result<()> {
+    let exit = Arc::clone(exit);
+    let body = move || match tty {
+        None => {
+            copy(stdin, |bytes| taker.hand_on(bytes));
+            taker.end();
+        }
+        Some(tty) => {
+            keys::pass_on(stdin, taker, &tty, &exit);
+            if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
+                exit.end(Interruption::Signal(Signal::SIGHUP as i32).into());
+            }
+        }
+    };
+    threads::start("stdin", body).context("starting the stdin thread")?;
+    Ok(())
+}
+
+/// Hand on what comes from a pipe or file, to its end. The guest's pace holds the
+/// writer up, and no byte is lost.
+pub fn copy(mut input: File, mut hand_on: impl FnMut(&[u8]) -> io::Result<()>) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let bytes = match input.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                wait_readable(&input);
+                continue;
+            }
+            Err(e) if terminal::waited_in_background(input.as_fd(), &e) => continue,
+            Err(e) => return log::warn!("reading stdin: {e}: the guest gets no more input"),
+        };
+        if hand_on(bytes).is_err() {
+            return;
+        }
+    }
+}
+
+/// Somebody handed us a non-blocking stdin. Making it blocking would change it
+/// for them, too.
+fn wait_readable(input: &File) {
+    let _ = poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+}

@@ -1,0 +1,277 @@
+//! Input from a terminal: passed on to the guest key by key, while three ^C
+//! end it. Runs in the thread that [`super::start`] makes; whether the terminal
+//! may be read at all is for [`crate::terminal::Tty`] to say.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use devices::log_interval::BY_GUEST;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::keyboard::{Key, Keyboard};
+use super::{End, Taker};
+use crate::exit::{Exit, Interruption};
+use crate::terminal::Tty;
+
+/// A guest that takes nothing for this long, with its pipe full, is not
+/// reading: what is typed then is lost, except for what three ^C mean.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const CTRL_C: u8 = 0x03;
+
+/// Read the terminal until it is gone or given back for good.
+pub(super) fn pass_on<T: End>(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit<T>) {
+    let mut presses = Presses::default();
+    read(input, tty, |bytes| {
+        taker.type_in(bytes);
+        if presses.are_three(bytes, Instant::now()) {
+            exit.end(Interruption::CtrlC.into());
+        }
+        None
+    });
+}
+
+/// Read the terminal until it is gone or given back for good. What is read goes to
+/// `typed`, which may ask to be called again after so long, with nothing, if
+/// nothing else is typed until then.
+pub fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> Option<Duration>) {
+    let mut buffer = vec![0; 1 << 12];
+    let mut patience = None;
+    while tty.wait_until_ours() {
+        if !wait_for_key(&input, tty, patience) {
+            patience = typed(&[]);
+            continue;
+        }
+        if !tty.is_ours() {
+            continue;
+        }
+        let room = tty.questions().room(buffer.len());
+        if room == 0 {
+            tty.look_again();
+            continue;
+        }
+        match input.read(buffer.get_mut(..room).unwrap_or_default()) {
+            Ok(0) if tty.is_hung_up() => return,
+            Err(_) if tty.is_hung_up() => return,
+            Ok(length @ 1..) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                tty.questions().read(bytes);
+                patience = typed(bytes);
+            }
+            // In the background by now, or nothing there after all.
+            Ok(_) | Err(_) => tty.look_again(),
+        }
+    }
+}
+
+/// Sleep until a key arrives or the terminal is given back: its keys are not for us
+/// then, and a read would take them; and in the background somebody has to look whether
+/// we still are there ([`Tty::wait_until_ours`]). False if that took too long.
+fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
+    let mut fds =
+        [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.away(), PollFlags::POLLIN)];
+    let timeout = patience.and_then(|patience| PollTimeout::try_from(patience).ok());
+    !matches!(poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)), Ok(0))
+}
+
+/// When the last ^C were pressed, each one alone in its read: a paste that
+/// contains some is not a keypress.
+#[derive(Debug, Default)]
+struct Presses {
+    times: [Option<Instant>; 2],
+    keyboard: Keyboard,
+}
+
+impl Presses {
+    /// Is the third ^C within a second among these bytes, with no other key between? What is
+    /// still held down or released counts for nothing, and so do modifiers.
+    fn are_three(&mut self, bytes: &[u8], now: Instant) -> bool {
+        // Of a key that has begun in another read, and has become none.
+        let before = self.keyboard.unfinished().len();
+        let (mut presses, mut others, mut stale, mut seen) = (0, false, false, 0);
+        self.keyboard.read(bytes, |key, bytes| {
+            seen += bytes.len();
+            match key {
+                Key::Press(CTRL_C) => presses += 1,
+                Key::Held(_) | Key::Modifier => {}
+                Key::Press(_) | Key::Other if seen <= before => stale = true,
+                Key::Press(_) | Key::Other => others = true,
+            }
+        });
+        if others || stale || presses > 1 {
+            self.times = [None, None];
+        }
+        if others || presses != 1 {
+            return false;
+        }
+        let [first, second] = self.times;
+        self.times = [second, Some(now)];
+        first.is_some_and(|first| now.duration_since(first) <= Duration::from_secs(1))
+    }
+}
+
+/// The guest's pipe, as somebody sees it who must not be held up.
+pub(super) struct Guest {
+    pipe: File,
+    reads: bool,
+    patience: Duration,
+}
+
+impl Guest {
+    /// Of a guest with a terminal, nobody may be held up by it: the description of the pipe's
+    /// writing end is ours alone, so that it may be non-blocking.
+    pub(super) fn new(pipe: File, has_terminal: bool) -> io::Result<Self> {
+        if has_terminal {
+            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self { pipe, reads: true, patience: PATIENCE })
+    }
+}
+
+impl Taker for Guest {
+    fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pipe.write_all(bytes)
+    }
+
+    /// Give it these bytes; what a guest that does not read has no room for is lost.
+    fn type_in(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.pipe.write(bytes) {
+                Ok(written) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    self.reads = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.gets_room() => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Guest {
+    /// Wait for room, the first time: a large paste waits for a busy guest.
+    fn gets_room(&mut self) -> bool {
+        let patience = if self.reads { self.patience } else { Duration::ZERO };
+        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        let room = matches!(poll(&mut fds, timeout), Ok(1));
+        if self.reads && !room {
+            log::warn!(
+                target: BY_GUEST,
+                "the guest does not read its console: what is typed is lost"
+            );
+        }
+        self.reads = room;
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::Builder;
+
+    use nix::unistd::pipe2;
+
+    use super::*;
+    use crate::testing::{LONG, in_time, is_full, until};
+
+    fn guest() -> (Guest, File) {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        (Guest::new(File::from(ours), true).unwrap(), File::from(theirs))
+    }
+
+    #[test]
+    fn a_paste_waits_for_a_slow_guest() {
+        let (mut guest, mut theirs) = guest();
+        // A busy machine does not make it too slow.
+        guest.patience = LONG;
+        let pipe = guest.pipe.try_clone().unwrap();
+        let typing = Builder::new().spawn(move || guest.type_in(&[b'x'; 1 << 20])).unwrap();
+        let mut read = vec![0; 1 << 20];
+        for part in read.chunks_mut(50_000) {
+            until("it is waited for", || is_full(&pipe) || typing.is_finished());
+            theirs.read_exact(part).unwrap();
+        }
+        assert!(read == [b'x'; 1 << 20]);
+        typing.join().unwrap();
+    }
+
+    #[test]
+    fn a_guest_that_does_not_read_is_waited_for_once() {
+        let (mut guest, _theirs) = guest();
+        let start = Instant::now();
+        let guest = in_time("it gives up", move || {
+            (0..100).for_each(|_| guest.type_in(&[b'x'; 1 << 16]));
+            guest
+        });
+        assert!(!guest.reads);
+        assert!(start.elapsed() < Duration::from_secs(30), "it waited each time");
+    }
+
+    /// Press ^C at these times, in tenths of a second; which of them was the third?
+    fn third(times: &[u64]) -> Option<usize> {
+        let (mut presses, start) = (Presses::default(), Instant::now());
+        let at = |time: &u64| start + Duration::from_millis(100 * time);
+        times.iter().position(|time| presses.are_three(&[3], at(time)))
+    }
+
+    #[test]
+    fn three_within_a_second_are_three() {
+        assert_eq!(third(&[0, 5, 10]), Some(2));
+        assert_eq!(third(&[0, 7, 14]), None);
+    }
+
+    #[test]
+    fn the_second_slides() {
+        assert_eq!(third(&[0, 15, 20, 24]), Some(3));
+        assert_eq!(third(&[0, 7, 14, 16]), Some(3));
+    }
+
+    #[test]
+    fn anything_else_starts_afresh() {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        for other in [&b"x"[..], b"\x03\x03", b"\x03x", b"\x1b[99;5u\x03"] {
+            assert!(!presses.are_three(&[3], now));
+            assert!(!presses.are_three(&[3], now));
+            assert!(!presses.are_three(other, now));
+        }
+        assert!(!presses.are_three(&[3], now));
+        assert!(!presses.are_three(&[3], now));
+        assert!(presses.are_three(&[3], now));
+    }
+    /// Press ^C three times, each time in these reads.
+    fn are_three(reads: &[&[u8]]) -> bool {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        (0..3).any(|_| reads.iter().any(|read| presses.are_three(read, now)))
+    }
+
+    #[test]
+    fn every_spelling_counts() {
+        for reads in [
+            &[&b"\x1b[99;5u"[..]][..],
+            &[b"\x1b[27;5;99~"],
+            &[b"\x1b[99", b";5u"],
+            &[b"\x1b[57442;5u\x1b[99;5u", b"\x1b[99;5:2u", b"\x1b[99;5:3u\x1b[57442;1:3u"],
+        ] {
+            assert!(are_three(reads), "{reads:?}");
+        }
+        for reads in [&[&b"\x1b[99;5:3u"[..]][..], &[b"\x1b[99;5u", b"x"], &[b"\x1b[57442;5u"]] {
+            assert!(!are_three(reads), "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn an_escape_before_them_starts_afresh() {
+        let (mut presses, now) = (Presses::default(), Instant::now());
+        for _ in 0..2 {
+            assert!(!presses.are_three(b"\x1b", now));
+            assert!(!presses.are_three(b"\x03", now));
+            assert!(!presses.are_three(b"\x03", now));
+        }
+        assert!(presses.are_three(b"\x03", now));
+    }
+}

@@ -1,0 +1,126 @@
+//! The user's terminal: raw while the guest has it, given back exactly as it
+//! was on every way out. It becomes raw when the guest is about to run;
+//! [`crate::signals`] restores it around a stop. The state is in [`tty`]; what
+//! covers a SIGKILL of the launcher is in [`guard`].
+
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+#[expect(unsafe_code, reason = "FFI of terminals and signals")]
+pub mod sys;
+
+mod guard;
+mod questions;
+mod tty;
+
+#[cfg(test)]
+mod tests;
+
+use crate::privilege::Confinement;
+pub use questions::{Asking, is_complete, question};
+pub use tty::{Tty, waited_in_background};
+
+/// The terminal on stdin. Dropping it gives the terminal back for good.
+#[derive(Debug)]
+pub struct Terminal(Arc<Tty>);
+
+/// Why the guest gets no keys.
+pub const BACKGROUND: &str = "in the background: the guest gets no keys until this is \
+     the terminal's foreground job (fg; with timeout: timeout --foreground)";
+
+/// The terminal that the panic hook restores.
+static ENTERED: Mutex<Weak<Tty>> = Mutex::new(Weak::new());
+
+impl Terminal {
+    /// The user's terminal, if stdin is one. Changes nothing about it. To be
+    /// called before any thread exists, because it forks the guard, which gives
+    /// up privilege at once.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
+    pub fn on_stdin(confinement: &Confinement) -> Result<Option<Self>> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        // A description of our own: it stays when somebody closes stdin, and
+        // its O_NONBLOCK (a serial line would wait for a carrier) is nobody
+        // else's. A terminal of another user (su) can only be duplicated.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let own = match open("/proc/self/fd/0", flags, Mode::empty()) {
+            Ok(own) => own,
+            Err(_) => stdin.as_fd().try_clone_to_owned().context("duplicating stdin")?,
+        };
+        let tty = Arc::new(Tty::new(own, confinement).context("preparing the terminal")?);
+        *ENTERED.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&tty);
+        Ok(Some(Self(tty)))
+    }
+
+    /// Save the terminal's modes and make it raw; after a stop, save anew. In
+    /// the background nothing is touched and the answer is false: the stdin
+    /// thread then does the same as soon as we come to the foreground.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn enter(&self) -> Result<bool> {
+        self.0.enter().context("making the terminal raw")
+    }
+
+    /// Restore what [`Self::enter`] saved. Does nothing the second time.
+    pub(crate) fn leave(&self) {
+        self.0.leave();
+    }
+
+    /// The guest has ended: if the terminal has been asked something and has not answered, no
+    /// more is read than the answer.
+    pub fn read_answers_only(&self) {
+        self.0.questions().close();
+    }
+
+    /// The guest has ended: wait for a moment if the terminal has been asked something and
+    /// has not answered, and drop the answer.
+    pub(crate) fn await_answers(&self) {
+        self.0.await_answers();
+    }
+
+    /// What looks for questions in the output to this file, if it is this terminal.
+    pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<Asking> {
+        self.0.is_terminal_of(file).then(|| Asking::new(self.0.questions()))
+    }
+
+    /// What the stdin thread needs to know of the terminal.
+    pub fn tty(&self) -> Arc<Tty> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Columns and rows of the terminal on stdin, else of the one on stdout.
+pub fn size() -> Option<(u16, u16)> {
+    let of = |fd: BorrowedFd<'_>| sys::window_size(fd);
+    of(io::stdin().as_fd()).or_else(|| of(io::stdout().as_fd()))
+}
+
+/// A panic in any thread gives the terminal back before it prints, and for
+/// good: a launcher that panicked is about to end.
+pub fn install_panic_hook() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let tty = ENTERED.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(tty) = tty {
+            tty.finish_in_panic();
+        }
+        print(info);
+    }));
+}

@@ -1,0 +1,260 @@
+//! The state of the user's terminal, shared by the threads that care: main
+//! enters and leaves ([`super::Terminal`], [`crate::signals`]), the stdin
+//! thread asks whether it may read ([`crate::stdin`]), the panic hook gives
+//! the terminal back. What happens if none of them can: [`super::guard`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::unistd::{getpgrp, getpid, tcgetpgrp};
+
+use super::guard::{self, Guard};
+use super::questions::Questions;
+use super::sys::{self, Modes};
+use crate::privilege::Confinement;
+
+/// How often a launcher in the background looks whether it still is. bash's
+/// `fg` of a job that runs says nothing to it, so somebody has to look.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The terminal, for the threads that read it and write to it.
+#[derive(Debug)]
+pub struct Tty {
+    /// A descriptor of our own, whatever becomes of number 0.
+    fd: OwnedFd,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Readable while the terminal is not ours.
+    away: EventFd,
+    questions: Arc<Questions>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    guard: Option<Guard>,
+}
+
+/// Whose the terminal is.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Not ours until [`Tty::enter`]: nothing has been touched, or given back.
+    Left,
+    /// Ours: `saved` is what it must become again, `raw` what we made of it.
+    Ours { saved: Modes, raw: Modes },
+    /// We are in the background; ours as soon as that changes.
+    Background,
+    /// Given back for good.
+    Over,
+}
+
+impl Tty {
+    pub(super) fn new(fd: OwnedFd, confinement: &Confinement) -> io::Result<Self> {
+        let guard = Guard::start(fd.as_fd(), confinement)
+            .inspect_err(|e| log::warn!("starting the guard of the terminal: {e}"));
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let away = EventFd::from_value_and_flags(1, flags)?;
+        let state = Mutex::new(State { phase: Phase::Left, guard: guard.ok() });
+        Ok(Self { fd, state, changed: Condvar::new(), away, questions: Arc::default() })
+    }
+
+    /// See [`super::Terminal::enter`].
+    pub(super) fn enter(&self) -> io::Result<bool> {
+        self.enter_locked(&mut self.lock())
+    }
+
+    fn enter_locked(&self, state: &mut State) -> io::Result<bool> {
+        if matches!(state.phase, Phase::Over) {
+            return Ok(false);
+        }
+        if !self.in_foreground() {
+            self.give_back(state);
+            state.phase = Phase::Background;
+            self.changed.notify_all();
+            return Ok(false);
+        }
+        let saved = sys::modes(self.fd.as_fd())?;
+        if let Phase::Ours { raw, .. } = state.phase
+            && guard::same(&saved, &raw)
+        {
+            return Ok(true);
+        }
+        let mut raw = sys::raw(&saved);
+        state.guard.iter_mut().for_each(|guard| guard.watch(&saved, &raw));
+        sys::set_modes(self.fd.as_fd(), &raw)?;
+        // A driver may refuse some bits. The guard compares with what it took.
+        let taken = sys::modes(self.fd.as_fd())?;
+        if !guard::same(&taken, &raw) {
+            raw = taken;
+            state.guard.iter_mut().for_each(|guard| guard.watch(&saved, &raw));
+        }
+        state.phase = Phase::Ours { saved, raw };
+        // Fails only if it is not readable.
+        let _ = self.away.read();
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    /// See [`super::Terminal::leave`].
+    pub(super) fn leave(&self) {
+        let mut state = self.lock();
+        self.give_back(&mut state);
+        if !matches!(state.phase, Phase::Over) {
+            state.phase = Phase::Left;
+        }
+    }
+
+    /// Give the terminal back for good. Nothing makes it raw again.
+    pub(super) fn finish(&self) {
+        self.finish_locked(&mut self.lock());
+    }
+
+    /// As [`Self::finish`], in a thread that panicked, maybe with the lock held.
+    pub(super) fn finish_in_panic(&self) {
+        for _ in 0..100 {
+            match self.state.try_lock() {
+                Ok(mut state) => return self.finish_locked(&mut state),
+                Err(TryLockError::Poisoned(e)) => return self.finish_locked(&mut e.into_inner()),
+                Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    fn finish_locked(&self, state: &mut State) {
+        self.give_back(state);
+        state.phase = Phase::Over;
+        state.guard = None;
+        self.changed.notify_all();
+    }
+
+    /// Restore what was saved. In the background only if nobody changed what we
+    /// had set: anything else is the shell's own setting by now.
+    fn give_back(&self, state: &mut State) {
+        let Phase::Ours { saved, raw } = state.phase else { return };
+        let untouched = || sys::modes(self.fd.as_fd()).is_ok_and(|now| guard::same(&now, &raw));
+        if self.in_foreground() || untouched() {
+            // From the background this would stop us, just before we end maybe.
+            let stop = SigSet::from(Signal::SIGTTOU);
+            let before = stop.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+            // A terminal that is gone needs nothing back.
+            let _ = sys::set_modes(self.fd.as_fd(), &saved);
+            let _ = before.map(|before| before.thread_set_mask());
+        }
+        state.guard.iter_mut().for_each(Guard::rest);
+        state.phase = Phase::Left;
+        // Cannot fail: the counter is far from its limit.
+        let _ = self.away.write(1);
+    }
+
+    /// Would the terminal's user expect keys to reach us?
+    fn in_foreground(&self) -> bool {
+        is_foreground_of(self.fd.as_fd())
+    }
+
+    /// See [`super::Terminal::await_answers`]. Keys of the background are not ours.
+    pub(super) fn await_answers(&self) {
+        if self.is_ours() && !self.is_hung_up() {
+            self.questions.wait();
+        }
+    }
+
+    /// What the terminal has been asked.
+    pub(crate) fn questions(&self) -> &Arc<Questions> {
+        &self.questions
+    }
+
+    /// Is this the same terminal?
+    pub(super) fn is_terminal_of(&self, file: BorrowedFd<'_>) -> bool {
+        sys::device(file).is_some_and(|other| sys::device(self.fd.as_fd()) == Some(other))
+    }
+
+    /// Has the other end of the terminal been closed?
+    pub(crate) fn is_hung_up(&self) -> bool {
+        sys::modes(self.fd.as_fd()).is_err()
+    }
+
+    /// May the stdin thread read right now?
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.lock().phase, Phase::Ours { .. })
+    }
+
+    /// Sleep until the stdin thread may read; false if it never will again,
+    /// because the terminal was given back for good or is gone.
+    pub(crate) fn wait_until_ours(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            let phase = state.phase;
+            match phase {
+                Phase::Ours { .. } => return true,
+                Phase::Over => return false,
+                Phase::Left => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                Phase::Background if self.is_hung_up() => return false,
+                Phase::Background if matches!(self.enter_locked(&mut state), Ok(true)) => {
+                    // Changes of size are told to the foreground only: look now.
+                    let _ = kill(getpid(), Signal::SIGWINCH);
+                }
+                Phase::Background => {
+                    let woken = self.changed.wait_timeout(state, LOOK);
+                    (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// A read failed or found nothing: see whether we are in the background.
+    /// Takes a moment, so that nobody can spin on it.
+    pub(crate) fn look_again(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Ours { .. }) && !self.in_foreground() {
+            self.give_back(&mut state);
+            state.phase = Phase::Background;
+        }
+        drop(self.changed.wait_timeout(state, LOOK));
+    }
+
+    /// Readable while the terminal is not ours: a thread that sleeps until a key comes wakes up to
+    /// wait for that instead.
+    pub(crate) fn away(&self) -> BorrowedFd<'_> {
+        self.away.as_fd()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Are we the foreground job of this terminal?
+fn is_foreground_of(tty: BorrowedFd<'_>) -> bool {
+    match tcgetpgrp(tty) {
+        Ok(group) => group == getpgrp(),
+        // Not our controlling terminal, so no job control.
+        Err(Errno::ENOTTY) => true,
+        Err(_) => false,
+    }
+}
+
+/// Did this read fail only because `file` is a terminal, and we are in its background? Waits
+/// there. A process of an orphaned group gets that error, too. A terminal that is gone is not
+/// waited for. Takes a moment, so that nobody can spin on it.
+pub fn waited_in_background(file: BorrowedFd<'_>, error: &io::Error) -> bool {
+    let is_terminal = || sys::modes(file).is_ok();
+    if error.raw_os_error() != Some(libc::EIO) || !is_terminal() {
+        return false;
+    }
+    if !is_foreground_of(file) {
+        log::info!("{}", super::BACKGROUND);
+    }
+    sleep(LOOK);
+    while is_terminal() && !is_foreground_of(file) {
+        sleep(LOOK);
+    }
+    is_terminal()
+}

@@ -1,0 +1,248 @@
+//! What the guest's programs have set on the user's terminal by escape
+//! sequences: the alternate screen, a hidden cursor, mouse reports, colours, keyboard
+//! modes. A guest that ends amid `vi` never takes it back, so the launcher does, for
+//! exactly what was set. Fed by [`super::Body`] with what the terminal really
+//! got; asked for the way back at the end ([`super::Writer::finish`]).
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
+
+mod keyboard;
+
+#[cfg(test)]
+mod tests;
+
+use crate::terminal::{Asking, Terminal};
+use keyboard::Keyboard;
+
+/// DEC private modes that outlive a program, and whether a terminal begins with
+/// them (xterm's "Control Sequences", DECSET). Those of the alternate screen are
+/// [`ALTERNATE`].
+const MODES: [(u16, bool); 19] = [
+    (HOLDING, false),
+    (1, false),    // application cursor keys
+    (5, false),    // reverse video
+    (6, false),    // cursor positions count from the margins
+    (7, true),     // lines wrap
+    (9, false),    // mouse reports, oldest kind
+    (25, true),    // visible cursor
+    (1000, false), // mouse reports
+    (1002, false),
+    (1003, false),
+    (1004, false), // focus reports
+    (1005, false),
+    (1006, false),
+    (1015, false),
+    (1016, false),
+    (2004, false), // bracketed paste
+    (2031, false), // reports of dark and light colours
+    (2048, false), // reports of the window's size
+    (9001, false), // keys as Windows has them
+];
+
+/// Synchronized output: the terminal shows nothing more. Undone first, since what follows
+/// would wait for it.
+const HOLDING: u16 = 2026;
+
+/// DEC private modes that switch to the alternate screen; the last one keeps the cursor's
+/// place as well.
+const ALTERNATE: [u16; 3] = [47, 1047, 1049];
+
+/// Of [`MODES`]: what a soft reset resets as well.
+const SOFT: [u16; 3] = [1, 6, 25];
+
+/// More parameters than any sequence that we look at has.
+const MOST_PARAMETERS: usize = 16;
+
+const ESCAPE: u8 = 0x1b;
+
+/// The terminal, as far as it is not as it was.
+#[derive(Debug, Default)]
+pub struct Screen {
+    /// What looks for questions, if the terminal is the one that keys come from.
+    asking: Option<Asking>,
+    parser: Parser,
+    /// A bit for each of [`MODES`] that is not as a terminal begins.
+    modes: u32,
+    /// The mode that switched to the alternate screen.
+    alternate: Option<u16>,
+    /// Of the main screen and of the alternate one.
+    keyboards: [Keyboard; 2],
+    /// xterm's modifyOtherKeys.
+    other_keys: bool,
+    keypad: bool,
+    /// What is printed shifts the rest of the line.
+    insert: bool,
+    /// The cursor's shape.
+    cursor: bool,
+    colours: bool,
+    /// Lines scroll in a part of the screen only.
+    margins: bool,
+}
+
+#[derive(Debug, Default)]
+enum Parser {
+    #[default]
+    Text,
+    Escape,
+    Control(Control),
+}
+
+/// What has come after `ESC [`.
+#[derive(Debug)]
+struct Control {
+    /// The leading `?`, `>` and so on, or 0.
+    mark: u8,
+    numbers: Vec<u16>,
+    /// The last byte between the numbers and the end, or 0.
+    between: u8,
+}
+
+impl Screen {
+    /// Of this file, if it is a terminal; keys come from `keys`.
+    pub fn of(file: BorrowedFd<'_>, keys: Option<&Terminal>) -> Option<Self> {
+        let asking = keys.and_then(|terminal| terminal.asking(file));
+        file.is_terminal().then(|| Self { asking, ..Self::default() })
+    }
+
+    /// The terminal gets these bytes.
+    pub fn watch(&mut self, bytes: &[u8]) {
+        self.asking.iter_mut().for_each(|asking| asking.watch(bytes));
+        for byte in bytes {
+            self.parser = match std::mem::take(&mut self.parser) {
+                Parser::Text | Parser::Escape if *byte == ESCAPE => Parser::Escape,
+                Parser::Text => Parser::Text,
+                Parser::Escape => self.escape(*byte),
+                Parser::Control(control) => self.control(control, *byte),
+            };
+        }
+    }
+
+    /// What takes everything back; nothing if nothing was set.
+    pub fn undo(&mut self) -> Vec<u8> {
+        let mut text = String::new();
+        self.undo_modes(&mut text, |mode| mode == HOLDING);
+        let [main, alternate] = &self.keyboards;
+        // The other modes of keyboards are those of the screen that is shown.
+        if let Some(mode) = self.alternate {
+            alternate.undo(&mut text);
+            let _ = write!(text, "\x1b[?{mode}l");
+        }
+        main.undo(&mut text);
+        self.undo_modes(&mut text, |mode| mode != HOLDING);
+        for (set, sequence) in [
+            (self.other_keys, "\x1b[>4m"),
+            (self.keypad, "\x1b>"),
+            (self.insert, "\x1b[4l"),
+            (self.cursor, "\x1b[0 q"),
+            (self.colours, "\x1b[0m"),
+            // Resetting the margins sends the cursor home: keep its place.
+            (self.margins, "\x1b7\x1b[r\x1b8"),
+        ] {
+            text += if set { sequence } else { "" };
+        }
+        self.reset();
+        text.into_bytes()
+    }
+
+    fn undo_modes(&self, text: &mut String, which: impl Fn(u16) -> bool) {
+        let is_set = |index: usize| self.modes & 1 << index != 0;
+        let modes = MODES.iter().enumerate();
+        for (_, (mode, initial)) in
+            modes.filter(|(index, (mode, _))| is_set(*index) && which(*mode))
+        {
+            let letter = if *initial { 'h' } else { 'l' };
+            // Cannot fail: a String grows.
+            let _ = write!(text, "\x1b[?{mode}{letter}");
+        }
+    }
+
+    fn escape(&mut self, byte: u8) -> Parser {
+        match byte {
+            b'[' => {
+                return Parser::Control(Control { mark: 0, numbers: vec![0], between: 0 });
+            }
+            b'=' => self.keypad = true,
+            b'>' => self.keypad = false,
+            b'c' => self.reset(),
+            _ => {}
+        }
+        Parser::Text
+    }
+
+    fn control(&mut self, mut control: Control, byte: u8) -> Parser {
+        let Control { mark, numbers, between } = &mut control;
+        match byte {
+            ESCAPE => return Parser::Escape,
+            b'?' | b'>' | b'=' | b'<' => *mark = byte,
+            b';' if numbers.len() < MOST_PARAMETERS => numbers.push(0),
+            b'0'..=b'9' => {
+                if let Some(number) = numbers.last_mut() {
+                    *number = number.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
+                }
+            }
+            0x20..=0x2f => *between = byte,
+            // Other parameters; and controls, which a terminal obeys amid a sequence.
+            0x00..=0x3f => {}
+            last => {
+                self.sequence(&control, last);
+                return Parser::Text;
+            }
+        }
+        Parser::Control(control)
+    }
+
+    fn sequence(&mut self, control: &Control, last: u8) {
+        let Control { mark, numbers, between } = control;
+        match (mark, between, last) {
+            (b'?', 0, b'h' | b'l') => self.set_modes(numbers, last == b'h'),
+            (0, 0, b'h' | b'l') if numbers.contains(&4) => self.insert = last == b'h',
+            (0, b'!', b'p') => self.reset_softly(),
+            (0, b' ', b'q') => self.cursor = *numbers != [0],
+            (0, 0, b'm') => self.colours = numbers.iter().any(|number| *number != 0),
+            (0, 0, b'r') => self.margins = *numbers != [0],
+            (b'>', 0, b'm') => self.set_other_keys(numbers),
+            (b'>', 0, b'n') if *numbers == [4] => self.other_keys = true,
+            (b'>' | b'<' | b'=', 0, b'u') => {
+                let [main, alternate] = &mut self.keyboards;
+                let shown = if self.alternate.is_some() { alternate } else { main };
+                shown.sequence(*mark, numbers);
+            }
+            _ => {}
+        }
+    }
+
+    fn set_modes(&mut self, numbers: &[u16], set: bool) {
+        if let Some(mode) = numbers.iter().find(|mode| ALTERNATE.contains(mode)) {
+            self.alternate = set.then_some(*mode);
+        }
+        let known = MODES.iter().enumerate().filter(|(_, (mode, _))| numbers.contains(mode));
+        for (index, (_, initial)) in known {
+            self.modes &= !(1 << index);
+            self.modes |= u32::from(set != *initial) << index;
+        }
+    }
+
+    /// `ESC[>4;Nm`; without a number, or for all such settings, as they were.
+    fn set_other_keys(&mut self, numbers: &[u16]) {
+        match numbers {
+            [4, value, ..] => self.other_keys = *value != 0,
+            [4 | 0] => self.other_keys = false,
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self) {
+        *self = Self { asking: self.asking.take(), ..Self::default() };
+    }
+
+    fn reset_softly(&mut self) {
+        for (index, (mode, _)) in MODES.iter().enumerate() {
+            if SOFT.contains(mode) {
+                self.modes &= !(1 << index);
+            }
+        }
+        (self.keypad, self.insert, self.colours, self.margins) = (false, false, false, false);
+    }
+}
