@@ -25,6 +25,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, ValueHint};
 use host::disk::BlockConfig;
 use host::net::card::Tunnet;
+use machine::cpuid::{Features, feature};
 use wire::{Name, parse_name};
 
 pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
@@ -34,8 +35,6 @@ pub(crate) use nearest::nearest;
 use seeing::SeeingConfig;
 use source::Source;
 pub(crate) use trial::TrialConfig;
-
-use crate::cpuid::{Features, feature};
 
 /// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";
@@ -209,7 +208,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     let number: u64 =
         digits.parse().map_err(|_| "memory is a number of MiB, or like 512M or 2G".to_string())?;
     let bytes = number.checked_mul(1 << shift).ok_or("that is more than any host has")?;
-    crate::memory::check_size(bytes).map_err(|e| e.to_string())?;
+    machine::memory::check_size(bytes).map_err(|e| e.to_string())?;
     if bytes % (1 << 20) == 0 { Ok(bytes) } else { Err("memory comes in whole MiB".into()) }
 }
 

@@ -1,6 +1,7 @@
 //! How a guest ended. What that makes of the launch is a `launch::Outcome`.
 
 use host::exit::{Interruption, Replaceable};
+use machine::end::{Crash, End};
 
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +59,15 @@ impl From<Interruption> for Ending {
     }
 }
 
-/// How a guest crashed. [`crate::crash`] writes the text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Crash {
-    /// The reason and a few lines of detail.
-    pub(crate) text: String,
-    /// KVM could not go on; another host's might have.
-    pub(crate) by_kvm: bool,
+impl From<End> for Ending {
+    fn from(end: End) -> Self {
+        match end {
+            End::PoweredOff => Self::PoweredOff,
+            End::Reset(means) => Self::Reset(means),
+            End::Status(byte) => Self::Status(byte),
+            End::Panicked => Self::Panicked,
+            End::Crashed(crash) => Self::Crashed(crash),
+            End::Failed(why) => Self::Failed(why),
+        }
+    }
 }

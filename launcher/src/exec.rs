@@ -16,8 +16,8 @@ mod tree;
 
 use anyhow::{Result, ensure};
 use lguest_init::Mute;
+use machine::boot::cmdline;
 
-use crate::boot::cmdline;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::ending::Ending;

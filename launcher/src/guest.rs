@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use devices::console::Console as ConsoleDevice;
+use devices::observer::Observer;
 use devices::pci::{self, PciBus};
 use devices::rng::Rng;
 use devices::status::Status;
@@ -19,25 +20,27 @@ use devices::virtio_pci::VirtioPci;
 use host::disk::Disk;
 use host::exit::Exit;
 use host::net::tap::Tap;
+use host::output::LossyWriter;
 use kvm_ioctls::{Kvm, VcpuFd};
+use machine::acpi;
+use machine::boot;
+use machine::cpuid::Cpus;
+use machine::end::{End, Owner};
+use machine::firmware;
+use machine::memory::{Memory, PCI_WINDOW, Ram};
+use machine::ports::{Com1, Ports};
+use machine::power::Power;
+use machine::rtc::Clock;
+use machine::vcpu::observer::VcpuObserver;
+use machine::vcpu::{Vcpu, VcpuContext};
+use machine::vm::Vm;
 use vm_memory::{Address, GuestMemoryBackend};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::acpi;
-use crate::boot;
 use crate::config::Config;
 use crate::console::Console;
-use crate::cpuid::Cpus;
 use crate::ending::Ending;
-use crate::firmware;
-use crate::memory::{Memory, PCI_WINDOW, Ram};
 use crate::observers::Observers;
-use crate::ports::{Com1, Ports};
-use crate::power::Power;
-use crate::rtc::Clock;
-use crate::vcpu::observer::VcpuObserver;
-use crate::vcpu::{Board, Vcpu};
-use crate::vm::Vm;
 
 /// What a guest is built from. It outlives the guest's reboots.
 pub(crate) struct Host {
@@ -59,12 +62,34 @@ pub(crate) struct Host {
     pub(crate) observers: Arc<Observers>,
 }
 
+/// What a machine's threads need of the launcher.
+struct Launcher {
+    exit: Arc<Exit<Ending>>,
+    observers: Arc<Observers>,
+}
+
+impl Launcher {
+    fn of(host: &Host) -> Self {
+        Self { exit: Arc::clone(&host.exit), observers: Arc::clone(&host.observers) }
+    }
+}
+
+impl Owner for Launcher {
+    fn ended(&self, end: End) {
+        self.exit.end(end.into());
+    }
+
+    fn observer(&self, thread: &str) -> Arc<Observer> {
+        self.observers.queue(thread)
+    }
+}
+
 /// A guest. Dropping it stops its threads, vCPUs first.
 pub(crate) struct Guest {
     waiting: Vec<(VcpuFd, Arc<VcpuObserver>)>,
     running: Vec<Vcpu>,
     power_button: EventFd,
-    board: Arc<Board>,
+    context: Arc<VcpuContext>,
 }
 
 impl Guest {
@@ -72,7 +97,8 @@ impl Guest {
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
         let features = config.cpu.unwrap_or_default();
-        let vm = Arc::new(Vm::new(&host.kvm, memory, features, &host.exit, &host.observers)?);
+        let owner: Arc<dyn Owner> = Arc::new(Launcher::of(host));
+        let vm = Arc::new(Vm::new(&host.kvm, &host.ram, features, Arc::clone(&owner))?);
         let cpus = Cpus::new(&host.kvm, config.cpus, features)?;
         let end = memory.last_addr().raw_value();
         ensure!(
@@ -90,31 +116,30 @@ impl Guest {
         add_rng(&mut pci, &vm, host)?;
 
         let com1 = config.earlycon.then(|| com1(config, &vm, host)).transpose()?;
-        acpi::write(&acpi::Machine { cpus: config.cpus, com1: com1.is_some() }, memory)?;
+        acpi::write(&acpi::Hardware { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
         let entry = boot::load(&kernel::request(config, &host.files), memory)?;
         if let Some(first) = waiting.first_mut() {
             boot::start::set_up(first, &entry, memory)?;
         }
-        let exit = Arc::clone(&host.exit);
         let (power, clock) = power_and_clock(&vm)?;
-        let board = Board {
-            ports: Ports { pci, exit: Arc::clone(&exit), com1, power, clock },
+        let context = VcpuContext {
+            ports: Ports { pci, owner: Arc::clone(&owner), com1, power, clock },
             memory: memory.clone(),
-            exit,
+            owner,
             paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
         let power_button = vm.power_button()?;
         let observed = |(id, fd)| (fd, host.observers.vcpu(id));
         let waiting = (0..).zip(waiting).map(observed).collect();
-        Ok(Self { waiting, running: Vec::new(), power_button, board: Arc::new(board) })
+        Ok(Self { waiting, running: Vec::new(), power_button, context: Arc::new(context) })
     }
 
     /// Let it run.
     pub(crate) fn start(&mut self) -> Result<()> {
         for (id, (fd, observer)) in (0..).zip(self.waiting.drain(..)) {
-            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.board), observer)?);
+            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.context), observer)?);
         }
         Ok(())
     }
@@ -131,14 +156,14 @@ impl Guest {
     pub(crate) fn stop(&mut self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for vcpu in &self.running {
-            vcpu.tell();
+            vcpu.request_stop();
         }
-        self.running.retain(|vcpu| !vcpu.stops(until));
+        self.running.retain(|vcpu| !vcpu.stops_by(until));
         if !self.running.is_empty() {
             // It waits for a device that it took the bus from, and has its lock.
             return self.running.iter().map(Vcpu::name).collect();
         }
-        self.board.ports.pci.reset(patience)
+        self.context.ports.pci.reset(patience)
     }
 }
 
@@ -256,7 +281,7 @@ fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
     // Without a terminal hvc0 would be both.
     let followed = followed.filter(|_| stdio.is_some());
     let outputs = stdio.or(first).into_iter().chain(followed).map(|console| console.output.sink());
-    Ok(Com1::new(vm.com1_line()?, outputs.collect()))
+    Ok(Com1::new(vm.com1_line()?, Box::new(LossyWriter::new(outputs.collect()))))
 }
 
 /// Whether the kernel was told to reset by a triple fault: reboot=t, alone or

@@ -22,8 +22,8 @@ use host::progress;
 use host::signals::Signals;
 use host::terminal::{self, Terminal};
 use host::writer::last_words;
+use machine::boot;
 
-use crate::boot;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, Console};

@@ -2,37 +2,24 @@
 //! ([`config`]) to a guest ([`launch`]) or one of the other commands; and, at
 //! the end, the exit status, of which [`exit_status`] has the table.
 
-#[expect(unsafe_code, reason = "all FFI lives here")]
-mod sys;
-
-mod acpi;
-mod boot;
 mod check;
 mod client;
 mod config;
 mod console;
 mod control;
-mod cpuid;
-mod crash;
 mod detach;
 mod ending;
 mod exec;
 mod exit_status;
-mod firmware;
 mod generate;
 mod guest;
 mod help;
 mod launch;
-mod memory;
 mod observers;
-mod ports;
-mod power;
-mod rtc;
 mod runtime;
 mod silence;
 mod trial;
-mod vcpu;
-mod vm;
+mod unpack;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -156,7 +143,7 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Check { json } => {
             return Ok(if check::run(*json)? { ExitCode::SUCCESS } else { Status::FAILED.into() });
         }
-        Command::Unpack { kernel, output } => boot::save::unpack(kernel, output)?,
+        Command::Unpack { kernel, output } => unpack::unpack(kernel, output)?,
         Command::List { json } => client::list(*json)?,
         Command::Info { name, json } => client::info(name, *json)?,
         Command::Stats { name, watch, json } => client::stats::stats(name, *watch, *json)?,

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use devices::observer::{self, Observer};
 use host::trace::Lanes;
+use machine::vcpu::observer::{self as vcpu, VcpuObserver};
 use serde_json::{Map, Value, json};
-
-use crate::vcpu::observer::{self as vcpu, VcpuObserver};
 
 /// All observers.
 #[derive(Debug)]

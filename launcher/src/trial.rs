@@ -29,8 +29,8 @@ use host::exit::Exit;
 use host::messages;
 use host::output::Role;
 use host::writer::Writer;
+use machine::boot;
 
-use crate::boot;
 use crate::config::{Config, TrialConfig};
 use crate::console::{self, Console};
 use crate::ending::Ending;

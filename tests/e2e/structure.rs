@@ -10,7 +10,7 @@ use tests::documents::Page;
 use tests::files::below;
 
 use imports::imports;
-use layers::{DEVICES, HOST, LAUNCHER, WIRE};
+use layers::{DEVICES, HOST, LAUNCHER, MACHINE, WIRE};
 
 /// For each top-level module of a crate, the others that it imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -26,6 +26,11 @@ fn modules_of_devices_import_only_what_stands_before_them() {
 }
 
 #[test]
+fn modules_of_machine_import_only_what_stands_before_them() {
+    check("launcher/machine/src", &MACHINE);
+}
+
+#[test]
 fn modules_of_host_import_only_what_stands_before_them() {
     check("launcher/host/src", &HOST);
 }
@@ -33,6 +38,32 @@ fn modules_of_host_import_only_what_stands_before_them() {
 #[test]
 fn modules_of_wire_import_only_what_stands_before_them() {
     check("launcher/wire/src", &WIRE);
+}
+
+/// The crates below the launcher itself, each with those of ours that it may depend on.
+const CRATES: [(&str, &[&str]); 4] = [
+    ("devices", &[]),
+    ("launcher/wire", &[]),
+    ("launcher/machine", &["devices"]),
+    ("launcher/host", &["devices"]),
+];
+
+#[test]
+fn a_crate_depends_only_on_crates_below_it() {
+    for (directory, allowed) in CRATES {
+        let manifest = Page::root().join(directory).join("Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert_eq!(ours(&manifest), allowed, "{directory}/Cargo.toml");
+    }
+    let planted = "[dependencies]\nhost = { path = \"../host\" }\nlibc = \"1\"\n[features]\n";
+    assert_eq!(ours(planted), ["host"]);
+}
+
+/// The crates of this repository that a manifest depends on.
+fn ours(manifest: &str) -> Vec<&str> {
+    let from = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = from.take_while(|line| !line.starts_with('['));
+    lines.filter(|line| line.contains("path =")).filter_map(|line| line.split(' ').next()).collect()
 }
 
 #[test]

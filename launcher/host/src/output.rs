@@ -20,7 +20,7 @@ mod sink;
 pub(crate) mod tests;
 
 pub use reader::{Reader, Taken};
-pub use sink::Sink;
+pub use sink::{LossyWriter, Sink};
 
 /// What a reader may leave unread before anybody waits for it, and what one that
 /// comes later still finds, unless it is said.

@@ -3,7 +3,7 @@
 //! terminal belongs to the guest.
 
 use std::env;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub(crate) fn wipe() {
 
 /// The reading of one file, or part of one.
 #[derive(Debug)]
-pub struct Progress {
+struct Progress {
     what: String,
     total: u64,
     done: u64,
@@ -48,12 +48,12 @@ pub struct Progress {
 
 impl Progress {
     /// Of so many bytes, none of which have been read.
-    pub fn new(what: &str, total: u64) -> Self {
+    fn new(what: &str, total: u64) -> Self {
         Self { what: what.into(), total, done: 0, next: Instant::now() + PATIENCE }
     }
 
     /// So many more have been read.
-    pub fn add(&mut self, bytes: u64) {
+    fn add(&mut self, bytes: u64) {
         self.done = self.done.saturating_add(bytes);
         if let Some(line) = self.line(Instant::now()) {
             show(&line);
@@ -102,26 +102,12 @@ fn print(text: &str) {
     }
 }
 
-/// A stream that reports how far it has been read.
-#[derive(Debug)]
-pub struct Watched<R> {
-    bytes: R,
-    progress: Progress,
-}
-
-impl<R: Read> Watched<R> {
-    /// Report what is read from `bytes`.
-    pub fn new(bytes: R, progress: Progress) -> Self {
-        Self { bytes, progress }
-    }
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.progress.add(count as u64);
-        Ok(count)
-    }
+/// Show how far the reading of `what` is, which has `total` bytes. The answer takes the number of
+/// bytes that were read since its last call.
+#[must_use]
+pub fn watch(what: &str, total: u64) -> Box<dyn FnMut(u64)> {
+    let mut progress = Progress::new(what, total);
+    Box::new(move |bytes| progress.add(bytes))
 }
 
 #[cfg(test)]

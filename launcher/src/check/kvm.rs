@@ -1,11 +1,11 @@
 //! What /dev/kvm offers. What the launch cannot do without is
-//! [`crate::vm::CAPABILITIES`], and so are the names.
+//! [`machine::vm::CAPABILITIES`], and so are the names.
 
 use kvm_bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH;
 use kvm_ioctls::{Cap, Kvm};
+use machine::vm;
 
 use super::report::{Check, Status, reason};
-use crate::vm;
 
 const UPDATE: &str = "update the host's kernel";
 

@@ -10,17 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use devices::kick;
-use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use vm_memory::{
-    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress,
-};
+use machine::boot::{Entry, start};
+use machine::cpuid::{Cpus, Features};
+use machine::crash;
+use machine::memory::{Memory, Ram};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::programs::{AT_BREAKPOINT, BREAKPOINT, CODE, DONE, GATES, Program, SCRATCH, STACK};
-use crate::boot::{Entry, start};
-use crate::cpuid::{Cpus, Features};
-use crate::memory::{Memory, Ram};
-use crate::sys;
 
 /// A probe is through in milliseconds, even where KVM emulates it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +58,7 @@ pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<Outcome> {
     }
     let ram = Ram::new(MEMORY)?;
     write(program, ram.memory())?;
-    let vm = machine(kvm, ram.memory())?;
+    let vm = machine(kvm, &ram)?;
     let vcpu = vm.create_vcpu(0).context("creating a vCPU")?;
     vcpu.set_cpuid2(&cpuid).context("setting CPUID")?;
     set_registers(&vcpu, program)?;
@@ -80,19 +77,9 @@ fn write(program: &Program, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-fn machine(kvm: &Kvm, memory: &Memory) -> Result<VmFd> {
+fn machine(kvm: &Kvm, ram: &Ram) -> Result<VmFd> {
     let vm = kvm.create_vm().context("creating a virtual machine")?;
-    for region in memory.iter() {
-        let host = region.get_host_address(MemoryRegionAddress(0))?;
-        let region = kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: region.start_addr().raw_value(),
-            memory_size: region.len(),
-            userspace_addr: u64::try_from(host.addr())?,
-        };
-        sys::set_memory_region(&vm, region).context("giving it memory")?;
-    }
+    ram.give_to(&vm)?;
     Ok(vm)
 }
 
@@ -148,7 +135,7 @@ fn through(vcpu: &mut VcpuFd, timed: bool, stop: &AtomicBool) -> Result<Duration
             Ok(VcpuExit::Shutdown) => bail!("triple fault"),
             Ok(VcpuExit::FailEntry(reason, _)) => bail!("entry refused, reason {reason:#x}"),
             Ok(VcpuExit::InternalError) => {
-                bail!("KVM internal error {}", sys::internal_error(vcpu))
+                bail!("KVM internal error {}", crash::internal_error(vcpu))
             }
             Ok(VcpuExit::Intr) => {}
             Ok(other) => bail!("unexpected exit {other:?}"),

@@ -10,7 +10,7 @@
 pub(super) const DONE: u16 = 0x80;
 
 /// Where the parts lie in guest memory, above the tables of
-/// [`crate::boot::layout`].
+/// [`machine::boot::layout`].
 pub(super) const GATES: u64 = 0x3_0000;
 pub(super) const CODE: u64 = 0x4_0000;
 pub(super) const BREAKPOINT: u64 = 0x4_1000;

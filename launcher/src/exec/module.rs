@@ -6,10 +6,9 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use machine::boot::unpack::{Codec, Unpacked};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection};
-
-use crate::boot::unpack::{Codec, Unpacked};
 
 /// No module is larger. (With all that a debugger wants: some 50 MiB.)
 const LARGEST: u64 = 1 << 30;

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use machine::boot::cmdline;
+
 use super::modules::Wish;
-use crate::boot::cmdline;
 use crate::config::Config;
 
 /// The file systems that a root disk may have: the module, and where a disk that has it has

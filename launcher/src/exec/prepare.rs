@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use host::terminal;
 use lguest_init::order::{self, Order, Terminal};
 use lguest_init::{COMMAND, COMPLETE, DIRECTORY, FILES, INIT as INIT_PATH, MODULES, Mute, ORDER};
+use machine::boot::{self, Files};
 
 use super::archive::Archive;
 use super::modules::{Chosen, Modules, Wish};
 use super::{INIT, needed, shell};
-use crate::boot::{self, Files};
 use crate::config::Config;
 
 /// As messages call the archives.

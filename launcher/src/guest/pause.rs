@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use machine::vcpu::{PausedAt, Vcpu};
+
 use super::Guest;
-use crate::vcpu::{Stand, Vcpu};
 
 impl Guest {
     /// Pause the guest: first its vCPUs, then its devices. Harmless if it is
@@ -16,7 +17,7 @@ impl Guest {
     /// The names of the threads that the host has in system calls that no signal ends,
     /// if it does for longer than `patience`. The guest goes on then.
     pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
-        self.board.paused.store(true, Ordering::SeqCst);
+        self.context.paused.store(true, Ordering::SeqCst);
         let hangs = |names: &[String]| {
             format!("{}: in a system call of the host's that hangs", names.join(", "))
         };
@@ -26,8 +27,8 @@ impl Guest {
             self.let_vcpus_go();
             return Err(hangs(&running));
         }
-        self.board.ports.clock.hold(true);
-        let moving = self.board.ports.pci.pause(patience);
+        self.context.ports.clock.hold(true);
+        let moving = self.context.ports.pci.pause(patience);
         if moving.is_empty() {
             return Ok(());
         }
@@ -38,10 +39,10 @@ impl Guest {
 
     /// Stop the vCPUs and return what each was doing, without those that have not stopped after
     /// `patience`.
-    pub(crate) fn stands(&self, patience: Duration) -> Vec<(String, Option<Stand>)> {
-        self.board.paused.store(true, Ordering::SeqCst);
+    pub(crate) fn paused_at(&self, patience: Duration) -> Vec<(String, Option<PausedAt>)> {
+        self.context.paused.store(true, Ordering::SeqCst);
         self.stop_vcpus(patience);
-        self.running.iter().map(|vcpu| (vcpu.name(), vcpu.stand())).collect()
+        self.running.iter().map(|vcpu| (vcpu.name(), vcpu.paused_at())).collect()
     }
 
     /// Stop the vCPUs; returns the names of those that have not stopped after `patience`.
@@ -65,11 +66,11 @@ impl Guest {
     /// paused again, and the call may be repeated.
     pub(crate) fn resume(&self, patience: Duration) -> Result<(), String> {
         // One that runs may have a device's lock for long.
-        if !self.board.paused.load(Ordering::SeqCst) {
+        if !self.context.paused.load(Ordering::SeqCst) {
             return Ok(());
         }
-        if let Err(error) = self.board.ports.pci.resume() {
-            self.board.ports.pci.pause(patience);
+        if let Err(error) = self.context.ports.pci.resume() {
+            self.context.ports.pci.pause(patience);
             return Err(format!("it cannot go on yet: starting a queue thread: {error}"));
         }
         self.let_vcpus_go();
@@ -77,8 +78,8 @@ impl Guest {
     }
 
     fn let_vcpus_go(&self) {
-        self.board.ports.clock.hold(false);
-        self.board.paused.store(false, Ordering::SeqCst);
+        self.context.ports.clock.hold(false);
+        self.context.paused.store(false, Ordering::SeqCst);
         self.running.iter().for_each(Vcpu::wake);
     }
 }

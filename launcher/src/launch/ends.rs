@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use host::terminal::Terminal;
 use host::writer::last_words::{self, Patience};
+use machine::end::Crash;
 
 use super::Outcome;
 use crate::check::{self, KernelMode};
 use crate::console::Console;
-use crate::ending::{Crash, Ending};
+use crate::ending::Ending;
 use crate::exec::{self, Job};
 use crate::guest::Host;
 use crate::silence;

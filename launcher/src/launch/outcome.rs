@@ -135,7 +135,7 @@ mod tests {
             (Ending::Exited(3), 3),
             (Ending::Failed(x()), 1),
             (Ending::Panicked, 101),
-            (Ending::Crashed(crate::ending::Crash { text: x(), by_kvm: false }), 102),
+            (Ending::Crashed(machine::end::Crash { text: x(), by_kvm: false }), 102),
             (Ending::Interrupted, 130),
             (Ending::Killed, 137),
             (Ending::Signal(15), 143),

@@ -8,22 +8,23 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Result;
 use host::disk;
 use host::exit::Exit;
-use host::inherited::Inherited;
+use host::inherited::{self, Inherited};
 use host::net;
 use host::privilege::Confinement;
+use host::progress;
 use host::trace::{self, Lanes, Trace};
+use machine::boot;
+use machine::memory::Ram;
+use machine::vm;
 
-use crate::boot;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, HostEnd};
 use crate::exec::{self, Job};
 use crate::guest::Host;
-use crate::memory::Ram;
 use crate::observers::Observers;
 use crate::runtime::Claim;
 use crate::trial;
-use crate::vm;
 
 /// What is there before the first guest.
 pub(super) struct Prepared {
@@ -45,12 +46,12 @@ pub(super) fn prepare(
     claim: &mut Option<(Claim, UnixListener)>,
     inherited: &mut Inherited,
 ) -> Result<Prepared> {
-    let mut files = boot::Files::new(&config.kernel, &config.initrd);
+    let mut files = boot::Files::new(&config.kernel, &config.initrd, progress::watch);
     let job = exec::prepare(config, consoles.len(), &mut files)?;
     if confinement.is_wanted() {
         files.keep()?;
     } else if config.detach {
-        files.keep_inherited()?;
+        files.keep_if(inherited::is_named_by_descriptor)?;
     }
     let disks = disk::open_all(&config.block, config.cpus)?;
     let random = config.rng.as_deref().map(disk::open_random).transpose()?;

@@ -1,6 +1,7 @@
 //! Words of the kernel command line that make a guest silent.
 
-use crate::boot::cmdline;
+use machine::boot::cmdline;
+
 use crate::config::Config;
 
 /// A word that leaves the guest without its devices, or without what they need.

@@ -15,9 +15,9 @@ const ADVICE: &str = "--symbols FILE names the functions: a vmlinux, a System.ma
 
 /// A line for each vCPU. The vCPUs are stopped from then on.
 pub(super) fn report(guest: &Guest, symbols: Option<&Symbols>) -> Vec<String> {
-    let stands = guest.stands(PATIENCE);
-    let started = stands.iter().filter_map(|(_, stand)| *stand).filter(|it| it.is_started());
-    let addresses: Vec<u64> = started.map(|stand| stand.address).collect();
+    let vcpus = guest.paused_at(PATIENCE);
+    let started = vcpus.iter().filter_map(|(_, at)| *at).filter(|it| it.is_started());
+    let addresses: Vec<u64> = started.map(|at| at.address).collect();
     let names = symbols.map(|symbols| symbols.names(&addresses));
     let mut lines = Vec::new();
     let mut known = match names {
@@ -29,11 +29,11 @@ pub(super) fn report(guest: &Guest, symbols: Option<&Symbols>) -> Vec<String> {
         None => Vec::new(),
     }
     .into_iter();
-    for (name, stand) in stands {
-        let what = match stand {
+    for (name, at) in vcpus {
+        let what = match at {
             None => "in a system call of the host's that hangs".to_string(),
-            Some(stand) if stand.is_started() => stand.describe(known.next().flatten().as_deref()),
-            Some(stand) => stand.describe(None),
+            Some(at) if at.is_started() => at.describe(known.next().flatten().as_deref()),
+            Some(at) => at.describe(None),
         };
         lines.push(format!("{name}: {what}"));
     }

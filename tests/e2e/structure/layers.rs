@@ -1,18 +1,30 @@
 //! The order of the modules of each crate.
 
-/// The modules of the launcher. Each imports only what stands before it.
+/// The modules of the launcher itself. Each imports only what stands before it.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 29] = [
-    // The virtual machine.
-    "sys", "memory", "firmware", "ending", "crash", "power", "rtc", "ports", "acpi", "vcpu", "observers", "cpuid", "vm", "boot",
+pub(super) const LAUNCHER: [&str; 18] = [
+    // How a guest ended; counts and events.
+    "ending", "exit_status", "observers",
     // The command line.
-    "exit_status", "config", "help", "generate", "detach", "runtime",
+    "config", "help", "generate", "unpack", "detach", "runtime",
     // A guest and its consoles.
     "exec", "console", "guest", "silence",
     // Boot tests, the control socket, `lguest check`.
     "trial", "control", "check",
     // A launch, and the commands to running guests.
     "launch", "client",
+];
+
+/// The modules of `machine`.
+#[rustfmt::skip]
+pub(super) const MACHINE: [&str; 13] = [
+    "sys",
+    // Guest memory.
+    "memory", "firmware",
+    // The hardware of the machine.
+    "end", "crash", "power", "rtc", "ports", "acpi", "vcpu", "cpuid", "vm",
+    // The start of a kernel in it.
+    "boot",
 ];
 
 /// The modules of `host`.

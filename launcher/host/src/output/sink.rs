@@ -2,7 +2,7 @@
 //! transmit queue, which waits for a slow reader, and by the early console's port
 //! on a vCPU thread, which waits for nobody.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Sink {
     }
 }
 
-impl io::Write for Sink {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         while state.room() == 0 {
@@ -82,6 +82,30 @@ impl io::Write for Sink {
     }
 
     /// Nothing is held back here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes into rings and never waits: what does not fit takes the place of the oldest output. For
+/// vCPU threads.
+#[derive(Debug)]
+pub struct LossyWriter(Vec<Sink>);
+
+impl LossyWriter {
+    /// A writer into all of these rings.
+    #[must_use]
+    pub fn new(sinks: Vec<Sink>) -> Self {
+        Self(sinks)
+    }
+}
+
+impl Write for LossyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.iter().for_each(|sink| sink.write_lossy(bytes));
+        Ok(bytes.len())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

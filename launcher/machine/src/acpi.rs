@@ -1,0 +1,254 @@
+//! The ACPI tables: how a stock kernel finds its CPUs, its PCI bus, and the
+//! registers with which it switches itself off and starts itself again. Of the
+//! fixed hardware there is what [`crate::power`] has: no power management timer,
+//! no fixed buttons. [`crate::ports`] answers the ports named here.
+
+use acpi_tables::aml::{
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,
+    Package, Path, ResourceTemplate,
+};
+use acpi_tables::facs::FACS;
+use acpi_tables::fadt::{FADTBuilder, Flags};
+use acpi_tables::gas::{self, AccessSize, GAS};
+use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, AmlSink};
+use anyhow::{Context, Result, ensure};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::memory::{ACPI, Memory, PCI_WINDOW};
+use crate::ports::{ACPI_RESET, COM1, PVPANIC, RESET_VALUE};
+use crate::power::{self, SLEEP_TYPE_OFF};
+use crate::rtc;
+
+const OEM: [u8; 6] = *b"LGUEST";
+const OEM_TABLE: [u8; 8] = *b"LGUEST  ";
+const OEM_REVISION: u32 = 1;
+
+const LOCAL_APIC: u32 = 0xfee0_0000;
+const IO_APIC: u32 = 0xfec0_0000;
+
+/// COM1's interrupt on the I/O APIC.
+pub(crate) const COM1_GSI: u32 = 4;
+
+/// The interrupt of the power button, as the guest's Generic Event Device has it.
+pub(crate) const POWER_BUTTON_GSI: u32 = 5;
+
+/// The interrupt of the real-time clock, where PCs have it.
+pub(crate) const RTC_GSI: u32 = 8;
+
+/// The interrupt of power management.
+pub(crate) const SCI_GSI: u8 = 9;
+
+/// "The button was pressed" (5.6.6, device notifications of a control method power button).
+const PRESSED: u8 = 0x80;
+
+/// What the tables describe.
+pub struct Hardware {
+    /// Number of CPUs.
+    pub cpus: u8,
+    /// The machine has a serial port.
+    pub com1: bool,
+}
+
+/// Write all tables to [`ACPI`]; the RSDP comes first.
+pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
+    let mut area = Area { next: ACPI.start, memory };
+    // The RSDP has a known place, but what it points to must be known first.
+    let rsdp_at = area.reserve(u64::try_from(Rsdp::len())?);
+    let facs = area.put(&bytes(&FACS::new()))?;
+    let dsdt = area.put(&bytes(&dsdt(hardware)))?;
+    let fadt = area.put(&bytes(&fadt(facs, dsdt)?))?;
+    let madt = area.put(&bytes(&madt(hardware.cpus)))?;
+    let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
+    xsdt.add_entry(fadt);
+    xsdt.add_entry(madt);
+    let xsdt = area.put(&bytes(&xsdt))?;
+    area.write(rsdp_at, &bytes(&Rsdp::new(OEM, xsdt)))
+}
+
+/// Where the next table goes.
+struct Area<'m> {
+    next: u64,
+    memory: &'m Memory,
+}
+
+impl Area<'_> {
+    fn reserve(&mut self, length: u64) -> u64 {
+        let at = self.next;
+        // The FACS wants 64, the others less.
+        self.next = (at + length).next_multiple_of(64);
+        at
+    }
+
+    fn put(&mut self, table: &[u8]) -> Result<u64> {
+        let at = self.reserve(u64::try_from(table.len())?);
+        ensure!(self.next <= ACPI.end, "ACPI tables take more than {:#x} bytes", ACPI.end - at);
+        self.write(at, table)?;
+        Ok(at)
+    }
+
+    fn write(&self, at: u64, table: &[u8]) -> Result<()> {
+        self.memory.write_slice(table, GuestAddress(at)).context("writing ACPI tables")
+    }
+}
+
+fn bytes(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
+}
+
+/// Fixed hardware (5.2.9).
+fn fadt(facs: u64, dsdt: u64) -> Result<impl Aml> {
+    /// No VGA; the bits for legacy devices, the keyboard controller and "no CMOS clock" are
+    /// left clear (5.2.9.3).
+    const BOOT_ARCHITECTURE: u16 = 1 << 2;
+    /// Latencies that mean "there is no C2, no C3".
+    const NO_C2: u16 = 101;
+    const NO_C3: u16 = 1001;
+    let register = |bits: u8, size: AccessSize, port: u16| {
+        GAS::new(gas::AddressSpace::SystemIo, bits, 0, size, port.into())
+    };
+    let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
+        .firmware_ctrl_32(u32::try_from(facs)?)
+        .dsdt_64(dsdt)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::ProcC1)
+        .flag(Flags::ResetRegSup)
+        .flag(Flags::PwrButton)
+        .flag(Flags::SlpButton);
+    fadt.sci_int = u16::from(SCI_GSI).into();
+    fadt.p_lvl2_lat = NO_C2.into();
+    fadt.p_lvl3_lat = NO_C3.into();
+    fadt.iapc_boot_arch = BOOT_ARCHITECTURE.into();
+    fadt.pm1a_evt_blk = u32::from(power::EVENTS.start).into();
+    fadt.pm1_evt_len = 4;
+    fadt.x_pm1a_evt_blk = register(32, AccessSize::WordAccess, power::EVENTS.start);
+    fadt.pm1a_cnt_blk = u32::from(power::CONTROL.start).into();
+    fadt.pm1_cnt_len = 2;
+    fadt.x_pm1a_cnt_blk = register(16, AccessSize::WordAccess, power::CONTROL.start);
+    fadt.reset_reg = register(8, AccessSize::ByteAccess, ACPI_RESET);
+    fadt.reset_value = RESET_VALUE;
+    let [day, month, century] = [rtc::DAY_ALARM, rtc::MONTH_ALARM, rtc::CENTURY].map(u8::try_from);
+    (fadt.day_alrm, fadt.mon_alrm, fadt.century) = (day?, month?, century?);
+    Ok(fadt.finalize())
+}
+
+/// CPUs and interrupt controllers (5.2.12).
+fn madt(cpus: u8) -> Raw {
+    /// There are two 8259 as well.
+    const PCAT_COMPAT: u32 = 1;
+    /// An interrupt of ISA's that is not an edge: type and length; bus and source; input of the
+    /// I/O APIC; level triggered, active high (5.2.12.5).
+    const SCI: [u8; 10] = [2, 10, 0, SCI_GSI, SCI_GSI, 0, 0, 0, 0b1101, 0];
+    let mut table = Sdt::new(*b"APIC", 36, 5, OEM, OEM_TABLE, OEM_REVISION);
+    table.append_slice(&LOCAL_APIC.to_le_bytes());
+    table.append_slice(&PCAT_COMPAT.to_le_bytes());
+    for cpu in 0..cpus {
+        table.append_slice(&bytes(&ProcessorLocalApic::new(cpu, cpu, EnabledStatus::Enabled)));
+    }
+    table.append_slice(&bytes(&IoApic::new(0, IO_APIC, 0)));
+    table.append_slice(&SCI);
+    Raw(table.as_slice().to_vec())
+}
+
+/// Everything that has to be found by name: the PCI bus, the power-off, the
+/// panic port, the clock, the serial port.
+fn dsdt(hardware: &Hardware) -> Raw {
+    let mut table = Sdt::new(*b"DSDT", 36, 6, OEM, OEM_TABLE, OEM_REVISION);
+    let off = Package::new(vec![&SLEEP_TYPE_OFF, &0_u8]);
+    table.append_slice(&bytes(&Name::new(Path::new("_S5_"), &off)));
+
+    let [first, last] =
+        [PCI_WINDOW.start, PCI_WINDOW.end - 1].map(|end| u32::try_from(end).unwrap_or(0));
+    let window =
+        AddressSpace::new_memory(AddressSpaceCacheable::NotCacheable, true, first, last, None);
+    let pci: [&dyn Aml; 3] =
+        [&AddressSpace::new_bus_number(0_u16, 0_u16), &IO::new(0xcf8, 0xcf8, 1, 8), &window];
+    table.append_slice(&device("_SB_.PCI0", &EISAName::new("PNP0A03"), &pci));
+
+    // Linux' pvpanic driver binds to this name (docs/specs/pvpanic of QEMU).
+    let pvpanic: [&dyn Aml; 1] = [&IO::new(PVPANIC, PVPANIC, 1, 1)];
+    table.append_slice(&device("_SB_.PEVT", &"QEMU0001", &pvpanic));
+
+    let clock: [&dyn Aml; 2] = [
+        &IO::new(rtc::PORTS.start, rtc::PORTS.start, 1, 2),
+        &Interrupt::new(true, true, false, false, RTC_GSI),
+    ];
+    table.append_slice(&device("_SB_.RTC_", &EISAName::new("PNP0B00"), &clock));
+
+    table.append_slice(&power_button());
+
+    if hardware.com1 {
+        let com1: [&dyn Aml; 2] = [
+            &Interrupt::new(true, true, false, false, COM1_GSI),
+            &IO::new(COM1.start, COM1.start, 1, 8),
+        ];
+        table.append_slice(&device("_SB_.COM1", &EISAName::new("PNP0501"), &com1));
+    }
+    Raw(table.as_slice().to_vec())
+}
+
+/// A power button (4.8.3.2.2.1), and the device that reports it, as it is not fixed hardware: a
+/// Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
+fn power_button() -> Vec<u8> {
+    let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
+    let unique_id = Name::new(Path::new("_UID"), &0_u8);
+    let button = bytes(&Device::new(Path::new("_SB_.PWRB"), vec![&id, &unique_id]));
+
+    let id = Name::new(Path::new("_HID"), &"ACPI0013");
+    let line = Interrupt::new(true, true, false, false, POWER_BUTTON_GSI);
+    let resources = Name::new(Path::new("_CRS"), &ResourceTemplate::new(vec![&line]));
+    let object = Path::new("\\_SB_.PWRB");
+    let notify = Notify::new(&object, &PRESSED);
+    let event = Method::new(Path::new("_EVT"), 1, true, vec![&notify]);
+    let events = Device::new(Path::new("_SB_.GED_"), vec![&id, &unique_id, &resources, &event]);
+    [button, bytes(&events)].concat()
+}
+
+/// A device: its name, what drivers know it by, and its registers.
+fn device(path: &str, hardware_id: &dyn Aml, resources: &[&dyn Aml]) -> Vec<u8> {
+    let id = Name::new(Path::new("_HID"), hardware_id);
+    let unique_id = Name::new(Path::new("_UID"), &0_u8);
+    let resources = ResourceTemplate::new(resources.to_vec());
+    let resources = Name::new(Path::new("_CRS"), &resources);
+    bytes(&Device::new(Path::new(path), vec![&id, &unique_id, &resources]))
+}
+
+/// A table that is already bytes.
+struct Raw(Vec<u8>);
+
+impl Aml for Raw {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        sink.vec(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(bytes: &[u8]) -> u8 {
+        bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+    }
+
+    #[test]
+    fn every_table_sums_to_zero() {
+        let machine = Hardware { cpus: 64, com1: true };
+        assert_eq!(sum(&bytes(&dsdt(&machine))), 0);
+        assert_eq!(sum(&bytes(&madt(64))), 0);
+        assert_eq!(sum(&bytes(&fadt(0xe0000, 0xe0040).unwrap())), 0);
+    }
+
+    #[test]
+    fn the_largest_machine_fits_into_the_area() {
+        let ram = crate::memory::Ram::new(32 << 20).unwrap();
+        write(&Hardware { cpus: 64, com1: true }, ram.memory()).unwrap();
+        let mut signature = [0; 8];
+        ram.memory().read_slice(&mut signature, GuestAddress(ACPI.start)).unwrap();
+        assert_eq!(&signature, b"RSD PTR ");
+    }
+}

@@ -1,0 +1,302 @@
+//! Puts the loadable segments of an ELF kernel where they belong in guest
+//! memory. From a plain file the bytes go straight into guest memory; a packed
+//! kernel is a stream that is unpacked on the way.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use anyhow::{Context, Result, bail, ensure};
+use linux_loader::elf::{
+    EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, EM_RISCV, EM_X86_64, ET_CORE, ET_DYN,
+    ET_EXEC, ET_REL, Elf64_Ehdr, Elf64_Phdr, PT_INTERP, PT_LOAD,
+};
+use vm_memory::{
+    ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile,
+};
+
+use super::layout::LOW_MEMORY;
+use super::progress::{Progress, Watch, unwatched};
+use crate::memory::{HOLE, Memory};
+
+pub(super) const MAGIC: &[u8] = b"\x7fELF";
+
+/// Linux has four or five segments, notes included.
+const MOST_SEGMENTS: u16 = 64;
+
+/// Unpacked bytes pass through a buffer that stays in the processor's cache.
+const CHUNK: usize = 128 << 10;
+
+/// Files are read in pieces of this size, so that there is something to tell in between.
+const PIECE: u64 = 1 << 20;
+
+/// A kernel in guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// Where it is started, in 64-bit mode.
+    pub(crate) entry: u64,
+    /// Memory from here on is free.
+    pub(crate) end: u64,
+}
+
+/// An ELF file, read from its beginning to its end.
+pub(super) trait Source {
+    /// Fill `buffer` from `offset` on.
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Put the bytes from `offset` on into guest memory.
+    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()>;
+}
+
+/// Load the kernel.
+///
+/// # Errors
+/// When it is not one for this machine, or does not fit. An [`io::Error`] is
+/// among the causes if, and only if, the file could not be read or unpacked.
+pub(super) fn load(source: &mut impl Source, memory: &Memory) -> Result<Loaded> {
+    let mut header = Elf64_Ehdr::default();
+    source.read(0, header.as_mut_slice()).context("reading the ELF header")?;
+    check(header.as_slice())?;
+    let mut segments = program_headers(&header, source)?;
+    ensure!(
+        segments.iter().all(|segment| segment.p_type != PT_INTERP),
+        "a program that runs on Linux, not a kernel"
+    );
+    segments.retain(|segment| segment.p_type == PT_LOAD && segment.p_memsz > 0);
+    let mut end = LOW_MEMORY;
+    for segment in &segments {
+        end = end.max(destination(segment, memory)?.end);
+    }
+    let starts = |segment: &Elf64_Phdr| {
+        (segment.p_paddr..segment.p_paddr.saturating_add(segment.p_filesz))
+            .contains(&header.e_entry)
+    };
+    ensure!(
+        segments.iter().any(starts),
+        "its entry point ({:#x}) is in none of its segments: not a Linux kernel",
+        header.e_entry
+    );
+    // A stream does not go back.
+    segments.sort_by_key(|segment| segment.p_offset);
+    for segment in &segments {
+        let to = segment.p_paddr..segment.p_paddr.saturating_add(segment.p_filesz);
+        source.place(segment.p_offset, to, memory).context("loading a segment")?;
+    }
+    Ok(Loaded { entry: header.e_entry, end })
+}
+
+/// Is this the header of a kernel for this machine? Wants at least what all ELF
+/// headers have.
+pub(super) fn check(head: &[u8]) -> Result<()> {
+    let length = size_of::<Elf64_Ehdr>();
+    let Some(bytes) = head.get(..length) else {
+        bail!("truncated file: it ends within its ELF header: copy it again")
+    };
+    let mut header = Elf64_Ehdr::default();
+    header.as_mut_slice().copy_from_slice(bytes);
+    ensure!(header.e_ident.starts_with(MAGIC), "not an ELF file");
+    let identity = |index: usize| header.e_ident.get(index).copied();
+    ensure!(
+        identity(EI_DATA) == Some(ELFDATA2LSB),
+        "a kernel for a big-endian machine: take the one for x86-64"
+    );
+    let wrong = match header.e_machine {
+        EM_X86_64 => None,
+        EM_AARCH64 => Some("arm64".to_string()),
+        EM_RISCV => Some("RISC-V".to_string()),
+        linux_loader::elf::EM_386 => Some("32-bit x86".to_string()),
+        other => Some(format!("another machine (ELF machine {other})")),
+    };
+    if header.e_machine == linux_loader::elf::EM_386 && is_multiboot(head) {
+        bail!(
+            "a multiboot image (the Xen hypervisor, say), not a Linux kernel: lguest starts Linux \
+             directly: give it the vmlinuz that such an image is to start"
+        );
+    }
+    if let Some(machine) = wrong {
+        bail!("a kernel for {machine}: take the one for x86-64 (amd64)");
+    }
+    ensure!(identity(EI_CLASS) == Some(ELFCLASS64), "a 32-bit kernel: take the 64-bit one");
+    match header.e_type {
+        ET_EXEC => Ok(()),
+        ET_DYN => bail!("a program or shared library, not a kernel"),
+        ET_REL => bail!("an object file or kernel module, not a kernel"),
+        ET_CORE => bail!("a core dump, not a kernel"),
+        other => bail!("an ELF file of type {other}, not a kernel"),
+    }
+}
+
+/// Whether a boot loader like GRUB would start it by the Multiboot specification, 1 or 2. Both
+/// have a header that begins with this number, aligned, in the first 8 or 32 KiB.
+fn is_multiboot(head: &[u8]) -> bool {
+    let magic = [0x1bad_b002_u32, 0xe852_50d6].map(u32::to_le_bytes);
+    head.chunks_exact(4).any(|word| magic.iter().any(|magic| word == magic))
+}
+
+/// Does the file have all that its program headers speak of?
+pub(super) fn check_complete(file: &File) -> Result<()> {
+    let mut plain = Plain { file: file.try_clone().context("reading it")?, watch: unwatched };
+    let mut header = Elf64_Ehdr::default();
+    plain.read(0, header.as_mut_slice()).context("reading the ELF header")?;
+    check(header.as_slice())?;
+    let length = file.metadata().context("reading its size")?.len();
+    let complete = program_headers(&header, &mut plain)?
+        .iter()
+        .all(|segment| segment.p_offset.saturating_add(segment.p_filesz) <= length);
+    ensure!(complete, "truncated file: it ends within a segment: copy it again");
+    Ok(())
+}
+
+fn program_headers(header: &Elf64_Ehdr, source: &mut impl Source) -> Result<Vec<Elf64_Phdr>> {
+    ensure!(
+        usize::from(header.e_phentsize) == size_of::<Elf64_Phdr>()
+            && (1..=MOST_SEGMENTS).contains(&header.e_phnum),
+        "its program headers make no sense: not a Linux kernel, or a damaged one"
+    );
+    let mut headers = vec![Elf64_Phdr::default(); usize::from(header.e_phnum)];
+    let mut offset = header.e_phoff;
+    for header in &mut headers {
+        source.read(offset, header.as_mut_slice()).context("reading the program headers")?;
+        offset = offset.saturating_add(size_of::<Elf64_Phdr>() as u64);
+    }
+    Ok(headers)
+}
+
+/// The memory of a segment.
+fn destination(segment: &Elf64_Phdr, memory: &Memory) -> Result<Range<u64>> {
+    let start = segment.p_paddr;
+    ensure!(segment.p_filesz <= segment.p_memsz, "a segment is larger than its memory: damaged");
+    let end = start.checked_add(segment.p_memsz).context("a segment wraps: damaged")?;
+    segment.p_offset.checked_add(segment.p_filesz).context("a segment wraps: damaged")?;
+    ensure_above_tables("a segment", start)?;
+    ensure_ram(&(start..end), memory)?;
+    Ok(start..end)
+}
+
+/// Below 1 MiB are our tables, and what `what` is would overwrite them.
+pub(super) fn ensure_above_tables(what: &str, start: u64) -> Result<()> {
+    ensure!(start >= LOW_MEMORY, "{what} belongs at {start:#x}: kernels start at 1 MiB or above");
+    Ok(())
+}
+
+/// The kernel takes up `range`; that must be RAM, and below the hole: no more is
+/// mapped when it starts.
+pub(super) fn ensure_ram(range: &Range<u64>, memory: &Memory) -> Result<()> {
+    let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+    ensure!(
+        range.end <= HOLE.start,
+        "the kernel belongs at {:#x} to {:#x}: lguest loads kernels below {} GiB",
+        range.start,
+        range.end,
+        HOLE.start >> 30
+    );
+    ensure!(
+        range.end <= ram,
+        "the kernel does not fit: it needs {} MiB, the guest has {}: give the guest more memory",
+        range.end.div_ceil(1 << 20),
+        ram >> 20
+    );
+    Ok(())
+}
+
+/// A file that is not packed.
+pub(super) struct Plain {
+    pub(super) file: File,
+    /// Hears how far it is read.
+    pub(super) watch: Watch,
+}
+
+impl Source for Plain {
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.read_exact(buffer)
+    }
+
+    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()> {
+        self.file.seek(SeekFrom::Start(offset)).context("reading the file")?;
+        let progress = (self.watch)("kernel", to.end.saturating_sub(to.start));
+        read_into(&mut self.file, to, memory, progress)
+    }
+}
+
+/// Read from a file straight into guest memory, and report how far that is.
+pub(super) fn read_into(
+    file: &mut impl ReadVolatile,
+    to: Range<u64>,
+    memory: &Memory,
+    mut progress: Progress,
+) -> Result<()> {
+    let mut address = to.start;
+    while address < to.end {
+        let length = (to.end - address).min(PIECE);
+        let piece = GuestAddress(address);
+        let done = memory.read_exact_volatile_from(piece, file, usize::try_from(length)?);
+        done.map_err(|error| match error {
+            vm_memory::GuestMemoryError::IOError(error) => anyhow::Error::new(error),
+            other => other.into(),
+        })?;
+        address += length;
+        progress(length);
+    }
+    Ok(())
+}
+
+/// A source that can only be read on.
+pub(super) struct Stream<R> {
+    bytes: R,
+    position: u64,
+    /// No further than this: what fits into the guest, and a little for headers
+    /// and alignment.
+    limit: u64,
+}
+
+impl<R: Read> Stream<R> {
+    pub(super) fn new(bytes: R, memory: &Memory) -> Self {
+        let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
+        Self { bytes, position: 0, limit: ram.saturating_add(64 << 20) }
+    }
+
+    /// How far it was read.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Read to the end, so that the checksum there is compared; within reason:
+    /// a gigabyte of debugging information behind the kernel is not waited for.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        io::copy(&mut (&mut self.bytes).take(64 << 20), &mut io::sink()).map(drop)
+    }
+
+    fn skip_to(&mut self, offset: u64) -> io::Result<()> {
+        let distance = offset.checked_sub(self.position).filter(|_| offset <= self.limit);
+        let distance = distance.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the ELF file is not in order: damaged")
+        })?;
+        let skipped = io::copy(&mut (&mut self.bytes).take(distance), &mut io::sink())?;
+        self.position += skipped;
+        if skipped == distance { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl<R: Read> Source for Stream<R> {
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.skip_to(offset)?;
+        self.bytes.read_exact(buffer)?;
+        self.position += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()> {
+        self.skip_to(offset)?;
+        let mut buffer = vec![0; CHUNK];
+        let mut address = to.start;
+        while address < to.end {
+            let length = usize::try_from(to.end - address)?.min(CHUNK);
+            let chunk = buffer.get_mut(..length).unwrap_or_default();
+            self.bytes.read_exact(chunk)?;
+            memory.write_slice(chunk, GuestAddress(address))?;
+            address += length as u64;
+        }
+        self.position += to.end - to.start;
+        Ok(())
+    }
+}

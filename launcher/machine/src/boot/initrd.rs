@@ -1,0 +1,125 @@
+//! Puts the initial file systems into guest memory, one after another, as high
+//! as the kernel accepts them. The kernel is already in place.
+
+mod format;
+
+use std::fs::File;
+use std::io::Seek;
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::elf::{self, Loaded};
+use super::file::{self, NamedFile};
+use super::room::{self, Room};
+use crate::memory::{HOLE, Memory};
+
+/// Linux wants each archive to begin at a multiple of this; zeroes in between
+/// are skipped (Documentation/driver-api/early-userspace/buffer-format.rst).
+const ARCHIVE_ALIGNMENT: u64 = 4;
+
+const PAGE: u64 = 4096;
+
+/// Load all of `initrds` between the end of the `kernel` and the highest address that it
+/// accepts. The answer is where they are, if there are any. `half` as in [`Room`].
+pub(super) fn load(
+    initrds: &[NamedFile],
+    kernel: Loaded,
+    highest: u64,
+    half: bool,
+    memory: &Memory,
+) -> Result<Option<Range<u64>>> {
+    let mut files = Vec::new();
+    let mut total = 0_u64;
+    for initrd in initrds {
+        let (file, length) = open(initrd).with_context(|| name(initrd))?;
+        files.push((initrd, file, length));
+        let start = total.checked_next_multiple_of(ARCHIVE_ALIGNMENT);
+        let end = start.and_then(|start| start.checked_add(length));
+        total = end.with_context(|| format!("{}: larger than any memory", name(initrd)))?;
+    }
+    if total == 0 {
+        return Ok(None);
+    }
+    let start = place(total, kernel.end, highest, memory).with_context(|| names(initrds))?;
+    // Linux' entry is at its beginning; what is below that is free.
+    let size = kernel.end.saturating_sub(kernel.entry);
+    let room = Room { ram: ram(memory), kernel: size, packed: total, half };
+    check_room(&files, room).with_context(|| names(initrds))?;
+    let mut address = start;
+    for (initrd, mut file, length) in files {
+        address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
+        let to = address..address + length;
+        let progress = (initrd.watch)(&name(initrd), length);
+        elf::read_into(&mut file, to, memory, progress)
+            .context("reading it")
+            .with_context(|| name(initrd))?;
+        address += length;
+    }
+    Ok(Some(start..start + total))
+}
+
+/// As messages call it.
+pub(super) fn name(initrd: &NamedFile) -> String {
+    format!("initrd {initrd}")
+}
+
+/// Several are one to the guest.
+fn names(initrds: &[NamedFile]) -> String {
+    let names: Vec<_> = initrds.iter().map(ToString::to_string).collect();
+    format!("initrd {}", names.join(" + "))
+}
+
+fn open(initrd: &NamedFile) -> Result<(File, u64)> {
+    let mut file = initrd.open()?;
+    let length = file.metadata().context("reading its size")?.len();
+    ensure!(length > 0, "it is empty: leave it out, or build it again");
+    let head = file::head(&mut file, format::HEAD)?;
+    file.rewind().context("reading it")?;
+    if let Some(complaint) = format::complaint(&head) {
+        log::warn!("{}: {complaint}", name(initrd));
+    }
+    Ok((file, length))
+}
+
+/// See that the guest can unpack them.
+fn check_room(files: &[(&NamedFile, File, u64)], room: Room) -> Result<()> {
+    let mut needed = 0_u64;
+    for (_, file, length) in files {
+        needed = needed.saturating_add(room::unpacked(file, *length, room.ram)?);
+        // It is read from its beginning when it is loaded.
+        (&*file).rewind().context("reading it")?;
+    }
+    let there = room.for_files();
+    ensure!(
+        needed <= there,
+        "it does not fit: unpacked it has {} MiB, and the guest has room for {} of its {} MiB: \
+         give the guest more memory ({}M)",
+        needed.div_ceil(1 << 20),
+        there >> 20,
+        room.ram >> 20,
+        room.wanted(needed),
+    );
+    Ok(())
+}
+
+fn ram(memory: &Memory) -> u64 {
+    memory.iter().map(GuestMemoryRegion::len).sum()
+}
+
+/// Where `total` bytes go.
+fn place(total: u64, free_from: u64, highest: u64, memory: &Memory) -> Result<u64> {
+    let ram = ram(memory);
+    let top = ram.min(HOLE.start).min(highest.saturating_add(1));
+    let start = top.checked_sub(total).map(|start| start - start % PAGE);
+    start.filter(|&start| start >= free_from.next_multiple_of(PAGE)).with_context(|| {
+        format!(
+            "it does not fit: it has {} MiB, and {} of the guest's {} MiB are left \
+             beside the kernel: give the guest more memory",
+            total.div_ceil(1 << 20),
+            top.saturating_sub(free_from) >> 20,
+            ram >> 20,
+        )
+    })
+}

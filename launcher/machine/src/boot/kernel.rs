@@ -1,0 +1,163 @@
+//! A kernel file, opened: whatever it is, either the ELF file inside is at hand,
+//! or the bzImage around it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::bzimage::SetupHeader;
+use super::elf::{self, Loaded, Plain, Stream};
+use super::file::{self, NamedFile};
+use super::image::{self, Format, HEAD};
+use super::progress::{Watch, Watched};
+use super::unpack::{Codec, Unpacked};
+use crate::memory::Memory;
+
+/// Packed bytes are read in pieces of this size.
+const PIECE: usize = 256 << 10;
+
+/// No bzImage is larger. (Distribution kernels: 5 to 15 MiB.)
+const LARGEST_BZIMAGE: u64 = 512 << 20;
+
+/// An ELF file that is being unpacked.
+pub(super) type PackedElf = Box<dyn Read>;
+
+/// A kernel that was found to be one.
+pub(super) enum Kernel {
+    Elf(Plain),
+    Packed(Codec, PackedElf),
+    BzImage(File, SetupHeader, Watch),
+}
+
+impl Kernel {
+    /// Open a kernel file.
+    pub(super) fn open(file: &NamedFile) -> Result<Self> {
+        let watch = file.watch;
+        let mut file = file.open()?;
+        let head = file::head(&mut file, HEAD)?;
+        file.rewind().context("reading it")?;
+        match image::identify(&head)? {
+            Format::Elf => {
+                elf::check_complete(&file)?;
+                file.rewind().context("reading it")?;
+                Ok(Self::Elf(Plain { file, watch }))
+            }
+            Format::BzImage(setup) => Self::bzimage(file, setup, watch),
+            Format::Packed(codec) => Self::packed(file, codec, watch),
+        }
+    }
+
+    fn bzimage(file: File, setup: SetupHeader, watch: Watch) -> Result<Self> {
+        setup.check_length(file.metadata().context("reading its size")?.len())?;
+        Ok(Self::BzImage(file, setup, watch))
+    }
+
+    fn packed(file: File, codec: Codec, watch: Watch) -> Result<Self> {
+        let damaged = || format!("unpacking it ({codec}): is the file complete?");
+        let length = file.metadata().context("reading its size")?.len();
+        let packed = BufReader::with_capacity(PIECE, watched(file, length, watch));
+        let mut bytes = Unpacked::new(codec, packed).with_context(damaged)?;
+        let head = file::head(&mut bytes, HEAD).with_context(damaged)?;
+        let inside = image::identify(&head).with_context(|| format!("inside ({codec})"))?;
+        let mut bytes = Cursor::new(head).chain(bytes);
+        match inside {
+            Format::Elf => Ok(Self::Packed(codec, Box::new(bytes))),
+            Format::BzImage(setup) => {
+                let mut file = memory_file().context("memory for unpacking it")?;
+                let length = io::copy(&mut bytes.by_ref().take(LARGEST_BZIMAGE), &mut file)
+                    .with_context(damaged)?;
+                ensure!(length < LARGEST_BZIMAGE, "inside ({codec}): larger than any kernel");
+                Self::bzimage(file, setup, watch)
+            }
+            Format::Packed(twice) => bail!("packed twice, {twice} in {codec}: unpack it once"),
+        }
+    }
+
+    /// The setup header of the bzImage, if it came in one.
+    pub(super) fn setup(&self) -> Option<SetupHeader> {
+        match self {
+            Self::Elf(_) | Self::Packed(..) => None,
+            Self::BzImage(_, setup, _) => Some(*setup),
+        }
+    }
+
+    /// Put the kernel into guest memory.
+    pub(super) fn load(self, memory: &Memory) -> Result<Loaded> {
+        match self {
+            Self::Elf(mut plain) => elf::load(&mut plain, memory),
+            Self::Packed(codec, bytes) => load_packed(codec, bytes, memory),
+            Self::BzImage(mut file, setup, watch) => load_bzimage(&mut file, &setup, watch, memory),
+        }
+    }
+}
+
+/// A file without a name, in memory.
+fn memory_file() -> Result<File> {
+    Ok(File::from(memfd_create(c"kernel", MFdFlags::MFD_CLOEXEC)?))
+}
+
+fn load_packed(codec: Codec, bytes: PackedElf, memory: &Memory) -> Result<Loaded> {
+    let start = Instant::now();
+    let mut stream = Stream::new(bytes, memory);
+    let loaded = elf::load(&mut stream, memory)?;
+    stream.finish().with_context(|| format!("unpacking it ({codec}): is the file complete?"))?;
+    log::info!(
+        "kernel: {} MiB unpacked ({codec}) in {} ms",
+        stream.position() >> 20,
+        start.elapsed().as_millis()
+    );
+    Ok(loaded)
+}
+
+/// The kernel inside, started directly, or else the bzImage as it is.
+fn load_bzimage(
+    file: &mut File,
+    setup: &SetupHeader,
+    watch: Watch,
+    memory: &Memory,
+) -> Result<Loaded> {
+    let direct = match payload(file, setup, watch) {
+        Ok((Some(codec), bytes)) => load_packed(codec, bytes, memory),
+        Ok((None, bytes)) => elf::load(&mut Stream::new(bytes, memory), memory),
+        Err(error) => Err(error),
+    };
+    match direct {
+        // What we cannot read or unpack, the guest cannot either; and it would
+        // fail where nobody sees it.
+        Err(error) if !error.chain().any(|cause| cause.is::<io::Error>()) => {
+            log::info!("kernel: cannot be started directly ({error:#}): the guest unpacks it");
+            setup.load(file, memory)
+        }
+        other => other,
+    }
+}
+
+fn watched<R: Read>(packed: R, length: u64, watch: Watch) -> Watched<R> {
+    Watched::new(packed, watch("kernel", length))
+}
+
+/// The ELF file inside a bzImage, and how it is packed.
+pub(super) fn payload(
+    file: &File,
+    setup: &SetupHeader,
+    watch: Watch,
+) -> Result<(Option<Codec>, PackedElf)> {
+    let range = setup.payload();
+    let mut file = file.try_clone().context("reading it")?;
+    file.seek(SeekFrom::Start(range.start)).context("reading it")?;
+    let length = range.end - range.start;
+    let mut packed = BufReader::with_capacity(PIECE, watched(file.take(length), length, watch));
+    let head = packed.fill_buf().context("reading it")?;
+    if head.starts_with(elf::MAGIC) {
+        return Ok((None, Box::new(packed)));
+    }
+    let Some(codec) = Codec::of(head) else {
+        let magic = head.get(..4).unwrap_or_default();
+        bail!("its payload is packed in a way that lguest does not know, magic {magic:02x?}");
+    };
+    let bytes = Unpacked::new(codec, packed).with_context(|| format!("unpacking it ({codec})"))?;
+    Ok((Some(codec), Box::new(bytes)))
+}

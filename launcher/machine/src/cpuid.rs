@@ -1,0 +1,136 @@
+//! CPUID as the guest sees it: what the host's KVM supports, with the topology
+//! of the machine instead of the host's: one socket, one thread a core, APIC ids
+//! in order; and without the [`Features`] that nobody asked for.
+
+pub mod feature;
+
+use anyhow::{Context, Result};
+use kvm_bindings::{
+    CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2,
+};
+use kvm_ioctls::{Cap, Kvm};
+
+pub use feature::Features;
+
+/// Leaf 1, ECX: the local APIC's timer has a TSC deadline mode.
+const TSC_DEADLINE: u32 = 1 << 24;
+/// Leaf 1, ECX: there is a hypervisor.
+const HYPERVISOR: u32 = 1 << 31;
+/// Leaf 1, EDX: EBX tells the number of logical processors.
+const HTT: u32 = 1 << 28;
+
+/// Extended topology (leaf 0xb), levels: thread and core.
+const LEVEL_SMT: u32 = 1;
+const LEVEL_CORE: u32 = 2;
+
+/// The CPUs of one machine.
+pub struct Cpus {
+    entries: Vec<kvm_cpuid_entry2>,
+    count: u32,
+}
+
+impl Cpus {
+    /// `count` CPUs as `kvm` can offer them, with these features.
+    pub fn new(kvm: &Kvm, count: u8, features: Features) -> Result<Self> {
+        let supported = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .context("asking KVM for the CPUID it supports")?;
+        let mut entries = supported.as_slice().to_vec();
+        // These describe the host's topology; the machine's is added below.
+        entries.retain(|entry| !matches!(entry.function, 0xb | 0x1f));
+        let deadline = kvm.check_extension(Cap::TscDeadlineTimer);
+        for entry in entries.iter_mut().filter(|entry| entry.function == 1) {
+            entry.ecx |= HYPERVISOR | if deadline { TSC_DEADLINE } else { 0 };
+        }
+        feature::hide_others(features, &mut entries);
+        Ok(Self { entries, count: count.into() })
+    }
+
+    /// The first physical address that these CPUs cannot reach.
+    pub fn address_limit(&self) -> u64 {
+        let sizes = self.entries.iter().find(|entry| entry.function == 0x8000_0008);
+        // 36 bits are what every CPU with 64-bit mode has at least.
+        let bits = sizes.map_or(36, |entry| entry.eax & 0xff);
+        1_u64.checked_shl(bits).unwrap_or(u64::MAX)
+    }
+
+    /// What the CPU with this APIC id answers.
+    pub fn cpuid(&self, apic_id: u8) -> Result<CpuId> {
+        let id = u32::from(apic_id);
+        let mut entries = self.entries.clone();
+        for entry in &mut entries {
+            self.place(entry, id);
+        }
+        if entries.iter().any(|entry| entry.function == 0 && entry.eax >= 0xb) {
+            entries.extend(self.topology(id));
+        }
+        CpuId::from_entries(&entries).context("more CPUID entries than KVM takes")
+    }
+
+    /// Bits of an APIC id that tell the cores of the socket apart.
+    fn core_bits(&self) -> u32 {
+        self.count.next_power_of_two().trailing_zeros()
+    }
+
+    /// Correct one of the host's entries.
+    fn place(&self, entry: &mut kvm_cpuid_entry2, id: u32) {
+        let others = self.count - 1;
+        match entry.function {
+            1 => {
+                entry.ebx = entry.ebx & 0xffff | self.count << 16 | id << 24;
+                entry.edx = entry.edx & !HTT | if others > 0 { HTT } else { 0 };
+            }
+            // Intel's and AMD's description of caches: who shares each. The
+            // last level is the socket's, the others a core's own.
+            4 | 0x8000_001d => {
+                let shared = if entry.eax >> 5 & 7 >= 3 { others } else { 0 };
+                entry.eax = entry.eax & 0x3fff | shared << 14;
+                if entry.function == 4 {
+                    entry.eax |= others.min(63) << 26;
+                }
+            }
+            0x8000_0008 => entry.ecx = self.core_bits() << 12 | others,
+            0x8000_001e => (entry.eax, entry.ebx, entry.ecx) = (id, id, 0),
+            _ => {}
+        }
+    }
+
+    fn topology(&self, id: u32) -> [kvm_cpuid_entry2; 2] {
+        let level = |index, kind, shift, ebx| kvm_cpuid_entry2 {
+            function: 0xb,
+            index,
+            flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+            eax: shift,
+            ebx,
+            ecx: index | kind << 8,
+            edx: id,
+            ..Default::default()
+        };
+        [level(0, LEVEL_SMT, 0, 1), level(1, LEVEL_CORE, self.core_bits(), self.count)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(count: u32) -> Cpus {
+        let entry = |function, eax| kvm_cpuid_entry2 { function, eax, ..Default::default() };
+        Cpus { entries: vec![entry(0, 0xd), entry(1, 0), entry(4, 3 << 5)], count }
+    }
+
+    #[test]
+    fn every_cpu_has_its_own_apic_id() {
+        let cpuid = cpus(4).cpuid(3).unwrap();
+        let entries = cpuid.as_slice();
+        assert_eq!(entries[1].ebx >> 16, 3 << 8 | 4);
+        assert!(entries.iter().filter(|e| e.function == 0xb).all(|e| e.edx == 3));
+    }
+
+    #[test]
+    fn three_cpus_need_two_bits() {
+        let cpuid = cpus(3).cpuid(0).unwrap();
+        let core = cpuid.as_slice().iter().find(|e| e.function == 0xb && e.index == 1).unwrap();
+        assert_eq!((core.eax, core.ebx), (2, 3));
+    }
+}

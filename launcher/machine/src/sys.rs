@@ -1,0 +1,117 @@
+//! Every unsafe block of this crate. What is exported is safe to call.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::{self, NonNull};
+
+use kvm_bindings::{kvm_reinject_control, kvm_userspace_memory_region};
+use kvm_ioctls::{VcpuFd, VmFd};
+use vm_memory::mmap::{MmapRegion, MmapRegionBuilder};
+
+/// Huge pages on x86; the guest's 2 MiB pages should meet the host's.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Address space that the launcher needs beside guest memory: stacks, buffers, the heap.
+/// Without it, an allocation fails somewhere, and the process aborts.
+const LAUNCHER: usize = 32 << 20;
+
+/// Anonymous memory between two inaccessible guard areas, for the life of the
+/// process: it is never unmapped, so pointers into it stay good.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: the mapping is plain memory that belongs to no thread; all access to
+// its bytes goes through vm-memory's volatile accessors.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserve `size` bytes, aligned to a huge page. Fails as well if the address space that
+    /// is left is too small for the launcher itself.
+    pub(crate) fn reserve(size: usize) -> io::Result<Self> {
+        let whole = size.checked_add(3 * HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
+        let more = whole.checked_add(LAUNCHER).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
+        let area = unsafe { libc::mmap(ptr::null_mut(), more, libc::PROT_NONE, flags, -1, 0) };
+        if area == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the end of the mapping made above, which nobody knows of yet.
+        let done = unsafe { libc::munmap(area.wrapping_byte_add(whole), LAUNCHER) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // A guard of at least one huge page stays on either side.
+        let skip = HUGE_PAGE + area.align_offset(HUGE_PAGE);
+        let start = area.wrapping_byte_add(skip);
+        // SAFETY: start..start + size lies inside the area mapped above.
+        let done = unsafe { libc::mprotect(start, size, libc::PROT_READ | libc::PROT_WRITE) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for advice in [libc::MADV_HUGEPAGE, libc::MADV_DONTDUMP] {
+            // A hint: a kernel without it costs speed or disk space, nothing else.
+            // SAFETY: the range is ours and mapped; neither hint changes contents.
+            let _ = unsafe { libc::madvise(start, size, advice) };
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, size })
+    }
+
+    /// Part of the mapping as a region of vm-memory.
+    pub(crate) fn region(&self, offset: usize, length: usize) -> io::Result<MmapRegion<()>> {
+        let end = offset.checked_add(length);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let start = self.start.as_ptr().wrapping_add(offset);
+        let builder = MmapRegionBuilder::new_with_bitmap(length, ())
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        // SAFETY: the range was checked to lie inside the mapping, which is
+        // page-aligned, readable, writable and never unmapped.
+        let builder = unsafe { builder.with_raw_mmap_pointer(start) };
+        builder.build().map_err(io::Error::other)
+    }
+
+    /// Drop every page; they read as zeroes afterwards.
+    pub(crate) fn empty(&self) -> io::Result<()> {
+        // SAFETY: private anonymous memory of ours that nobody holds references
+        // to (vm-memory hands out volatile accessors only).
+        let done =
+            unsafe { libc::madvise(self.start.as_ptr().cast(), self.size, libc::MADV_DONTNEED) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Give guest memory to a virtual machine.
+pub(crate) fn set_memory_region(
+    vm: &VmFd,
+    region: kvm_userspace_memory_region,
+) -> Result<(), kvm_ioctls::Error> {
+    // SAFETY: the caller's region is part of a `Mapping`, which is never
+    // unmapped, so KVM's use of it cannot outlive it.
+    unsafe { vm.set_user_memory_region(region) }
+}
+
+/// `_IO(KVMIO, 0x71)`
+const KVM_REINJECT_CONTROL: libc::c_ulong = 0xae71;
+
+/// Have KVM's PIT forget ticks that the guest did not take in time.
+pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
+    let control = kvm_reinject_control::default();
+    // SAFETY: the request reads such a struct, which outlives the call.
+    let done = unsafe { libc::ioctl(vm.as_raw_fd(), KVM_REINJECT_CONTROL, &raw const control) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The number of the error after KVM_EXIT_INTERNAL_ERROR.
+pub fn internal_error(vcpu: &mut VcpuFd) -> u32 {
+    // SAFETY: a union of plain numbers, all of whose bit patterns are valid.
+    unsafe { vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror }
+}
