@@ -122,7 +122,7 @@ impl Service for Requests {
         let status = match self.go_on(request) {
             Ok(()) => Status::OK,
             Err(Stop::Refused(status)) => status,
-            Err(Stop::Unfinished) => return Err(ServeError::Interrupted),
+            Err(Stop::Unfinished) => return Err(ServeError::Again),
         };
         self.begun = None;
         if status != Status::OK {

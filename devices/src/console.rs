@@ -133,7 +133,7 @@ impl<Sink: Write + Send> Service for Transmit<Sink> {
             written => request.from_guest.consume(written),
         }
         // The rest may be gigabytes: look in between whether we are to stop.
-        if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Interrupted) }
+        if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Again) }
     }
 
     fn put_back(&mut self, request: &Request<'_>) {

@@ -65,8 +65,9 @@ pub trait Device: Send {
 pub trait Service: Send {
     /// Serve one request: take from [`Request::from_guest`], put into
     /// [`Request::to_guest`]. It may block, in a system call that a signal
-    /// interrupts; after [`ServeError::Interrupted`] it is called again with
-    /// the rest of the request, unless the thread is to stop: see [`Self::put_back`].
+    /// interrupts; after [`ServeError::Again`] and [`ServeError::Interrupted`] it is called
+    /// again with the rest of the request, unless the thread is to stop: see
+    /// [`Self::put_back`].
     ///
     /// # Errors
     /// See [`ServeError`]: the guest's or the host's fault.

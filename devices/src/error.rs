@@ -78,9 +78,13 @@ pub enum ServeError {
     /// The guest's fault: NEEDS_RESET.
     #[error(transparent)]
     Guest(#[from] GuestError),
-    /// A signal came while waiting, or there is much left to do: the thread may
-    /// have been told to stop. If not, `serve` is called again with the request
-    /// as it was left.
+    /// The request is not finished, though nothing failed: there is more of it to do, or
+    /// what was read for it was dropped. The thread looks whether it has to stop. If not,
+    /// it calls `serve` again with the request as it was left.
+    #[error("not finished")]
+    Again,
+    /// A signal interrupted a system call (EINTR), possibly because the thread has to
+    /// stop. The thread proceeds as for [`Self::Again`].
     #[error("interrupted")]
     Interrupted,
     /// The host's fault: the virtual machine ends.

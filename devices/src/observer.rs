@@ -48,8 +48,7 @@ impl Observer {
         }
     }
 
-    /// Something begins.
-    pub(crate) fn begin(&self) -> Begin {
+    fn begin(&self) -> Begin {
         self.lane.as_ref().map(|_| Lane::now())
     }
 
@@ -57,15 +56,6 @@ impl Observer {
     pub(crate) fn kicked(&self) {
         self.stats.kicks.add(1);
         self.instant(KICK);
-    }
-
-    /// The service has been called, for the whole of a request or for a part of it.
-    pub(crate) fn served(&self, begin: Begin, request: &mut Request<'_>) {
-        match request.take_errors() {
-            0 => {}
-            errors => self.stats.errors.add(errors),
-        }
-        self.slice(SERVE, begin, [0, 0]);
     }
 
     /// A request is about to go back to the driver, who does not see it before it is
@@ -78,16 +68,14 @@ impl Observer {
         [from_guest, to_guest]
     }
 
-    /// It has gone back.
-    pub(crate) fn finished(&self, begin: Begin, moved: [u64; 2]) {
-        self.slice(REQUEST, begin, moved);
+    /// Count an interrupt that is about to be sent. Returns when that began.
+    pub(crate) fn interrupt_begins(&self) -> Begin {
+        self.stats.interrupts.add(1);
+        self.begin()
     }
 
-    /// The driver is interrupted by this.
-    pub(crate) fn interrupt(&self, trigger: impl FnOnce()) {
-        self.stats.interrupts.add(1);
-        let begin = self.begin();
-        trigger();
+    /// Note an interrupt that has been sent.
+    pub(crate) fn interrupt_sent(&self, begin: Begin) {
         self.slice(INTERRUPT, begin, [0, 0]);
     }
 
@@ -112,6 +100,43 @@ impl Observer {
         if let (Some(lane), Some(begin)) = (&self.lane, begin) {
             lane.slice(word, begin, numbers);
         }
+    }
+}
+
+/// Times a request, and each call of the service for it. Without a lane it keeps no times.
+#[derive(Debug)]
+pub(crate) struct Timing {
+    observer: Arc<Observer>,
+    /// When the service was first called for the request at hand.
+    request: Begin,
+    /// When the service was last called.
+    call: Begin,
+}
+
+impl Timing {
+    /// Timing of the requests of one queue, before the first of them.
+    pub(crate) fn new(observer: Arc<Observer>) -> Self {
+        Self { observer, request: None, call: None }
+    }
+
+    /// The service is about to be called, for the whole of a request or for a part of it.
+    pub(crate) fn call_begins(&mut self) {
+        self.call = self.observer.begin();
+        self.request = self.request.or(self.call);
+    }
+
+    /// The service has returned.
+    pub(crate) fn call_ended(&mut self, request: &mut Request<'_>) {
+        match request.take_errors() {
+            0 => {}
+            errors => self.observer.stats.errors.add(errors),
+        }
+        self.observer.slice(SERVE, self.call, [0, 0]);
+    }
+
+    /// The request has gone back to the driver; `moved` is what [`Observer::used`] returned.
+    pub(crate) fn request_ended(&mut self, moved: [u64; 2]) {
+        self.observer.slice(REQUEST, self.request.take(), moved);
     }
 }
 

@@ -144,7 +144,7 @@ fn live(mut work: Box<Work>, stop: &StopFlag) -> Option<Box<Work>> {
     work.queue.observer().begin_thread();
     loop {
         match panic::catch_unwind(AssertUnwindSafe(|| work.serve(stop))) {
-            Ok(Ok(()) | Err(ServeError::Interrupted)) => {
+            Ok(Ok(()) | Err(ServeError::Again | ServeError::Interrupted)) => {
                 if stop.obey() {
                     return Some(work);
                 }

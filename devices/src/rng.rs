@@ -86,7 +86,7 @@ impl Service for Requests {
         drop(interval);
         self.dry = true;
         request.count_error();
-        Err(ServeError::Interrupted)
+        Err(ServeError::Again)
     }
 
     fn waits(&self, _request: &Request<'_>) -> bool {

@@ -12,6 +12,7 @@ use devices::error::ServeError;
 use devices::interrupt::Interrupt;
 use devices::queue::{QueueLayout, Virtqueue};
 use devices::request::Request;
+use devices::stop::StopFlag;
 use devices::testing::ring::{Desc, INDIRECT, NEXT, WRITE};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use vm_memory::{Bytes, GuestAddress};
@@ -182,7 +183,7 @@ impl Guest {
             let served = serve(&mut queue, service.as_mut(), (&memory, &mut request), comes);
             queue.put_back(&mut request);
             match served {
-                Ok(()) | Err(ServeError::Interrupted) => self.check(&queue),
+                Ok(()) | Err(ServeError::Again | ServeError::Interrupted) => self.check(&queue),
                 Err(ServeError::Guest(_)) => return Ok(()),
                 Err(ServeError::Host(error)) => panic!("a guest made the host fail: {error}"),
             }
@@ -230,10 +231,10 @@ fn serve<'m>(
     for _ in 0..CALLS {
         input_comes();
         if let Some(input) = service.gathers() {
-            queue.gather(memory, request, &input)?;
+            queue.gather(memory, request, &input, &StopFlag::default())?;
         }
         match service.serve(request) {
-            Err(ServeError::Interrupted) => {}
+            Err(ServeError::Again | ServeError::Interrupted) => {}
             other => {
                 other?;
                 queue.add_used(memory, request)?;
@@ -241,7 +242,7 @@ fn serve<'m>(
             }
         }
     }
-    Err(ServeError::Interrupted)
+    Err(ServeError::Again)
 }
 
 /// What a driver has accepted: any of what it was offered.

@@ -33,7 +33,7 @@ impl Receive {
         let why = error.map_or_else(|| "closed".to_string(), ToString::to_string);
         log::info!("{name}: reading frames: {why}; waiting for the interface to come back");
         match self.link.wait(self.pair) {
-            Ok(()) => ServeError::Interrupted,
+            Ok(()) => ServeError::Again,
             Err(error) => error.into(),
         }
     }
@@ -53,19 +53,19 @@ impl Service for Receive {
             Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
             Ok(None) => {
                 request.count_error();
-                return Err(ServeError::Interrupted);
+                return Err(ServeError::Again);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             // A tap refuses to cut its header, and loses the frame: that found too little room.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput && lacks_header => {
                 request.count_error();
-                return Err(ServeError::Interrupted);
+                return Err(ServeError::Again);
             }
             // EFAULT when it goes while we sleep, EBADFD from then on.
             Err(error) => return Err(self.wait_for_return(Some(&error))),
         };
         if length <= HEADER {
-            return Err(ServeError::Interrupted);
+            return Err(ServeError::Again);
         }
         // The tap leaves `num_buffers` to us. Without GUEST_CSUM no flag has a
         // meaning, though the tap sets DATA_VALID (5.1.6.4.1).

@@ -13,6 +13,7 @@ use crate::Memory;
 use crate::device::Input;
 use crate::error::ServeError;
 use crate::request::Request;
+use crate::stop::StopFlag;
 use crate::sys;
 
 impl Virtqueue {
@@ -20,12 +21,13 @@ impl Virtqueue {
     /// `input`; or, if there are no more, until a piece is there.
     ///
     /// # Errors
-    /// The guest's errors, or [`ServeError::Interrupted`].
+    /// The guest's errors, or [`ServeError::Interrupted`] once the thread is to stop.
     pub fn gather<'m>(
         &mut self,
         memory: &'m Memory,
         request: &mut Request<'m>,
         input: &Input<'_>,
+        stop: &StopFlag,
     ) -> Result<(), ServeError> {
         loop {
             while !self.has_enough(request, input.largest) && self.pop_more(memory, request)? {}
@@ -38,8 +40,11 @@ impl Virtqueue {
             }
             let heard = self.more_room_or(input.from);
             self.refuse_notification(memory)?;
-            if !heard? {
-                return Ok(());
+            match heard {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(ServeError::Interrupted) if !stop.is_set() => {}
+                Err(error) => return Err(error),
             }
         }
     }

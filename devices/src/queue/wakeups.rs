@@ -43,7 +43,9 @@ impl Virtqueue {
 
     /// Interrupt the driver.
     pub(super) fn interrupt(&self) {
-        self.observer.interrupt(|| self.interrupt.trigger());
+        let begin = self.observer.interrupt_begins();
+        self.interrupt.trigger();
+        self.observer.interrupt_sent(begin);
     }
 
     /// About to sleep: have the driver notify us. True if something came

@@ -8,6 +8,7 @@ use super::Owner;
 use crate::Memory;
 use crate::device::Service;
 use crate::error::ServeError;
+use crate::observer::Timing;
 use crate::queue::{Opening, QueuePosition, Virtqueue};
 use crate::request::Request;
 use crate::stop::StopFlag;
@@ -53,7 +54,8 @@ impl Work {
     }
 }
 
-/// Everything that a device need not think about.
+/// Take requests from the queue, have `service` serve them and hand them back, until the
+/// thread has to stop. This is all that a device's author need not write.
 fn serve_requests<'m>(
     memory: &'m Memory,
     queue: &mut Virtqueue,
@@ -61,32 +63,23 @@ fn serve_requests<'m>(
     service: &mut dyn Service,
     stop: &StopFlag,
 ) -> Result<(), ServeError> {
-    let observer = Arc::clone(queue.observer());
-    // When the request at hand was begun.
-    let mut begun = None;
+    let mut timing = Timing::new(Arc::clone(queue.observer()));
     while !stop.is_set() {
         queue.wait_for_request(memory, request, stop)?;
         if service.waits(request) {
             queue.signal(memory)?;
         }
-        let gathered = match service.gathers() {
-            Some(input) => queue.gather(memory, request, &input),
-            None => Ok(()),
-        };
-        let served = gathered.and_then(|()| {
-            let begin = observer.begin();
-            begun = begun.or(begin);
-            let served = service.serve(request);
-            observer.served(begin, request);
-            served
-        });
-        match served {
-            Ok(()) => {}
-            Err(ServeError::Interrupted) => continue,
-            Err(other) => return Err(other),
+        if let Some(input) = service.gathers() {
+            queue.gather(memory, request, &input, stop)?;
         }
-        let moved = queue.add_used(memory, request)?;
-        observer.finished(begun.take(), moved);
+        timing.call_begins();
+        let served = service.serve(request);
+        timing.call_ended(request);
+        match served {
+            Ok(()) => timing.request_ended(queue.add_used(memory, request)?),
+            Err(ServeError::Again | ServeError::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl<'m> Gathering<'m> {
 
     fn gather(&mut self) -> Result<usize, ServeError> {
         let input = Input { largest: LARGEST, from: self.tap.as_fd() };
-        self.fixture.queue.gather(self.memory, &mut self.request, &input)?;
+        self.fixture.queue.gather(self.memory, &mut self.request, &input, &StopFlag::default())?;
         Ok(self.request.chains())
     }
 
@@ -162,7 +162,7 @@ fn r17_a_request_has_no_more_buffers_than_a_call() {
     let mut request = Request::default();
 
     let input = Input { largest: 100_000, from: tap.as_fd() };
-    fixture.queue.gather(&memory, &mut request, &input).unwrap();
+    fixture.queue.gather(&memory, &mut request, &input, &StopFlag::default()).unwrap();
 
     assert_eq!((request.chains(), request.to_guest.len()), (4, 1024));
 }

@@ -131,7 +131,7 @@ fn even_if_its_parent_blocks_the_signal() {
 }
 
 #[test]
-fn an_interrupted_request_goes_on_where_it_was() {
+fn an_unfinished_request_continues_where_it_was() {
     let (calls, output) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::<u8>::new())));
     let sink = Arc::clone(&output);
     let device = FakeDevice::new(move |_, request| {
@@ -140,7 +140,8 @@ fn an_interrupted_request_goes_on_where_it_was() {
         sink.lock().unwrap().extend(&bytes[..count]);
         request.from_guest.consume(count);
         match calls.fetch_add(1, Ordering::Relaxed) {
-            0 | 1 => Err(ServeError::Interrupted),
+            0 => Err(ServeError::Again),
+            1 => Err(ServeError::Interrupted),
             _ => Ok(()),
         }
     });
