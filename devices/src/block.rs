@@ -133,13 +133,13 @@ impl Service for Requests {
     }
 
     /// Whatever a request asks for can be done again.
-    fn put_back(&mut self, _request: &Request<'_>) {
+    fn requeue(&mut self, _request: &Request<'_>) {
         self.begun = None;
     }
 
     /// Reads and writes of the host's page cache are quick, and share an
     /// interrupt if they came together.
-    fn waits(&self, request: &Request<'_>) -> bool {
+    fn may_block(&self, request: &Request<'_>) -> bool {
         self.image.is_direct() || self.write_through || !command::is_transfer(request)
     }
 }

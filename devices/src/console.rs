@@ -102,11 +102,11 @@ impl Service for Receive {
         Ok(())
     }
 
-    fn knocks(&self) -> Option<BorrowedFd<'_>> {
+    fn probes_driver(&self) -> Option<BorrowedFd<'_>> {
         Some(self.input.as_fd())
     }
 
-    fn waits(&self, _request: &Request<'_>) -> bool {
+    fn may_block(&self, _request: &Request<'_>) -> bool {
         true
     }
 }
@@ -136,7 +136,7 @@ impl<Sink: Write + Send> Service for Transmit<Sink> {
         if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Again) }
     }
 
-    fn put_back(&mut self, request: &Request<'_>) {
+    fn requeue(&mut self, request: &Request<'_>) {
         self.printed += request.from_guest.done();
     }
 }

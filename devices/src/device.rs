@@ -67,7 +67,7 @@ pub trait Service: Send {
     /// [`Request::to_guest`]. It may block, in a system call that a signal
     /// interrupts; after [`ServeError::Again`] and [`ServeError::Interrupted`] it is called
     /// again with the rest of the request, unless the thread is to stop: see
-    /// [`Self::put_back`].
+    /// [`Self::requeue`].
     ///
     /// # Errors
     /// See [`ServeError`]: the guest's or the host's fault.
@@ -76,12 +76,12 @@ pub trait Service: Send {
     /// The thread stops, and this request, of which a part may have been served, comes
     /// again from its beginning when another thread goes on (after a pause). What is
     /// not to be done twice is for the service to remember; it begins anew unless it does.
-    fn put_back(&mut self, _request: &Request<'_>) {}
+    fn requeue(&mut self, _request: &Request<'_>) {}
 
     /// For a queue whose driver drops what comes too early: the descriptor its
     /// input comes from. `serve` is first called when the guest is ready for
-    /// it, see [`crate::queue::Virtqueue::knock`].
-    fn knocks(&self) -> Option<BorrowedFd<'_>> {
+    /// it, see [`crate::queue::Virtqueue::probe_driver`].
+    fn probes_driver(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
@@ -95,7 +95,7 @@ pub trait Service: Send {
     /// Whether serving this request may take its time: it waits for the world
     /// outside (a tap, a keyboard), or for a slow disk. The guest then hears of
     /// every request finished so far before this one is begun.
-    fn waits(&self, _request: &Request<'_>) -> bool {
+    fn may_block(&self, _request: &Request<'_>) -> bool {
         false
     }
 }

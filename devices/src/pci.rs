@@ -130,7 +130,7 @@ impl PciBus {
         for device in &self.devices {
             lock(device).begin_reset();
         }
-        self.wait(until, |device| device.settle(EACH))
+        self.wait(until, |device| device.wait_reset_done(EACH))
     }
 
     /// Pause every device at a request boundary. Returns the names of the queue
@@ -141,7 +141,7 @@ impl PciBus {
         for device in &self.devices {
             lock(device).begin_pause();
         }
-        self.wait(until, |device| device.is_still(EACH))
+        self.wait(until, |device| device.wait_paused(EACH))
     }
 
     /// Have every device go on. Harmless if they run.

@@ -24,12 +24,12 @@ use crate::sys;
 
 mod chain;
 mod gather;
-mod knock;
 mod layout;
+mod probe;
 mod wakeups;
 
-pub use knock::Opening;
 pub use layout::{QueueLayout, QueuePosition};
+pub use probe::DriverReadiness;
 
 /// Feature bits that the queue itself brings to every device.
 pub const RING_FEATURES: u64 =
@@ -181,7 +181,7 @@ impl Virtqueue {
 
     /// Put back what was taken and not used: it is found again after a restart
     /// from [`Self::position`].
-    pub fn put_back(&mut self, request: &mut Request<'_>) {
+    pub fn requeue(&mut self, request: &mut Request<'_>) {
         // No more than entries in the ring, see `gather`.
         let count = u16::try_from(request.chains()).unwrap_or(u16::MAX);
         self.position.next_avail = self.position.next_avail.wrapping_sub(count);

@@ -1,9 +1,9 @@
-//! One thread for one virtqueue, from DRIVER_OK to the reset, or to a pause, after
-//! which another one goes on. The thread sleeps in
-//! [`crate::queue::Virtqueue::wait_for_request`] or in its [`Service`]. It ends in
-//! three ways and no other: told to; the guest broke the protocol (the device needs a
-//! reset, everything else lives on); the host failed or the thread panicked (the
-//! machine ends). What it does until then is in [`Work`].
+//! One thread for one virtqueue, from DRIVER_OK to the reset. A pause ends the thread,
+//! and resuming starts another one. The thread sleeps in
+//! [`crate::queue::Virtqueue::wait_for_request`] or in its [`Service`]. It ends for three
+//! reasons: it was asked to; the guest broke the protocol (the device needs a reset,
+//! everything else continues); the host failed or the thread panicked (the machine
+//! ends). [`ServedQueue`] has what the thread does until then.
 
 use std::any::Any;
 use std::io;
@@ -16,40 +16,41 @@ use crate::Memory;
 use crate::device::Service;
 use crate::error::{GuestError, ServeError};
 use crate::kick;
-use crate::queue::{Opening, Virtqueue};
+use crate::queue::{DriverReadiness, Virtqueue};
 use crate::stop::StopFlag;
 use crate::threads;
 
-mod work;
+mod served_queue;
 
-pub use work::Work;
+pub use served_queue::ServedQueue;
 
-/// Who hears of it when a queue thread ends without being told to.
+/// The device of a queue thread. The thread reports to it what it cannot handle itself.
 pub trait Owner: Send + Sync {
-    /// The guest broke the protocol of this queue.
+    /// The guest broke the protocol of the queue, and the thread ends.
     fn needs_reset(&self, thread: &str, error: &GuestError);
 
-    /// The guest has opened its side of the device, see [`Service::knocks`].
-    fn opened(&self);
+    /// The guest's driver takes input from now on, see [`Service::probes_driver`].
+    fn driver_ready(&self);
 
-    /// The host failed, or the thread panicked.
+    /// The host failed or the thread panicked, and the thread ends.
     fn failed(&self, thread: &str, why: &str);
 }
 
-/// A queue being served, or standing still. Dropping it stops the thread.
+/// A virtqueue with the thread that serves it, or without one during a pause. Dropping
+/// it stops the thread.
 pub struct QueueThread {
     name: String,
     stop: Arc<StopFlag>,
-    thread: Option<JoinHandle<Option<Box<Work>>>>,
-    /// What no thread has, because the host had none to give.
-    idle: Option<Box<Work>>,
+    thread: Option<JoinHandle<Option<Box<ServedQueue>>>>,
+    /// The queue while no thread serves it: the host could not start one.
+    idle: Option<Box<ServedQueue>>,
 }
 
 impl QueueThread {
-    /// Begin to serve `queue`.
+    /// Starts a thread that serves `queue` with `service`.
     ///
     /// # Errors
-    /// When the host has no thread to give.
+    /// When the host cannot start a thread.
     pub fn spawn(
         name: String,
         memory: Memory,
@@ -58,56 +59,57 @@ impl QueueThread {
         owner: Arc<dyn Owner>,
     ) -> io::Result<Self> {
         kick::install();
-        let opening = Opening::default();
-        let work = Work { name: name.clone(), memory, queue, service, owner, opening };
-        let idle = Some(Box::new(work));
+        let readiness = DriverReadiness::default();
+        let served = ServedQueue { name: name.clone(), memory, queue, service, owner, readiness };
+        let idle = Some(Box::new(served));
         let mut thread = Self { name, stop: Arc::default(), thread: None, idle };
         thread.start()?;
         Ok(thread)
     }
 
-    /// Have a thread do what nobody does.
+    /// Spawns a thread for the idle queue.
     fn start(&mut self) -> io::Result<()> {
-        // Given when the thread is there: what it was made with is lost if it is not.
+        // A closure that could not be spawned is lost. So the thread gets the queue later.
         let (give, take) = mpsc::sync_channel(1);
         let stop = Arc::new(StopFlag::default());
         let theirs = Arc::clone(&stop);
-        let body = move || take.recv().ok().and_then(|work| live(work, &theirs));
+        let body = move || take.recv().ok().and_then(|served| live(served, &theirs));
         let thread = threads::start(self.name.clone(), body)?;
-        if let Some(work) = self.idle.take() {
-            // It waits for it.
-            let _ = give.send(work);
+        if let Some(served) = self.idle.take() {
+            // Cannot fail: the thread waits for it.
+            let _ = give.send(served);
         }
         (self.thread, self.stop) = (Some(thread), stop);
         Ok(())
     }
 
-    /// Its name: "blk0-q0".
+    /// The thread's name: "blk0-q0".
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Tell the thread to stop. It may take until [`Self::join`] to notice.
-    pub fn tell(&self) {
+    /// Asks the thread to stop. It may not notice before [`Self::join`] interrupts its sleep.
+    pub fn request_stop(&self) {
         self.stop.set();
     }
 
-    /// Whether the thread, having been told, has ended by `until`. None is to
-    /// wait however long it takes.
-    pub fn stops(&self, until: Option<Instant>) -> bool {
-        self.thread.as_ref().is_none_or(|thread| kick::stops(thread, until))
+    /// Waits until the thread, which was asked to stop, has ended, but not longer than
+    /// `deadline`. Returns whether it has ended. None waits without a limit.
+    pub fn wait_stopped(&self, deadline: Option<Instant>) -> bool {
+        self.thread.as_ref().is_none_or(|thread| kick::wait_stopped(thread, deadline))
     }
 
-    /// Whether it has ended.
+    /// Whether the thread has ended.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Go on: the request to stop is taken back or, if the thread has stopped, another
-    /// one begins where it stood. One that ended by itself stays so.
+    /// Continues to serve the queue: takes the request to stop back or, if the thread has
+    /// stopped, starts another one at the same position. A queue whose thread has ended
+    /// for another reason is not served again.
     ///
     /// # Errors
-    /// When the host has no thread to give; nothing is lost.
+    /// When the host cannot start a thread. The queue keeps its position.
     pub fn resume(&mut self) -> io::Result<()> {
         if !self.stop.take_back() {
             return Ok(());
@@ -118,10 +120,10 @@ impl QueueThread {
         if self.idle.is_some() { self.start() } else { Ok(()) }
     }
 
-    /// Stop the thread at a request boundary, and have what it worked on. None if
-    /// it has ended by itself, which its owner has been told.
-    pub fn join(mut self) -> Option<Box<Work>> {
-        self.tell();
+    /// Stops the thread at a request boundary, and returns the queue. None if the thread
+    /// has ended for another reason, which it has reported to its owner.
+    pub fn join(mut self) -> Option<Box<ServedQueue>> {
+        self.request_stop();
         match self.thread.take() {
             Some(thread) => kick::join(thread).ok().flatten(),
             None => self.idle.take(),
@@ -131,37 +133,39 @@ impl QueueThread {
 
 impl Drop for QueueThread {
     fn drop(&mut self) {
-        self.tell();
+        self.request_stop();
         if let Some(thread) = self.thread.take() {
             let _ = kick::join(thread);
         }
     }
 }
 
-/// The life of a queue thread. What it worked on, if it was told to stop.
-fn live(mut work: Box<Work>, stop: &StopFlag) -> Option<Box<Work>> {
+/// The life of a queue thread. Returns the queue if the thread was asked to stop.
+fn live(mut served: Box<ServedQueue>, stop: &StopFlag) -> Option<Box<ServedQueue>> {
     kick::accept();
-    work.queue.observer().begin_thread();
+    served.queue.observer().begin_thread();
     loop {
-        match panic::catch_unwind(AssertUnwindSafe(|| work.serve(stop))) {
+        match panic::catch_unwind(AssertUnwindSafe(|| served.serve(stop))) {
             Ok(Ok(()) | Err(ServeError::Again | ServeError::Interrupted)) => {
                 if stop.obey() {
-                    return Some(work);
+                    return Some(served);
                 }
-                continue; // It was taken back.
+                continue; // The request to stop was taken back.
             }
             Ok(Err(ServeError::Guest(error))) => {
-                work.queue.observer().broken();
-                work.owner.needs_reset(&work.name, &error);
+                served.queue.observer().broken();
+                served.owner.needs_reset(&served.name, &error);
             }
-            Ok(Err(ServeError::Host(error))) => work.owner.failed(&work.name, &error.to_string()),
-            Err(panic) => work.owner.failed(&work.name, &panic_message(panic.as_ref())),
+            Ok(Err(ServeError::Host(error))) => {
+                served.owner.failed(&served.name, &error.to_string())
+            }
+            Err(panic) => served.owner.failed(&served.name, &panic_message(panic.as_ref())),
         }
         return None;
     }
 }
 
-/// What a panic said.
+/// The message of a panic, for a log line.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();

@@ -89,7 +89,7 @@ impl Service for Requests {
         Err(ServeError::Again)
     }
 
-    fn waits(&self, _request: &Request<'_>) -> bool {
+    fn may_block(&self, _request: &Request<'_>) -> bool {
         true
     }
 }

@@ -244,7 +244,7 @@ impl FakeGuest {
     /// Pause the device; it must succeed.
     pub fn pause(&mut self) {
         self.device.begin_pause();
-        assert!(self.device.is_still(PATIENCE), "the device does not pause");
+        assert!(self.device.wait_paused(PATIENCE), "the device does not pause");
     }
 
     /// Have it go on.

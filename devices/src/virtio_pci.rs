@@ -174,7 +174,7 @@ impl VirtioPci {
     fn read_bar(&mut self, at: u64, data: &mut [u8]) {
         data.fill(0);
         if let Some(at) = within(&bar::COMMON, at) {
-            self.settle(Duration::ZERO);
+            self.wait_reset_done(Duration::ZERO);
             self.look_at_config();
             each_dword(at, data.len(), |at, part| {
                 let value = self.registers.read(at, part.len()).to_le_bytes();
@@ -213,7 +213,7 @@ impl VirtioPci {
 
     fn write_bar(&mut self, at: u64, data: &[u8]) {
         if let Some(at) = within(&bar::COMMON, at) {
-            if !self.settle(Duration::ZERO) {
+            if !self.wait_reset_done(Duration::ZERO) {
                 return; // The driver was to wait for status 0.
             }
             each_dword(at, data.len(), |at, part| {
@@ -249,7 +249,7 @@ impl VirtioPci {
             }
             Action::Reset => {
                 self.begin_reset();
-                self.settle(PATIENCE);
+                self.wait_reset_done(PATIENCE);
             }
         }
     }
@@ -259,17 +259,17 @@ impl VirtioPci {
     fn stop(&mut self, patience: Option<Duration>) -> bool {
         let until = patience.map(|patience| Instant::now() + patience);
         for thread in &self.threads {
-            thread.tell();
+            thread.request_stop();
         }
-        self.threads.retain(|thread| !thread.stops(until));
+        self.threads.retain(|thread| !thread.wait_stopped(until));
         self.threads.is_empty()
     }
 
-    /// Bring the device to the state after power-on; see [`Self::settle`].
+    /// Bring the device to the state after power-on; see [`Self::wait_reset_done`].
     pub fn begin_reset(&mut self) {
         self.resetting = true;
         for thread in &self.threads {
-            thread.tell();
+            thread.request_stop();
         }
     }
 
@@ -278,7 +278,7 @@ impl VirtioPci {
     ///
     /// 2.4.1: nothing the driver set up is left, and nothing of ours will touch
     /// its memory or interrupt it after the status reads 0.
-    pub fn settle(&mut self, patience: Duration) -> bool {
+    pub fn wait_reset_done(&mut self, patience: Duration) -> bool {
         if self.resetting && self.stop(Some(patience)) {
             self.resetting = false;
             self.bus.started = false;

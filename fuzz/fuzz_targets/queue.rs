@@ -42,7 +42,7 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
         assert!(request.chains_for(request.to_guest.done()) <= 1);
         if input.ratio(1, 8)? {
             let before = queue.position();
-            queue.put_back(&mut request);
+            queue.requeue(&mut request);
             assert_eq!(queue.position().next_avail, before.next_avail.wrapping_sub(1));
             continue;
         }

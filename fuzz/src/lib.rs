@@ -181,7 +181,7 @@ impl Guest {
             }
             let comes = || input_comes(input);
             let served = serve(&mut queue, service.as_mut(), (&memory, &mut request), comes);
-            queue.put_back(&mut request);
+            queue.requeue(&mut request);
             match served {
                 Ok(()) | Err(ServeError::Again | ServeError::Interrupted) => self.check(&queue),
                 Err(ServeError::Guest(_)) => return Ok(()),
@@ -225,7 +225,7 @@ fn serve<'m>(
     (memory, request): (&'m Memory, &mut Request<'m>),
     mut input_comes: impl FnMut(),
 ) -> std::result::Result<(), ServeError> {
-    if service.waits(request) {
+    if service.may_block(request) {
         queue.signal(memory)?;
     }
     for _ in 0..CALLS {

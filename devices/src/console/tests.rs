@@ -13,9 +13,9 @@ use crate::testing::pci::common;
 use crate::testing::ring::Part::{self, ToGuest};
 
 mod input;
-mod knock;
 mod output;
 mod pause;
+mod probe;
 
 const RX: usize = 0;
 const TX: usize = 1;
@@ -47,14 +47,14 @@ where
     FakeGuest::new(Console { input, output: keep, size: Arc::default() })
 }
 
-/// Answer the knock of con0-rx: these requests are next, and the ring is full.
+/// Answer the probe of con0-rx: these requests are next, and the ring is full.
 fn open(guest: &mut FakeGuest, requests: &[&[Part<'_>]]) -> Vec<u16> {
-    let knock = guest.offer(RX, &[ToGuest(100)]);
+    let probe = guest.offer(RX, &[ToGuest(100)]);
     assert_eq!(guest.wait_used(RX).len, 0);
     let ring = &mut guest.rings[RX];
     let heads = requests.iter().map(|parts| ring.offer(parts)).collect();
     while ring.avail_index.wrapping_sub(ring.used_seen) < ring.layout.size {
-        ring.publish(knock);
+        ring.publish(probe);
     }
     guest.notify(RX);
     guest.wait_config_interrupt();

@@ -82,7 +82,7 @@ impl Service for Receive {
         self.merges.then(|| Input { largest: LARGEST, from: self.tap.as_fd() })
     }
 
-    fn waits(&self, _request: &Request<'_>) -> bool {
+    fn may_block(&self, _request: &Request<'_>) -> bool {
         true
     }
 }

@@ -188,7 +188,7 @@ fn a_request_that_was_put_back_is_found_again() {
     let mut request = Request::default();
     assert!(fixture.queue.pop(&fixture.memory, &mut request).unwrap());
 
-    fixture.queue.put_back(&mut request);
+    fixture.queue.requeue(&mut request);
 
     assert_eq!(fixture.queue.position(), QueuePosition { next_avail: 65535, next_used: 65535 });
     assert_eq!(fixture.pop().unwrap().map(|chain| chain.head), Some(head));

@@ -13,7 +13,7 @@ pub const FEATURE: u64 = 1 << 5;
 /// Two queues, 12 bytes of configuration, one feature.
 pub struct FakeDevice<Serve> {
     serve: Arc<Serve>,
-    waits: bool,
+    may_block: bool,
 }
 
 impl<Serve> FakeDevice<Serve>
@@ -22,12 +22,12 @@ where
 {
     /// `serve` is given the queue's number.
     pub fn new(serve: Serve) -> Self {
-        Self { serve: Arc::new(serve), waits: false }
+        Self { serve: Arc::new(serve), may_block: false }
     }
 
     /// A device whose services wait for the world outside.
     pub fn waiting(serve: Serve) -> Self {
-        Self { waits: true, ..Self::new(serve) }
+        Self { may_block: true, ..Self::new(serve) }
     }
 }
 
@@ -69,14 +69,14 @@ where
 
     fn service(&self, queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
         let serve = Arc::clone(&self.serve);
-        Ok(Box::new(FakeService { serve, queue, waits: self.waits }))
+        Ok(Box::new(FakeService { serve, queue, may_block: self.may_block }))
     }
 }
 
 struct FakeService<Serve> {
     serve: Arc<Serve>,
     queue: usize,
-    waits: bool,
+    may_block: bool,
 }
 
 impl<Serve> Service for FakeService<Serve>
@@ -87,7 +87,7 @@ where
         (self.serve)(self.queue, request)
     }
 
-    fn waits(&self, _request: &Request<'_>) -> bool {
-        self.waits
+    fn may_block(&self, _request: &Request<'_>) -> bool {
+        self.may_block
     }
 }

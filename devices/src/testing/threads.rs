@@ -11,7 +11,7 @@ use crate::queue_thread::Owner;
 pub struct NoOwner;
 
 impl Owner for NoOwner {
-    fn opened(&self) {}
+    fn driver_ready(&self) {}
 
     fn needs_reset(&self, _: &str, error: &GuestError) {
         panic!("{error}");

@@ -11,7 +11,7 @@ impl Owner for Status {
 
     /// A change of the configuration that the driver was notified of earlier is lost:
     /// Linux reads the window's size only from now on.
-    fn opened(&self) {
+    fn driver_ready(&self) {
         self.interrupt_config();
     }
 

@@ -1,5 +1,5 @@
 //! Pauses and resumes a device: its threads hand back their
-//! [`crate::queue_thread::Work`], and new threads continue it. The vCPUs are already
+//! [`crate::queue_thread::ServedQueue`], and new threads continue it. The vCPUs are already
 //! paused.
 
 use std::io;
@@ -10,20 +10,20 @@ use crate::queue_thread::QueueThread;
 
 impl VirtioPci {
     /// Begin to pause the device: its threads stop at a request boundary, and it
-    /// raises no interrupt; see [`Self::is_still`]. Harmless if it is paused already.
+    /// raises no interrupt; see [`Self::wait_paused`]. Harmless if it is paused already.
     pub fn begin_pause(&mut self) {
         self.status.hold();
         for thread in &self.threads {
-            thread.tell();
+            thread.request_stop();
         }
     }
 
     /// Whether the device is paused, or is within `patience`. A reset that has begun is
     /// finished when the driver looks again.
-    pub fn is_still(&self, patience: Duration) -> bool {
+    pub fn wait_paused(&self, patience: Duration) -> bool {
         let until = Some(Instant::now() + patience);
         // All of them: a thread that is not asked is not kicked out of its sleep.
-        self.threads.iter().filter(|thread| !thread.stops(until)).count() == 0
+        self.threads.iter().filter(|thread| !thread.wait_stopped(until)).count() == 0
     }
 
     /// Continue from the request boundary where it was paused, or from where it

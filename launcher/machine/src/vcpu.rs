@@ -134,7 +134,7 @@ impl Vcpu {
 
     /// Whether the thread, which was asked to end, has ended by `until`.
     pub fn stops_by(&self, until: Instant) -> bool {
-        self.thread.as_ref().is_none_or(|thread| kick::stops(thread, Some(until)))
+        self.thread.as_ref().is_none_or(|thread| kick::wait_stopped(thread, Some(until)))
     }
 }
 

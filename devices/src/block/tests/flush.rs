@@ -91,7 +91,7 @@ fn is_waited_for(image: Image, accepted: u64, kind: u32) -> bool {
     memory.write_slice(&header(kind, 0), GuestAddress(0x1000)).unwrap();
     let slice = memory.get_slice(GuestAddress(0x1000), 16).unwrap();
     request.from_guest.push(&slice);
-    disk(image).service(0, accepted).unwrap().waits(&request)
+    disk(image).service(0, accepted).unwrap().may_block(&request)
 }
 
 #[test]

@@ -27,22 +27,22 @@ fn a_request_that_is_half_printed_is_printed_once() {
     assert_eq!(screen.read(&mut bytes).unwrap(), 4);
 }
 
-/// Before there is a buffer to knock with, while the driver has it, and afterwards.
+/// Before there is a buffer to probe with, while the driver has it, and afterwards.
 #[test]
-fn it_knocks_once() {
+fn the_driver_is_probed_once() {
     let (console, mut keyboard, _screen) = console();
-    let mut guest = FakeGuest::named("knock0", console);
+    let mut guest = FakeGuest::named("probe0", console);
     let again = |guest: &mut FakeGuest| {
-        until_asleep("knock0-rx");
+        until_asleep("probe0-rx");
         guest.pause();
         guest.resume();
     };
     again(&mut guest);
-    let knock = guest.offer(RX, &[ToGuest(10)]);
-    assert_eq!(guest.wait_used(RX), Used { id: knock.into(), len: 0 });
+    let probe = guest.offer(RX, &[ToGuest(10)]);
+    assert_eq!(guest.wait_used(RX), Used { id: probe.into(), len: 0 });
     again(&mut guest);
     let heads: Vec<_> = (0..63).map(|_| guest.rings[RX].offer(&[ToGuest(10)])).collect();
-    guest.rings[RX].publish(knock);
+    guest.rings[RX].publish(probe);
     guest.notify(RX);
     guest.wait_config_interrupt();
     again(&mut guest);

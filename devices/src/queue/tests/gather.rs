@@ -79,7 +79,7 @@ fn what_was_filled_goes_back_at_once_and_the_rest_is_used_next() {
     assert_eq!(gathering.answer(1), [(3, 1)]);
     assert_eq!(gathering.position(), (3, 1));
 
-    gathering.fixture.queue.put_back(&mut gathering.request);
+    gathering.fixture.queue.requeue(&mut gathering.request);
 
     assert_eq!(gathering.position(), (1, 1));
     assert_eq!(gathering.fixture.pop().unwrap().unwrap().head, 4);
@@ -176,7 +176,7 @@ fn a_bad_chain_after_a_good_one_is_the_guests_fault() {
 
     let error = gathering.gather().unwrap_err();
     assert!(matches!(error, ServeError::Guest(GuestError::DescriptorIndex { index: 99, .. })));
-    gathering.fixture.queue.put_back(&mut gathering.request);
+    gathering.fixture.queue.requeue(&mut gathering.request);
 
     assert_eq!(gathering.position(), (65533, 65533));
 }

@@ -153,7 +153,7 @@ fn a_pause_waits_for_a_reset_that_has_begun() {
     guest.set_status(0);
 
     guest.device.begin_pause();
-    assert!(!guest.device.is_still(Duration::from_millis(20)));
+    assert!(!guest.device.wait_paused(Duration::from_millis(20)));
     guest.resume();
     assert_eq!(guest.status(), 15);
     drop(guard);

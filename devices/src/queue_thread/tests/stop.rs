@@ -185,7 +185,7 @@ fn and_hands_back_the_place_of_the_request_it_did_not_finish() {
     until("the first answer", || ring.used_index() == 1);
     until_asleep("place0");
 
-    let position = thread.join().map(|work| work.position());
+    let position = thread.join().map(|served| served.position());
 
     assert_eq!(position, Some(QueuePosition { next_avail: 1, next_used: 1 }));
     assert_eq!(ring.take_used(), Some(Used { id: first.into(), len: 4 }));
@@ -200,7 +200,7 @@ fn and_hands_back_its_place_when_it_had_nothing_to_do() {
     input.write_all(b"once").unwrap();
     until("the answer", || ring.used_index() == 1);
 
-    let position = thread.join().map(|work| work.position());
+    let position = thread.join().map(|served| served.position());
 
     assert_eq!(position, Some(QueuePosition { next_avail: 1, next_used: 1 }));
 }

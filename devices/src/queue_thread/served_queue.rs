@@ -1,6 +1,6 @@
-//! What a queue thread works on, and hands back at a request boundary when it is
-//! told to stop: the queue and how far it has been served, and the service with all
-//! that it knows. Another thread can go on with it.
+//! A virtqueue with everything that a thread needs to serve it. When the thread is asked
+//! to stop, it hands this back at a request boundary: the queue with its position, and
+//! the service with its state. Another thread can continue from there.
 
 use std::sync::Arc;
 
@@ -9,53 +9,55 @@ use crate::Memory;
 use crate::device::Service;
 use crate::error::ServeError;
 use crate::observer::Timing;
-use crate::queue::{Opening, QueuePosition, Virtqueue};
+use crate::queue::{DriverReadiness, QueuePosition, Virtqueue};
 use crate::request::Request;
 use crate::stop::StopFlag;
 
-/// A queue, and who serves it.
-pub struct Work {
+/// A virtqueue and the service that serves it.
+pub struct ServedQueue {
     pub(super) name: String,
     pub(super) memory: Memory,
     pub(super) queue: Virtqueue,
     pub(super) service: Box<dyn Service>,
     pub(super) owner: Arc<dyn Owner>,
-    pub(super) opening: Opening,
+    pub(super) readiness: DriverReadiness,
 }
 
-impl Work {
+impl ServedQueue {
     /// How far the queue has been served.
     #[must_use]
     pub fn position(&self) -> QueuePosition {
         self.queue.position()
     }
 
-    /// Begin, or go on, until told to stop. At the end nothing is taken and not used.
+    /// Serves the queue until the thread is asked to stop. On return, every request that
+    /// was taken from the ring has been used or put back.
     pub(super) fn serve(&mut self, stop: &StopFlag) -> Result<(), ServeError> {
-        self.open(stop)?;
+        self.wait_driver_ready(stop)?;
         let Self { memory, queue, service, .. } = self;
         let mut request = Request::default();
         let end = serve_requests(memory, queue, &mut request, service.as_mut(), stop);
         if request.chains() > 0 {
-            service.put_back(&request);
-            queue.put_back(&mut request);
+            service.requeue(&request);
+            queue.requeue(&mut request);
         }
         end
     }
 
-    /// Before anything is served: see that the guest is ready for it.
-    fn open(&mut self, stop: &StopFlag) -> Result<(), ServeError> {
-        let Self { memory, queue, service, opening, owner, .. } = self;
-        if let (Some(input), true) = (service.knocks(), *opening != Opening::Open) {
-            queue.knock(memory, input, opening, stop)?;
-            owner.opened();
+    /// Waits until the driver can take input, if the service asks for that.
+    fn wait_driver_ready(&mut self, stop: &StopFlag) -> Result<(), ServeError> {
+        let Self { memory, queue, service, readiness, owner, .. } = self;
+        if let (Some(input), true) = (service.probes_driver(), *readiness != DriverReadiness::Ready)
+        {
+            queue.probe_driver(memory, input, readiness, stop)?;
+            owner.driver_ready();
         }
         Ok(())
     }
 }
 
-/// Take requests from the queue, have `service` serve them and hand them back, until the
-/// thread has to stop. This is all that a device's author need not write.
+/// The loop of a queue thread: takes requests from the queue, lets `service` serve them
+/// and hands them back to the driver, until the thread is asked to stop.
 fn serve_requests<'m>(
     memory: &'m Memory,
     queue: &mut Virtqueue,
@@ -66,7 +68,7 @@ fn serve_requests<'m>(
     let mut timing = Timing::new(Arc::clone(queue.observer()));
     while !stop.is_set() {
         queue.wait_for_request(memory, request, stop)?;
-        if service.waits(request) {
+        if service.may_block(request) {
             queue.signal(memory)?;
         }
         if let Some(input) = service.gathers() {

@@ -5,9 +5,9 @@ use crate::testing::ring::Part::ToGuest;
 use crate::testing::ring::Used;
 use crate::testing::threads::until_asleep;
 
-/// A console that has knocked at a driver with a full ring, which has not
+/// A console that has probed a driver with a full ring, which has not
 /// answered; with "hello" typed already.
-fn knocked(name: &str, without: u64) -> (FakeGuest, PipeWriter, PipeReader) {
+fn probed(name: &str, without: u64) -> (FakeGuest, PipeWriter, PipeReader) {
     let (console, mut keyboard, screen) = console();
     let mut guest = FakeGuest::found_as(name, console);
     guest.without = without;
@@ -24,7 +24,7 @@ fn knocked(name: &str, without: u64) -> (FakeGuest, PipeWriter, PipeReader) {
 #[test]
 fn input_waits_until_the_empty_buffer_is_back() {
     for (name, without) in [("await0", 0), ("await1", 1 << 29)] {
-        let (mut guest, _keyboard, _screen) = knocked(name, without);
+        let (mut guest, _keyboard, _screen) = probed(name, without);
         until_asleep(&format!("{name}-rx"));
         assert_eq!(guest.rings[RX].used_index(), 1);
         assert!(!guest.machine.delivered(1) && !guest.machine.delivered(0));
@@ -41,14 +41,14 @@ fn input_waits_until_the_empty_buffer_is_back() {
 /// The driver answers without being asked for a notification before its time.
 #[test]
 fn only_the_answer_needs_a_notification() {
-    let (guest, _keyboard, _screen) = knocked("fake0", 0);
+    let (guest, _keyboard, _screen) = probed("fake0", 0);
 
     until("the index of the answer", || guest.rings[RX].avail_event() == 64);
 }
 
 #[test]
 fn a_notification_that_is_no_answer_changes_nothing() {
-    let (guest, _keyboard, _screen) = knocked("noise0", 0);
+    let (guest, _keyboard, _screen) = probed("noise0", 0);
 
     for _ in 0..20 {
         guest.notify(RX);
@@ -62,7 +62,7 @@ fn a_notification_that_is_no_answer_changes_nothing() {
 /// One that waits to be called, and one that does not fill its ring.
 #[test]
 fn a_driver_that_does_not_answer_is_called_and_then_gets_its_input() {
-    let (mut guest, _keyboard, _screen) = knocked("fake0", 0);
+    let (mut guest, _keyboard, _screen) = probed("fake0", 0);
 
     guest.wait_interrupt(0);
 
@@ -90,8 +90,8 @@ fn a_reset_does_not_wait_for_an_answer() {
 }
 
 #[test]
-fn a_hostile_index_is_found_while_knocking() {
-    let (mut guest, _keyboard, _screen) = knocked("fake0", 0);
+fn a_hostile_index_is_found_while_probing() {
+    let (mut guest, _keyboard, _screen) = probed("fake0", 0);
 
     guest.rings[RX].set_avail_index(66);
     guest.notify(RX);
@@ -101,7 +101,7 @@ fn a_hostile_index_is_found_while_knocking() {
 
 /// The empty buffer is one of those that input is to go to.
 #[test]
-fn a_buffer_that_cannot_be_written_to_is_found_while_knocking() {
+fn a_buffer_that_cannot_be_written_to_is_found_while_probing() {
     for parts in [&[Part::FromGuest(b"a")][..], &[Part::FromGuest(b"a"), ToGuest(10)]] {
         let (console, _keyboard, _screen) = console();
         let mut guest = FakeGuest::new(console);
@@ -114,8 +114,8 @@ fn a_buffer_that_cannot_be_written_to_is_found_while_knocking() {
 }
 
 #[test]
-fn a_new_driver_is_knocked_at_anew() {
-    let (mut guest, _keyboard, _screen) = knocked("fake0", 0);
+fn a_new_driver_is_probed_again() {
+    let (mut guest, _keyboard, _screen) = probed("fake0", 0);
 
     guest.start();
     let heads = open(&mut guest, &[&[ToGuest(10)]]);
