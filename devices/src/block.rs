@@ -21,7 +21,7 @@ pub use image::Image;
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
 use crate::request::Request;
-use command::{Command, Extent, Status};
+use command::{BlockStatus, Command, Extent};
 
 /// The unit of the protocol, whatever blocks the disk has (5.2.4).
 pub const SECTOR: u64 = 512;
@@ -99,12 +99,12 @@ impl Device for Block {
         }
         let write_through = accepted & (1 << VIRTIO_BLK_F_FLUSH) == 0;
         let image = Arc::clone(&self.image);
-        Ok(Box::new(Requests { image, id, write_through, begun: None }))
+        Ok(Box::new(BlockRequests { image, id, write_through, begun: None }))
     }
 }
 
 /// blk0-q0.
-struct Requests {
+struct BlockRequests {
     image: Arc<Image>,
     id: [u8; SERIAL_BYTES],
     /// A driver that cannot ask for a flush takes each write that is answered
@@ -114,18 +114,18 @@ struct Requests {
     begun: Option<Command>,
 }
 
-impl Service for Requests {
+impl Service for BlockRequests {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         if !request.to_guest.set_aside_last() {
             return Err(GuestError::NoRoom("block request without a status byte").into());
         }
-        let status = match self.go_on(request) {
-            Ok(()) => Status::OK,
-            Err(Stop::Refused(status)) => status,
-            Err(Stop::Unfinished) => return Err(ServeError::Again),
+        let status = match self.proceed(request) {
+            Ok(()) => BlockStatus::OK,
+            Err(BlockError::Refused(status)) => status,
+            Err(BlockError::Unfinished) => return Err(ServeError::Again),
         };
         self.begun = None;
-        if status != Status::OK {
+        if status != BlockStatus::OK {
             request.count_error();
         }
         request.to_guest.put_last(status.byte());
@@ -145,32 +145,32 @@ impl Service for Requests {
 }
 
 /// Why a request has not been done.
-enum Stop {
+enum BlockError {
     /// And will not be.
-    Refused(Status),
+    Refused(BlockStatus),
     /// A signal came, or there is more to do: look whether the thread is to stop.
     Unfinished,
 }
 
-impl From<Status> for Stop {
-    fn from(status: Status) -> Self {
+impl From<BlockStatus> for BlockError {
+    fn from(status: BlockStatus) -> Self {
         Self::Refused(status)
     }
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for BlockError {
     /// The image has told the user of it.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::Interrupted => Self::Unfinished,
-            _ => Self::Refused(Status::IO_ERROR),
+            _ => Self::Refused(BlockStatus::IO_ERROR),
         }
     }
 }
 
-impl Requests {
+impl BlockRequests {
     /// Do what the request says, or the next part of it.
-    fn go_on(&mut self, request: &mut Request<'_>) -> Result<(), Stop> {
+    fn proceed(&mut self, request: &mut Request<'_>) -> Result<(), BlockError> {
         let command = match self.begun.take() {
             Some(command) => command,
             None => command::parse(request, &self.image)?,
@@ -218,12 +218,12 @@ fn clear_some(extents: &mut Vec<Extent>, image: &Image) -> io::Result<()> {
     Ok(())
 }
 
-fn make_stable(image: &Image, write_through: bool) -> Result<(), Stop> {
+fn make_stable(image: &Image, write_through: bool) -> Result<(), BlockError> {
     if write_through { Ok(image.flush()?) } else { Ok(()) }
 }
 
-fn finished(all: bool) -> Result<(), Stop> {
-    if all { Ok(()) } else { Err(Stop::Unfinished) }
+fn finished(all: bool) -> Result<(), BlockError> {
+    if all { Ok(()) } else { Err(BlockError::Unfinished) }
 }
 
 #[cfg(test)]

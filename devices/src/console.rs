@@ -78,18 +78,18 @@ where
 
     fn service(&self, queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
         match queue {
-            0 => Ok(Box::new(Receive { input: self.input.try_clone()? })),
-            _ => Ok(Box::new(Transmit { output: (self.output)(), printed: 0 })),
+            0 => Ok(Box::new(ConsoleReceive { input: self.input.try_clone()? })),
+            _ => Ok(Box::new(ConsoleTransmit { output: (self.output)(), printed: 0 })),
         }
     }
 }
 
 /// con0-rx: keys to the guest.
-struct Receive {
+struct ConsoleReceive {
     input: File,
 }
 
-impl Service for Receive {
+impl Service for ConsoleReceive {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_from_guest()?;
         if request.to_guest.is_empty() {
@@ -112,13 +112,13 @@ impl Service for Receive {
 }
 
 /// con0-tx: the guest's output.
-struct Transmit<Sink> {
+struct ConsoleTransmit<Sink> {
     output: Sink,
     /// Bytes of the next request that were printed before it was put back.
     printed: u32,
 }
 
-impl<Sink: Write + Send> Service for Transmit<Sink> {
+impl<Sink: Write + Send> Service for ConsoleTransmit<Sink> {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_to_guest()?;
         let printed = std::mem::take(&mut self.printed);

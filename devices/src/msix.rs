@@ -36,7 +36,7 @@ pub(crate) struct Msix {
     /// Whether the device is bus master: a message is a write to memory.
     master: bool,
     /// One line in the log about messages that cannot be sent is enough.
-    complained: bool,
+    warned: bool,
 }
 
 impl Msix {
@@ -50,7 +50,7 @@ impl Msix {
             connected: None,
         };
         let vectors = events.iter().map(fresh).collect();
-        Self { machine, vectors, control: 0, master: false, complained: false }
+        Self { machine, vectors, control: 0, master: false, warned: false }
     }
 
     /// The message control register of the capability, and whether the device is bus
@@ -133,13 +133,13 @@ impl Msix {
         let pending = vector.event.read().is_ok();
         match self.machine.connect(vector.line, &vector.event, message) {
             Ok(()) => vector.connected = Some(message),
-            Err(error) if !self.complained => {
+            Err(error) if !self.warned => {
                 let MsiMessage { address, data } = message;
                 log::warn!(
                     target: BY_GUEST,
                     "interrupt to {address:#x} with data {data:#x}: {error}; not delivered"
                 );
-                self.complained = true;
+                self.warned = true;
             }
             Err(_) => {}
         }

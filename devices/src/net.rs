@@ -25,10 +25,10 @@ pub mod features;
 mod receive;
 mod transmit;
 
-use control::Control;
+use control::NetControl;
 use features::{CTRL_VQ, MQ, MRG_RXBUF, MTU};
-use receive::Receive;
-use transmit::Transmit;
+use receive::NetReceive;
+use transmit::NetTransmit;
 
 /// Bytes of the header before each frame (struct virtio_net_hdr, 5.1.6).
 pub const HEADER: u32 = 12;
@@ -197,15 +197,17 @@ impl Device for Net {
 
     fn service(&self, queue: usize, accepted: u64) -> io::Result<Box<dyn Service>> {
         Ok(match self.role(queue, accepted) {
-            Role::Receive(pair) => Box::new(Receive {
+            Role::Receive(pair) => Box::new(NetReceive {
                 tap: self.pair(pair)?,
                 link: Arc::clone(&self.link),
                 pair,
                 merges: accepted & MRG_RXBUF != 0,
                 checksums: accepted & features::GUEST_CSUM != 0,
             }),
-            Role::Transmit(pair) => Box::new(Transmit::new(self.pair(pair)?)),
-            Role::Control => Box::new(Control::new(Arc::clone(&self.interface), self.max_pairs())),
+            Role::Transmit(pair) => Box::new(NetTransmit::new(self.pair(pair)?)),
+            Role::Control => {
+                Box::new(NetControl::new(Arc::clone(&self.interface), self.max_pairs()))
+            }
             Role::Nothing => Box::new(Nothing),
         })
     }

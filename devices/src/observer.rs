@@ -1,20 +1,21 @@
-//! What is seen of a queue's thread: it counts what it does and, if there is a lane for it,
-//! notes when. [`crate::interrupt::Machine::observer`] supplies it, and other threads read it.
-//! Without a lane nobody asks the time; a count is a load and a store.
+//! The observer of a queue: its thread counts there what it does and, if it is traced,
+//! notes when. [`crate::interrupt::Machine::observer`] supplies the observer, and other
+//! threads read it. A thread that is not traced never asks the time; a count is a load
+//! and a store.
 
 use std::sync::Arc;
 
 use crate::request::Request;
 use crate::stats::QueueStats;
-use crate::trace::{Lane, Word};
+use crate::trace::{EventKind, TraceRing};
 
-/// The events in the lane of a queue's thread, in the order of the constants below.
-pub const WORDS: &[Word] = &[
-    Word::new("kick", ["", ""]),
-    Word::new("serve", ["", ""]),
-    Word::new("request", ["from_guest", "to_guest"]),
-    Word::new("interrupt", ["", ""]),
-    Word::new("no interrupt", ["", ""]),
+/// The kinds of events that a queue's thread notes, in the order of the constants below.
+pub const EVENT_KINDS: &[EventKind] = &[
+    EventKind::new("kick", ["", ""]),
+    EventKind::new("serve", ["", ""]),
+    EventKind::new("request", ["from_guest", "to_guest"]),
+    EventKind::new("interrupt", ["", ""]),
+    EventKind::new("no interrupt", ["", ""]),
 ];
 
 const KICK: u8 = 0;
@@ -23,33 +24,33 @@ const REQUEST: u8 = 2;
 const INTERRUPT: u8 = 3;
 const NO_INTERRUPT: u8 = 4;
 
-/// Who watches one queue; it outlives its threads.
+/// The counts and the trace of one queue. An observer outlives the queue's threads.
 #[derive(Debug, Default)]
 pub struct Observer {
-    /// What it counts.
+    /// The counts.
     pub stats: QueueStats,
-    lane: Option<Arc<Lane>>,
+    trace: Option<Arc<TraceRing>>,
 }
 
-/// When something began, if anybody wants to know.
+/// The time when something began; None if the queue is not traced.
 pub(crate) type Begin = Option<u64>;
 
 impl Observer {
-    /// One that also traces, if there is a lane with [`WORDS`].
+    /// An observer that also traces, if there is a ring made with [`EVENT_KINDS`].
     #[must_use]
-    pub fn new(lane: Option<Arc<Lane>>) -> Self {
-        Self { stats: QueueStats::default(), lane }
+    pub fn new(trace: Option<Arc<TraceRing>>) -> Self {
+        Self { stats: QueueStats::default(), trace }
     }
 
-    /// The calling thread is the queue's from now on.
+    /// The calling thread serves the queue from now on.
     pub(crate) fn begin_thread(&self) {
-        if let Some(lane) = &self.lane {
-            lane.begin_thread();
+        if let Some(trace) = &self.trace {
+            trace.begin_thread();
         }
     }
 
     fn begin(&self) -> Begin {
-        self.lane.as_ref().map(|_| Lane::now())
+        self.trace.as_ref().map(|_| TraceRing::now())
     }
 
     /// The doorbell has rung, and its read returned.
@@ -58,8 +59,8 @@ impl Observer {
         self.instant(KICK);
     }
 
-    /// A request is about to go back to the driver, who does not see it before it is
-    /// counted. The bytes that it had, both ways.
+    /// Counts a request before it goes back to the driver. Returns the bytes that it moved:
+    /// from the guest and to the guest.
     pub(crate) fn used(&self, request: &Request<'_>) -> [u64; 2] {
         let [from_guest, to_guest] = request.moved();
         self.stats.requests.add(1);
@@ -79,31 +80,31 @@ impl Observer {
         self.slice(INTERRUPT, begin, [0, 0]);
     }
 
-    /// There is news for the driver, and it has not asked for an interrupt.
+    /// Counts an interrupt that the driver has not asked for, and that is not sent.
     pub(crate) fn suppressed(&self) {
         self.stats.suppressed.add(1);
         self.instant(NO_INTERRUPT);
     }
 
-    /// The guest broke the protocol.
+    /// Counts a violation of the protocol by the guest.
     pub(crate) fn broken(&self) {
         self.stats.errors.add(1);
     }
 
-    fn instant(&self, word: u8) {
-        if let Some(lane) = &self.lane {
-            lane.instant(word, [0, 0]);
+    fn instant(&self, kind: u8) {
+        if let Some(trace) = &self.trace {
+            trace.instant(kind, [0, 0]);
         }
     }
 
-    fn slice(&self, word: u8, begin: Begin, numbers: [u64; 2]) {
-        if let (Some(lane), Some(begin)) = (&self.lane, begin) {
-            lane.slice(word, begin, numbers);
+    fn slice(&self, kind: u8, begin: Begin, numbers: [u64; 2]) {
+        if let (Some(trace), Some(begin)) = (&self.trace, begin) {
+            trace.slice(kind, begin, numbers);
         }
     }
 }
 
-/// Times a request, and each call of the service for it. Without a lane it keeps no times.
+/// Times a request, and each call of the service for it, if the queue is traced.
 #[derive(Debug)]
 pub(crate) struct Timing {
     observer: Arc<Observer>,

@@ -11,7 +11,7 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use crate::device::QueueSpec;
 use crate::queue::QueueLayout;
 use crate::status::{
-    ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR, Status,
+    ACKNOWLEDGE, DRIVER, DRIVER_OK, DeviceStatus, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR,
 };
 
 /// What a write to the registers asks for.
@@ -23,7 +23,7 @@ pub(crate) enum Action {
     Start,
     /// FAILED: the driver has given up; nothing more is to be served.
     Stop,
-    /// Status 0: back to the state after power-on.
+    /// DeviceStatus 0: back to the state after power-on.
     Reset,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Registers {
     /// The most entries of each queue.
     sizes: Vec<u16>,
     offered: u64,
-    status: Arc<Status>,
+    status: Arc<DeviceStatus>,
     /// Four words, of which no device of ours offers anything in the last two.
     accepted: u128,
     /// The driver has set a bit in a word behind those.
@@ -74,7 +74,7 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    pub(crate) fn new(specs: &[QueueSpec], offered: u64, status: Arc<Status>) -> Self {
+    pub(crate) fn new(specs: &[QueueSpec], offered: u64, status: Arc<DeviceStatus>) -> Self {
         let mut registers = Self {
             sizes: specs.iter().map(|spec| spec.size).collect(),
             offered,

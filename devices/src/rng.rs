@@ -48,26 +48,26 @@ impl Device for Rng {
 
     fn service(&self, _queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
         let (source, interval) = (self.source.try_clone()?, Arc::clone(&self.interval));
-        Ok(Box::new(Requests { source, dry: false, interval }))
+        Ok(Box::new(RngRequests { source, exhausted: false, interval }))
     }
 }
 
 /// rng0-req.
-struct Requests {
+struct RngRequests {
     source: File,
     /// The source has ended or failed.
-    dry: bool,
+    exhausted: bool,
     interval: Arc<Mutex<LogInterval>>,
 }
 
-impl Service for Requests {
+impl Service for RngRequests {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_from_guest()?;
         request.to_guest.truncate(LIMIT);
         if request.to_guest.is_empty() {
             return Ok(());
         }
-        if self.dry {
+        if self.exhausted {
             // An answer has at least one byte (5.4.6.2), and an empty one would
             // have some drivers ask again at once. So this one stays out.
             sys::pause();
@@ -84,7 +84,7 @@ impl Service for Requests {
             log::warn!("source of random numbers: {why}: the guest gets no more of them");
         }
         drop(interval);
-        self.dry = true;
+        self.exhausted = true;
         request.count_error();
         Err(ServeError::Again)
     }

@@ -13,7 +13,7 @@ use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
 use crate::log_interval::{BY_GUEST, LogInterval};
 
-/// Status bits (virtio 1.2, 2.1).
+/// DeviceStatus bits (virtio 1.2, 2.1).
 pub const ACKNOWLEDGE: u8 = 1;
 /// The guest knows how to drive the device.
 pub const DRIVER: u8 = 2;
@@ -32,8 +32,8 @@ pub const NO_VECTOR: u16 = 0xffff;
 /// ISR status: the configuration has changed (4.1.4.5).
 const ISR_CONFIGURATION: u8 = 1 << 1;
 
-/// Status and configuration interrupt of one device.
-pub struct Status {
+/// DeviceStatus and configuration interrupt of one device.
+pub struct DeviceStatus {
     name: String,
     bits: AtomicU8,
     isr: AtomicU8,
@@ -42,7 +42,7 @@ pub struct Status {
     /// accesses are sequentially consistent: the second one sees the first, and
     /// raises the interrupt.
     held: AtomicBool,
-    owed: AtomicBool,
+    pending: AtomicBool,
     vectors: Vec<Arc<EventFd>>,
     machine: Arc<dyn Machine>,
     /// Held by a thread of the host while it announces a change, and by a reset while it
@@ -59,7 +59,7 @@ struct Logged {
     interval: LogInterval,
 }
 
-impl Status {
+impl DeviceStatus {
     pub(crate) fn new(name: &str, vectors: Vec<Arc<EventFd>>, machine: Arc<dyn Machine>) -> Self {
         Self {
             name: name.to_string(),
@@ -68,7 +68,7 @@ impl Status {
             change: Mutex::new(()),
             config_vector: AtomicU16::new(NO_VECTOR),
             held: AtomicBool::new(false),
-            owed: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
             vectors,
             machine,
             logged: Mutex::default(),
@@ -96,7 +96,7 @@ impl Status {
         let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.config_vector.store(NO_VECTOR, Ordering::Release);
         self.bits.store(0, Ordering::Release);
-        self.owed.store(false, Ordering::SeqCst);
+        self.pending.store(false, Ordering::SeqCst);
         self.isr.store(0, Ordering::Release);
     }
 
@@ -143,18 +143,18 @@ impl Status {
     /// Tell it what it has missed.
     pub(crate) fn release(&self) {
         self.held.store(false, Ordering::SeqCst);
-        self.pay();
+        self.deliver_pending();
     }
 
     /// Announce a change from a queue thread, or under the device's lock: a reset comes after both
     /// in any case.
     pub(crate) fn interrupt_config(&self) {
-        self.owed.store(true, Ordering::SeqCst);
-        self.pay();
+        self.pending.store(true, Ordering::SeqCst);
+        self.deliver_pending();
     }
 
-    fn pay(&self) {
-        let due = !self.held.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst);
+    fn deliver_pending(&self) {
+        let due = !self.held.load(Ordering::SeqCst) && self.pending.swap(false, Ordering::SeqCst);
         if due && self.bits() & (DRIVER_OK | FAILED) == DRIVER_OK {
             // 4.1.4.5.1: before the driver is notified, whether or not it has a vector.
             self.isr.fetch_or(ISR_CONFIGURATION, Ordering::AcqRel);
@@ -163,7 +163,7 @@ impl Status {
     }
 
     /// 2.1.2: the device cannot go on, and says so.
-    pub(crate) fn break_down(&self, who: &str, error: &GuestError) {
+    pub(crate) fn mark_needs_reset(&self, who: &str, error: &GuestError) {
         self.set(NEEDS_RESET);
         self.interrupt_config();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);

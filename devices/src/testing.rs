@@ -24,7 +24,7 @@ use crate::Memory;
 use crate::device::Device;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
 use crate::sys;
-use crate::trace::Lane;
+use crate::trace::TraceRing;
 use crate::virtio_pci::VirtioPci;
 
 use machine::{FakeMachine, PATIENCE, until};
@@ -71,9 +71,9 @@ impl FakeGuest {
         Self::found_on(Arc::default(), name, device)
     }
 
-    /// A device that is traced, if its queue has the lane's name.
-    pub fn found_with(device: impl Device + 'static, lane: Arc<Lane>) -> Self {
-        Self::found_on(Arc::new(FakeMachine::with_lane(lane)), "fake0", device)
+    /// A device that is traced, if its queue has the ring's name.
+    pub fn found_with(device: impl Device + 'static, ring: Arc<TraceRing>) -> Self {
+        Self::found_on(Arc::new(FakeMachine::with_trace(ring)), "fake0", device)
     }
 
     fn found_on(machine: Arc<FakeMachine>, name: &str, device: impl Device + 'static) -> Self {

@@ -1,9 +1,9 @@
-//! What a thread did, and when: a ring of events that it writes and one other thread
-//! reads ([`Lane::drain`]). Neither waits for the other, and writing is a few stores to
-//! memory that is there already: where the reader is late, what comes is counted, and
-//! lost. A lane stays when its thread ends, and the next thread of that name goes on
-//! with it. Queue threads and the launcher's vCPU threads write events; the launcher
-//! makes a file of them.
+//! Traces of what a thread did, and when: a ring of events that the thread writes and one
+//! other thread reads ([`TraceRing::drain`]). Neither waits for the other, and writing an
+//! event is a few stores to memory that is allocated already. If the reader is late, new
+//! events are lost and counted. A ring outlives its thread, and the next thread of that
+//! name continues it. Queue threads and the launcher's vCPU threads write events; the
+//! launcher makes a file of them.
 //!
 //! Times are nanoseconds of CLOCK_MONOTONIC, which a process reads without a system
 //! call (vDSO) wherever the host's clock source allows it.
@@ -12,80 +12,81 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys;
 
-/// A kind of event: what it is called, and what its two numbers are. One without a
-/// name is not shown.
+/// A kind of event: its name, and the names of its two numbers. A number without a name
+/// is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word {
-    /// As a person reads it.
+pub struct EventKind {
+    /// The name of the event, for people.
     pub name: &'static str,
-    /// Of the numbers.
+    /// The names of the two numbers.
     pub numbers: [&'static str; 2],
 }
 
-impl Word {
-    /// A word with names for its numbers.
+impl EventKind {
+    /// A kind of event called `name`, whose numbers are called `numbers`.
     #[must_use]
     pub const fn new(name: &'static str, numbers: [&'static str; 2]) -> Self {
         Self { name, numbers }
     }
 }
 
-/// Something that happened.
+/// An event that a thread noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// When it began.
+    /// When the event began.
     pub begin: u64,
-    /// When it ended; None for what has no duration.
+    /// When the event ended; None for an event without a duration.
     pub end: Option<u64>,
-    /// What it was.
-    pub what: What,
-    /// Two numbers that say more.
+    /// The type of the event.
+    pub what: EventType,
+    /// Two numbers; [`EventKind::numbers`] names them.
     pub numbers: [u64; 2],
 }
 
-/// What an event is.
+/// The type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A thread goes on with the lane; its first number is the thread's id.
+pub enum EventType {
+    /// A thread writes the ring from now on; the first number is the thread's id.
     Thread,
-    /// Events were lost before this one; the first number is how many.
+    /// Events were lost before this one; the first number is their count.
     Lost,
-    /// One of the lane's own.
-    Word(Word),
+    /// One of the kinds that the ring was made with.
+    Kind(EventKind),
 }
 
-/// Words of an event in the ring: begin, end, code, and its two numbers.
-const WORDS: usize = 5;
+/// Fields of an event in the ring: begin, end, code, and the two numbers.
+const FIELDS: usize = 5;
 
-/// Codes that are no words.
+/// Codes that are not the index of a kind.
 const THREAD: u64 = u64::MAX;
 const LOST: u64 = u64::MAX - 1;
 
-/// The events of one thread. All atomics are relaxed but the two positions, which say
-/// what may be read and what may be written again.
+/// A ring with the events of one thread. All atomics are relaxed but the two positions,
+/// which say what may be read and what may be overwritten.
 #[derive(Debug)]
-pub struct Lane {
+pub struct TraceRing {
     name: String,
-    words: &'static [Word],
-    slots: Box<[[AtomicU64; WORDS]]>,
-    /// How many events were written, ever: the thread's.
+    kinds: &'static [EventKind],
+    slots: Box<[[AtomicU64; FIELDS]]>,
+    /// Events written in all. The thread that traces changes it.
     written: AtomicU64,
-    /// How many were read: the reader's.
+    /// Events read in all. The reader changes it.
     read: AtomicU64,
-    /// How many were lost since the last that was not: the thread's.
+    /// Events lost since the last one that was written. The thread that traces changes it.
     lost: AtomicU64,
-    /// The last that is known of `read`: the thread's, to leave the reader's cache line alone.
+    /// A copy of `read` as the thread that traces saw it last: it spares the reader's cache
+    /// line.
     seen: AtomicU64,
 }
 
-impl Lane {
-    /// For a thread of this name, with room for so many events that have not been read.
+impl TraceRing {
+    /// A ring for the thread called `name`, with `room` for events that have not been read.
     #[must_use]
-    pub fn new(name: impl Into<String>, words: &'static [Word], room: usize) -> Self {
-        let slot = |_| [const { AtomicU64::new(0) }; WORDS];
+    pub fn new(name: impl Into<String>, kinds: &'static [EventKind], room: usize) -> Self {
+        let slot = |_| [const { AtomicU64::new(0) }; FIELDS];
         Self {
             name: name.into(),
-            words,
+            kinds,
             slots: (0..room.max(2)).map(slot).collect(),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
@@ -99,33 +100,33 @@ impl Lane {
         &self.name
     }
 
-    /// What time it is.
+    /// The current time, in nanoseconds of CLOCK_MONOTONIC.
     #[must_use]
     pub fn now() -> u64 {
         sys::monotonic_ns()
     }
 
-    /// The calling thread is the lane's from now on.
+    /// Notes that the calling thread writes this ring from now on.
     pub fn begin_thread(&self) {
         self.write(Self::now(), 0, THREAD, [sys::thread_id(), 0]);
     }
 
-    /// Something has happened, by its place among the lane's words.
-    pub fn instant(&self, word: u8, numbers: [u64; 2]) {
-        self.write(Self::now(), 0, word.into(), numbers);
+    /// Notes an event without a duration; `kind` is its index in the ring's kinds.
+    pub fn instant(&self, kind: u8, numbers: [u64; 2]) {
+        self.write(Self::now(), 0, kind.into(), numbers);
     }
 
-    /// Something that began then has ended now.
-    pub fn slice(&self, word: u8, begin: u64, numbers: [u64; 2]) {
-        // An end of 0 would be none.
-        self.write(begin, Self::now().max(1), word.into(), numbers);
+    /// Notes an event that began at `begin` and ends now.
+    pub fn slice(&self, kind: u8, begin: u64, numbers: [u64; 2]) {
+        // An end of 0 means no duration.
+        self.write(begin, Self::now().max(1), kind.into(), numbers);
     }
 
-    /// By the lane's one thread.
+    /// Writes an event, or counts it as lost. Only the ring's one thread calls this.
     fn write(&self, begin: u64, end: u64, code: u64, numbers: [u64; 2]) {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
-            // The event that reports the loss needs a place, too.
+            // The event that reports the loss needs a slot, too.
             if !self.has_room(2) {
                 return self.lost.store(lost.wrapping_add(1), Ordering::Relaxed);
             }
@@ -146,30 +147,30 @@ impl Lane {
         if enough(self.seen.load(Ordering::Relaxed)) {
             return true;
         }
-        // Acquire: what was read has been read before it is written again.
+        // Acquire: the reader has read a slot before we overwrite it.
         let read = self.read.load(Ordering::Acquire);
         self.seen.store(read, Ordering::Relaxed);
         enough(read)
     }
 
-    fn put(&self, event: [u64; WORDS]) {
+    fn put(&self, event: [u64; FIELDS]) {
         let written = self.written.load(Ordering::Relaxed);
         if let Some(slot) = self.slot(written) {
             for (to, from) in slot.iter().zip(event) {
                 to.store(from, Ordering::Relaxed);
             }
         }
-        // Release: the event is there before it is said to be.
+        // Release: the event is in its slot before the position includes it.
         self.written.store(written.wrapping_add(1), Ordering::Release);
     }
 
-    fn slot(&self, index: u64) -> Option<&[AtomicU64; WORDS]> {
+    fn slot(&self, index: u64) -> Option<&[AtomicU64; FIELDS]> {
         let place = index.checked_rem(self.slots.len() as u64)?;
         self.slots.get(usize::try_from(place).ok()?)
     }
 
-    /// Take out all that there is, in order. For one reader at a time. How many events
-    /// there were.
+    /// Takes all events out, in order, and returns their number. Only one thread at a time
+    /// may call this.
     pub fn drain(&self, mut each: impl FnMut(Event)) -> u64 {
         let mut read = self.read.load(Ordering::Relaxed);
         let written = self.written.load(Ordering::Acquire);
@@ -177,7 +178,7 @@ impl Lane {
         while read != written {
             if let Some(slot) = self.slot(read) {
                 let [begin, end, code, a, b] =
-                    slot.each_ref().map(|word| word.load(Ordering::Relaxed));
+                    slot.each_ref().map(|field| field.load(Ordering::Relaxed));
                 self.event(begin, end, code, [a, b]).into_iter().for_each(&mut each);
             }
             read = read.wrapping_add(1);
@@ -186,16 +187,16 @@ impl Lane {
         count
     }
 
-    /// How many events are lost that no event has reported yet.
+    /// The number of lost events that no event has reported yet.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
     fn event(&self, begin: u64, end: u64, code: u64, numbers: [u64; 2]) -> Option<Event> {
         let what = match code {
-            THREAD => What::Thread,
-            LOST => What::Lost,
-            code => What::Word(*self.words.get(usize::try_from(code).ok()?)?),
+            THREAD => EventType::Thread,
+            LOST => EventType::Lost,
+            code => EventType::Kind(*self.kinds.get(usize::try_from(code).ok()?)?),
         };
         Some(Event { begin, end: (end != 0).then_some(end), what, numbers })
     }

@@ -1,6 +1,6 @@
 //! A virtio device on the PCI bus: what its driver reads and writes (virtio 1.2,
 //! 4.1), and the two moments that matter. DRIVER_OK: every enabled queue gets a
-//! thread with its own copy of the registers and a fresh service. Status 0: the
+//! thread with its own copy of the registers and a fresh service. DeviceStatus 0: the
 //! threads are stopped and joined before the status reads 0, which is within the
 //! write itself unless the host has one of them in a system call that it cannot
 //! leave (a disk that hangs). All of this runs on vCPU threads, under the
@@ -20,7 +20,7 @@ use crate::observer::Observer;
 use crate::queue::RING_FEATURES;
 use crate::queue_thread::QueueThread;
 use crate::registers::{Action, Registers};
-use crate::status::Status;
+use crate::status::DeviceStatus;
 use access::{copy, each_dword, number, within};
 use bus::Bus;
 
@@ -43,7 +43,7 @@ pub struct VirtioPci {
     device: Box<dyn Device>,
     memory: Memory,
     machine: Arc<dyn Machine>,
-    status: Arc<Status>,
+    status: Arc<DeviceStatus>,
     registers: Registers,
     config_space: ConfigSpace,
     msix: Msix,
@@ -80,7 +80,7 @@ impl VirtioPci {
         let observers = queues.iter().map(observer).collect();
         let msix = Msix::new(&vectors, Arc::clone(&machine));
         let count = u16::try_from(vectors.len()).unwrap_or(u16::MAX);
-        let status = Arc::new(Status::new(name, vectors, Arc::clone(&machine)));
+        let status = Arc::new(DeviceStatus::new(name, vectors, Arc::clone(&machine)));
         let offered = device.features() | RING_FEATURES;
         Ok(Self {
             registers: Registers::new(&queues, offered, Arc::clone(&status)),
@@ -111,7 +111,7 @@ impl VirtioPci {
 
     /// For a thread that changes the device's configuration while it runs.
     #[must_use]
-    pub fn status(&self) -> Arc<Status> {
+    pub fn status(&self) -> Arc<DeviceStatus> {
         Arc::clone(&self.status)
     }
 

@@ -55,7 +55,7 @@ pub(crate) struct Console {
     /// Whether a driver in the guest has ever used it.
     driven: Arc<AtomicBool>,
     /// What it is to this guest, once there is one.
-    status: Mutex<Weak<Status>>,
+    status: Mutex<Weak<DeviceStatus>>,
 }
 
 /// The consoles that the command line asks for: without a word, one on this terminal.
@@ -120,7 +120,7 @@ impl Console {
     }
 
     /// This is its device, in the guest that comes next.
-    pub(crate) fn plug(&self, device: &Arc<Status>) {
+    pub(crate) fn plug(&self, device: &Arc<DeviceStatus>) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(device);
     }
 

@@ -15,7 +15,7 @@ use devices::console::Console as ConsoleDevice;
 use devices::observer::Observer;
 use devices::pci::{self, PciBus};
 use devices::rng::Rng;
-use devices::status::Status;
+use devices::status::DeviceStatus;
 use devices::virtio_pci::VirtioPci;
 use host::disk::Disk;
 use host::exit::Exit;
@@ -261,7 +261,7 @@ fn add(
     memory: &Memory,
     name: &str,
     device: Box<dyn devices::device::Device>,
-) -> Result<Arc<Status>> {
+) -> Result<Arc<DeviceStatus>> {
     let base = pci.next_base().with_context(|| format!("device {name}: the PCI bus is full"))?;
     let machine = Arc::clone(vm);
     let device = VirtioPci::new(name, device, memory.clone(), machine, base)

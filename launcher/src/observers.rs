@@ -36,7 +36,7 @@ impl Observers {
         if let Some((_, known)) = queues.iter().find(|(name, _)| name == thread) {
             return Arc::clone(known);
         }
-        let lane = self.lanes.as_ref().map(|lanes| lanes.add(thread, observer::WORDS));
+        let lane = self.lanes.as_ref().map(|lanes| lanes.add(thread, observer::EVENT_KINDS));
         let new = Arc::new(Observer::new(lane));
         queues.push((thread.to_string(), Arc::clone(&new)));
         new

@@ -18,9 +18,9 @@ pub(super) const MAX_EXTENT_SECTORS: u32 = 1 << 22;
 
 /// The status byte, as virtio-bindings has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Status(u32);
+pub(super) struct BlockStatus(u32);
 
-impl Status {
+impl BlockStatus {
     pub(super) const OK: Self = Self(VIRTIO_BLK_S_OK);
     pub(super) const IO_ERROR: Self = Self(VIRTIO_BLK_S_IOERR);
     pub(super) const UNSUPPORTED: Self = Self(VIRTIO_BLK_S_UNSUPP);
@@ -67,11 +67,11 @@ pub(super) fn is_transfer(request: &Request<'_>) -> bool {
 }
 
 /// Take the header off the request, and for a command on extents all of it.
-pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command, Status> {
+pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command, BlockStatus> {
     let mut header = [0; 16];
     let from_guest = &mut request.from_guest;
     if take(from_guest, &mut header) < header.len() {
-        return Err(Status::IO_ERROR);
+        return Err(BlockStatus::IO_ERROR);
     }
     let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
     let sector = u64::from_le_bytes(sector);
@@ -88,25 +88,25 @@ pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command,
         VIRTIO_BLK_T_GET_ID => Ok(Command::GetId),
         VIRTIO_BLK_T_DISCARD => extents(from_guest, image, false),
         VIRTIO_BLK_T_WRITE_ZEROES => extents(from_guest, image, true),
-        _ => Err(Status::UNSUPPORTED),
+        _ => Err(BlockStatus::UNSUPPORTED),
     }
 }
 
 /// The extents of a discard or, if they are to be `zero`, a write-zeroes command.
-fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command, Status> {
+fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command, BlockStatus> {
     writable(image)?;
     if from.is_empty() || !from.len().is_multiple_of(16) {
-        return Err(Status::IO_ERROR);
+        return Err(BlockStatus::IO_ERROR);
     }
     let count = from.len() / 16;
     if count > MAX_EXTENTS {
-        return Err(Status::UNSUPPORTED);
+        return Err(BlockStatus::UNSUPPORTED);
     }
     // All are looked at before any is done.
     (0..count).map(|_| extent(from, image, zero)).collect::<Result<_, _>>().map(Command::Extents)
 }
 
-fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, Status> {
+fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, BlockStatus> {
     let mut bytes = [0; 16];
     take(from, &mut bytes);
     let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, flags @ ..] = bytes;
@@ -116,10 +116,10 @@ fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, S
     let unmap = match u32::from_le_bytes(flags) {
         0 => false,
         VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP if zero => true,
-        _ => return Err(Status::UNSUPPORTED),
+        _ => return Err(BlockStatus::UNSUPPORTED),
     };
     if sectors > MAX_EXTENT_SECTORS {
-        return Err(Status::IO_ERROR);
+        return Err(BlockStatus::IO_ERROR);
     }
     let length = u64::from(sectors) * SECTOR;
     let start = place(image, sector, length)?;
@@ -128,17 +128,17 @@ fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, S
 
 /// Where on the disk `length` bytes from `sector` on lie, which they must
 /// entirely, in whole blocks.
-fn place(image: &Image, sector: u64, length: u64) -> Result<u64, Status> {
-    let start = sector.checked_mul(SECTOR).ok_or(Status::IO_ERROR)?;
-    let end = start.checked_add(length).ok_or(Status::IO_ERROR)?;
+fn place(image: &Image, sector: u64, length: u64) -> Result<u64, BlockStatus> {
+    let start = sector.checked_mul(SECTOR).ok_or(BlockStatus::IO_ERROR)?;
+    let end = start.checked_add(length).ok_or(BlockStatus::IO_ERROR)?;
     let block = u64::from(image.block_size());
     let fits = end <= image.length() && start.is_multiple_of(block) && length.is_multiple_of(block);
-    if fits { Ok(start) } else { Err(Status::IO_ERROR) }
+    if fits { Ok(start) } else { Err(BlockStatus::IO_ERROR) }
 }
 
 /// Whatever the driver has accepted, a read-only disk stays as it is (5.2.6.2).
-fn writable(image: &Image) -> Result<(), Status> {
-    if image.is_read_only() { Err(Status::IO_ERROR) } else { Ok(()) }
+fn writable(image: &Image) -> Result<(), BlockStatus> {
+    if image.is_read_only() { Err(BlockStatus::IO_ERROR) } else { Ok(()) }
 }
 
 /// Copy what comes next, and consume it; how much there was.

@@ -39,16 +39,16 @@ pub struct Image {
     alignment: Option<u32>,
     sync: bool,
     block_device: bool,
-    /// The kinds of [`Work`] whose failure has been logged.
-    told: AtomicU8,
+    /// The kinds of [`ImageOp`] whose failure has been logged.
+    warned: AtomicU8,
     /// A flush failed: what was written before it may be lost, and the kernel
     /// tells so only once.
-    pub(super) lost: AtomicBool,
+    pub(super) flush_failed: AtomicBool,
 }
 
-/// What can fail: bits of [`Image::told`], with the words for it.
+/// What can fail: bits of [`Image::warned`], with the words for it.
 #[derive(Debug, Clone, Copy)]
-enum Work {
+enum ImageOp {
     Read = 1,
     Write = 2,
     Flush = 4,
@@ -72,8 +72,8 @@ impl Image {
             alignment: None,
             sync: true,
             block_device,
-            told: AtomicU8::new(0),
-            lost: AtomicBool::new(false),
+            warned: AtomicU8::new(0),
+            flush_failed: AtomicBool::new(false),
         })
     }
 
@@ -130,7 +130,7 @@ impl Image {
                 read.map(|count| to.put(bytes.aligned().get(..count).unwrap_or_default()))
             }
         };
-        self.moved(Work::Read, done)
+        self.moved(ImageOp::Read, done)
     }
 
     /// Write to byte `at` what one call writes, at least a byte; how much.
@@ -143,7 +143,7 @@ impl Image {
                 written.inspect(|count| from.consume(*count))
             }
         };
-        self.moved(Work::Write, done)
+        self.moved(ImageOp::Write, done)
     }
 
     /// Make everything written so far stable.
@@ -154,13 +154,15 @@ impl Image {
         let done = sys::fdatasync(self.file.as_fd());
         match &done {
             // Another thread may have been told instead of us.
-            Ok(()) if self.lost.load(Ordering::Acquire) => Err(io::Error::other("lost before")),
+            Ok(()) if self.flush_failed.load(Ordering::Acquire) => {
+                Err(io::Error::other("lost before"))
+            }
             Ok(()) => Ok(()),
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
-                    self.lost.store(true, Ordering::Release);
+                    self.flush_failed.store(true, Ordering::Release);
                 }
-                self.tell(Work::Flush, done)
+                self.warn_once(ImageOp::Flush, done)
             }
         }
     }
@@ -174,7 +176,7 @@ impl Image {
             self.punch(range)
         };
         let done = done.or_else(|error| if is_unsupported(&error) { Ok(()) } else { Err(error) });
-        self.tell(Work::Discard, done)?;
+        self.warn_once(ImageOp::Discard, done)?;
         Ok(range.end - range.start)
     }
 
@@ -192,9 +194,9 @@ impl Image {
         if is_unsupported_result(&done) {
             let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
             let zeroes = ZEROES.0.get(..length).unwrap_or(&ZEROES.0);
-            return self.moved(Work::Zero, self.file.write_at(zeroes, range.start));
+            return self.moved(ImageOp::Zero, self.file.write_at(zeroes, range.start));
         }
-        self.tell(Work::Zero, done)?;
+        self.warn_once(ImageOp::Zero, done)?;
         Ok(range.end - range.start)
     }
 
@@ -215,28 +217,28 @@ impl Image {
     }
 
     /// Bytes that a call moved. None means that the call moved nothing, or had no room.
-    fn moved(&self, work: Work, done: io::Result<usize>) -> io::Result<u64> {
-        match self.tell(work, done)? {
-            0 => self.tell(work, Err(io::Error::other("the file is shorter than it was"))),
+    fn moved(&self, op: ImageOp, done: io::Result<usize>) -> io::Result<u64> {
+        match self.warn_once(op, done)? {
+            0 => self.warn_once(op, Err(io::Error::other("the file is shorter than it was"))),
             count => u64::try_from(count).map_err(io::Error::other),
         }
     }
 
     /// Tell the user when something fails for the first time, and go on: it is
     /// the guest's to cope with.
-    fn tell<T>(&self, work: Work, done: io::Result<T>) -> io::Result<T> {
+    fn warn_once<T>(&self, op: ImageOp, done: io::Result<T>) -> io::Result<T> {
         let Err(error) = &done else { return done };
-        let bit = work as u8;
+        let bit = op as u8;
         if error.kind() != io::ErrorKind::Interrupted
-            && self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
+            && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0
         {
-            log::warn!("{}: {}: {error}: the guest gets {}", self.name, work.name(), work.result());
+            log::warn!("{}: {}: {error}: the guest gets {}", self.name, op.name(), op.result());
         }
         done
     }
 }
 
-impl Work {
+impl ImageOp {
     fn name(self) -> &'static str {
         match self {
             Self::Read => "reading",

@@ -12,12 +12,12 @@ use crate::device::Service;
 use crate::error::ServeError;
 use crate::request::Request;
 
-pub(super) struct Control {
+pub(super) struct NetControl {
     interface: Arc<dyn Interface>,
     max_pairs: u16,
 }
 
-impl Control {
+impl NetControl {
     pub(super) fn new(interface: Arc<dyn Interface>, max_pairs: u16) -> Self {
         Self { interface, max_pairs }
     }
@@ -33,7 +33,7 @@ impl Control {
     }
 }
 
-impl Service for Control {
+impl Service for NetControl {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         // A byte more than the longest command, to see whether there is one.
         let mut command = [0; 5];

@@ -15,7 +15,7 @@ use crate::request::Request;
 const FLAGS: usize = 0;
 const NUM_BUFFERS: usize = 10;
 
-pub(super) struct Receive {
+pub(super) struct NetReceive {
     pub(super) tap: File,
     pub(super) link: Arc<Link>,
     pub(super) pair: usize,
@@ -25,7 +25,7 @@ pub(super) struct Receive {
     pub(super) checksums: bool,
 }
 
-impl Receive {
+impl NetReceive {
     /// The interface was deleted. It may come back; that is worth no CPU time.
     fn wait_for_return(&self, error: Option<&io::Error>) -> ServeError {
         let name = std::thread::current();
@@ -39,7 +39,7 @@ impl Receive {
     }
 }
 
-impl Service for Receive {
+impl Service for NetReceive {
     /// A frame that finds too little room is lost, as with any network card, and
     /// the room stays.
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {

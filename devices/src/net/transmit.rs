@@ -11,29 +11,29 @@ use crate::device::Service;
 use crate::error::ServeError;
 use crate::request::Request;
 
-pub(super) struct Transmit {
+pub(super) struct NetTransmit {
     tap: File,
     /// Frames that were lost.
-    lost: u64,
+    dropped: u64,
 }
 
-impl Transmit {
+impl NetTransmit {
     pub(super) fn new(tap: File) -> Self {
-        Self { tap, lost: 0 }
+        Self { tap, dropped: 0 }
     }
 
-    fn lose(&mut self, request: &mut Request<'_>) {
-        self.lost += 1;
+    fn drop_frame(&mut self, request: &mut Request<'_>) {
+        self.dropped += 1;
         request.count_error();
     }
 }
 
-impl Service for Transmit {
+impl Service for NetTransmit {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_to_guest()?;
         let length = request.from_guest.len();
         if length <= HEADER || length > LARGEST {
-            self.lose(request);
+            self.drop_frame(request);
             return Ok(());
         }
         match request.from_guest.send_to(self.tap.as_fd()) {
@@ -41,17 +41,17 @@ impl Service for Transmit {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             // EINVAL for a malformed frame, EIO while the interface is down,
             // EBADFD when it is gone, and a few for a host without memory.
-            Err(_) => self.lose(request),
+            Err(_) => self.drop_frame(request),
         }
         Ok(())
     }
 }
 
-impl Drop for Transmit {
+impl Drop for NetTransmit {
     fn drop(&mut self) {
-        if self.lost > 0 {
+        if self.dropped > 0 {
             let thread = std::thread::current();
-            log::debug!("{}: {} frames lost", thread.name().unwrap_or_default(), self.lost);
+            log::debug!("{}: {} frames lost", thread.name().unwrap_or_default(), self.dropped);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Exact counts and lanes of real queue threads, with a driver made by hand.
+//! Exact counts and traces of real queue threads, with a driver made by hand.
 
 use std::sync::Arc;
 
-use super::WORDS;
+use super::EVENT_KINDS;
 use crate::error::{GuestError, ServeError};
 use crate::stats::QueueStats;
 use crate::testing::FakeGuest;
 use crate::testing::device::{FakeDevice, answer, echo};
 use crate::testing::machine::until;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
-use crate::trace::{Event, Lane, What};
+use crate::trace::{Event, EventType, TraceRing};
 
 const NO_INTERRUPT_FLAG: u16 = 1;
 
@@ -128,22 +128,22 @@ fn what_is_used_is_counted() {
 
 fn named(events: &[Event]) -> Vec<&'static str> {
     let name = |event: &Event| match event.what {
-        What::Thread => "thread",
-        What::Lost => "lost",
-        What::Word(word) => word.name,
+        EventType::Thread => "thread",
+        EventType::Lost => "lost",
+        EventType::Kind(kind) => kind.name,
     };
     events.iter().map(name).collect()
 }
 
 #[test]
-fn a_lane_tells_of_a_request_in_order() {
-    let lane = Arc::new(Lane::new("fake0-one", WORDS, 1024));
-    let mut guest = FakeGuest::found_with(echo(), Arc::clone(&lane));
+fn a_trace_has_the_events_of_a_request_in_order() {
+    let ring = Arc::new(TraceRing::new("fake0-one", EVENT_KINDS, 1024));
+    let mut guest = FakeGuest::found_with(echo(), Arc::clone(&ring));
     guest.start();
     ask(&mut guest, 1);
     guest.set_status(0);
     let mut events = Vec::new();
-    lane.drain(|event| events.push(event));
+    ring.drain(|event| events.push(event));
     // As they ended. The thread may find the request before it has slept at all.
     let mut names = named(&events);
     names.retain(|name| *name != "kick");

@@ -6,7 +6,7 @@ use std::thread;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use super::Status;
+use super::DeviceStatus;
 use crate::testing::FakeGuest;
 use crate::testing::device::echo;
 use crate::testing::log::lines;
@@ -14,7 +14,7 @@ use crate::testing::machine::{FakeMachine, until};
 use crate::testing::pci::{common, config};
 
 /// Reset, then break the queue in way `number`.
-fn break_down(guest: &mut FakeGuest, number: u16) {
+fn mark_needs_reset(guest: &mut FakeGuest, number: u16) {
     guest.start();
     guest.rings[0].set_avail_index(0x8000 + number);
     guest.notify(0);
@@ -25,7 +25,7 @@ fn break_down(guest: &mut FakeGuest, number: u16) {
 fn a_breakdown_is_logged_with_thread_and_reason() {
     let mut guest = FakeGuest::found_as("log0", echo());
 
-    break_down(&mut guest, 7);
+    mark_needs_reset(&mut guest, 7);
 
     until("a line in the log", || !lines("log0").is_empty());
     assert_eq!(
@@ -41,7 +41,7 @@ fn a_guest_cannot_flood_the_log_with_breakdowns() {
     let mut guest = FakeGuest::found_as("flood0", echo());
 
     for number in 0..200 {
-        break_down(&mut guest, number % 2);
+        mark_needs_reset(&mut guest, number % 2);
     }
 
     assert!(lines("flood0").len() < 50);
@@ -116,7 +116,7 @@ fn isr_status_shows_in_the_configuration_space_without_msi_x() {
 fn no_interrupt_comes_after_a_reset() {
     let vector = Arc::new(EventFd::new(libc::EFD_NONBLOCK).unwrap());
     let machine = Arc::new(FakeMachine::default());
-    let status = Status::new("late0", vec![Arc::clone(&vector)], machine);
+    let status = DeviceStatus::new("late0", vec![Arc::clone(&vector)], machine);
     let stop = AtomicBool::new(false);
     let (mut late, mut changes) = (0, 0);
     thread::scope(|scope| {

@@ -13,7 +13,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::{Machine, MsiMessage};
 use crate::observer::Observer;
-use crate::trace::Lane;
+use crate::trace::TraceRing;
 
 /// No test waits longer for what must come; a loaded host may well be slow.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ struct State {
     /// Addresses whose writes ring a doorbell.
     wired: BTreeSet<u64>,
     observers: BTreeMap<String, Arc<Observer>>,
-    lane: Option<Arc<Lane>>,
+    trace: Option<Arc<TraceRing>>,
 }
 
 /// See the module.
@@ -81,17 +81,17 @@ impl FakeMachine {
         self.state(|state| std::mem::take(&mut state.requests))
     }
 
-    /// A machine whose queue of the lane's name is traced.
+    /// A machine whose queue of the ring's name is traced.
     #[must_use]
-    pub fn with_lane(lane: Arc<Lane>) -> Self {
-        Self(Mutex::new(State { lane: Some(lane), ..State::default() }))
+    pub fn with_trace(trace: Arc<TraceRing>) -> Self {
+        Self(Mutex::new(State { trace: Some(trace), ..State::default() }))
     }
 
     /// Who watches the queue with this thread.
     pub fn observer_of(&self, thread: &str) -> Arc<Observer> {
         self.state(|state| {
-            let lane = state.lane.clone().filter(|lane| lane.name() == thread);
-            let observer = || Arc::new(Observer::new(lane));
+            let trace = state.trace.clone().filter(|trace| trace.name() == thread);
+            let observer = || Arc::new(Observer::new(trace));
             Arc::clone(state.observers.entry(thread.to_string()).or_insert_with(observer))
         })
     }

@@ -2,11 +2,11 @@
 
 use crate::error::GuestError;
 use crate::queue_thread::Owner;
-use crate::status::Status;
+use crate::status::DeviceStatus;
 
-impl Owner for Status {
+impl Owner for DeviceStatus {
     fn needs_reset(&self, thread: &str, error: &GuestError) {
-        self.break_down(thread, error);
+        self.mark_needs_reset(thread, error);
     }
 
     /// A change of the configuration that the driver was notified of earlier is lost:

@@ -41,7 +41,7 @@ impl VirtioPci {
             Err(error) => {
                 // There is no thread that could.
                 observer.broken();
-                self.status.break_down(&name, &error);
+                self.status.mark_needs_reset(&name, &error);
                 return Ok(());
             }
         };

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devices::threads;
-use devices::trace::{Lane, Word};
+use devices::trace::{EventKind, TraceRing};
 
 use crate::messages;
 use file::{Full, TraceFile};
@@ -38,17 +38,17 @@ const LIMIT: u64 = 256 << 20;
 
 /// A lane for each thread that is watched.
 #[derive(Debug, Default)]
-pub struct Lanes(Mutex<Vec<Arc<Lane>>>);
+pub struct Lanes(Mutex<Vec<Arc<TraceRing>>>);
 
 impl Lanes {
     /// One for a thread of this name.
-    pub fn add(&self, thread: &str, words: &'static [Word]) -> Arc<Lane> {
-        let lane = Arc::new(Lane::new(thread, words, ROOM));
+    pub fn add(&self, thread: &str, words: &'static [EventKind]) -> Arc<TraceRing> {
+        let lane = Arc::new(TraceRing::new(thread, words, ROOM));
         self.lock().push(Arc::clone(&lane));
         lane
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<TraceRing>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -78,7 +78,7 @@ fn a_driver_that_cannot_flush_gets_its_writes_done() {
 fn after_a_failed_flush_none_succeeds() {
     let file = file(8);
     let image = image(&file);
-    image.lost.store(true, std::sync::atomic::Ordering::Relaxed);
+    image.flush_failed.store(true, std::sync::atomic::Ordering::Relaxed);
     let mut guest = guest(image);
 
     assert_eq!(flush(&mut guest), IO_ERROR);

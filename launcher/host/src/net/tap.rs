@@ -12,7 +12,7 @@ use devices::net::features::{
     GUEST_CSUM, GUEST_ECN, GUEST_TSO4, GUEST_TSO6, GUEST_UFO, GUEST_USO4, GUEST_USO6, OFFLOADS,
 };
 use devices::net::{HEADER, Interface, Link, Net};
-use devices::status::Status;
+use devices::status::DeviceStatus;
 use libc::{
     TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6, TUN_F_UFO, TUN_F_USO4, TUN_F_USO6, c_uint,
 };
@@ -49,7 +49,7 @@ pub(super) struct State {
     /// Queue pairs in use.
     pub(super) pairs: u16,
     /// The device of the present guest.
-    pub(super) device: Weak<Status>,
+    pub(super) device: Weak<DeviceStatus>,
 }
 
 impl Tap {
@@ -133,7 +133,7 @@ impl Tap {
     }
 
     /// The device that hears of the interface from now on.
-    pub fn plug(&self, device: &Arc<Status>) {
+    pub fn plug(&self, device: &Arc<DeviceStatus>) {
         self.state().device = Arc::downgrade(device);
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use devices::trace::{Event, Lane, What};
+use devices::trace::{Event, EventType, TraceRing};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -50,7 +50,7 @@ impl Formatter {
     }
 
     /// Lines for all that has come in a lane.
-    pub(super) fn events(&mut self, lane: &Lane) -> String {
+    pub(super) fn events(&mut self, lane: &TraceRing) -> String {
         let mut lines = String::new();
         lane.drain(|event| lines += &self.event(lane.name(), &event));
         lines
@@ -59,16 +59,16 @@ impl Formatter {
     fn event(&mut self, lane: &str, event: &Event) -> String {
         let [a, b] = event.numbers;
         match event.what {
-            What::Thread => {
+            EventType::Thread => {
                 self.threads.insert(lane.to_string(), a);
                 self.name("thread_name", a, lane)
             }
-            What::Lost => {
+            EventType::Lost => {
                 self.lost = self.lost.saturating_add(a);
                 let args = [("events".to_string(), json!(a))].into_iter().collect();
                 self.line(lane, "lost", event, args)
             }
-            What::Word(word) => {
+            EventType::Kind(word) => {
                 let numbers = word.numbers.into_iter().zip([a, b]);
                 let numbers = numbers.filter(|(name, _)| !name.is_empty());
                 let args = numbers.map(|(name, value)| (name.to_string(), shown(name, value)));

@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use devices::trace::Word;
+use devices::trace::EventKind;
 use serde_json::Value;
 
 use super::*;
 use crate::testing::until;
 
-const WORDS: &[Word] = &[Word::new("port in", ["port", "bytes"]), Word::new("kick", ["", ""])];
+const WORDS: &[EventKind] =
+    &[EventKind::new("port in", ["port", "bytes"]), EventKind::new("kick", ["", ""])];
 
 fn read(path: &Path) -> Vec<Value> {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()

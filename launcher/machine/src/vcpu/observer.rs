@@ -5,18 +5,18 @@
 use std::sync::Arc;
 
 use devices::stats::Count;
-use devices::trace::{Lane, Word};
+use devices::trace::{EventKind, TraceRing};
 use kvm_ioctls::VcpuExit;
 
 /// The events in a vCPU's lane, in the order of the constants below.
-pub const WORDS: &[Word] = &[
-    Word::new("port in", ["port", "bytes"]),
-    Word::new("port out", ["port", "bytes"]),
-    Word::new("mmio read", ["address", "bytes"]),
-    Word::new("mmio write", ["address", "bytes"]),
-    Word::new("hlt", ["", ""]),
-    Word::new("signal", ["", ""]),
-    Word::new("other exit", ["", ""]),
+pub const WORDS: &[EventKind] = &[
+    EventKind::new("port in", ["port", "bytes"]),
+    EventKind::new("port out", ["port", "bytes"]),
+    EventKind::new("mmio read", ["address", "bytes"]),
+    EventKind::new("mmio write", ["address", "bytes"]),
+    EventKind::new("hlt", ["", ""]),
+    EventKind::new("signal", ["", ""]),
+    EventKind::new("other exit", ["", ""]),
 ];
 
 const PORT_IN: u8 = 0;
@@ -61,7 +61,7 @@ impl VcpuStats {
 pub struct VcpuObserver {
     /// Exits, counted by kind.
     pub stats: VcpuStats,
-    lane: Option<Arc<Lane>>,
+    lane: Option<Arc<TraceRing>>,
 }
 
 /// An exit that is being served.
@@ -74,7 +74,7 @@ pub(super) struct Exit {
 
 impl VcpuObserver {
     /// One that also traces, if there is a lane with [`WORDS`].
-    pub fn new(lane: Option<Arc<Lane>>) -> Self {
+    pub fn new(lane: Option<Arc<TraceRing>>) -> Self {
         Self { stats: VcpuStats::default(), lane }
     }
 
@@ -87,7 +87,7 @@ impl VcpuObserver {
 
     /// KVM_RUN has returned with this.
     pub(super) fn exited(&self, ran: &Result<VcpuExit<'_>, kvm_ioctls::Error>) -> Exit {
-        let begin = self.lane.as_ref().map(|_| Lane::now());
+        let begin = self.lane.as_ref().map(|_| TraceRing::now());
         let stats = &self.stats;
         let numbers = |what: u64, data: &[u8]| [what, data.len() as u64];
         let (word, count, numbers) = match ran {
