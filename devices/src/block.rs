@@ -20,6 +20,7 @@ pub use image::Image;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
+use crate::number::low_u8;
 use crate::request::Request;
 use command::{BlockStatus, Command, Extent};
 
@@ -79,7 +80,7 @@ impl Device for Block {
         config.extend(u32::from(QUEUE_SIZE - 2).to_le_bytes()); // seg_max: beside header and status
         config.extend([0; 4]); // geometry: not offered
         config.extend(block.to_le_bytes()); // blk_size
-        config.push(u8::try_from(exponent).unwrap_or(0)); // physical_block_exp
+        config.push(low_u8(exponent)); // physical_block_exp
         config.extend([0; 7]); // alignment_offset, min_io_size, opt_io_size
         config.extend([0; 2]); // writeback: CONFIG_WCE is not offered
         config.extend(self.queues.to_le_bytes()); // num_queues

@@ -4,6 +4,7 @@
 //! [`crate::registers`] has the registers themselves.
 
 use crate::msix;
+use crate::number::{index, low_u8, low_u32};
 
 /// Where the parts of the BAR lie; each has a page of its own.
 pub(crate) mod bar {
@@ -76,7 +77,7 @@ pub(crate) struct ConfigSpace {
 impl ConfigSpace {
     /// For a device of virtio type `id` with its BAR at `base` and `vectors`
     /// MSI-X vectors.
-    pub(crate) fn new(id: u32, base: u32, vectors: u16) -> Self {
+    pub(crate) fn new(id: u16, base: u32, vectors: u16) -> Self {
         let mut space = Self {
             bytes: [0; 256],
             base,
@@ -86,7 +87,6 @@ impl ConfigSpace {
             msix: 0,
             window: 0,
         };
-        let id = u16::try_from(id).unwrap_or(0);
         space.put(0x00, &VENDOR.to_le_bytes());
         space.put(0x02, &DEVICE_BASE.wrapping_add(id).to_le_bytes());
         space.put(STATUS, &[STATUS_CAPABILITIES]);
@@ -120,7 +120,7 @@ impl ConfigSpace {
         part: std::ops::Range<u64>,
         more: &[u8],
     ) -> usize {
-        let length = u8::try_from(16 + more.len()).unwrap_or(16);
+        let length = low_u8((16 + more.len()) as u64);
         let mut body = vec![length, kind, 0, 0, 0, 0]; // BAR 0, id 0, padding
         body.extend(dword(part.start));
         body.extend(dword(part.end - part.start));
@@ -131,7 +131,7 @@ impl ConfigSpace {
     /// Append a capability to the list; where it lies.
     fn add_capability(&mut self, kind: u8, body: &[u8]) -> usize {
         let at = self.end;
-        self.put(self.link, &[u8::try_from(at).unwrap_or(0)]);
+        self.put(self.link, &[low_u8(at as u64)]);
         self.put(at, &[kind, 0]);
         self.put(at + 2, body);
         self.link = at + 1;
@@ -187,7 +187,7 @@ impl ConfigSpace {
             && matches!(length, 1 | 2 | 4)
             && offset.is_multiple_of(length)
             && offset < bar::SIZE;
-        let length = usize::try_from(length).unwrap_or(0);
+        let length = index(length);
         legal.then_some(Window { offset, length, first: at - data })
     }
 
@@ -243,7 +243,7 @@ impl ConfigSpace {
 }
 
 fn dword(value: u64) -> [u8; 4] {
-    u32::try_from(value).unwrap_or(0).to_le_bytes()
+    low_u32(value).to_le_bytes()
 }
 
 /// Programming interface, subclass, class: what lspci makes of it.

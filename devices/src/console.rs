@@ -12,6 +12,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
+use crate::number::index;
 use crate::request::Request;
 use crate::sys;
 
@@ -122,7 +123,7 @@ impl<Sink: Write + Send> Service for ConsoleTransmit<Sink> {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_to_guest()?;
         let printed = std::mem::take(&mut self.printed);
-        request.from_guest.consume(usize::try_from(printed).unwrap_or(usize::MAX));
+        request.from_guest.consume(index(printed));
         let mut bytes = [0; 4096];
         let count = request.from_guest.peek(&mut bytes);
         if count == 0 {

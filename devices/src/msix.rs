@@ -9,6 +9,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::{Machine, MsiMessage};
 use crate::log_interval::BY_GUEST;
+use crate::number::index;
 
 /// Bytes of a table entry: address (8), data (4), vector control (4).
 pub(crate) const ENTRY: u64 = 16;
@@ -64,8 +65,7 @@ impl Msix {
 
     /// Read 32 bits of the table.
     pub(crate) fn read_table(&self, at: u64) -> u32 {
-        let index = usize::try_from(at / ENTRY).unwrap_or(usize::MAX);
-        let Some(vector) = self.vectors.get(index) else { return 0 };
+        let Some(vector) = self.vectors.get(index(at / ENTRY)) else { return 0 };
         let [low, high] = split(vector.message.address);
         match at % ENTRY {
             0 => low,
@@ -79,8 +79,8 @@ impl Msix {
     /// Write 32 bits of the table; it takes no narrower accesses.
     pub(crate) fn write_table(&mut self, at: u64, dword: &[u8]) {
         let Ok(value) = dword.try_into().map(u32::from_le_bytes) else { return };
-        let index = usize::try_from(at / ENTRY).unwrap_or(usize::MAX);
-        let Some(vector) = self.vectors.get_mut(index) else { return };
+        let entry = index(at / ENTRY);
+        let Some(vector) = self.vectors.get_mut(entry) else { return };
         let [low, high] = split(vector.message.address);
         match at % ENTRY {
             0 => vector.message.address = u64::from(high) << 32 | u64::from(value & !3),
@@ -89,12 +89,12 @@ impl Msix {
             12 => vector.control = value & 1,
             _ => return,
         }
-        self.rewire(index);
+        self.rewire(entry);
     }
 
     /// Read 32 pending bits.
     pub(crate) fn read_pending(&self, at: u64) -> u32 {
-        let first = usize::try_from(at).unwrap_or(usize::MAX).saturating_mul(8);
+        let first = index(at).saturating_mul(8);
         let bits = (0..32).filter(|bit| self.is_pending(first.saturating_add(*bit)));
         bits.fold(0, |bits, bit| bits | 1 << bit)
     }

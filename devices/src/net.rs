@@ -16,6 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
+use crate::number::{low_u16, u16_constant};
 use crate::request::Request;
 use crate::sys;
 
@@ -41,6 +42,9 @@ const LARGEST: u32 = HEADER + 65536 + 18;
 const RX_SIZE: u16 = 512;
 const TX_SIZE: u16 = 256;
 const CONTROL_SIZE: u16 = 64;
+
+/// A bit of `status` in struct virtio_net_config.
+const LINK_UP: u16 = u16_constant(VIRTIO_NET_S_LINK_UP);
 
 /// What the device asks of the interface behind its queues.
 pub trait Interface: Send + Sync {
@@ -99,7 +103,7 @@ impl Link {
     /// `status` of struct virtio_net_config.
     fn status(&self) -> u16 {
         let up = self.up.load(Ordering::Acquire);
-        if up { u16::try_from(VIRTIO_NET_S_LINK_UP).unwrap_or(1) } else { 0 }
+        if up { LINK_UP } else { 0 }
     }
 }
 
@@ -132,7 +136,8 @@ enum Role {
 
 impl Net {
     fn max_pairs(&self) -> u16 {
-        u16::try_from(self.pairs.len()).unwrap_or(u16::MAX)
+        // A PCI device has fewer queues than 2^16, see `VirtioPci::new`.
+        low_u16(self.pairs.len() as u64)
     }
 
     /// The control queue comes after the pairs that the driver knows of.

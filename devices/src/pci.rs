@@ -7,9 +7,11 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::mutex;
+use crate::number::index;
 use crate::virtio_pci::{BAR_SIZE, VirtioPci};
 
 /// The ports of the configuration mechanism.
@@ -44,7 +46,7 @@ const HOST_BRIDGE: [u8; 16] = [
 pub struct PciBus {
     window: u32,
     config_address: AtomicU32,
-    devices: Vec<Arc<Mutex<VirtioPci>>>,
+    devices: Vec<Mutex<VirtioPci>>,
 }
 
 impl PciBus {
@@ -64,7 +66,7 @@ impl PciBus {
 
     /// Put a device, made with [`Self::next_base`], behind those that there are.
     pub fn add(&mut self, device: VirtioPci) {
-        self.devices.push(Arc::new(Mutex::new(device)));
+        self.devices.push(Mutex::new(device));
     }
 
     /// Read one of [`CONFIG_PORTS`].
@@ -128,7 +130,7 @@ impl PciBus {
     pub fn reset(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for device in &self.devices {
-            lock(device).begin_reset();
+            mutex::lock(device).begin_reset();
         }
         self.wait(until, |device| device.wait_reset_done(EACH))
     }
@@ -139,7 +141,7 @@ impl PciBus {
     pub fn pause(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for device in &self.devices {
-            lock(device).begin_pause();
+            mutex::lock(device).begin_pause();
         }
         self.wait(until, |device| device.wait_paused(EACH))
     }
@@ -149,14 +151,14 @@ impl PciBus {
     /// # Errors
     /// When the host has no threads to give. Nothing is lost, and it may be asked again.
     pub fn resume(&self) -> std::io::Result<()> {
-        self.devices.iter().try_for_each(|device| lock(device).resume())
+        self.devices.iter().try_for_each(|device| mutex::lock(device).resume())
     }
 
     /// Until all devices are `done`. The threads of those that are not by then.
     fn wait(&self, until: Instant, done: impl Fn(&mut VirtioPci) -> bool) -> Vec<String> {
         loop {
             // Each in turn: also wait for the others if one hangs.
-            let left = self.devices.iter().filter(|device| !done(&mut lock(device)));
+            let left = self.devices.iter().filter(|device| !done(&mut mutex::lock(device)));
             let left: Vec<_> = left.collect();
             let names: Vec<_> = left.iter().copied().flat_map(names).collect();
             // A thread may have ended just now; its device is not done for that.
@@ -178,23 +180,18 @@ impl PciBus {
     fn device(&self, (slot, function): Place) -> Option<MutexGuard<'_, VirtioPci>> {
         let functions = self.functions();
         let index = slot.checked_sub(1)? * functions + function;
-        self.devices.get(index).filter(|_| function < functions).map(lock)
+        self.devices.get(index).filter(|_| function < functions).map(mutex::lock)
     }
 
     fn at(&self, address: u64) -> Option<(MutexGuard<'_, VirtioPci>, u64)> {
         let offset = address.checked_sub(self.window.into())?;
-        let index = usize::try_from(offset / u64::from(BAR_SIZE)).ok()?;
-        Some((self.devices.get(index).map(lock)?, offset % u64::from(BAR_SIZE)))
+        let device = self.devices.get(index(offset / u64::from(BAR_SIZE)))?;
+        Some((mutex::lock(device), offset % u64::from(BAR_SIZE)))
     }
 }
 
-fn names(device: &Arc<Mutex<VirtioPci>>) -> Vec<String> {
-    lock(device).threads().map(str::to_string).collect()
-}
-
-/// A panic on another vCPU while it held the lock ends the machine anyway.
-fn lock(device: &Arc<Mutex<VirtioPci>>) -> MutexGuard<'_, VirtioPci> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
+fn names(device: &Mutex<VirtioPci>) -> Vec<String> {
+    mutex::lock(device).threads().map(str::to_string).collect()
 }
 
 /// Slot and function.
@@ -208,9 +205,9 @@ const HOST: Place = (0, 0);
 fn target(address: u32, port: u16) -> Option<(Place, usize)> {
     let enabled = address >> 31 == 1;
     let bus = address >> 16 & 0xff;
-    let slot = usize::try_from(address >> 11 & 0x1f).ok()?;
-    let function = usize::try_from(address >> 8 & 7).ok()?;
-    let register = usize::try_from(address & 0xfc).ok()?;
+    let slot = index(address >> 11 & 0x1f);
+    let function = index(address >> 8 & 7);
+    let register = index(address & 0xfc);
     let byte = usize::from(port.checked_sub(CONFIG_DATA)?);
     (enabled && bus == 0).then_some(((slot, function), register + byte))
 }

@@ -17,6 +17,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::Memory;
 use crate::error::{GuestError, ServeError};
 use crate::interrupt::Interrupt;
+use crate::number::low_u16;
 use crate::observer::Observer;
 use crate::request::Request;
 use crate::stop::StopFlag;
@@ -182,8 +183,7 @@ impl Virtqueue {
     /// Put back what was taken and not used: it is found again after a restart
     /// from [`Self::position`].
     pub fn requeue(&mut self, request: &mut Request<'_>) {
-        // No more than entries in the ring, see `gather`.
-        let count = u16::try_from(request.chains()).unwrap_or(u16::MAX);
+        let count = low_u16(request.chains() as u64);
         self.position.next_avail = self.position.next_avail.wrapping_sub(count);
         request.clear();
     }

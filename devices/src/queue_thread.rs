@@ -157,7 +157,7 @@ fn live(mut served: Box<ServedQueue>, stop: &StopFlag) -> Option<Box<ServedQueue
                 served.owner.needs_reset(&served.name, &error);
             }
             Ok(Err(ServeError::Host(error))) => {
-                served.owner.failed(&served.name, &error.to_string())
+                served.owner.failed(&served.name, &error.to_string());
             }
             Err(panic) => served.owner.failed(&served.name, &panic_message(panic.as_ref())),
         }

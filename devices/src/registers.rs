@@ -9,6 +9,7 @@ use std::sync::Arc;
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use crate::device::QueueSpec;
+use crate::number::{low_u8, low_u16, low_u32, low_u64};
 use crate::queue::QueueLayout;
 use crate::status::{
     ACKNOWLEDGE, DRIVER, DRIVER_OK, DeviceStatus, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR,
@@ -30,9 +31,19 @@ pub(crate) enum Action {
 /// The registers of one queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueRegisters {
+    /// The most entries that the driver may use.
+    limit: u16,
     pub(crate) layout: QueueLayout,
     pub(crate) enabled: bool,
     pub(crate) vector: u16,
+}
+
+impl QueueRegisters {
+    /// The state after power-on of a queue with at most `limit` entries.
+    fn new(limit: u16) -> Self {
+        let layout = QueueLayout { size: limit, ..QueueLayout::default() };
+        Self { limit, layout, enabled: false, vector: NO_VECTOR }
+    }
 }
 
 /// Offsets in struct virtio_pci_common_cfg.
@@ -57,8 +68,6 @@ mod offset {
 
 /// The registers of one device.
 pub(crate) struct Registers {
-    /// The most entries of each queue.
-    sizes: Vec<u16>,
     offered: u64,
     status: Arc<DeviceStatus>,
     /// Four words, of which no device of ours offers anything in the last two.
@@ -75,8 +84,7 @@ pub(crate) struct Registers {
 
 impl Registers {
     pub(crate) fn new(specs: &[QueueSpec], offered: u64, status: Arc<DeviceStatus>) -> Self {
-        let mut registers = Self {
-            sizes: specs.iter().map(|spec| spec.size).collect(),
+        Self {
             offered,
             status,
             accepted: 0,
@@ -85,28 +93,23 @@ impl Registers {
             device_feature_select: 0,
             driver_feature_select: 0,
             queue_select: 0,
-            queues: Vec::new(),
-        };
-        registers.reset();
-        registers
+            queues: specs.iter().map(|spec| QueueRegisters::new(spec.size)).collect(),
+        }
     }
 
     /// The state after power-on, but for the status byte.
     pub(crate) fn reset(&mut self) {
         (self.accepted, self.accepted_beyond, self.queue_select) = (0, false, 0);
         (self.device_feature_select, self.driver_feature_select) = (0, 0);
-        let fresh = |size: &u16| QueueRegisters {
-            layout: QueueLayout { size: *size, ..QueueLayout::default() },
-            enabled: false,
-            vector: NO_VECTOR,
-        };
-        self.queues = self.sizes.iter().map(fresh).collect();
+        for queue in &mut self.queues {
+            *queue = QueueRegisters::new(queue.limit);
+        }
     }
 
     /// The negotiated feature bits.
     pub(crate) fn accepted(&self) -> u64 {
-        // What is not offered is not there: FEATURES_OK was refused.
-        u64::try_from(self.accepted).unwrap_or(0)
+        // FEATURES_OK is refused if the driver sets a higher bit: no device offers any.
+        low_u64(self.accepted)
     }
 
     /// The configuration is not what the driver has read last.
@@ -128,7 +131,7 @@ impl Registers {
             (offset::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select,
             (offset::DRIVER_FEATURE, 4) => word(self.accepted, self.driver_feature_select),
             (offset::CONFIG_MSIX_VECTOR, 2) => self.status.config_vector().into(),
-            (offset::NUM_QUEUES, 2) => u32::try_from(self.queues.len()).unwrap_or(0),
+            (offset::NUM_QUEUES, 2) => low_u32(self.queues.len() as u64),
             (offset::DEVICE_STATUS, 1) => self.status.bits().into(),
             (offset::CONFIG_GENERATION, 1) => self.generation.into(),
             (offset::QUEUE_SELECT, 2) => self.queue_select.into(),
@@ -143,16 +146,15 @@ impl Registers {
 
     /// Write a register of `size` bytes.
     pub(crate) fn write(&mut self, at: u64, size: usize, value: u32) -> Action {
-        let narrow = u16::try_from(value).unwrap_or(u16::MAX);
         match (at, size) {
             (offset::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select = value,
             (offset::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select = value,
             (offset::DRIVER_FEATURE, 4) => self.accept_features(value),
-            (offset::CONFIG_MSIX_VECTOR, 2) => self.status.set_config_vector(narrow),
+            (offset::CONFIG_MSIX_VECTOR, 2) => self.status.set_config_vector(low_u16(value)),
             (offset::DEVICE_STATUS, 1) => {
-                return self.write_status(u8::try_from(value).unwrap_or(FAILED));
+                return self.write_status(low_u8(value));
             }
-            (offset::QUEUE_SELECT, 2) => self.queue_select = narrow,
+            (offset::QUEUE_SELECT, 2) => self.queue_select = low_u16(value),
             _ => self.write_queue(at, size, value),
         }
         Action::None
@@ -222,10 +224,9 @@ impl Registers {
         let Some(queue) = self.queues.get_mut(select).filter(|queue| !queue.enabled) else {
             return;
         };
-        let limit = self.sizes.get(select).copied().unwrap_or(0);
-        let narrow = u16::try_from(value).unwrap_or(0);
+        let narrow = low_u16(value);
         match (at, size) {
-            (offset::QUEUE_SIZE, 2) if narrow.is_power_of_two() && narrow <= limit => {
+            (offset::QUEUE_SIZE, 2) if narrow.is_power_of_two() && narrow <= queue.limit => {
                 queue.layout.size = narrow;
             }
             (offset::QUEUE_MSIX_VECTOR, 2) => queue.vector = self.status.valid_vector(narrow),
@@ -238,16 +239,12 @@ impl Registers {
 
 /// 32 of 128 feature bits; selectors beyond read as 0 (4.1.4.3.1).
 fn word(bits: u128, select: u32) -> u32 {
-    word_shift(select).map_or(0, |shift| low_word(bits >> shift))
+    word_shift(select).map_or(0, |shift| low_u32(bits >> shift))
 }
 
 /// Where the word of a selector begins, if it is one of the four.
 fn word_shift(select: u32) -> Option<u32> {
     (select < 4).then(|| 32 * select)
-}
-
-fn low_word(bits: u128) -> u32 {
-    u32::try_from(bits & u128::from(u32::MAX)).unwrap_or(0)
 }
 
 /// The address register that `at` is a half of, and how far that half is shifted.
@@ -268,7 +265,7 @@ fn address_register(layout: &mut QueueLayout, at: u64) -> Option<(&mut u64, u32)
 fn read_address(layout: &QueueLayout, at: u64) -> u32 {
     let mut copy = *layout;
     let found = address_register(&mut copy, at);
-    found.map_or(0, |(address, shift)| low_word(u128::from(*address >> shift)))
+    found.map_or(0, |(address, shift)| low_u32(*address >> shift))
 }
 
 fn write_address(layout: &mut QueueLayout, at: u64, value: u32) {

@@ -88,14 +88,18 @@ impl<'m> Request<'m> {
     /// How many chains an answer of `bytes` takes, at least one: what goes back
     /// to the driver together.
     #[must_use]
-    pub fn chains_for(&self, bytes: u32) -> usize {
+    pub fn chains_for(&self, bytes: u32) -> u16 {
         let mut left = bytes;
-        let full = self.chains.iter().take_while(|chain| {
-            let more = left > chain.to_guest;
-            left = left.saturating_sub(chain.to_guest);
-            more
-        });
-        (full.count() + 1).min(self.chains.len())
+        let mut count = 0_u16;
+        for chain in &self.chains {
+            // No overflow: a request has no more chains than the ring has entries.
+            count += 1;
+            if left <= chain.to_guest {
+                break;
+            }
+            left -= chain.to_guest;
+        }
+        count
     }
 
     /// Something of the service's has gone wrong, and the request is answered all the same
@@ -113,7 +117,7 @@ impl<'m> Request<'m> {
     /// that were written for it.
     pub(crate) fn moved(&self) -> [u64; 2] {
         let done = self.to_guest.done();
-        let used = self.chains.iter().take(self.chains_for(done));
+        let used = self.chains.iter().take(self.chains_for(done).into());
         [used.map(|chain| u64::from(chain.from_guest)).sum(), done.into()]
     }
 
@@ -121,7 +125,7 @@ impl<'m> Request<'m> {
     /// how far each was.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u16, u32)> {
         let mut left = self.to_guest.done();
-        let used = self.chains.iter().take(self.chains_for(left));
+        let used = self.chains.iter().take(self.chains_for(left).into());
         used.map(move |chain| {
             let length = left.min(chain.to_guest);
             left -= length;
@@ -131,7 +135,7 @@ impl<'m> Request<'m> {
 
     /// Those chains have gone back to the driver.
     pub(crate) fn retire(&mut self) {
-        let count = self.chains_for(self.to_guest.done());
+        let count = usize::from(self.chains_for(self.to_guest.done()));
         let (mut from_guest, mut to_guest) = (0, 0);
         for chain in self.chains.drain(..count) {
             from_guest += u64::from(chain.from_guest);

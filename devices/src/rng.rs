@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
@@ -13,6 +13,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
 use crate::log_interval::LogInterval;
+use crate::mutex;
 use crate::request::Request;
 use crate::sys;
 
@@ -79,7 +80,7 @@ impl Service for RngRequests {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
             Err(error) => error.to_string(),
         };
-        let mut interval = self.interval.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut interval = mutex::lock(&self.interval);
         if interval.is_due(Instant::now()) {
             log::warn!("source of random numbers: {why}: the guest gets no more of them");
         }

@@ -4,7 +4,7 @@
 //! here orders resets and the host's own threads, which a reset does not wait for.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
 use crate::log_interval::{BY_GUEST, LogInterval};
+use crate::mutex;
 
 /// DeviceStatus bits (virtio 1.2, 2.1).
 pub const ACKNOWLEDGE: u8 = 1;
@@ -93,7 +94,7 @@ impl DeviceStatus {
     /// As after power-on. The queue threads have been stopped, and no interrupt comes from
     /// here on (2.4.1).
     pub(crate) fn reset(&self) {
-        let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _host = mutex::lock(&self.change);
         self.config_vector.store(NO_VECTOR, Ordering::Release);
         self.bits.store(0, Ordering::Release);
         self.pending.store(false, Ordering::SeqCst);
@@ -131,7 +132,7 @@ impl DeviceStatus {
     /// The configuration has changed: tell the driver, if there is one (2.3). For threads
     /// of the host; queue threads use `interrupt_config`.
     pub fn config_changed(&self) {
-        let _host = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _host = mutex::lock(&self.change);
         self.interrupt_config();
     }
 
@@ -166,7 +167,7 @@ impl DeviceStatus {
     pub(crate) fn mark_needs_reset(&self, who: &str, error: &GuestError) {
         self.set(NEEDS_RESET);
         self.interrupt_config();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = mutex::lock(&self.logged);
         let now = Instant::now();
         let is_new = logged.interval.is_new(now);
         if is_new || logged.error.as_ref() != Some(error) && logged.interval.ends(now) {

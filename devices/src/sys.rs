@@ -77,7 +77,8 @@ const IOV_MAX: usize = libc::UIO_MAXIOV.unsigned_abs() as usize;
 pub(crate) const MOST_SEGMENTS: usize = IOV_MAX - 1;
 
 fn iovec_count(segments: &[Segment<'_>]) -> libc::c_int {
-    libc::c_int::try_from(segments.len().min(IOV_MAX)).unwrap_or(libc::UIO_MAXIOV)
+    let most = libc::UIO_MAXIOV;
+    libc::c_int::try_from(segments.len()).map_or(most, |count| count.min(most))
 }
 
 fn result(count: isize) -> io::Result<usize> {

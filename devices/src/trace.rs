@@ -10,6 +10,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::number::index;
 use crate::sys;
 
 /// A kind of event: its name, and the names of its two numbers. A number without a name
@@ -164,9 +165,9 @@ impl TraceRing {
         self.written.store(written.wrapping_add(1), Ordering::Release);
     }
 
-    fn slot(&self, index: u64) -> Option<&[AtomicU64; FIELDS]> {
-        let place = index.checked_rem(self.slots.len() as u64)?;
-        self.slots.get(usize::try_from(place).ok()?)
+    fn slot(&self, position: u64) -> Option<&[AtomicU64; FIELDS]> {
+        let place = position.checked_rem(self.slots.len() as u64)?;
+        self.slots.get(index(place))
     }
 
     /// Takes all events out, in order, and returns their number. Only one thread at a time
@@ -196,7 +197,7 @@ impl TraceRing {
         let what = match code {
             THREAD => EventType::Thread,
             LOST => EventType::Lost,
-            code => EventType::Kind(*self.kinds.get(usize::try_from(code).ok()?)?),
+            code => EventType::Kind(*self.kinds.get(index(code))?),
         };
         Some(Event { begin, end: (end != 0).then_some(end), what, numbers })
     }

@@ -6,6 +6,7 @@
 //! leave (a disk that hangs). All of this runs on vCPU threads, under the
 //! device's lock, for configuration only; no data comes this way.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,18 +17,20 @@ use crate::config_space::{ConfigSpace, STATUS, STATUS_INTERRUPT, bar};
 use crate::device::{Device, QueueSpec};
 use crate::interrupt::Machine;
 use crate::msix::{self, Msix};
-use crate::observer::Observer;
+use crate::number::index;
 use crate::queue::RING_FEATURES;
 use crate::queue_thread::QueueThread;
 use crate::registers::{Action, Registers};
 use crate::status::DeviceStatus;
 use access::{copy, each_dword, number, within};
 use bus::Bus;
+use slot::QueueSlot;
 
 mod access;
 mod bus;
 mod owner;
 mod pause;
+mod slot;
 mod start;
 
 /// How long a vCPU waits for the threads of a device that it resets. A driver
@@ -50,9 +53,7 @@ pub struct VirtioPci {
     bus: Bus,
     /// The device's own configuration as the driver has seen it last.
     seen_config: Vec<u8>,
-    queues: Vec<QueueSpec>,
-    doorbells: Vec<Arc<EventFd>>,
-    observers: Vec<Arc<Observer>>,
+    queues: Vec<QueueSlot>,
     threads: Vec<QueueThread>,
     /// A reset has begun and waits for the threads.
     resetting: bool,
@@ -62,29 +63,26 @@ impl VirtioPci {
     /// A device named `name`, whose BAR lies at `base`.
     ///
     /// # Errors
-    /// When the host has no eventfds to give.
+    /// When the host has no eventfds to give, or the device has more queues than a PCI
+    /// function can have here, or an ID that no virtio device has.
     pub fn new(
         name: &str,
         device: Box<dyn Device>,
         memory: Memory,
         machine: Arc<dyn Machine>,
         base: u32,
-    ) -> std::io::Result<Self> {
-        let queues = device.queues();
-        let event = |flags| EventFd::new(libc::EFD_CLOEXEC | flags).map(Arc::new);
-        // One vector a queue and one for the configuration.
-        let vectors: Vec<_> =
-            (0..=queues.len()).map(|_| event(libc::EFD_NONBLOCK)).collect::<Result<_, _>>()?;
-        let doorbells = queues.iter().map(|_| event(0)).collect::<Result<_, _>>()?;
-        let observer = |queue: &QueueSpec| machine.observer(&format!("{name}-{}", queue.name));
-        let observers = queues.iter().map(observer).collect();
+    ) -> io::Result<Self> {
+        let specs = device.queues();
+        let id = u16::try_from(device.id()).map_err(io::Error::other)?;
+        let (vectors, count) = slot::vectors(specs.len())?;
+        let slot = |spec: &QueueSpec| QueueSlot::new(name, spec, machine.as_ref());
+        let queues = specs.iter().map(slot).collect::<io::Result<_>>()?;
         let msix = Msix::new(&vectors, Arc::clone(&machine));
-        let count = u16::try_from(vectors.len()).unwrap_or(u16::MAX);
         let status = Arc::new(DeviceStatus::new(name, vectors, Arc::clone(&machine)));
         let offered = device.features() | RING_FEATURES;
         Ok(Self {
-            registers: Registers::new(&queues, offered, Arc::clone(&status)),
-            config_space: ConfigSpace::new(device.id(), base, count),
+            registers: Registers::new(&specs, offered, Arc::clone(&status)),
+            config_space: ConfigSpace::new(id, base, count),
             bus: Bus::default(),
             seen_config: device.config(),
             device,
@@ -93,8 +91,6 @@ impl VirtioPci {
             status,
             msix,
             queues,
-            doorbells,
-            observers,
             threads: Vec::new(),
             resetting: false,
         })
@@ -105,8 +101,9 @@ impl VirtioPci {
     #[must_use]
     pub fn doorbells(&self) -> Vec<(u64, Arc<EventFd>)> {
         let first = u64::from(self.config_space.base()) + bar::NOTIFY.start;
-        let addresses = (first..).step_by(usize::try_from(bar::NOTIFY_STEP).unwrap_or(4));
-        addresses.zip(self.doorbells.iter().cloned()).collect()
+        let addresses = (first..).step_by(index(bar::NOTIFY_STEP));
+        let doorbells = self.queues.iter().map(|queue| Arc::clone(&queue.doorbell));
+        addresses.zip(doorbells).collect()
     }
 
     /// For a thread that changes the device's configuration while it runs.
@@ -181,9 +178,8 @@ impl VirtioPci {
                 copy(data.get_mut(part).unwrap_or_default(), &value);
             });
         } else if let Some(at) = within(&bar::DEVICE, at) {
-            let at = usize::try_from(at).unwrap_or(usize::MAX);
             self.look_at_config();
-            copy(data, self.seen_config.get(at..).unwrap_or_default());
+            copy(data, self.seen_config.get(index(at)..).unwrap_or_default());
         } else if let Some(at) = within(&bar::MSIX_TABLE, at) {
             each_dword(at, data.len(), |at, part| {
                 let value = self.msix.read_table(at).to_le_bytes();
@@ -234,9 +230,8 @@ impl VirtioPci {
 
     /// A notification that did not go by ioeventfd (through the PCI_CFG window).
     fn ring(&self, at: u64) {
-        let index = usize::try_from(at / u64::from(bar::NOTIFY_STEP)).unwrap_or(usize::MAX);
-        if let Some(doorbell) = self.doorbells.get(index) {
-            let _ = doorbell.write(1);
+        if let Some(queue) = self.queues.get(index(at / u64::from(bar::NOTIFY_STEP))) {
+            let _ = queue.doorbell.write(1);
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
-use devices::status::Status;
+use devices::status::DeviceStatus;
 use host::input::Input;
 use host::output::Output;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

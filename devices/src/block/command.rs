@@ -9,6 +9,7 @@ use virtio_bindings::virtio_blk::{
 };
 
 use super::{Image, SECTOR};
+use crate::number::u8_constant;
 use crate::request::{Buffers, Request};
 
 /// How many extents one discard or write-zeroes request may name.
@@ -18,16 +19,15 @@ pub(super) const MAX_EXTENT_SECTORS: u32 = 1 << 22;
 
 /// The status byte, as virtio-bindings has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BlockStatus(u32);
+pub(super) struct BlockStatus(u8);
 
 impl BlockStatus {
-    pub(super) const OK: Self = Self(VIRTIO_BLK_S_OK);
-    pub(super) const IO_ERROR: Self = Self(VIRTIO_BLK_S_IOERR);
-    pub(super) const UNSUPPORTED: Self = Self(VIRTIO_BLK_S_UNSUPP);
+    pub(super) const OK: Self = Self(u8_constant(VIRTIO_BLK_S_OK));
+    pub(super) const IO_ERROR: Self = Self(u8_constant(VIRTIO_BLK_S_IOERR));
+    pub(super) const UNSUPPORTED: Self = Self(u8_constant(VIRTIO_BLK_S_UNSUPP));
 
     pub(super) fn byte(self) -> u8 {
-        let [byte, ..] = self.0.to_le_bytes();
-        byte
+        self.0
     }
 }
 

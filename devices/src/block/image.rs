@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::SECTOR;
+use crate::number::index;
 use crate::request::Buffers;
 use crate::sys;
 
@@ -192,7 +193,7 @@ impl Image {
             done = sys::fallocate(self.file.as_fd(), mode, range);
         }
         if is_unsupported_result(&done) {
-            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let length = index(range.end - range.start);
             let zeroes = ZEROES.0.get(..length).unwrap_or(&ZEROES.0);
             return self.moved(ImageOp::Zero, self.file.write_at(zeroes, range.start));
         }
@@ -208,11 +209,11 @@ impl Image {
 
     /// A buffer, if direct I/O cannot use the guest's as they lie.
     fn bounce(&self, buffers: &Buffers<'_>) -> Option<Bounce> {
-        let alignment = usize::try_from(self.alignment?).ok()?;
+        let alignment = index(self.alignment?);
         if buffers.is_aligned(alignment) {
             return None;
         }
-        let length = usize::try_from(buffers.len()).map_or(BOUNCE, |length| length.min(BOUNCE));
+        let length = index(buffers.len()).min(BOUNCE);
         Some(Bounce::new(length, alignment))
     }
 
@@ -220,7 +221,7 @@ impl Image {
     fn moved(&self, op: ImageOp, done: io::Result<usize>) -> io::Result<u64> {
         match self.warn_once(op, done)? {
             0 => self.warn_once(op, Err(io::Error::other("the file is shorter than it was"))),
-            count => u64::try_from(count).map_err(io::Error::other),
+            count => Ok(count as u64),
         }
     }
 

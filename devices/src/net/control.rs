@@ -10,7 +10,12 @@ use virtio_bindings::virtio_net::{
 use super::Interface;
 use crate::device::Service;
 use crate::error::ServeError;
+use crate::number::u8_constant;
 use crate::request::Request;
+
+/// Values of `ack` in struct virtio_net_ctrl.
+const ACK_OK: u8 = u8_constant(VIRTIO_NET_OK);
+const ACK_ERROR: u8 = u8_constant(VIRTIO_NET_ERR);
 
 pub(super) struct NetControl {
     interface: Arc<dyn Interface>,
@@ -42,8 +47,7 @@ impl Service for NetControl {
         if !done {
             request.count_error();
         }
-        let ack = if done { VIRTIO_NET_OK } else { VIRTIO_NET_ERR };
-        request.to_guest.put(&[u8::try_from(ack).unwrap_or(1)]);
+        request.to_guest.put(&[if done { ACK_OK } else { ACK_ERROR }]);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{HEADER, LARGEST, Link};
 use crate::device::{Input, Service};
 use crate::error::ServeError;
+use crate::number::index;
 use crate::request::Request;
 
 /// Where `flags` and `num_buffers` are in struct virtio_net_hdr.
@@ -50,7 +51,7 @@ impl Service for NetReceive {
         let lacks_header = request.to_guest.len() < HEADER;
         let length = match request.to_guest.receive_from(self.tap.as_fd()) {
             Ok(Some(0)) => return Err(self.wait_for_return(None)),
-            Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
+            Ok(Some(length)) => length,
             Ok(None) => {
                 request.count_error();
                 return Err(ServeError::Again);
@@ -69,12 +70,12 @@ impl Service for NetReceive {
         }
         // The tap leaves `num_buffers` to us. Without GUEST_CSUM no flag has a
         // meaning, though the tap sets DATA_VALID (5.1.6.4.1).
-        let count = u16::try_from(request.chains_for(length)).unwrap_or(u16::MAX);
+        let count = request.chains_for(length);
         request.to_guest.overwrite(NUM_BUFFERS, &count.to_le_bytes());
         if !self.checksums {
             request.to_guest.overwrite(FLAGS, &[0]);
         }
-        request.to_guest.consume(usize::try_from(length).unwrap_or(usize::MAX));
+        request.to_guest.consume(index(length));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 use super::QueueLayout;
 use crate::Memory;
 use crate::error::GuestError;
+use crate::number::index;
 use crate::request::Request;
 
 /// Add the chain that starts at `head` to `request`.
@@ -88,8 +89,7 @@ fn add_buffer<'m>(
         return Ok(()); // Wherever it points: nothing is read or written there.
     }
     let outside = |_| GuestError::BufferAddress { address, length };
-    let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
-    let slice = memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
+    let slice = memory.get_slice(GuestAddress(address), index(length)).map_err(outside)?;
     request.push(&slice, to_guest)
 }
 
@@ -103,9 +103,8 @@ fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, Gues
         return Err(GuestError::Indirect("table with a length that is not a multiple of 16"));
     }
     let size = length / Descriptor::BYTES;
-    let bytes = usize::try_from(length).map_err(|_| GuestError::ChainTooLarge)?;
     let outside = |_| GuestError::BufferAddress { address, length };
-    memory.get_slice(GuestAddress(address), bytes).map_err(outside)?;
+    memory.get_slice(GuestAddress(address), index(length)).map_err(outside)?;
     Ok(Table { address, size })
 }
 

@@ -9,6 +9,10 @@ use virtio_bindings::virtio_ring::{VRING_AVAIL_F_NO_INTERRUPT, VRING_USED_F_NO_N
 use super::{ENTRIES, FLAGS, Virtqueue};
 use crate::Memory;
 use crate::error::GuestError;
+use crate::number::u16_constant;
+
+/// A value of `flags` in the used ring: the driver need not notify.
+const NO_NOTIFY: u16 = u16_constant(VRING_USED_F_NO_NOTIFY);
 
 impl Virtqueue {
     /// Interrupt the driver if there is something new that it wants to hear of
@@ -78,8 +82,7 @@ impl Virtqueue {
         if self.event_idx {
             return Ok(());
         }
-        let no_notify = u16::try_from(VRING_USED_F_NO_NOTIFY).unwrap_or(1);
-        self.store(memory, self.layout.used + FLAGS, no_notify)
+        self.store(memory, self.layout.used + FLAGS, NO_NOTIFY)
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use vm_memory::{Bytes, VolatileSlice};
 
+use crate::number::{clamped_u32, index};
 use crate::sys::{self, Segment};
 
 /// Guest buffers in a row, as one stream: what was read or written is gone.
@@ -32,7 +33,7 @@ impl<'m> Buffers<'m> {
     /// The first `bytes` have gone back to the driver, whatever was done with them.
     pub(super) fn retire(&mut self, bytes: u64) {
         let rest = bytes.saturating_sub(self.done);
-        self.consume(usize::try_from(rest).unwrap_or(usize::MAX));
+        self.consume(index(rest));
         self.segments.drain(..self.first);
         (self.first, self.done) = (0, 0);
         self.offered = self.offered.saturating_sub(bytes);
@@ -58,7 +59,7 @@ impl<'m> Buffers<'m> {
     /// more than 4 GiB, that many.
     #[must_use]
     pub fn len(&self) -> u32 {
-        u32::try_from(self.offered - self.done).unwrap_or(u32::MAX)
+        clamped_u32(self.offered - self.done)
     }
 
     /// Whether all has been read or written.
@@ -70,7 +71,7 @@ impl<'m> Buffers<'m> {
     /// Bytes read or written so far; of `to_guest`, the length for the used ring.
     #[must_use]
     pub fn done(&self) -> u32 {
-        u32::try_from(self.done).unwrap_or(u32::MAX)
+        clamped_u32(self.done)
     }
 
     /// One writev(2) of everything left; what was written is consumed.
@@ -185,12 +186,14 @@ impl<'m> Buffers<'m> {
     }
 
     /// One readv(2) of one datagram into the room left, which is not consumed
-    /// yet. None if there was not enough: the datagram is lost then.
+    /// yet. Returns its length, or None if there was not enough room or the length has
+    /// more than 32 bits: the datagram is lost then.
     ///
     /// # Errors
     /// Those of readv(2).
-    pub fn receive_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
-        sys::receive(fd, &mut self.segments, self.first)
+    pub fn receive_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+        let length = sys::receive(fd, &mut self.segments, self.first)?;
+        Ok(length.and_then(|length| u32::try_from(length).ok()))
     }
 
     /// Copy `bytes` over what lies `offset` bytes ahead, without consuming it;
@@ -243,7 +246,7 @@ impl<'m> Buffers<'m> {
 
     /// Leave out all but the next `length` bytes.
     pub fn truncate(&mut self, length: u32) {
-        let mut room = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut room = index(length);
         for segment in self.segments.get_mut(self.first..).unwrap_or_default() {
             segment.truncate(room);
             room -= segment.len();

@@ -2,11 +2,14 @@
 //! own copy of the registers and a fresh service. From here on, read
 //! [`crate::queue_thread`].
 
+use std::io;
 use std::sync::Arc;
 
 use super::VirtioPci;
+use super::slot::QueueSlot;
 use crate::queue::{RING_FEATURES, Virtqueue};
 use crate::queue_thread::QueueThread;
+use crate::registers::QueueRegisters;
 
 impl VirtioPci {
     /// From here on the threads own the queues.
@@ -17,38 +20,46 @@ impl VirtioPci {
             self.status.name(),
             self.device.features() | RING_FEATURES
         );
-        let begun = self.device.begin(accepted);
-        let mut queues = 0..self.doorbells.len();
-        let started = begun.and_then(|()| queues.try_for_each(|i| self.start_queue(i, accepted)));
-        if let Err(error) = started {
+        if let Err(error) = self.start_queues(accepted) {
             self.machine.failed(self.status.name(), &error.to_string());
         }
     }
 
-    fn start_queue(&mut self, index: usize, accepted: u64) -> std::io::Result<()> {
-        let registers = self.registers.queues().get(index).filter(|queue| queue.enabled);
-        let parts = (registers, self.doorbells.get(index), self.queues.get(index));
-        let (Some(registers), Some(doorbell), Some(spec)) = parts else {
-            return Ok(());
-        };
-        let Some(observer) = self.observers.get(index) else { return Ok(()) };
-        let name = format!("{}-{}", self.status.name(), spec.name);
+    fn start_queues(&mut self, accepted: u64) -> io::Result<()> {
+        self.device.begin(accepted)?;
+        for (index, (slot, registers)) in
+            self.queues.iter().zip(self.registers.queues()).enumerate()
+        {
+            if registers.enabled {
+                self.threads.extend(self.start_queue(index, slot, registers, accepted)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the thread of one queue. None if the queue cannot be served as the driver has
+    /// set it up: the device needs a reset then.
+    fn start_queue(
+        &self,
+        index: usize,
+        slot: &QueueSlot,
+        registers: &QueueRegisters,
+        accepted: u64,
+    ) -> io::Result<Option<QueueThread>> {
         let interrupt = self.status.interrupt(registers.vector);
-        let doorbell = Arc::clone(doorbell);
+        let doorbell = Arc::clone(&slot.doorbell);
         let queue = Virtqueue::new(registers.layout, &self.memory, accepted, doorbell, interrupt);
         let queue = match queue {
-            Ok(queue) => queue.observed_by(Arc::clone(observer)),
+            Ok(queue) => queue.observed_by(Arc::clone(&slot.observer)),
             Err(error) => {
-                // There is no thread that could.
-                observer.broken();
-                self.status.mark_needs_reset(&name, &error);
-                return Ok(());
+                // The queue has no thread yet that could report it.
+                slot.observer.broken();
+                self.status.mark_needs_reset(&slot.name, &error);
+                return Ok(None);
             }
         };
         let service = self.device.service(index, accepted)?;
-        let owner = Arc::clone(&self.status);
-        let thread = QueueThread::spawn(name, self.memory.clone(), queue, service, owner)?;
-        self.threads.push(thread);
-        Ok(())
+        let (name, owner) = (slot.name.clone(), Arc::clone(&self.status));
+        QueueThread::spawn(name, self.memory.clone(), queue, service, owner).map(Some)
     }
 }

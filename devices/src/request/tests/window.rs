@@ -37,7 +37,7 @@ fn an_answer_goes_through_as_many_chains_as_it_needs() {
         let mut request = request(&memory, &[&[4], &[2, 3], &[6]]);
         assert_eq!(request.to_guest.put(&vec![7; length]), length);
         assert_eq!(used(&request), expected, "{length}");
-        assert_eq!(request.chains_for(request.to_guest.done()), expected.len());
+        assert_eq!(usize::from(request.chains_for(request.to_guest.done())), expected.len());
     }
 }
 
