@@ -2,7 +2,7 @@
 //! (virtio 1.2, 2.7.5). Each descriptor is copied from guest memory once, and
 //! only the copy is checked and used.
 
-use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
+use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::QueueLayout;
@@ -10,6 +10,11 @@ use crate::Memory;
 use crate::error::GuestError;
 use crate::number::index;
 use crate::request::Request;
+
+/// Bytes of a descriptor in guest memory (struct virtq_desc, 2.7.5).
+const DESCRIPTOR_BYTES: u32 = 16;
+
+const _: () = assert!(size_of::<Descriptor>() == DESCRIPTOR_BYTES as usize);
 
 /// Add the chain that starts at `head` to `request`.
 pub(super) fn walk<'m>(
@@ -23,13 +28,13 @@ pub(super) fn walk<'m>(
     let queue = Table { address: layout.descriptors, size: layout.size.into() };
     let mut room = Room { size: layout.size, left: layout.size };
     let mut last = walk_table(memory, &queue, head, &mut room, request)?;
-    if last.has(VRING_DESC_F_INDIRECT) {
+    if last.refers_to_indirect_table() {
         if !indirect {
             return Err(GuestError::Indirect("without the feature"));
         }
         let table = indirect_table(memory, last)?;
         last = walk_table(memory, &table, 0, &mut room, request)?;
-        if last.has(VRING_DESC_F_INDIRECT) {
+        if last.refers_to_indirect_table() {
             return Err(GuestError::Indirect("inside an indirect table"));
         }
     }
@@ -63,15 +68,15 @@ fn walk_table<'m>(
     let mut index = start;
     loop {
         let descriptor = table.get(memory, index)?;
-        if descriptor.has(VRING_DESC_F_INDIRECT) {
+        if descriptor.refers_to_indirect_table() {
             return Ok(descriptor);
         }
         room.take()?;
         add_buffer(memory, descriptor, request)?;
-        if !descriptor.has(VRING_DESC_F_NEXT) {
+        if !descriptor.has_next() {
             return Ok(descriptor);
         }
-        index = descriptor.next;
+        index = descriptor.next();
     }
 }
 
@@ -80,32 +85,32 @@ fn add_buffer<'m>(
     descriptor: Descriptor,
     request: &mut Request<'m>,
 ) -> Result<(), GuestError> {
-    let Descriptor { address, length, .. } = descriptor;
-    let to_guest = descriptor.has(VRING_DESC_F_WRITE);
+    let (address, length) = (descriptor.addr(), descriptor.len());
+    let to_guest = descriptor.is_write_only();
     if !to_guest && request.chain_has_room() {
         return Err(GuestError::ReadableAfterWritable);
     }
     if length == 0 {
         return Ok(()); // Wherever it points: nothing is read or written there.
     }
-    let outside = |_| GuestError::BufferAddress { address, length };
-    let slice = memory.get_slice(GuestAddress(address), index(length)).map_err(outside)?;
+    let outside = |_| GuestError::BufferAddress { address: address.0, length };
+    let slice = memory.get_slice(address, index(length)).map_err(outside)?;
     request.push(&slice, to_guest)
 }
 
 /// 2.7.5.3: a table of descriptors elsewhere in memory, all of it in RAM.
 fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, GuestError> {
-    let Descriptor { address, length, .. } = descriptor;
-    if descriptor.has(VRING_DESC_F_NEXT) {
+    let (address, length) = (descriptor.addr(), descriptor.len());
+    if descriptor.has_next() {
         return Err(GuestError::Indirect("that goes on with NEXT"));
     }
-    if length == 0 || !length.is_multiple_of(Descriptor::BYTES) {
+    if length == 0 || !length.is_multiple_of(DESCRIPTOR_BYTES) {
         return Err(GuestError::Indirect("table with a length that is not a multiple of 16"));
     }
-    let size = length / Descriptor::BYTES;
-    let outside = |_| GuestError::BufferAddress { address, length };
-    memory.get_slice(GuestAddress(address), index(length)).map_err(outside)?;
-    Ok(Table { address, size })
+    let size = length / DESCRIPTOR_BYTES;
+    let outside = |_| GuestError::BufferAddress { address: address.0, length };
+    memory.get_slice(address, index(length)).map_err(outside)?;
+    Ok(Table { address: address.0, size })
 }
 
 /// A table of descriptors: the queue's own, or an indirect one. It lies in RAM.
@@ -120,36 +125,8 @@ impl Table {
             return Err(GuestError::DescriptorIndex { index, size: self.size });
         }
         // No overflow: the whole table was checked to lie in RAM.
-        let address = self.address + u64::from(Descriptor::BYTES) * u64::from(index);
-        let outside = |_| GuestError::BufferAddress { address, length: Descriptor::BYTES };
-        memory.read_obj(GuestAddress(address)).map(Descriptor::new).map_err(outside)
-    }
-}
-
-/// A descriptor (struct virtq_desc, 2.7.5).
-#[derive(Debug, Clone, Copy)]
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
-
-impl Descriptor {
-    /// Its size in guest memory.
-    const BYTES: u32 = 16;
-
-    fn new([address, rest]: [u64; 2]) -> Self {
-        let [l0, l1, l2, l3, f0, f1, n0, n1] = rest.to_ne_bytes();
-        Self {
-            address: u64::from_le(address),
-            length: u32::from_le_bytes([l0, l1, l2, l3]),
-            flags: u16::from_le_bytes([f0, f1]),
-            next: u16::from_le_bytes([n0, n1]),
-        }
-    }
-
-    fn has(self, flag: u32) -> bool {
-        u32::from(self.flags) & flag != 0
+        let address = self.address + u64::from(DESCRIPTOR_BYTES) * u64::from(index);
+        let outside = |_| GuestError::BufferAddress { address, length: DESCRIPTOR_BYTES };
+        memory.read_obj(GuestAddress(address)).map_err(outside)
     }
 }

@@ -15,6 +15,7 @@ use crate::testing::memory;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
 use crate::testing::ring::{Ring, Used};
 
+mod differential;
 mod gather;
 mod hostile;
 mod layout;
