@@ -1,7 +1,7 @@
-//! The block device (virtio 1.2, 5.2): a disk whose contents are an [`Image`].
-//! Each of its queues has a thread, and each thread does what a request says
-//! with one call of the host where it can, straight in guest memory. What a
-//! request says is read in `block/command.rs`, what becomes of the file in [`Image`].
+//! The block device (virtio 1.2, 5.2): a disk whose contents are an [`Image`]. Each of
+//! its queues has a thread. Where possible, a thread serves a request with one system
+//! call, which reads or writes guest memory directly. `block/command.rs` parses
+//! requests, [`Image`] carries them out.
 
 mod command;
 mod image;
@@ -24,10 +24,10 @@ use crate::number::low_u8;
 use crate::request::Request;
 use command::{BlockStatus, Command, Extent};
 
-/// The unit of the protocol, whatever blocks the disk has (5.2.4).
+/// Bytes of a sector, the unit of the protocol. A disk may have larger blocks (5.2.4).
 pub const SECTOR: u64 = 512;
 
-/// The longest serial number (5.2.6).
+/// Bytes of the longest serial number (5.2.6).
 pub const SERIAL_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
 
 /// Entries of each queue.
@@ -38,11 +38,11 @@ const PHYSICAL_BLOCK: u32 = 4096;
 
 /// A disk.
 pub struct Block {
-    /// What is on it. It stays open when the guest reboots.
+    /// The disk's contents. They stay open when the guest reboots.
     pub image: Arc<Image>,
-    /// What the guest reads as the serial number; at most [`SERIAL_BYTES`] of it.
+    /// The serial number; the guest reads at most [`SERIAL_BYTES`] of it.
     pub serial: String,
-    /// How many queues, each with its thread.
+    /// The number of queues. Each has a thread.
     pub queues: u16,
 }
 
@@ -69,7 +69,7 @@ impl Device for Block {
         always | access | several
     }
 
-    /// struct virtio_blk_config (5.2.4).
+    /// Returns a struct virtio_blk_config (5.2.4).
     fn config(&self) -> Vec<u8> {
         let block = self.image.block_size();
         let exponent = (PHYSICAL_BLOCK / block).checked_ilog2().unwrap_or(0);
@@ -104,14 +104,13 @@ impl Device for Block {
     }
 }
 
-/// blk0-q0.
+/// The service of a queue: the thread "blk0-q0".
 struct BlockRequests {
     image: Arc<Image>,
     id: [u8; SERIAL_BYTES],
-    /// A driver that cannot ask for a flush takes each write that is answered
-    /// for a stable one (5.2.6.2).
+    /// Every write is flushed: a driver without FLUSH expects that (5.2.6.2).
     write_through: bool,
-    /// What the request at hand says, as far as it has not been done yet.
+    /// The rest of a request that has been begun.
     begun: Option<Command>,
 }
 
@@ -133,13 +132,13 @@ impl Service for BlockRequests {
         Ok(())
     }
 
-    /// Whatever a request asks for can be done again.
+    /// Every request can be done twice, so it is parsed again.
     fn requeue(&mut self, _request: &Request<'_>) {
         self.begun = None;
     }
 
-    /// Reads and writes of the host's page cache are quick, and share an
-    /// interrupt if they came together.
+    /// Reads and writes of the host's page cache are fast, and those that came together
+    /// share an interrupt.
     fn may_block(&self, request: &Request<'_>) -> bool {
         self.image.is_direct() || self.write_through || !command::is_transfer(request)
     }
@@ -147,9 +146,9 @@ impl Service for BlockRequests {
 
 /// Why a request has not been done.
 enum BlockError {
-    /// And will not be.
+    /// The request is answered with this status, and not done.
     Refused(BlockStatus),
-    /// A signal came, or there is more to do: look whether the thread is to stop.
+    /// A signal interrupted the request, or there is more of it to do.
     Unfinished,
 }
 
@@ -160,7 +159,7 @@ impl From<BlockStatus> for BlockError {
 }
 
 impl From<io::Error> for BlockError {
-    /// The image has told the user of it.
+    /// The image has logged the error.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::Interrupted => Self::Unfinished,
@@ -170,7 +169,7 @@ impl From<io::Error> for BlockError {
 }
 
 impl BlockRequests {
-    /// Do what the request says, or the next part of it.
+    /// Carries out the request, or the next part of it.
     fn proceed(&mut self, request: &mut Request<'_>) -> Result<(), BlockError> {
         let command = match self.begun.take() {
             Some(command) => command,
@@ -204,7 +203,7 @@ impl BlockRequests {
     }
 }
 
-/// Discard or clear as much of the extents as one call does.
+/// Discards or clears as much of the extents as one system call can.
 fn clear_some(extents: &mut Vec<Extent>, image: &Image) -> io::Result<()> {
     let Some(extent) = extents.last_mut() else { return Ok(()) };
     let range = extent.start..extent.end;

@@ -1,33 +1,33 @@
 //! The PCI configuration space of a virtio device: the header that the guest
-//! enumerates, one 32-bit memory BAR, MSI-X, and the virtio capabilities that
-//! say which register lies where in that BAR (virtio 1.2, 4.1.4).
-//! [`crate::registers`] has the registers themselves.
+//! enumerates, one 32-bit memory BAR, MSI-X, and the virtio capabilities with the places
+//! of the registers in that BAR (virtio 1.2, 4.1.4). [`crate::registers`] has the
+//! registers themselves.
 
 use crate::msix;
 use crate::number::{index, low_u8, low_u32};
 
-/// Where the parts of the BAR lie; each has a page of its own.
+/// The parts of the BAR. Each has a page of its own.
 pub(crate) mod bar {
     use std::ops::Range;
 
-    /// What the BAR asks for, and the distance from one device's to the next.
+    /// Bytes of the BAR, and the distance between the BARs of two devices.
     pub(crate) const SIZE: u32 = 0x8000;
     pub(crate) const COMMON: Range<u64> = 0x0000..0x1000;
     pub(crate) const ISR: Range<u64> = 0x1000..0x2000;
     pub(crate) const DEVICE: Range<u64> = 0x2000..0x3000;
-    /// One register a queue, [`NOTIFY_STEP`] apart.
+    /// The notify registers, one for each queue, [`NOTIFY_STEP`] apart.
     pub(crate) const NOTIFY: Range<u64> = 0x3000..0x4000;
     pub(crate) const MSIX_TABLE: Range<u64> = 0x4000..0x5000;
     pub(crate) const MSIX_PENDING: Range<u64> = 0x5000..0x6000;
 
-    /// notify_off_multiplier (4.1.4.4): every queue has its own address, so
-    /// that each can be an ioeventfd whatever is written.
+    /// notify_off_multiplier (4.1.4.4): every queue has its own address, so that each can
+    /// be an ioeventfd for any value.
     pub(crate) const NOTIFY_STEP: u32 = 4;
 }
 
 /// Red Hat's vendor number, which all virtio devices have (4.1.2.1).
 const VENDOR: u16 = 0x1af4;
-/// The device number of a modern virtio device is this plus its type.
+/// The PCI device ID of a modern virtio device is this number plus its virtio ID.
 const DEVICE_BASE: u16 = 0x1040;
 
 const COMMAND: usize = 0x04;
@@ -35,7 +35,7 @@ const COMMAND: usize = 0x04;
 const COMMAND_BITS: u16 = 1 << 1 | 1 << 2 | 1 << 10;
 const COMMAND_MEMORY: u16 = 1 << 1;
 const COMMAND_MASTER: u16 = 1 << 2;
-/// The status register, and its bits: an interrupt waits, there is a capability list.
+/// The status register, and its bits: an interrupt is pending; a capability list exists.
 pub(crate) const STATUS: usize = 0x06;
 pub(crate) const STATUS_INTERRUPT: u8 = 1 << 3;
 const STATUS_CAPABILITIES: u8 = 1 << 4;
@@ -57,17 +57,17 @@ const PCI_CFG: u8 = 5;
 pub(crate) struct Window {
     pub(crate) offset: u32,
     pub(crate) length: usize,
-    /// Which byte of its data the access begins with.
+    /// The byte of the window's data with which the access begins.
     pub(crate) first: usize,
 }
 
-/// The 256 bytes, and which of them a driver can change.
+/// The 256 bytes of the configuration space.
 pub(crate) struct ConfigSpace {
     bytes: [u8; 256],
     base: u32,
-    /// The last write to the BAR was the all-ones that ask for its size.
+    /// The driver has written all ones to the BAR, to learn its size.
     sizing: bool,
-    /// Where the next capability goes, and where the last one links to it.
+    /// The offset of the next capability, and of the byte that will link to it.
     end: usize,
     link: usize,
     msix: usize,
@@ -75,8 +75,8 @@ pub(crate) struct ConfigSpace {
 }
 
 impl ConfigSpace {
-    /// For a device of virtio type `id` with its BAR at `base` and `vectors`
-    /// MSI-X vectors.
+    /// The configuration space of a device with virtio ID `id`, its BAR at `base`, and
+    /// `vectors` MSI-X vectors.
     pub(crate) fn new(id: u16, base: u32, vectors: u16) -> Self {
         let mut space = Self {
             bytes: [0; 256],
@@ -113,7 +113,7 @@ impl ConfigSpace {
         self.window = self.add_virtio_capability(PCI_CFG, 0..0, &[0; 4]);
     }
 
-    /// struct virtio_pci_cap.
+    /// Adds a struct virtio_pci_cap. Returns its offset.
     fn add_virtio_capability(
         &mut self,
         kind: u8,
@@ -128,7 +128,7 @@ impl ConfigSpace {
         self.add_capability(CAPABILITY_VENDOR, &body)
     }
 
-    /// Append a capability to the list; where it lies.
+    /// Appends a capability to the list. Returns its offset.
     fn add_capability(&mut self, kind: u8, body: &[u8]) -> usize {
         let at = self.end;
         self.put(self.link, &[low_u8(at as u64)]);
@@ -155,24 +155,23 @@ impl ConfigSpace {
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
-    /// Whether the device may write to memory and read it, interrupt messages included.
+    /// Whether the device may access memory, which includes interrupt messages.
     pub(crate) fn bus_master(&self) -> bool {
         self.u16_at(COMMAND) & COMMAND_MASTER != 0
     }
 
-    /// Whether the BAR answers at all, doorbells included.
+    /// Whether the BAR answers to accesses, which includes doorbells.
     pub(crate) fn memory_enabled(&self) -> bool {
         self.u16_at(COMMAND) & COMMAND_MEMORY != 0
     }
 
-    /// MSI-X message control, without the table size.
+    /// The MSI-X message control register, without the table size.
     pub(crate) fn msix_control(&self) -> u16 {
         self.u16_at(self.msix + 2) & (msix::ENABLE | msix::FUNCTION_MASK)
     }
 
-    /// Whether `at` lies in the data of the PCI_CFG window, and what that
-    /// window shows. A window that the specification does not allow (4.1.4.9.1)
-    /// shows nothing.
+    /// Returns the access that the PCI_CFG window is set up for, if `at` lies in the
+    /// window's data. None if the specification does not allow the access (4.1.4.9.1).
     pub(crate) fn window(&self, at: usize) -> Option<Window> {
         let data = self.window + 16;
         if !(data..data + 4).contains(&at) {
@@ -191,7 +190,7 @@ impl ConfigSpace {
         legal.then_some(Window { offset, length, first: at - data })
     }
 
-    /// Read; what lies past the end reads as ones.
+    /// Reads bytes. Bytes behind the end read as ones.
     pub(crate) fn read(&self, at: usize, data: &mut [u8]) {
         for (index, byte) in data.iter_mut().enumerate() {
             let here = at.saturating_add(index);
@@ -204,7 +203,7 @@ impl ConfigSpace {
         }
     }
 
-    /// Write what can be written. The BAR keeps its place: it is where the
+    /// Writes the bits that a driver can change. The BAR does not move: it is where the
     /// guest's firmware would have put it, and its doorbells are wired there.
     pub(crate) fn write(&mut self, at: usize, data: &[u8]) {
         if at == BAR0 && data.len() == 4 {
@@ -220,7 +219,7 @@ impl ConfigSpace {
         }
     }
 
-    /// Which bits of a byte a driver can change.
+    /// Returns the bits of a byte that a driver can change.
     fn writable(&self, at: usize) -> u8 {
         let [command_low, command_high] = COMMAND_BITS.to_le_bytes();
         let [_, msix_high] = (msix::ENABLE | msix::FUNCTION_MASK).to_le_bytes();
@@ -236,7 +235,7 @@ impl ConfigSpace {
         }
     }
 
-    /// Where the BAR lies.
+    /// The address of the BAR.
     pub(crate) fn base(&self) -> u32 {
         self.base
     }
@@ -246,7 +245,7 @@ fn dword(value: u64) -> [u8; 4] {
     low_u32(value).to_le_bytes()
 }
 
-/// Programming interface, subclass, class: what lspci makes of it.
+/// Returns programming interface, subclass and class, as lspci shows them.
 fn class_code(id: u16) -> [u8; 3] {
     match id {
         1 => [0x00, 0x00, 0x02], // network, Ethernet

@@ -1,6 +1,6 @@
-//! The console device (virtio 1.2, 5.3): one port, no multiport. What the guest
-//! types to us goes to `output`, what is to be its input comes from `input`;
-//! where these lead (the user's terminal, a pipe) is the launcher's business.
+//! The console device (virtio 1.2, 5.3): one port, no multiport. The guest's output goes
+//! to `output`, and its input comes from `input`. The launcher connects these to the
+//! user's terminal, a pipe, or something else.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::number::index;
 use crate::request::Request;
 use crate::sys;
 
-/// VIRTIO_CONSOLE_F_SIZE: the configuration tells columns and rows (5.3.3).
+/// VIRTIO_CONSOLE_F_SIZE: the configuration contains columns and rows (5.3.3).
 const F_SIZE: u64 = 1 << 0;
 
 /// The size of the console's window, which may change at any time.
@@ -24,19 +24,19 @@ const F_SIZE: u64 = 1 << 0;
 pub struct WindowSize(AtomicU32);
 
 impl WindowSize {
-    /// What the guest is told from now on.
+    /// Sets the size that the guest reads from now on.
     pub fn set(&self, columns: u16, rows: u16) {
         self.0.store(u32::from(columns) | u32::from(rows) << 16, Ordering::Release);
     }
 
-    /// What it is told: columns and rows.
+    /// The size that the guest reads: columns and rows.
     #[must_use]
     pub fn get(&self) -> (u16, u16) {
         let [a, b, c, d] = self.to_config();
         (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
     }
 
-    /// `cols` and `rows` of struct virtio_console_config, little-endian.
+    /// Returns `cols` and `rows` of struct virtio_console_config, little-endian.
     fn to_config(&self) -> [u8; 4] {
         self.0.load(Ordering::Acquire).to_le_bytes()
     }
@@ -44,12 +44,12 @@ impl WindowSize {
 
 /// A console.
 pub struct Console<Output> {
-    /// The device reads it when the guest has provided room for input. A read
-    /// without input blocks; the input never ends.
+    /// The guest's input. The device reads it when the guest has provided room. A read
+    /// blocks while there is no input, and the input never ends.
     pub input: File,
-    /// Makes the writer that the guest's output goes to.
+    /// Makes the writer for the guest's output.
     pub output: Output,
-    /// The window's size.
+    /// The size of the console's window.
     pub size: Arc<WindowSize>,
 }
 
@@ -85,7 +85,7 @@ where
     }
 }
 
-/// con0-rx: keys to the guest.
+/// The service of "con0-rx": input for the guest.
 struct ConsoleReceive {
     input: File,
 }
@@ -97,7 +97,7 @@ impl Service for ConsoleReceive {
             return Ok(());
         }
         if request.to_guest.read_from(self.input.as_fd())? == 0 {
-            sys::pause(); // Input has ended; the console has not.
+            sys::pause(); // The input has ended, but the console must not.
             return Err(ServeError::Interrupted);
         }
         Ok(())
@@ -112,10 +112,10 @@ impl Service for ConsoleReceive {
     }
 }
 
-/// con0-tx: the guest's output.
+/// The service of "con0-tx": the guest's output.
 struct ConsoleTransmit<Sink> {
     output: Sink,
-    /// Bytes of the next request that were printed before it was put back.
+    /// Bytes of the next request that were written before it was put back.
     printed: u32,
 }
 
@@ -133,7 +133,7 @@ impl<Sink: Write + Send> Service for ConsoleTransmit<Sink> {
             0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
             written => request.from_guest.consume(written),
         }
-        // The rest may be gigabytes: look in between whether we are to stop.
+        // The rest may be gigabytes: look in between whether the thread has to stop.
         if request.from_guest.is_empty() { Ok(()) } else { Err(ServeError::Again) }
     }
 

@@ -1,7 +1,6 @@
-//! What the author of a device writes, and nothing else: a [`Device`] says what
-//! the driver finds, a [`Service`] serves the requests of one queue. How they
-//! come to run is in [`crate::queue_thread`]; how the driver reaches them, in
-//! [`crate::virtio_pci`].
+//! All that the author of a device writes: a [`Device`] says what the driver finds, and a
+//! [`Service`] serves the requests of one queue. [`crate::queue_thread`] runs the
+//! services, and [`crate::virtio_pci`] connects the device to its driver.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,7 +11,8 @@ use crate::request::Request;
 /// One virtqueue of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSpec {
-    /// What the thread is called, after the device's name: "rx" makes "con0-rx".
+    /// The second part of the thread's name, after the device's name: "rx" makes
+    /// "con0-rx".
     pub name: String,
     /// The most entries the driver may use; a power of two.
     pub size: u16,
@@ -31,7 +31,7 @@ pub trait Device: Send {
     /// The device type of virtio 1.2, section 5.
     fn id(&self) -> u32;
 
-    /// The queues, in the order of the specification; asked for once.
+    /// The queues, in the order of the specification. This is called once.
     fn queues(&self) -> Vec<QueueSpec>;
 
     /// Feature bits beyond those of the ring and the transport.
@@ -39,72 +39,73 @@ pub trait Device: Send {
         0
     }
 
-    /// The device-specific configuration, as it is now; read-only to the driver.
+    /// The present device-specific configuration, which the driver can only read.
     fn config(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// DRIVER_OK: a driver is there, with these features, and its queues are served from
-    /// here on. Called before any [`Self::service`], while no queue thread runs.
+    /// Prepares the device for a driver that has set DRIVER_OK and accepted these features.
+    /// This is called before any [`Self::service`], while no queue thread runs.
     ///
     /// # Errors
-    /// Of the host: the machine ends.
+    /// Errors of the host; they end the machine.
     fn begin(&self, _accepted: u64) -> io::Result<()> {
         Ok(())
     }
 
-    /// A service for one queue, made afresh at every DRIVER_OK: a device that
-    /// was reset keeps nothing. `accepted` are the negotiated feature bits.
+    /// Makes the service of one queue. Every DRIVER_OK gets a new one, because a device
+    /// that was reset keeps nothing. `accepted` are the negotiated feature bits.
     ///
     /// # Errors
-    /// Of the host, if it lacks what the service needs: the machine ends.
+    /// Errors of the host, if it lacks what the service needs; they end the machine.
     fn service(&self, queue: usize, accepted: u64) -> io::Result<Box<dyn Service>>;
 }
 
-/// What one queue thread does, one request at a time.
+/// Serves the requests of one queue, one at a time.
 pub trait Service: Send {
-    /// Serve one request: take from [`Request::from_guest`], put into
-    /// [`Request::to_guest`]. It may block, in a system call that a signal
-    /// interrupts; after [`ServeError::Again`] and [`ServeError::Interrupted`] it is called
-    /// again with the rest of the request, unless the thread is to stop: see
+    /// Serves one request: takes bytes from [`Request::from_guest`] and puts the answer
+    /// into [`Request::to_guest`]. This may block in a system call that a signal
+    /// interrupts. After [`ServeError::Again`] and [`ServeError::Interrupted`] the thread
+    /// calls it again with the rest of the request, unless the thread has to stop: see
     /// [`Self::requeue`].
     ///
     /// # Errors
-    /// See [`ServeError`]: the guest's or the host's fault.
+    /// Those of [`ServeError`], by whose fault it is.
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError>;
 
-    /// The thread stops, and this request, of which a part may have been served, comes
-    /// again from its beginning when another thread goes on (after a pause). What is
-    /// not to be done twice is for the service to remember; it begins anew unless it does.
+    /// Learns that the thread stops before a request is finished. After a pause, another
+    /// thread serves the request from its beginning. A service that must not do a part of
+    /// it twice remembers that here.
     fn requeue(&mut self, _request: &Request<'_>) {}
 
-    /// For a queue whose driver drops what comes too early: the descriptor its
-    /// input comes from. `serve` is first called when the guest is ready for
-    /// it, see [`crate::queue::Virtqueue::probe_driver`].
+    /// The descriptor that the queue's input comes from, if the driver discards input that
+    /// comes too early. `serve` is not called before the driver is ready, see
+    /// [`crate::queue::Virtqueue::probe_driver`]. Only the console's input needs this.
     fn probes_driver(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// For a queue whose input comes in pieces that may need several chains:
-    /// `serve` is given as many as the largest piece needs, or as there are
-    /// when a piece has come. It takes one piece, and those it filled go back.
+    /// The input of a queue, if it comes in pieces that may need several chains. `serve`
+    /// gets as many chains as the largest piece needs or, if the driver has offered fewer,
+    /// all of them when a piece has arrived. `serve` takes one piece, and the chains that
+    /// it filled go back to the driver. Only the network's receive queues need this.
     fn gathers(&self) -> Option<Input<'_>> {
         None
     }
 
-    /// Whether serving this request may take its time: it waits for the world
-    /// outside (a tap, a keyboard), or for a slow disk. The guest then hears of
-    /// every request finished so far before this one is begun.
+    /// Whether serving this request may take long: because it waits for a tap or a
+    /// keyboard, or for a slow disk. If so, the driver is interrupted for the requests that
+    /// are finished before this one begins.
     fn may_block(&self, _request: &Request<'_>) -> bool {
         false
     }
 }
 
-/// Where a queue's input comes from, see [`Service::gathers`].
+/// The source of a queue's input, see [`Service::gathers`].
 #[derive(Debug)]
 pub struct Input<'a> {
     /// Bytes in the largest piece.
     pub largest: u32,
-    /// What it is read from.
+    /// The descriptor that the input is read from.
     pub from: BorrowedFd<'a>,
 }

@@ -1,25 +1,25 @@
-//! What can go wrong while a queue is served, by who is to blame. The queue
-//! thread ([`crate::queue_thread`]) turns a [`GuestError`] into NEEDS_RESET and
-//! a host error into the end of the virtual machine; an error of one request
-//! (a bad sector) is neither: it is answered inside the request.
+//! The errors of serving a queue, by whose fault they are. The queue thread
+//! ([`crate::queue_thread`]) turns a [`GuestError`] into NEEDS_RESET, and an error of the
+//! host into the end of the virtual machine. An error of one request (a bad sector) is
+//! neither: the service answers the request with it.
 
 use std::io;
 
-/// The guest broke the protocol of a virtqueue. That queue is served no more
+/// A violation of a virtqueue's protocol by the guest. The queue is not served any more
 /// until the driver resets the device (virtio 1.2, 2.1.2).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuestError {
-    /// 2.7.6.1: the index only grows, and never past the ring.
+    /// The avail index is further ahead than the ring has entries (2.7.6.1).
     #[error("avail index moved from {from} to {to} on a queue of {size}")]
     AvailIndex {
-        /// Where the device stands.
+        /// The device's position in the ring.
         from: u16,
         /// What the driver wrote.
         to: u16,
         /// Entries in the ring.
         size: u16,
     },
-    /// A descriptor number beyond its table.
+    /// A descriptor's number is not in its table.
     #[error("descriptor {index} of a table of {size}")]
     DescriptorIndex {
         /// What the driver wrote.
@@ -27,16 +27,17 @@ pub enum GuestError {
         /// Entries in the table.
         size: u32,
     },
-    /// 2.7.5.3.1: a chain is no longer than the queue, so it has no loop.
+    /// A chain has more descriptors than the queue, for example because of a loop
+    /// (2.7.5.3.1).
     #[error("descriptor chain longer than the queue's {size} entries")]
     ChainTooLong {
         /// Entries in the ring.
         size: u16,
     },
-    /// 2.7.5.2: no chain holds more than 2^32 bytes.
+    /// A chain has more than 2^32 bytes (2.7.5.2).
     #[error("descriptor chain of more than 4 GiB")]
     ChainTooLarge,
-    /// A buffer that is not wholly in RAM.
+    /// A buffer is not completely in RAM.
     #[error("buffer of {length} bytes at {address:#x} is not in guest memory")]
     BufferAddress {
         /// Guest physical address.
@@ -44,30 +45,31 @@ pub enum GuestError {
         /// Bytes.
         length: u32,
     },
-    /// 2.7.4.2: what the device reads comes before what it writes.
+    /// A buffer for the device follows one for the driver (2.7.4.2).
     #[error("device-readable descriptor after a device-writable one")]
     ReadableAfterWritable,
-    /// 2.7.5.3.1: INDIRECT needs its feature, and nests or continues never.
+    /// An indirect descriptor without the feature, with NEXT, in an indirect table, or with
+    /// a bad length (2.7.5.3.1).
     #[error("indirect descriptor {0}")]
     Indirect(&'static str),
-    /// 2.7.1: a ring outside RAM or misaligned.
+    /// A ring is not completely in RAM, or misaligned (2.7.1).
     #[error("{ring} at {address:#x} is misaligned or not in guest memory")]
     Ring {
-        /// Which part: "descriptor table", "avail ring", "used ring".
+        /// The part: "descriptor table", "avail ring" or "used ring".
         ring: &'static str,
         /// Guest physical address.
         address: u64,
     },
-    /// 2.7: a power of two, at most 32768 and the device's own limit.
+    /// A queue's size is not a power of two, or too large (2.7).
     #[error("queue of {0} entries")]
     QueueSize(u16),
-    /// The request has a part that this queue has no use for.
+    /// The request has a buffer in a direction that the queue does not have.
     #[error("{0}")]
     Direction(&'static str),
-    /// The driver uses a queue of features that it has not accepted.
+    /// The driver uses a queue that belongs to a feature that it has not accepted.
     #[error("a queue that does not exist with the negotiated features")]
     NoSuchQueue,
-    /// The request has no room for the least of answers.
+    /// The request has no room for the shortest answer.
     #[error("{0}")]
     NoRoom(&'static str),
 }
@@ -75,7 +77,7 @@ pub enum GuestError {
 /// Why a service could not serve a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The guest's fault: NEEDS_RESET.
+    /// The guest broke the protocol: the device needs a reset.
     #[error(transparent)]
     Guest(#[from] GuestError),
     /// The request is not finished, though nothing failed: there is more of it to do, or
@@ -87,7 +89,7 @@ pub enum ServeError {
     /// stop. The thread proceeds as for [`Self::Again`].
     #[error("interrupted")]
     Interrupted,
-    /// The host's fault: the virtual machine ends.
+    /// The host failed: the virtual machine ends.
     #[error(transparent)]
     Host(io::Error),
 }

@@ -1,8 +1,7 @@
-//! Interrupts as a device sees them: an eventfd for each MSI-X vector, which
-//! the virtual machine has wired to the guest's interrupt controller (KVM
-//! irqfd). A queue thread writes it, and no exit and no lock is involved. While
-//! a vector is masked its eventfd is unplugged, and its counter is the
-//! pending bit.
+//! Interrupts as a device sees them: an eventfd for each MSI-X vector, which the virtual
+//! machine has wired to the guest's interrupt controller (KVM irqfd). A queue thread
+//! writes to it, without an exit and without a lock. While a vector is masked, its
+//! eventfd is not connected, and the eventfd's counter is the pending bit.
 
 use std::io;
 use std::sync::Arc;
@@ -11,71 +10,70 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::observer::Observer;
 
-/// What an MSI-X vector writes, and where (PCI 3.0, 6.8.2).
+/// The message of an MSI-X vector (PCI 3.0, 6.8.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MsiMessage {
-    /// Address, on x86 0xfee..... with the destination CPU.
+    /// The address. On x86 it is 0xfee..... with the destination CPU.
     pub address: u64,
-    /// Data, on x86 the vector number and the delivery mode.
+    /// The data. On x86 they are the vector number and the delivery mode.
     pub data: u32,
 }
 
-/// What the virtual machine does for its devices.
+/// The services of the virtual machine for its devices.
 pub trait Machine: Send + Sync {
-    /// A number for a new interrupt line, unique in this machine.
+    /// Returns a number for a new interrupt line, unique in this machine.
     fn new_line(&self) -> u32;
 
-    /// From now on, a write to `event` sends `message`. If one was written
-    /// before, it is sent at once.
+    /// Connects a line: from now on, a write to `event` sends `message`. If the counter of
+    /// `event` is not 0, the message is sent at once.
     ///
     /// # Errors
-    /// Of the host: when it cannot route `message`.
+    /// When the host cannot route `message`.
     fn connect(&self, line: u32, event: &EventFd, message: MsiMessage) -> io::Result<()>;
 
-    /// Writes to `event` are only remembered, in its counter.
+    /// Disconnects a line: from now on, the counter of `event` remembers writes.
     fn disconnect(&self, line: u32, event: &EventFd);
 
-    /// From now on, a write to guest physical `address` signals `doorbell`.
+    /// Wires a doorbell: from now on, a write to guest physical `address` signals it.
     ///
     /// # Errors
-    /// Of the host.
+    /// When the host cannot wire the doorbell.
     fn wire(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
 
-    /// It does not any more: the write comes to the device as others do.
+    /// Ends the wiring of a doorbell: writes to `address` come to the device.
     fn unwire(&self, address: u64, doorbell: &EventFd);
 
-    /// Who watches the queue whose thread has this name: the same one as ever, if there
-    /// was such a queue before.
+    /// Returns the observer of the queue whose thread is called `thread`. A queue has one
+    /// observer as long as the machine exists.
     fn observer(&self, _thread: &str) -> Arc<Observer> {
         Arc::default()
     }
 
-    /// Something of the host failed in the thread named `thread`: the machine
-    /// cannot go on.
+    /// Reports that the host failed in the thread called `thread`, which ends the machine.
     fn failed(&self, thread: &str, why: &str);
 }
 
 /// The interrupt of one queue, or of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
-    /// None if the driver chose no vector.
+    /// The vector's eventfd. None if the driver chose no vector.
     event: Option<Arc<EventFd>>,
 }
 
 impl Interrupt {
-    /// One that writes `event`.
+    /// An interrupt that is sent by a write to `event`.
     #[must_use]
     pub fn new(event: Option<Arc<EventFd>>) -> Self {
         Self { event }
     }
 
-    /// Whether anything comes of it.
+    /// Whether the driver chose a vector.
     #[must_use]
     pub fn is_wired(&self) -> bool {
         self.event.is_some()
     }
 
-    /// Interrupt the guest.
+    /// Sends the interrupt.
     pub fn trigger(&self) {
         if let Some(event) = &self.event {
             // Fails only when the counter is full: the interrupt is pending then.

@@ -1,18 +1,18 @@
-//! virtio devices as the guest sees them. This crate knows nothing of KVM, of
-//! the command line or of the terminal; the launcher gives it guest memory,
-//! open files and a [`interrupt::Machine`] to plug interrupts into.
+//! virtio devices as the guest sees them. This crate knows nothing of KVM, of the command
+//! line or of the terminal; the launcher gives it guest memory, open files and an
+//! [`interrupt::Machine`] for interrupts.
 //!
 //! To follow a byte from the guest to the outside, read in this order:
 //!
 //! 1. [`pci`]: the bus; the driver finds the device and its registers.
-//! 2. [`virtio_pci`]: those registers; DRIVER_OK starts the threads, 0 stops them.
+//! 2. [`virtio_pci`]: the registers; DRIVER_OK starts the threads, 0 stops them.
 //! 3. [`queue_thread`]: the life of a thread that serves one queue.
-//! 4. [`queue`]: the rings; the only place that sleeps for the guest.
+//! 4. [`queue`]: the rings; the thread sleeps here until the guest notifies it.
 //! 5. [`request`]: one request as two streams of bytes.
-//! 6. [`console`], [`block`], [`net`], [`rng`]: the devices, which is all that is left to write.
-//! 7. [`interrupt`]: the way back.
+//! 6. [`console`], [`block`], [`net`], [`rng`]: the devices. A new device is one more of these.
+//! 7. [`interrupt`]: the way back to the guest.
 //!
-//! What is seen of it from outside: [`observer`], [`stats`], [`trace`].
+//! [`observer`], [`stats`] and [`trace`] show what a queue does.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;

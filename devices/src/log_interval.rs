@@ -10,8 +10,8 @@ pub const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest interval. After this time without the event, the first interval applies again.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The `target` of log lines that a guest causes as often as it likes. The launcher bounds
-/// their number, and that of no others ([`log`]).
+/// The `target` of log lines that a guest can cause as often as it likes ([`log`]). The
+/// launcher limits the number of these lines, and of no others.
 pub const BY_GUEST: &str = "guest";
 
 /// The interval between two log lines about the same event.

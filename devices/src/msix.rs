@@ -1,7 +1,8 @@
-//! MSI-X (PCI 3.0, 6.8.2): the table through which the driver says where each
-//! vector's interrupt goes, and masks it. Without the bus all are masked. An unmasked vector is plugged into the
-//! [`Machine`]; a masked one is unplugged, and the counter of its eventfd is its
-//! pending bit, which the machine delivers when it is plugged in again.
+//! MSI-X (PCI 3.0, 6.8.2): the table in which the driver sets the message of each vector,
+//! and masks it. While the device is not bus master, all vectors are masked. An unmasked
+//! vector is connected to the [`Machine`]. The eventfd of a masked vector is not
+//! connected: its counter is the pending bit, and the machine sends the message when the
+//! vector is connected again.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ struct Vector {
     message: MsiMessage,
     /// Vector control as written; bit 0 is the mask.
     control: u32,
-    /// What the machine was told, while it is plugged in.
+    /// The message that the machine sends, while the vector is connected.
     connected: Option<MsiMessage>,
 }
 
@@ -36,12 +37,12 @@ pub(crate) struct Msix {
     control: u16,
     /// Whether the device is bus master: a message is a write to memory.
     master: bool,
-    /// One line in the log about messages that cannot be sent is enough.
+    /// A message that cannot be sent has been logged: once is enough.
     warned: bool,
 }
 
 impl Msix {
-    /// One vector for each eventfd.
+    /// A table with one vector for each eventfd.
     pub(crate) fn new(events: &[Arc<EventFd>], machine: Arc<dyn Machine>) -> Self {
         let fresh = |event: &Arc<EventFd>| Vector {
             event: Arc::clone(event),
@@ -54,8 +55,8 @@ impl Msix {
         Self { machine, vectors, control: 0, master: false, warned: false }
     }
 
-    /// The message control register of the capability, and whether the device is bus
-    /// master. What it cannot send stays pending.
+    /// Applies the message control register of the capability, and whether the device is
+    /// bus master. An interrupt that cannot be sent stays pending.
     pub(crate) fn set_control(&mut self, control: u16, master: bool) {
         (self.control, self.master) = (control, master);
         for index in 0..self.vectors.len() {
@@ -63,7 +64,7 @@ impl Msix {
         }
     }
 
-    /// Read 32 bits of the table.
+    /// Reads 32 bits of the table.
     pub(crate) fn read_table(&self, at: u64) -> u32 {
         let Some(vector) = self.vectors.get(index(at / ENTRY)) else { return 0 };
         let [low, high] = split(vector.message.address);
@@ -76,7 +77,7 @@ impl Msix {
         }
     }
 
-    /// Write 32 bits of the table; it takes no narrower accesses.
+    /// Writes 32 bits of the table; narrower accesses have no effect.
     pub(crate) fn write_table(&mut self, at: u64, dword: &[u8]) {
         let Ok(value) = dword.try_into().map(u32::from_le_bytes) else { return };
         let entry = index(at / ENTRY);
@@ -92,23 +93,23 @@ impl Msix {
         self.rewire(entry);
     }
 
-    /// Read 32 pending bits.
+    /// Reads 32 pending bits.
     pub(crate) fn read_pending(&self, at: u64) -> u32 {
         let first = index(at).saturating_mul(8);
         let bits = (0..32).filter(|bit| self.is_pending(first.saturating_add(*bit)));
         bits.fold(0, |bits, bit| bits | 1 << bit)
     }
 
-    /// Forget interrupts that have not been delivered.
+    /// Discards pending interrupts.
     pub(crate) fn clear_pending(&self) {
         for vector in self.vectors.iter().filter(|vector| vector.connected.is_none()) {
-            let _ = vector.event.read(); // Non-blocking: none is fine.
+            let _ = vector.event.read(); // Does not block; an error means that none is pending.
         }
     }
 
     fn is_pending(&self, index: usize) -> bool {
         let Some(vector) = self.vectors.get(index) else { return false };
-        // Looking at the counter takes it; nobody else does while it is unplugged.
+        // Reading the counter clears it. No other thread reads it while it is disconnected.
         vector.connected.is_none()
             && vector.event.read().is_ok_and(|count| {
                 let _ = vector.event.write(count);
@@ -116,7 +117,7 @@ impl Msix {
             })
     }
 
-    /// Have the machine agree with the table.
+    /// Connects or disconnects a vector, as the table says.
     fn rewire(&mut self, index: usize) {
         let live = self.master && self.control & (ENABLE | FUNCTION_MASK) == ENABLE;
         let Some(vector) = self.vectors.get_mut(index) else { return };
@@ -128,8 +129,8 @@ impl Msix {
             self.machine.disconnect(vector.line, &vector.event);
         }
         let Some(message) = wanted else { return };
-        // KVM sends what is pending when it is plugged in, but leaves it in the
-        // counter, where it would be pending again: write it when KVM listens.
+        // KVM sends a pending interrupt when the eventfd is connected, but leaves it in the
+        // counter, where it would be pending again. So write it when KVM listens.
         let pending = vector.event.read().is_ok();
         match self.machine.connect(vector.line, &vector.event, message) {
             Ok(()) => vector.connected = Some(message),
@@ -149,7 +150,7 @@ impl Msix {
     }
 }
 
-/// The low and the high half.
+/// Returns the low and the high half of a number.
 fn split(value: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
     [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]

@@ -1,9 +1,9 @@
-//! The network device (virtio 1.2, 5.1): frames go by one readv(2) or writev(2)
-//! between guest memory and a tap, or whatever else keeps frames apart and puts
-//! the header of 5.1.6 before each. The launcher opens it; what else it can do
-//! for us is an [`Interface`]. Each queue pair has a descriptor of its own.
+//! The network device (virtio 1.2, 5.1). One readv(2) or writev(2) moves a frame between
+//! guest memory and a tap, or another descriptor that keeps frames apart and puts the
+//! header of 5.1.6 before each. Each queue pair has a descriptor, which the launcher has
+//! opened. The device controls the interface behind them through an [`Interface`].
 //!
-//! From here to the queues: `receive`, `transmit`, `control`; and `drain`, before them.
+//! The services are in `receive`, `transmit` and `control`; `drain` runs before them.
 
 use std::fs::File;
 use std::io;
@@ -34,8 +34,8 @@ use transmit::NetTransmit;
 /// Bytes of the header before each frame (struct virtio_net_hdr, 5.1.6).
 pub const HEADER: u32 = 12;
 
-/// The largest frame with its header: an IP packet of 64 KiB, which offloads
-/// make of many, an Ethernet header and a VLAN tag.
+/// Bytes of the largest frame with its header: an IP packet of 64 KiB, which offloads
+/// merge from many, an Ethernet header and a VLAN tag.
 const LARGEST: u32 = HEADER + 65536 + 18;
 
 /// Entries of a receive queue: frames of 64 KiB take 43 of Linux' buffers.
@@ -46,32 +46,32 @@ const CONTROL_SIZE: u16 = 64;
 /// A bit of `status` in struct virtio_net_config.
 const LINK_UP: u16 = u16_constant(VIRTIO_NET_S_LINK_UP);
 
-/// What the device asks of the interface behind its queues.
+/// The interface behind the queues of a network device.
 pub trait Interface: Send + Sync {
-    /// The guest takes frames that need these features (some of
-    /// [`Net::offloads`]), and no others.
+    /// Sets the offloads that the guest's driver has accepted, a part of [`Net::offloads`].
+    /// The interface then sends only frames that need no others.
     ///
     /// # Errors
-    /// Of the host. An interface that is gone is not an error: it may come back.
+    /// Errors of the host. An interface that is gone is not an error: it may come back.
     fn set_offloads(&self, accepted: u64) -> io::Result<()>;
 
-    /// Frames for the guest are spread over so many queue pairs, the first ones.
+    /// Sets how many queue pairs, from the first one on, share the frames for the guest.
     ///
     /// # Errors
-    /// As above.
+    /// Errors of the host. An interface that is gone is not an error: it may come back.
     fn set_pairs(&self, pairs: u16) -> io::Result<()>;
 }
 
-/// The state of the interface, as its watcher has set it.
+/// The state of the interface. A thread of the launcher sets it.
 #[derive(Debug)]
 pub struct Link {
     up: AtomicBool,
-    /// For each pair: written when an interface that was gone has come back.
+    /// An eventfd for each queue pair, written when an interface that was gone is back.
     back: Vec<EventFd>,
 }
 
 impl Link {
-    /// Of an interface with so many queue pairs.
+    /// The state of an interface with `pairs` queue pairs, which is down.
     ///
     /// # Errors
     /// When the host has no eventfds to give.
@@ -80,19 +80,19 @@ impl Link {
         Ok(Self { up: AtomicBool::new(false), back })
     }
 
-    /// What the driver is told from now on; whether that is news.
+    /// Sets whether the interface is up. Returns whether that is a change.
     pub fn set(&self, up: bool) -> bool {
         self.up.swap(up, Ordering::AcqRel) != up
     }
 
-    /// The interface had been deleted, and its descriptors work again.
+    /// Reports that an interface which had been deleted exists again.
     pub fn came_back(&self) {
         for event in &self.back {
             let _ = event.write(1);
         }
     }
 
-    /// Sleep until the interface may have come back, or a signal comes.
+    /// Sleeps until the interface may have come back, or a signal arrives.
     fn wait(&self, pair: usize) -> io::Result<()> {
         match self.back.get(pair) {
             Some(event) => sys::wait(event).map(drop),
@@ -100,7 +100,7 @@ impl Link {
         }
     }
 
-    /// `status` of struct virtio_net_config.
+    /// Returns `status` of struct virtio_net_config.
     fn status(&self) -> u16 {
         let up = self.up.load(Ordering::Acquire);
         if up { LINK_UP } else { 0 }
@@ -109,28 +109,28 @@ impl Link {
 
 /// A network card.
 pub struct Net {
-    /// One for each queue pair. Each read and each write is one frame, and
-    /// blocks until there is one.
+    /// A descriptor for each queue pair. Each read and each write is one frame. A read
+    /// blocks until a frame arrives.
     pub pairs: Vec<File>,
-    /// What these lead to.
+    /// The interface behind the descriptors.
     pub interface: Arc<dyn Interface>,
-    /// Its state.
+    /// The state of the interface.
     pub link: Arc<Link>,
-    /// The guest's address.
+    /// The guest's MAC address.
     pub mac: [u8; 6],
-    /// The largest packet; stays the same as long as this device (5.1.4.1).
+    /// The MTU in bytes, which does not change while the device exists (5.1.4.1).
     pub mtu: u16,
-    /// What the interface can do, as [`features::OFFLOADS`].
+    /// The offloads of the interface, a part of [`features::OFFLOADS`].
     pub offloads: u64,
 }
 
-/// What a queue is for (5.1.2).
+/// The purpose of a queue (5.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Receive(usize),
     Transmit(usize),
     Control,
-    /// None, with the features that the driver has accepted.
+    /// A queue that does not exist with the features that the driver has accepted.
     Nothing,
 }
 
@@ -140,7 +140,8 @@ impl Net {
         low_u16(self.pairs.len() as u64)
     }
 
-    /// The control queue comes after the pairs that the driver knows of.
+    /// Returns the purpose of a queue. The control queue comes after the queue pairs that
+    /// the driver knows.
     fn role(&self, queue: usize, accepted: u64) -> Role {
         let pairs = if accepted & MQ == 0 { 1 } else { self.pairs.len() };
         match queue {
@@ -181,7 +182,7 @@ impl Device for Net {
         features::offered(self.offloads) | several | mtu
     }
 
-    /// struct virtio_net_config (5.1.4).
+    /// Returns a struct virtio_net_config (5.1.4).
     fn config(&self) -> Vec<u8> {
         let mut config = self.mac.to_vec();
         for field in [self.link.status(), self.max_pairs(), self.mtu] {
@@ -190,8 +191,8 @@ impl Device for Net {
         config
     }
 
-    /// Frames that came before are not this driver's: another one, with other features,
-    /// may have been there for them (5.1.6.4), or none.
+    /// Sets the interface up for a new driver. Frames that arrived earlier are dropped:
+    /// they were for another driver with other features (5.1.6.4).
     fn begin(&self, accepted: u64) -> io::Result<()> {
         self.interface.set_offloads(features::usable(accepted & self.offloads))?;
         // 5.1.5: one pair until the driver says that it uses more.
@@ -218,7 +219,7 @@ impl Device for Net {
     }
 }
 
-/// A queue that a driver enables without having accepted what it is for.
+/// The service of a queue that does not exist with the accepted features.
 struct Nothing;
 
 impl Service for Nothing {

@@ -42,7 +42,7 @@ impl Observer {
         Self { stats: QueueStats::default(), trace }
     }
 
-    /// The calling thread serves the queue from now on.
+    /// Notes that the calling thread serves the queue from now on.
     pub(crate) fn begin_thread(&self) {
         if let Some(trace) = &self.trace {
             trace.begin_thread();
@@ -53,7 +53,7 @@ impl Observer {
         self.trace.as_ref().map(|_| TraceRing::now())
     }
 
-    /// The doorbell has rung, and its read returned.
+    /// Counts a read of the doorbell that has returned.
     pub(crate) fn kicked(&self) {
         self.stats.kicks.add(1);
         self.instant(KICK);
@@ -69,13 +69,13 @@ impl Observer {
         [from_guest, to_guest]
     }
 
-    /// Count an interrupt that is about to be sent. Returns when that began.
+    /// Counts an interrupt before it is sent. Returns when sending began.
     pub(crate) fn interrupt_begins(&self) -> Begin {
         self.stats.interrupts.add(1);
         self.begin()
     }
 
-    /// Note an interrupt that has been sent.
+    /// Notes an interrupt that has been sent.
     pub(crate) fn interrupt_sent(&self, begin: Begin) {
         self.slice(INTERRUPT, begin, [0, 0]);
     }
@@ -120,13 +120,13 @@ impl Timing {
         Self { observer, request: None, call: None }
     }
 
-    /// The service is about to be called, for the whole of a request or for a part of it.
+    /// Notes that the service is about to be called, for a whole request or a part of it.
     pub(crate) fn call_begins(&mut self) {
         self.call = self.observer.begin();
         self.request = self.request.or(self.call);
     }
 
-    /// The service has returned.
+    /// Notes that the service has returned, and counts its errors.
     pub(crate) fn call_ended(&mut self, request: &mut Request<'_>) {
         match request.take_errors() {
             0 => {}
@@ -135,7 +135,7 @@ impl Timing {
         self.observer.slice(SERVE, self.call, [0, 0]);
     }
 
-    /// The request has gone back to the driver; `moved` is what [`Observer::used`] returned.
+    /// Notes that the request has gone back to the driver; `moved` is what [`Observer::used`] returned.
     pub(crate) fn request_ended(&mut self, moved: [u64; 2]) {
         self.observer.slice(REQUEST, self.request.take(), moved);
     }

@@ -1,9 +1,9 @@
-//! The PCI bus as vCPUs reach it: configuration through the ports 0xcf8 and
-//! 0xcfc ("configuration mechanism #1", PCI 3.0, 3.2.2.3.2), memory through the
-//! window in which every device has its BAR. Slot 0 is the host bridge, the
-//! devices follow in the order in which they were given: a slot each, and where
-//! they are more than the slots, several functions of each slot. There is no ECAM:
-//! Linux uses it only above offset 0xff, where we have nothing.
+//! The PCI bus. vCPUs access the configuration spaces through the ports 0xcf8 and 0xcfc
+//! ("configuration mechanism #1", PCI 3.0, 3.2.2.3.2), and the BARs through a window in
+//! memory. Slot 0 is the host bridge. The devices follow in the order in which they were
+//! added, each in a slot; if there are more devices than slots, slots have several
+//! functions. The bus has no ECAM: Linux uses it only above offset 0xff, where our
+//! devices have nothing.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,24 +19,25 @@ pub const CONFIG_PORTS: Range<u16> = 0xcf8..0xd00;
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
 
-/// The host bridge has the first.
+/// Slots of the bus. The host bridge has the first.
 const SLOTS: usize = 32;
 
 /// Functions of a slot.
 const FUNCTIONS: usize = 8;
 
-/// As many devices a bus can have.
+/// The most devices of a bus.
 pub const MOST: usize = (SLOTS - 1) * FUNCTIONS;
 
-/// The header type, and its bit that says that the slot has more functions than
-/// the first (6.2.1). Nobody looks for those without it.
+/// The header type, and its bit for a slot with several functions (6.2.1). Without this
+/// bit, drivers look only for the first function.
 const HEADER_TYPE: usize = 0x0e;
 const MULTI_FUNCTION: u8 = 1 << 7;
 
-/// How long one device is waited for before the next one is.
+/// How long the bus waits for one device before it waits for the next.
 const EACH: Duration = Duration::from_millis(10);
 
-/// Vendor Intel, a host bridge (class 06 00) that no driver wants to configure.
+/// The configuration space of the host bridge (class 06 00): an Intel device that Linux
+/// has no driver for.
 const HOST_BRIDGE: [u8; 16] = [
     0x86, 0x80, 0x57, 0x0d, 0, 0, 0, 0, // vendor, device, command, status
     0, 0, 0, 6, 0, 0, 0, 0, // revision, class, cache line, latency, header, BIST
@@ -56,7 +57,7 @@ impl PciBus {
         Self { window, config_address: AtomicU32::new(0), devices: Vec::new() }
     }
 
-    /// Where the BAR of the next device is to be; None when there are [`MOST`].
+    /// The address for the BAR of the next device. None if the bus has [`MOST`] devices.
     #[must_use]
     pub fn next_base(&self) -> Option<u32> {
         let free = self.devices.len() < MOST;
@@ -64,12 +65,12 @@ impl PciBus {
         free.then_some(self.window + index * BAR_SIZE)
     }
 
-    /// Put a device, made with [`Self::next_base`], behind those that there are.
+    /// Adds a device that was made with [`Self::next_base`].
     pub fn add(&mut self, device: VirtioPci) {
         self.devices.push(Mutex::new(device));
     }
 
-    /// Read one of [`CONFIG_PORTS`].
+    /// Reads one of [`CONFIG_PORTS`].
     pub fn read_port(&self, port: u16, data: &mut [u8]) {
         data.fill(0xff);
         let address = self.config_address.load(Ordering::Acquire);
@@ -80,7 +81,7 @@ impl PciBus {
         }
     }
 
-    /// Write one of [`CONFIG_PORTS`].
+    /// Writes one of [`CONFIG_PORTS`].
     pub fn write_port(&self, port: u16, data: &[u8]) {
         if port == CONFIG_ADDRESS {
             if let Ok(address) = data.try_into() {
@@ -110,7 +111,7 @@ impl PciBus {
         }
     }
 
-    /// Read from the memory window; what no device has reads as ones.
+    /// Reads from the memory window. An address without a device reads as ones.
     pub fn read_memory(&self, address: u64, data: &mut [u8]) {
         data.fill(0xff);
         if let Some((mut device, at)) = self.at(address) {
@@ -118,15 +119,15 @@ impl PciBus {
         }
     }
 
-    /// Write to the memory window.
+    /// Writes to the memory window.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
         if let Some((mut device, at)) = self.at(address) {
             device.write_memory(at, data);
         }
     }
 
-    /// Stop every device, as a power-off does, for `patience` at most. The names
-    /// of the queue threads that have not ended by then; asking again is harmless.
+    /// Resets every device, and waits for at most `patience`. Returns the names of the
+    /// queue threads that have not ended by then. Calling this again is harmless.
     pub fn reset(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for device in &self.devices {
@@ -135,7 +136,7 @@ impl PciBus {
         self.wait(until, |device| device.wait_reset_done(EACH))
     }
 
-    /// Pause every device at a request boundary. Returns the names of the queue
+    /// Pauses every device at a request boundary. Returns the names of the queue
     /// threads that have not stopped after `patience`: the caller must resume the
     /// bus then.
     pub fn pause(&self, patience: Duration) -> Vec<String> {
@@ -146,33 +147,33 @@ impl PciBus {
         self.wait(until, |device| device.wait_paused(EACH))
     }
 
-    /// Have every device go on. Harmless if they run.
+    /// Resumes every device. Harmless if they run.
     ///
     /// # Errors
-    /// When the host has no threads to give. Nothing is lost, and it may be asked again.
+    /// When the host cannot start a thread. Nothing is lost, and the call can be repeated.
     pub fn resume(&self) -> std::io::Result<()> {
         self.devices.iter().try_for_each(|device| mutex::lock(device).resume())
     }
 
-    /// Until all devices are `done`. The threads of those that are not by then.
+    /// Waits until all devices are `done`, or until `until`. Returns the names of the
+    /// threads of the devices that are not.
     fn wait(&self, until: Instant, done: impl Fn(&mut VirtioPci) -> bool) -> Vec<String> {
         loop {
-            // Each in turn: also wait for the others if one hangs.
+            // Wait for each in turn, so that one that hangs does not hold up the others.
             let left = self.devices.iter().filter(|device| !done(&mut mutex::lock(device)));
             let left: Vec<_> = left.collect();
             let names: Vec<_> = left.iter().copied().flat_map(names).collect();
-            // A thread may have ended just now; its device is not done for that.
+            // A device whose threads have ended just now may still not be done.
             if left.is_empty() || Instant::now() >= until && !names.is_empty() {
                 return names;
             }
         }
     }
 
-    /// How many functions slots have: as few as will do, so that a guest whose
-    /// devices find room in the slots has each at the same place, however many
-    /// there are. A slot is filled before the next: drivers look at slots in their
-    /// order and at the functions of one in theirs, and are to find the devices in
-    /// the order in which they were given.
+    /// The number of functions that each slot has: as few as possible, so that devices
+    /// have the same place for any number of devices that the slots suffice for. A slot is
+    /// filled before the next one, because drivers look at slot after slot and at function
+    /// after function, and have to find the devices in the order in which they were added.
     fn functions(&self) -> usize {
         self.devices.len().div_ceil(SLOTS - 1)
     }
@@ -194,14 +195,14 @@ fn names(device: &Mutex<VirtioPci>) -> Vec<String> {
     mutex::lock(device).threads().map(str::to_string).collect()
 }
 
-/// Slot and function.
+/// A place on the bus: slot and function.
 type Place = (usize, usize);
 
-/// The host bridge's.
+/// The place of the host bridge.
 const HOST: Place = (0, 0);
 
-/// Where on the bus, and at which offset, the address register selects; None
-/// unless it is enabled and means bus 0.
+/// Returns the place and the offset that the address register selects. None unless it is
+/// enabled and selects bus 0.
 fn target(address: u32, port: u16) -> Option<(Place, usize)> {
     let enabled = address >> 31 == 1;
     let bus = address >> 16 & 0xff;

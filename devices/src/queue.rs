@@ -1,9 +1,8 @@
-//! A running split virtqueue (virtio 1.2, 2.7): the device's side of the rings.
-//! It is made at DRIVER_OK from a copy of what the driver wrote into the
-//! registers ([`QueueLayout`]) and belongs to one thread
-//! ([`crate::queue_thread`]) until the reset; nothing the driver writes to the
-//! transport afterwards can reach it. This is the only place that sleeps for
-//! the guest, reads rings, and decides about interrupts.
+//! A running split virtqueue (virtio 1.2, 2.7): the device's side of the rings. A queue is
+//! made at DRIVER_OK from a copy of the registers ([`QueueLayout`]), and belongs to one
+//! thread ([`crate::queue_thread`]) until the reset. The driver's later writes to the
+//! registers do not reach it. Only this module sleeps until the guest notifies, reads
+//! rings, and decides about interrupts.
 
 use std::io;
 use std::sync::Arc;
@@ -32,16 +31,16 @@ mod wakeups;
 pub use layout::{QueueLayout, QueuePosition};
 pub use probe::DriverReadiness;
 
-/// Feature bits that the queue itself brings to every device.
+/// Feature bits of the ring, which every device offers.
 pub const RING_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
 
-/// The rings, and how the two sides wake each other up.
+/// A running virtqueue: its rings, its doorbell and its interrupt.
 #[derive(Debug)]
 pub struct Virtqueue {
     layout: QueueLayout,
     position: QueuePosition,
-    /// Used entries up to here have been signalled, or needed no signal.
+    /// Used entries up to this index have been signalled, or needed no interrupt.
     signalled: u16,
     indirect: bool,
     event_idx: bool,
@@ -56,10 +55,10 @@ const INDEX: u64 = 2;
 const ENTRIES: u64 = 4;
 
 impl Virtqueue {
-    /// Take over a queue that the driver has enabled.
+    /// A queue that the driver has enabled; nothing has been served yet.
     ///
     /// # Errors
-    /// When the layout is not one that a ring can have.
+    /// When the size is illegal, or a ring is misaligned or not in RAM.
     pub fn new(
         layout: QueueLayout,
         memory: &Memory,
@@ -80,14 +79,14 @@ impl Virtqueue {
         })
     }
 
-    /// Have this one watch.
+    /// The queue with this observer.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Who watches.
+    /// The queue's observer.
     pub(crate) fn observer(&self) -> &Arc<Observer> {
         &self.observer
     }
@@ -98,12 +97,11 @@ impl Virtqueue {
         self.position
     }
 
-    /// The next request, unless `request` still has chains; sleeps on the
-    /// doorbell until there is one. Since it is about to sleep, now is a good
-    /// time to tell the guest what was used.
+    /// Takes the next request, unless `request` still has chains. Sleeps on the doorbell
+    /// until there is one, and before that signals the requests that have been used.
     ///
     /// # Errors
-    /// The guest's errors, or [`ServeError::Interrupted`] once the thread is to stop.
+    /// The guest's errors, or [`ServeError::Interrupted`] if the thread has to stop.
     pub fn wait_for_request<'m>(
         &mut self,
         memory: &'m Memory,
@@ -120,8 +118,9 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Until the doorbell rings, or the thread is to stop; that comes as a
-    /// signal, which is sent again if it came just before the read ([`crate::kick`]).
+    /// Sleeps until the doorbell rings or the thread has to stop. A request to stop comes
+    /// with a signal, which is repeated in case it came just before the read
+    /// ([`crate::kick`]).
     fn sleep(&self, stop: &StopFlag) -> Result<(), ServeError> {
         loop {
             match self.answer_doorbell().map_err(ServeError::from) {
@@ -132,17 +131,17 @@ impl Virtqueue {
         }
     }
 
-    /// Read the doorbell; sleeps unless it has rung.
+    /// Reads the doorbell. Sleeps unless it has rung.
     fn answer_doorbell(&self) -> io::Result<()> {
         sys::wait(&self.doorbell)?;
         self.observer.kicked();
         Ok(())
     }
 
-    /// Take the next request off the avail ring, if there is one.
+    /// Takes the next request off the avail ring. Returns false if there is none.
     ///
     /// # Errors
-    /// When the ring or the chain is not as the specification says.
+    /// When the ring or the chain violates the specification.
     pub fn pop<'m>(
         &mut self,
         memory: &'m Memory,
@@ -152,7 +151,7 @@ impl Virtqueue {
         self.pop_more(memory, request)
     }
 
-    /// Add the next chain of the avail ring to `request`, if there is one.
+    /// Adds the next chain of the avail ring to `request`. Returns false if there is none.
     fn pop_more<'m>(
         &mut self,
         memory: &'m Memory,
@@ -170,7 +169,7 @@ impl Virtqueue {
         Ok(true)
     }
 
-    /// How many requests are waiting. There can be no more than entries.
+    /// Returns how many chains the driver has offered that have not been taken.
     fn available(&self, memory: &Memory) -> Result<u16, GuestError> {
         let (from, size) = (self.position.next_avail, self.layout.size);
         let to = self.load(memory, self.layout.avail + INDEX, Ordering::Acquire)?;
@@ -180,21 +179,21 @@ impl Virtqueue {
         }
     }
 
-    /// Put back what was taken and not used: it is found again after a restart
-    /// from [`Self::position`].
+    /// Puts back the chains of a request that have not been used. A thread that starts at
+    /// [`Self::position`] takes them again.
     pub fn requeue(&mut self, request: &mut Request<'_>) {
         let count = low_u16(request.chains() as u64);
         self.position.next_avail = self.position.next_avail.wrapping_sub(count);
         request.clear();
     }
 
-    /// Hand what has been filled of a request back to the driver (2.7.8.2), all
-    /// at once: it never sees a part of what belongs together (5.1.6.4). It is
-    /// told by [`Self::signal`], at the latest when the whole ring has been used. The
-    /// bytes that the request had from the guest and to it.
+    /// Hands the filled chains of a request back to the driver (2.7.8.2). The driver sees
+    /// all of them at once, because they belong together (5.1.6.4). The interrupt is left
+    /// to [`Self::signal`], unless a whole ring has been used since the last one. Returns
+    /// the bytes that the request moved: from the guest and to the guest.
     ///
     /// # Errors
-    /// None once the layout has been checked.
+    /// When a ring is not in RAM, which [`Self::new`] has checked.
     pub fn add_used(
         &mut self,
         memory: &Memory,
@@ -204,7 +203,7 @@ impl Virtqueue {
         self.hand_back(memory, request).map(|()| moved)
     }
 
-    /// Hand a chain back without counting it as a served request.
+    /// Hands the filled chains back without counting them as a served request.
     fn hand_back(&mut self, memory: &Memory, request: &mut Request<'_>) -> Result<(), GuestError> {
         let ring = |_| GuestError::Ring { ring: "used ring", address: self.layout.used };
         let mut next = self.position.next_used;
@@ -214,20 +213,20 @@ impl Virtqueue {
             memory.write_obj(element, GuestAddress(entry)).map_err(ring)?;
             next = next.wrapping_add(1);
         }
-        // Release: the elements, and what the service wrote, are seen before the index.
+        // Release: the driver sees the elements and the service's bytes before the index.
         let address = GuestAddress(self.layout.used + INDEX);
         memory.store(next.to_le(), address, Ordering::Release).map_err(ring)?;
         self.position.next_used = next;
         request.retire();
-        // A driver that polls may never let us sleep; if the index lapped
-        // `signalled`, the interrupt that it asks for later would be lost.
+        // With a driver that polls, the thread may never sleep. If the index lapped
+        // `signalled`, an interrupt that the driver asks for later would be lost.
         if next.wrapping_sub(self.signalled) >= self.layout.size {
             self.signal(memory)?;
         }
         Ok(())
     }
 
-    /// Which entry of a ring an ever-growing index means.
+    /// Returns the entry of a ring for an index, which counts modulo 2^16.
     fn slot(&self, index: u16) -> u64 {
         u64::from(index & (self.layout.size - 1))
     }

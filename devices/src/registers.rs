@@ -1,8 +1,8 @@
-//! The common configuration of virtio over PCI (virtio 1.2, 4.1.4.3) and the
-//! rules of its status byte (2.1, 3.1.1): what a driver may write, when, and
-//! what it reads back. Pure state; what a write sets in motion is told to
-//! [`crate::virtio_pci`] as an [`Action`]. A write that breaks a rule changes
-//! nothing, as with a real device; the driver sees it on reading back.
+//! The common configuration of virtio over PCI (virtio 1.2, 4.1.4.3) and the rules of its
+//! status byte (2.1, 3.1.1): what a driver may write, when, and what it reads back. This
+//! is state alone: a write returns an [`Action`] for [`crate::virtio_pci`]. A write that
+//! breaks a rule changes nothing, as with a real device; the driver sees that when it
+//! reads the register.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::status::{
     ACKNOWLEDGE, DRIVER, DRIVER_OK, DeviceStatus, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR,
 };
 
-/// What a write to the registers asks for.
+/// What has to be done after a write to the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Nothing beyond the register.
+    /// The write has changed a register, or nothing.
     None,
-    /// DRIVER_OK: the queues are to be served.
+    /// DRIVER_OK: start to serve the queues.
     Start,
-    /// FAILED: the driver has given up; nothing more is to be served.
+    /// FAILED: stop to serve the queues. The driver has given up.
     Stop,
-    /// DeviceStatus 0: back to the state after power-on.
+    /// Status 0: reset the device to the state after power-on.
     Reset,
 }
 
@@ -70,11 +70,11 @@ mod offset {
 pub(crate) struct Registers {
     offered: u64,
     status: Arc<DeviceStatus>,
-    /// Four words, of which no device of ours offers anything in the last two.
+    /// The accepted feature bits: four words. Our devices offer no bits in the last two.
     accepted: u128,
-    /// The driver has set a bit in a word behind those.
+    /// The driver has set a feature bit behind the fourth word.
     accepted_beyond: bool,
-    /// Changes with the device's configuration (2.5.1).
+    /// A number that changes when the device's configuration changes (2.5.1).
     generation: u8,
     device_feature_select: u32,
     driver_feature_select: u32,
@@ -97,7 +97,7 @@ impl Registers {
         }
     }
 
-    /// The state after power-on, but for the status byte.
+    /// Restores the state after power-on, except for the status byte.
     pub(crate) fn reset(&mut self) {
         (self.accepted, self.accepted_beyond, self.queue_select) = (0, false, 0);
         (self.device_feature_select, self.driver_feature_select) = (0, 0);
@@ -112,7 +112,7 @@ impl Registers {
         low_u64(self.accepted)
     }
 
-    /// The configuration is not what the driver has read last.
+    /// Changes the generation: the configuration differs from what the driver read last.
     pub(crate) fn next_generation(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
@@ -121,7 +121,7 @@ impl Registers {
         &self.queues
     }
 
-    /// Read a register of `size` bytes; an address without a register reads as 0.
+    /// Reads a register of `size` bytes. An address without a register reads as 0.
     pub(crate) fn read(&self, at: u64, size: usize) -> u32 {
         let queue = self.queues.get(usize::from(self.queue_select));
         let from_queue = |get: fn(&QueueRegisters) -> u32| queue.map_or(0, get);
@@ -144,7 +144,7 @@ impl Registers {
         }
     }
 
-    /// Write a register of `size` bytes.
+    /// Writes a register of `size` bytes.
     pub(crate) fn write(&mut self, at: u64, size: usize, value: u32) -> Action {
         match (at, size) {
             (offset::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select = value,
@@ -160,7 +160,7 @@ impl Registers {
         Action::None
     }
 
-    /// 3.1.1: features are chosen between DRIVER and FEATURES_OK.
+    /// Accepts features, between DRIVER and FEATURES_OK (3.1.1).
     fn accept_features(&mut self, value: u32) {
         if self.status.bits() != ACKNOWLEDGE | DRIVER {
             return;
@@ -173,7 +173,8 @@ impl Registers {
         self.accepted |= u128::from(value) << shift;
     }
 
-    /// 2.1.1, 3.1.1: bits are only ever added, in this order, and 0 resets.
+    /// Writes the status byte. The driver sets its bits one after the other, in this order,
+    /// and 0 resets the device (2.1.1, 3.1.1).
     fn write_status(&mut self, value: u8) -> Action {
         const STEPS: [u8; 4] = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK];
         let before = self.status.bits();
@@ -206,16 +207,17 @@ impl Registers {
         }
     }
 
-    /// 2.2.2: only what was offered; and VERSION_1, because we speak nothing older.
+    /// Whether all accepted features were offered, and VERSION_1 is among them: the device
+    /// has no legacy interface (2.2.2).
     fn features_are_acceptable(&self) -> bool {
         !self.accepted_beyond
             && self.accepted & !u128::from(self.offered) == 0
             && self.accepted & (1 << VIRTIO_F_VERSION_1) != 0
     }
 
-    /// 4.1.4.3.2: a queue is set up between FEATURES_OK and DRIVER_OK, and
-    /// before it is enabled. From then on its registers are inert until the
-    /// reset: no thread ever sees them change.
+    /// Writes a register of the selected queue, between FEATURES_OK and DRIVER_OK and before
+    /// the queue is enabled (4.1.4.3.2). Later writes change nothing until the reset, so no
+    /// thread sees a change.
     fn write_queue(&mut self, at: u64, size: usize, value: u32) {
         if self.status.bits() != ACKNOWLEDGE | DRIVER | FEATURES_OK {
             return;
@@ -237,17 +239,17 @@ impl Registers {
     }
 }
 
-/// 32 of 128 feature bits; selectors beyond read as 0 (4.1.4.3.1).
+/// Returns 32 of 128 feature bits. Any other selector reads as 0 (4.1.4.3.1).
 fn word(bits: u128, select: u32) -> u32 {
     word_shift(select).map_or(0, |shift| low_u32(bits >> shift))
 }
 
-/// Where the word of a selector begins, if it is one of the four.
+/// Returns the first bit of the word of a selector, if it is one of the four.
 fn word_shift(select: u32) -> Option<u32> {
     (select < 4).then(|| 32 * select)
 }
 
-/// The address register that `at` is a half of, and how far that half is shifted.
+/// Returns the address register that `at` is a half of, and the shift of that half.
 fn address_register(layout: &mut QueueLayout, at: u64) -> Option<(&mut u64, u32)> {
     let register = match at & !7 {
         offset::QUEUE_DESC => &mut layout.descriptors,

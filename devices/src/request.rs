@@ -1,9 +1,8 @@
-//! One request of the driver: a descriptor chain, checked and copied once by
-//! [`crate::queue`], as two streams of bytes. A [`crate::device::Service`]
-//! reads the one and fills the other and never sees a descriptor. Where input
-//! comes in pieces that may be larger than a buffer (frames), a request is a
-//! window over as many chains as the largest piece needs; those that were
-//! filled go back to the driver together, the others stay for the next piece.
+//! One request of the driver as two streams of bytes. [`crate::queue`] copies and checks
+//! the descriptor chain once. A [`crate::device::Service`] reads one stream and fills the
+//! other, and never sees a descriptor. If input comes in pieces that may be larger than a
+//! buffer (frames), a request is a window over as many chains as the largest piece needs:
+//! the filled chains go back to the driver together, the others stay for the next piece.
 
 use vm_memory::VolatileSlice;
 
@@ -13,17 +12,17 @@ mod buffers;
 
 pub use buffers::Buffers;
 
-/// What the driver put in the queue. The thread reuses one for all requests,
-/// so that serving one allocates nothing.
+/// A request of the driver. A queue thread reuses one value for all requests, so that
+/// serving a request allocates nothing.
 #[derive(Debug, Default)]
 pub struct Request<'m> {
-    /// In the order in which the driver made them available.
+    /// The chains, in the order in which the driver offered them.
     chains: Vec<Chain>,
-    /// Bytes that the driver hands over (device-readable).
+    /// Bytes from the driver (device-readable).
     pub from_guest: Buffers<'m>,
     /// Room for the answer (device-writable).
     pub to_guest: Buffers<'m>,
-    /// What went wrong with it, see [`Self::count_error`].
+    /// The number of errors, see [`Self::count_error`].
     errors: u64,
 }
 
@@ -42,22 +41,22 @@ impl<'m> Request<'m> {
         self.to_guest.clear();
     }
 
-    /// How many chains it has.
+    /// The number of chains of the request.
     pub(crate) fn chains(&self) -> usize {
         self.chains.len()
     }
 
-    /// What is pushed from now on belongs to this chain.
+    /// Begins a chain: buffers that are pushed from now on belong to it.
     pub(crate) fn begin_chain(&mut self, head: u16) {
         self.chains.push(Chain { head, ..Chain::default() });
     }
 
-    /// The chain begun last is not one that can be served.
+    /// Drops the chain that was begun last: it cannot be served.
     pub(crate) fn forget_chain(&mut self) {
         self.chains.pop();
     }
 
-    /// One more buffer of the chain begun last.
+    /// Adds a buffer to the chain that was begun last.
     pub(crate) fn push(
         &mut self,
         slice: &VolatileSlice<'m, ()>,
@@ -80,13 +79,13 @@ impl<'m> Request<'m> {
         Ok(())
     }
 
-    /// Whether the chain begun last has room for an answer.
+    /// Whether the chain that was begun last has room for an answer.
     pub(crate) fn chain_has_room(&self) -> bool {
         self.chains.last().is_some_and(|chain| chain.to_guest != 0)
     }
 
-    /// How many chains an answer of `bytes` takes, at least one: what goes back
-    /// to the driver together.
+    /// Returns how many chains an answer of `bytes` fills, at least one. They go back to the
+    /// driver together.
     #[must_use]
     pub fn chains_for(&self, bytes: u32) -> u16 {
         let mut left = bytes;
@@ -102,27 +101,27 @@ impl<'m> Request<'m> {
         count
     }
 
-    /// Something of the service's has gone wrong, and the request is answered all the same
-    /// (a bad sector), or what was in it or for it is lost (a frame).
+    /// Counts an error that does not end the service: a request is answered with an error (a
+    /// bad sector), or input or output is lost (a frame).
     pub fn count_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
     }
 
-    /// How often that was since this was last asked.
+    /// Returns the number of errors since the last call.
     pub(crate) fn take_errors(&mut self) -> u64 {
         std::mem::take(&mut self.errors)
     }
 
-    /// Bytes of the chains that go back: those that the driver handed over, and those
-    /// that were written for it.
+    /// Returns the bytes of the chains that go back: those from the driver, and those that
+    /// were written for it.
     pub(crate) fn moved(&self) -> [u64; 2] {
         let done = self.to_guest.done();
         let used = self.chains.iter().take(self.chains_for(done).into());
         [used.map(|chain| u64::from(chain.from_guest)).sum(), done.into()]
     }
 
-    /// What the used ring gets: the heads of the chains that were filled, and
-    /// how far each was.
+    /// Returns the entries for the used ring: the head of each filled chain, and how many
+    /// bytes were written to it.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u16, u32)> {
         let mut left = self.to_guest.done();
         let used = self.chains.iter().take(self.chains_for(left).into());
@@ -133,7 +132,7 @@ impl<'m> Request<'m> {
         })
     }
 
-    /// Those chains have gone back to the driver.
+    /// Removes the filled chains, which have gone back to the driver.
     pub(crate) fn retire(&mut self) {
         let count = usize::from(self.chains_for(self.to_guest.done()));
         let (mut from_guest, mut to_guest) = (0, 0);
@@ -145,10 +144,11 @@ impl<'m> Request<'m> {
         self.to_guest.retire(to_guest);
     }
 
-    /// For queues that only take: there is nowhere to put an answer.
+    /// Checks that the request has no device-writable buffer, for queues that only take
+    /// bytes.
     ///
     /// # Errors
-    /// [`GuestError::Direction`] if the driver offered room all the same.
+    /// [`GuestError::Direction`] if the request has one.
     pub fn expect_nothing_to_guest(&self) -> Result<(), GuestError> {
         if self.to_guest.offered() {
             return Err(GuestError::Direction("device-writable buffer in an output queue"));
@@ -156,10 +156,11 @@ impl<'m> Request<'m> {
         Ok(())
     }
 
-    /// For queues that only give.
+    /// Checks that the request has no device-readable buffer, for queues that only give
+    /// bytes.
     ///
     /// # Errors
-    /// [`GuestError::Direction`] if the driver handed over bytes all the same.
+    /// [`GuestError::Direction`] if the request has one.
     pub fn expect_nothing_from_guest(&self) -> Result<(), GuestError> {
         if self.from_guest.offered() {
             return Err(GuestError::Direction("device-readable buffer in an input queue"));

@@ -1,6 +1,5 @@
-//! The entropy device (virtio 1.2, 5.4). Its source is a file that the launcher
-//! opened: /dev/urandom, from which the kernel fills guest memory in one call
-//! as getrandom(2) would, or what the user named.
+//! The entropy device (virtio 1.2, 5.4). Its source is a file that the launcher opened:
+//! /dev/urandom, or what the user named. The kernel fills guest memory with one readv(2).
 
 use std::fs::File;
 use std::io;
@@ -17,21 +16,21 @@ use crate::mutex;
 use crate::request::Request;
 use crate::sys;
 
-/// The device may give less than there is room for (5.4.6.2). Overlapping
-/// buffers make a request of up to 4 GiB; this much is served at once.
+/// The most bytes of an answer. A request can have up to 4 GiB of overlapping buffers, and
+/// the device may fill fewer (5.4.6.2).
 const LIMIT: u32 = 64 << 10;
 
 /// An entropy device.
 pub struct Rng {
-    /// Where the bytes come from. Every life of the device goes on reading
-    /// where the one before it ended.
+    /// The source of the bytes. A reset does not rewind it.
     source: File,
-    /// Between two words about it: a guest may reset the device as often as it likes.
+    /// The interval between two log lines about the source: a guest can reset the device as
+    /// often as it likes.
     interval: Arc<Mutex<LogInterval>>,
 }
 
 impl Rng {
-    /// Random numbers are read from `source`.
+    /// A device that reads random numbers from `source`.
     #[must_use]
     pub fn new(source: File) -> Self {
         Self { source, interval: Arc::default() }
@@ -53,7 +52,7 @@ impl Device for Rng {
     }
 }
 
-/// rng0-req.
+/// The service of "rng0-req".
 struct RngRequests {
     source: File,
     /// The source has ended or failed.
@@ -69,8 +68,8 @@ impl Service for RngRequests {
             return Ok(());
         }
         if self.exhausted {
-            // An answer has at least one byte (5.4.6.2), and an empty one would
-            // have some drivers ask again at once. So this one stays out.
+            // An answer has at least one byte (5.4.6.2), and some drivers would repeat a
+            // request at once after an empty answer. So the device does not answer.
             sys::pause();
             return Err(ServeError::Interrupted);
         }

@@ -1,6 +1,6 @@
-//! What a queue's thread counts as it goes. Each count has one writer at a time, the
-//! thread itself, and is therefore a load and a store, and no locked instruction;
-//! anybody may read it at any time. [`crate::observer::Observer`] counts.
+//! The counts of a queue, which [`crate::observer::Observer`] increments. A count has one
+//! writer at a time, the queue's thread, so that an increment is a load and a store
+//! without a locked instruction. Any thread may read a count at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,45 +9,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// So many more. For its one writer: two at once would lose some.
+    /// Adds to the count. Only one thread may do this at a time: two would lose increments.
     pub fn add(&self, more: u64) {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(more);
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    /// How many there have been.
+    /// The value of the count.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The counts of one queue. They outlive its threads, resets and the guest's reboots.
-/// The alignment keeps other threads' data off the cache lines that are written here.
+/// The counts of one queue. They outlive its threads, resets and the guest's reboots. The
+/// alignment keeps other data off the cache lines that the queue's thread writes.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct QueueStats {
     /// Reads of the doorbell that returned: the guest woke the thread up.
     pub kicks: Count,
-    /// Requests that were served and went back to the driver. Of a queue that gathers
-    /// several chains for one frame, it is the frames.
+    /// Requests that were served and went back to the driver. A frame in several chains
+    /// counts as one request.
     pub requests: Count,
-    /// Bytes that the driver handed over in them, headers included.
+    /// Bytes of these requests from the driver, headers included.
     pub from_guest: Count,
-    /// Bytes that were written for the driver, as the used ring tells it.
+    /// Bytes that were written for the driver, as in the used ring.
     pub to_guest: Count,
     /// Interrupts that were sent.
     pub interrupts: Count,
-    /// Times that there was news for the driver and it had not asked for an interrupt:
-    /// by its used_event, by NO_INTERRUPT, or by having chosen no vector.
+    /// Interrupts that were not sent although there were used entries: because of
+    /// used_event or NO_INTERRUPT, or because the driver chose no vector.
     pub suppressed: Count,
-    /// Requests that were answered with an error, frames that were lost, and times that
-    /// the guest broke the protocol of this queue.
+    /// Requests that were answered with an error, frames that were lost, and violations of
+    /// the queue's protocol by the guest.
     pub errors: Count,
 }
 
 impl QueueStats {
-    /// All counts, by name. Each is read by itself: they may be a request apart.
+    /// All counts, by name. Each is read separately, so they may differ by a request.
     pub fn fields(&self) -> [(&'static str, u64); 7] {
         [
             ("kicks", self.kicks.get()),

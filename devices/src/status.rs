@@ -1,7 +1,7 @@
-//! The part of a device's state that its queue threads share with the transport:
-//! the status byte, ISR status and the configuration interrupt. All atomics, so that a
-//! queue thread never takes the lock under which a reset waits for it. The one lock in
-//! here orders resets and the host's own threads, which a reset does not wait for.
+//! The part of a device's state that its queue threads share with the transport: the
+//! status byte, ISR status and the configuration interrupt. The state is atomic, so that a
+//! queue thread never takes the lock that a reset holds while it waits for the thread. The
+//! one lock here orders resets and the launcher's threads, which a reset does not wait for.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,46 +14,48 @@ use crate::interrupt::{Interrupt, Machine};
 use crate::log_interval::{BY_GUEST, LogInterval};
 use crate::mutex;
 
-/// DeviceStatus bits (virtio 1.2, 2.1).
+/// A bit of the status byte (virtio 1.2, 2.1): the guest has found the device.
 pub const ACKNOWLEDGE: u8 = 1;
-/// The guest knows how to drive the device.
+/// A bit of the status byte: the guest has a driver for the device.
 pub const DRIVER: u8 = 2;
-/// The driver is set up: the device is live.
+/// A bit of the status byte: the driver is ready, and the device serves its queues.
 pub const DRIVER_OK: u8 = 4;
-/// Feature negotiation is complete.
+/// A bit of the status byte: feature negotiation is complete.
 pub const FEATURES_OK: u8 = 8;
-/// Set by the device: it has seen an error that only a reset cures.
+/// A bit of the status byte: the device has found an error that needs a reset.
 pub const NEEDS_RESET: u8 = 64;
-/// The driver has given up.
+/// A bit of the status byte: the driver has given up the device.
 pub const FAILED: u8 = 128;
 
-/// What a driver writes for "no vector" (4.1.5.1.2).
+/// The vector number that means "no vector" (4.1.5.1.2).
 pub const NO_VECTOR: u16 = 0xffff;
 
-/// ISR status: the configuration has changed (4.1.4.5).
+/// A bit of ISR status: the configuration has changed (4.1.4.5).
 const ISR_CONFIGURATION: u8 = 1 << 1;
 
-/// DeviceStatus and configuration interrupt of one device.
+/// Status byte, ISR status and configuration interrupt of one device.
 pub struct DeviceStatus {
     name: String,
     bits: AtomicU8,
     isr: AtomicU8,
     config_vector: AtomicU16,
-    /// The device is paused: an interrupt is owed until it is resumed. Both
-    /// accesses are sequentially consistent: the second one sees the first, and
-    /// raises the interrupt.
+    /// The device is paused, and holds its configuration interrupt back.
     held: AtomicBool,
+    /// The configuration has changed, and the interrupt has not been sent. Accesses to
+    /// `held` and `pending` are sequentially consistent: of two threads that change one
+    /// each, the second sees both changes and sends the interrupt.
     pending: AtomicBool,
     vectors: Vec<Arc<EventFd>>,
     machine: Arc<dyn Machine>,
-    /// Held by a thread of the host while it announces a change, and by a reset while it
-    /// clears the state: no interrupt comes after the reset. Queue threads do not take it.
+    /// A thread of the launcher holds this lock while it announces a change, and a reset
+    /// while it clears the state: no interrupt comes after the reset. Queue threads do not
+    /// take it.
     change: Mutex<()>,
     logged: Mutex<Logged>,
 }
 
 /// The last protocol violation that was logged, and the interval after it: a guest that breaks
-/// down again after each reset must not fill the log.
+/// the protocol after each reset must not fill the log.
 #[derive(Default)]
 struct Logged {
     error: Option<GuestError>,
@@ -91,8 +93,8 @@ impl DeviceStatus {
         self.bits.fetch_or(bits, Ordering::AcqRel);
     }
 
-    /// As after power-on. The queue threads have been stopped, and no interrupt comes from
-    /// here on (2.4.1).
+    /// Restores the state after power-on. The queue threads have been stopped, and no
+    /// interrupt comes from here on (2.4.1).
     pub(crate) fn reset(&self) {
         let _host = mutex::lock(&self.change);
         self.config_vector.store(NO_VECTOR, Ordering::Release);
@@ -101,12 +103,12 @@ impl DeviceStatus {
         self.isr.store(0, Ordering::Release);
     }
 
-    /// Read ISR status, which clears it (4.1.4.5.1).
+    /// Reads ISR status, which clears it (4.1.4.5.1).
     pub(crate) fn take_isr(&self) -> u8 {
         self.isr.swap(0, Ordering::AcqRel)
     }
 
-    /// Whether ISR status has a bit set; nothing is cleared.
+    /// Whether ISR status has a bit set. This does not clear it.
     pub(crate) fn has_isr(&self) -> bool {
         self.isr.load(Ordering::Acquire) != 0
     }
@@ -115,7 +117,8 @@ impl DeviceStatus {
         self.config_vector.load(Ordering::Acquire)
     }
 
-    /// The driver's choice; one that does not exist reads back as none.
+    /// Sets the vector that the driver has chosen. One that does not exist reads back as
+    /// [`NO_VECTOR`].
     pub(crate) fn set_config_vector(&self, vector: u16) {
         self.config_vector.store(self.valid_vector(vector), Ordering::Release);
     }
@@ -124,36 +127,37 @@ impl DeviceStatus {
         if usize::from(vector) < self.vectors.len() { vector } else { NO_VECTOR }
     }
 
-    /// The interrupt behind a vector number.
+    /// Returns the interrupt of a vector.
     pub(crate) fn interrupt(&self, vector: u16) -> Interrupt {
         Interrupt::new(self.vectors.get(usize::from(vector)).cloned())
     }
 
-    /// The configuration has changed: tell the driver, if there is one (2.3). For threads
-    /// of the host; queue threads use `interrupt_config`.
+    /// Announces a change of the configuration to the driver, if there is one (2.3). For
+    /// threads of the launcher; queue threads use `interrupt_config`.
     pub fn config_changed(&self) {
         let _host = mutex::lock(&self.change);
         self.interrupt_config();
     }
 
-    /// From now on the configuration may change, and the driver is told later.
+    /// Holds the configuration interrupt back from now on.
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::SeqCst);
     }
 
-    /// Tell it what it has missed.
+    /// Ends [`Self::hold`], and sends the interrupt if it is pending.
     pub(crate) fn release(&self) {
         self.held.store(false, Ordering::SeqCst);
         self.deliver_pending();
     }
 
-    /// Announce a change from a queue thread, or under the device's lock: a reset comes after both
-    /// in any case.
+    /// Announces a change from a queue thread, or under the device's lock: a reset waits for
+    /// both.
     pub(crate) fn interrupt_config(&self) {
         self.pending.store(true, Ordering::SeqCst);
         self.deliver_pending();
     }
 
+    /// Sends a configuration interrupt that is pending, unless it is held back.
     fn deliver_pending(&self) {
         let due = !self.held.load(Ordering::SeqCst) && self.pending.swap(false, Ordering::SeqCst);
         if due && self.bits() & (DRIVER_OK | FAILED) == DRIVER_OK {
@@ -163,7 +167,7 @@ impl DeviceStatus {
         }
     }
 
-    /// 2.1.2: the device cannot go on, and says so.
+    /// Sets NEEDS_RESET after a protocol violation by the guest, and logs it (2.1.2).
     pub(crate) fn mark_needs_reset(&self, who: &str, error: &GuestError) {
         self.set(NEEDS_RESET);
         self.interrupt_config();
@@ -179,7 +183,7 @@ impl DeviceStatus {
         }
     }
 
-    /// The host failed: the machine ends.
+    /// Ends the machine because the host failed.
     pub(crate) fn end_machine(&self, who: &str, why: &str) {
         self.machine.failed(who, why);
     }

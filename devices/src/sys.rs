@@ -1,4 +1,4 @@
-//! Every unsafe block of this crate. What is exported is safe to call.
+//! All unsafe blocks of this crate. The functions are safe to call.
 
 use std::io;
 use std::marker::PhantomData;
@@ -8,9 +8,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::EventFd;
 
-/// A piece of a guest buffer, in the form that readv(2) and writev(2) take.
-/// It never becomes a Rust reference: the guest may change the bytes at any
-/// time, so they are only copied, or handed to the kernel by address.
+/// A part of a guest buffer, in the form that readv(2) and writev(2) take. It never becomes
+/// a Rust reference, because the guest may change the bytes at any time: they are only
+/// copied, or passed to the kernel by address.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Segment<'m> {
@@ -28,7 +28,7 @@ impl<'m> Segment<'m> {
         self.iovec.iov_len
     }
 
-    /// Leave out the first `count` bytes (at most all of them).
+    /// Drops the first `count` bytes (at most all of them).
     pub(crate) fn advance(&mut self, count: usize) {
         let count = count.min(self.iovec.iov_len);
         self.iovec.iov_base = self.iovec.iov_base.wrapping_byte_add(count);
@@ -41,14 +41,15 @@ impl<'m> Segment<'m> {
             && self.iovec.iov_len.is_multiple_of(alignment)
     }
 
-    /// Its first `length` bytes (at most all of them), as a segment of their own.
+    /// Returns the first `length` bytes (at most all of them) as another segment.
     pub(crate) fn head(&self, length: usize) -> Self {
         let mut head = Self { iovec: self.iovec, memory: PhantomData };
         head.truncate(length);
         head
     }
 
-    /// Take the last byte off. None if the buffers are empty.
+    /// Removes the last byte, and returns it as another segment. None if the segment is
+    /// empty.
     pub(crate) fn split_last(&mut self) -> Option<Self> {
         let rest = self.iovec.iov_len.checked_sub(1)?;
         let mut last = Self { iovec: self.iovec, memory: PhantomData };
@@ -57,12 +58,12 @@ impl<'m> Segment<'m> {
         Some(last)
     }
 
-    /// Keep the first `length` bytes only (at most all of them).
+    /// Drops all but the first `length` bytes.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.iovec.iov_len = self.iovec.iov_len.min(length);
     }
 
-    /// The guest memory that this segment covers, for volatile copies.
+    /// Returns the segment's guest memory, for volatile copies.
     pub(crate) fn slice(&self) -> VolatileSlice<'m, ()> {
         // SAFETY: base and length come from a VolatileSlice<'m> and have only
         // been narrowed since, so the range is valid for 'm.
@@ -70,10 +71,10 @@ impl<'m> Segment<'m> {
     }
 }
 
-/// The kernel takes no more segments in one call.
+/// The most segments that the kernel takes in one call.
 const IOV_MAX: usize = libc::UIO_MAXIOV.unsigned_abs() as usize;
 
-/// As many go in one call that sends or receives a datagram.
+/// The most segments of a datagram: `receive` needs one more.
 pub(crate) const MOST_SEGMENTS: usize = IOV_MAX - 1;
 
 fn iovec_count(segments: &[Segment<'_>]) -> libc::c_int {
@@ -85,7 +86,7 @@ fn result(count: isize) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// One readv(2) straight into guest memory.
+/// Calls readv(2), which writes to guest memory.
 pub(crate) fn readv(fd: BorrowedFd<'_>, segments: &mut [Segment<'_>]) -> io::Result<usize> {
     let count = iovec_count(segments);
     // SAFETY: `Segment` is a transparent iovec; each covers guest memory that
@@ -93,9 +94,8 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, segments: &mut [Segment<'_>]) -> io::Res
     result(unsafe { libc::readv(fd.as_raw_fd(), segments.as_ptr().cast(), count) })
 }
 
-/// One readv(2) of a datagram into the segments from `first` on. None if it did
-/// not fit: the kernel does not say so, therefore there is one byte more than
-/// the guest has room for.
+/// Reads a datagram with readv(2) into the segments from `first` on. None if it did not
+/// fit: the kernel does not say so, so the call gets one byte more than the guest's room.
 pub(crate) fn receive(
     fd: BorrowedFd<'_>,
     segments: &mut Vec<Segment<'_>>,
@@ -112,7 +112,7 @@ pub(crate) fn receive(
     result.map(|count| Some(count).filter(|count| *count <= room))
 }
 
-/// One writev(2) straight from guest memory.
+/// Calls writev(2), which reads guest memory.
 pub(crate) fn writev(fd: BorrowedFd<'_>, segments: &[Segment<'_>]) -> io::Result<usize> {
     let count = iovec_count(segments);
     // SAFETY: as for readv; the kernel copes with bytes that change meanwhile.
@@ -123,7 +123,7 @@ fn file_offset(at: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// One preadv(2) at byte `at`, straight into guest memory.
+/// Calls preadv(2) at byte `at` of a file, which writes to guest memory.
 pub(crate) fn preadv(
     fd: BorrowedFd<'_>,
     segments: &mut [Segment<'_>],
@@ -134,27 +134,27 @@ pub(crate) fn preadv(
     result(unsafe { libc::preadv(fd.as_raw_fd(), segments.as_ptr().cast(), count, at) })
 }
 
-/// One pwritev(2) at byte `at`, straight from guest memory.
+/// Calls pwritev(2) at byte `at` of a file, which reads guest memory.
 pub(crate) fn pwritev(fd: BorrowedFd<'_>, segments: &[Segment<'_>], at: u64) -> io::Result<usize> {
     let (count, at) = (iovec_count(segments), file_offset(at)?);
     // SAFETY: as for writev.
     result(unsafe { libc::pwritev(fd.as_raw_fd(), segments.as_ptr().cast(), count, at) })
 }
 
-/// One fdatasync(2), which a signal may interrupt: `File::sync_data` would go on.
+/// Calls fdatasync(2). Returns if a signal interrupts it, unlike `File::sync_data`.
 pub(crate) fn fdatasync(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no memory.
     succeeded(unsafe { libc::fdatasync(fd.as_raw_fd()) })
 }
 
-/// fallocate(2) on part of a file.
+/// Calls fallocate(2) on a part of a file.
 pub(crate) fn fallocate(fd: BorrowedFd<'_>, mode: i32, range: &Range<u64>) -> io::Result<()> {
     let (at, length) = (file_offset(range.start)?, file_offset(range.end - range.start)?);
     // SAFETY: takes no memory.
     succeeded(unsafe { libc::fallocate(fd.as_raw_fd(), mode, at, length) })
 }
 
-/// Tell a block device that it need not keep a part.
+/// Discards a part of a block device (BLKDISCARD).
 pub(crate) fn discard(device: BorrowedFd<'_>, range: &Range<u64>) -> io::Result<()> {
     /// `_IO(0x12, 119)` of linux/fs.h.
     const BLKDISCARD: libc::Ioctl = 0x1277;
@@ -167,8 +167,8 @@ fn succeeded(done: libc::c_int) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Wait for an eventfd, and take its count. `EventFd::read` would not do: it
-/// goes on when a signal interrupts it.
+/// Waits for an eventfd, and returns its count, which becomes 0. Returns if a signal
+/// interrupts it, unlike `EventFd::read`.
 pub(crate) fn wait(event: &EventFd) -> io::Result<u64> {
     let mut count = 0_u64;
     let to = (&raw mut count).cast();
@@ -177,7 +177,8 @@ pub(crate) fn wait(event: &EventFd) -> io::Result<u64> {
     Ok(count)
 }
 
-/// Which of `fds` can be read; none after `milliseconds` (-1: no limit).
+/// Waits until one of `fds` can be read, for at most `milliseconds` (-1: no limit).
+/// Returns which of them can be read.
 pub(crate) fn poll<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     milliseconds: i32,
@@ -192,13 +193,13 @@ pub(crate) fn poll<const N: usize>(
     Ok(polled.map(|fd| fd.revents != 0))
 }
 
-/// The descriptor of an eventfd.
+/// Borrows the descriptor of an eventfd.
 pub(crate) fn fd_of(event: &EventFd) -> BorrowedFd<'_> {
     // SAFETY: an EventFd keeps its descriptor open, and the result borrows it.
     unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }
 
-/// Nanoseconds of CLOCK_MONOTONIC.
+/// The current time in nanoseconds of CLOCK_MONOTONIC.
 pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` outlives the call. It cannot fail: every Linux has this clock.
@@ -206,14 +207,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// The id of the calling thread, as the host's kernel has it.
+/// The kernel's ID of the calling thread.
 pub(crate) fn thread_id() -> u64 {
     // SAFETY: takes no arguments and touches no memory.
     let id = unsafe { libc::gettid() };
     id.unsigned_abs().into()
 }
 
-/// Sleep until a signal comes.
+/// Sleeps until a signal arrives.
 pub(crate) fn pause() {
     // SAFETY: takes no arguments and touches no memory.
     unsafe { libc::pause() };

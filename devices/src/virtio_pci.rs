@@ -1,10 +1,9 @@
-//! A virtio device on the PCI bus: what its driver reads and writes (virtio 1.2,
-//! 4.1), and the two moments that matter. DRIVER_OK: every enabled queue gets a
-//! thread with its own copy of the registers and a fresh service. DeviceStatus 0: the
-//! threads are stopped and joined before the status reads 0, which is within the
-//! write itself unless the host has one of them in a system call that it cannot
-//! leave (a disk that hangs). All of this runs on vCPU threads, under the
-//! device's lock, for configuration only; no data comes this way.
+//! A virtio device on the PCI bus: what its driver reads and writes (virtio 1.2, 4.1). Two
+//! writes matter most. At DRIVER_OK, every enabled queue gets a thread with a copy of the
+//! registers and a new service. At status 0, the threads stop and are joined before the
+//! status reads 0. That is done before the write returns, unless a thread hangs in a
+//! system call of the host (a disk that hangs). All of this runs on vCPU threads, under
+//! the device's lock, and only for configuration: data do not come this way.
 
 use std::io;
 use std::sync::Arc;
@@ -33,9 +32,8 @@ mod pause;
 mod slot;
 mod start;
 
-/// How long a vCPU waits for the threads of a device that it resets. A driver
-/// that finds the status not yet 0 asks again (4.1.4.3.2), and the CPU has other
-/// things to do meanwhile.
+/// How long a vCPU waits for the threads of a device that it resets. A driver that does not
+/// read 0 then asks again (4.1.4.3.2), and the vCPU can do other work meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Bytes of the PCI window that one device takes.
@@ -51,7 +49,7 @@ pub struct VirtioPci {
     config_space: ConfigSpace,
     msix: Msix,
     bus: Bus,
-    /// The device's own configuration as the driver has seen it last.
+    /// The device-specific configuration that the driver has read last.
     seen_config: Vec<u8>,
     queues: Vec<QueueSlot>,
     threads: Vec<QueueThread>,
@@ -96,8 +94,8 @@ impl VirtioPci {
         })
     }
 
-    /// The eventfd of each queue and the guest physical address whose writes signal it
-    /// (KVM ioeventfd), as long as the device answers to memory accesses.
+    /// Returns the doorbell of each queue: the guest physical address whose writes signal it
+    /// (KVM ioeventfd) while the device answers to memory accesses, and its eventfd.
     #[must_use]
     pub fn doorbells(&self) -> Vec<(u64, Arc<EventFd>)> {
         let first = u64::from(self.config_space.base()) + bar::NOTIFY.start;
@@ -106,17 +104,17 @@ impl VirtioPci {
         addresses.zip(doorbells).collect()
     }
 
-    /// For a thread that changes the device's configuration while it runs.
+    /// Returns the device's status, for a thread that changes its configuration.
     #[must_use]
     pub fn status(&self) -> Arc<DeviceStatus> {
         Arc::clone(&self.status)
     }
 
-    /// Read the configuration space.
+    /// Reads the configuration space.
     pub fn read_config(&mut self, at: usize, data: &mut [u8]) {
         match self.config_space.window(at) {
             Some(window) => {
-                // The window is read whole, whatever part of it is wanted.
+                // The window is read as a whole, whatever part of it the access wants.
                 let mut all = [0; 4];
                 self.read_bar(
                     window.offset.into(),
@@ -132,7 +130,8 @@ impl VirtioPci {
         }
     }
 
-    /// 4.1.4.5.1: without MSI-X, the status register says whether ISR status has a bit.
+    /// Sets the interrupt bit of the status register, which without MSI-X says whether ISR
+    /// status has a bit (4.1.4.5.1).
     fn show_interrupt(&self, at: usize, data: &mut [u8]) {
         let waits = self.status.has_isr() && self.config_space.msix_control() & msix::ENABLE == 0;
         let byte = STATUS.checked_sub(at).and_then(|at| data.get_mut(at));
@@ -141,7 +140,7 @@ impl VirtioPci {
         }
     }
 
-    /// Write the configuration space.
+    /// Writes the configuration space.
     pub fn write_config(&mut self, at: usize, data: &[u8]) {
         if let Some(window) = self.config_space.window(at) {
             if let (0, Some(data)) = (window.first, data.get(..window.length)) {
@@ -153,7 +152,7 @@ impl VirtioPci {
         self.obey_command();
     }
 
-    /// Read the BAR from the bus.
+    /// Reads the BAR, if the device answers to memory accesses.
     pub fn read_memory(&mut self, at: u64, data: &mut [u8]) {
         data.fill(0xff);
         if self.config_space.memory_enabled() {
@@ -161,7 +160,7 @@ impl VirtioPci {
         }
     }
 
-    /// Write the BAR from the bus.
+    /// Writes the BAR, if the device answers to memory accesses.
     pub fn write_memory(&mut self, at: u64, data: &[u8]) {
         if self.config_space.memory_enabled() {
             self.write_bar(at, data);
@@ -197,8 +196,9 @@ impl VirtioPci {
         }
     }
 
-    /// 4.1.4.3.1: once the driver has read a value that has changed, it reads another
-    /// generation. The code that changes the configuration need not do anything for that.
+    /// Compares the device's configuration with what the driver has read last, and changes
+    /// the generation if they differ (4.1.4.3.1). So the code that changes the configuration
+    /// need not do anything.
     fn look_at_config(&mut self) {
         let config = self.device.config();
         if config != self.seen_config {
@@ -210,7 +210,7 @@ impl VirtioPci {
     fn write_bar(&mut self, at: u64, data: &[u8]) {
         if let Some(at) = within(&bar::COMMON, at) {
             if !self.wait_reset_done(Duration::ZERO) {
-                return; // The driver was to wait for status 0.
+                return; // The driver must wait for status 0.
             }
             each_dword(at, data.len(), |at, part| {
                 let value = number(data.get(part.clone()).unwrap_or_default());
@@ -228,7 +228,8 @@ impl VirtioPci {
         // The device's configuration and everything else is read-only.
     }
 
-    /// A notification that did not go by ioeventfd (through the PCI_CFG window).
+    /// Rings the doorbell for a notification that did not come by ioeventfd, for example
+    /// through the PCI_CFG window.
     fn ring(&self, at: u64) {
         if let Some(queue) = self.queues.get(index(at / u64::from(bar::NOTIFY_STEP))) {
             let _ = queue.doorbell.write(1);
@@ -249,8 +250,8 @@ impl VirtioPci {
         }
     }
 
-    /// All threads at once, and only then wait for each, for `patience` or as
-    /// long as it takes. Whether they have ended.
+    /// Stops all threads: asks all of them to stop, and only then waits for each, for at
+    /// most `patience` or without a limit. Returns whether they have ended.
     fn stop(&mut self, patience: Option<Duration>) -> bool {
         let until = patience.map(|patience| Instant::now() + patience);
         for thread in &self.threads {
@@ -260,7 +261,7 @@ impl VirtioPci {
         self.threads.is_empty()
     }
 
-    /// Bring the device to the state after power-on; see [`Self::wait_reset_done`].
+    /// Begins a reset: asks the threads to stop. [`Self::wait_reset_done`] finishes it.
     pub fn begin_reset(&mut self) {
         self.resetting = true;
         for thread in &self.threads {
@@ -268,11 +269,11 @@ impl VirtioPci {
         }
     }
 
-    /// Finish a reset that has begun, unless its threads need longer than
-    /// `patience`. True if no reset is left to finish.
+    /// Finishes a reset that has begun, unless the threads need longer than `patience`.
+    /// Returns true if no reset is unfinished.
     ///
-    /// 2.4.1: nothing the driver set up is left, and nothing of ours will touch
-    /// its memory or interrupt it after the status reads 0.
+    /// After the reset, nothing of the driver's set-up is left, and the device does not
+    /// touch its memory or interrupt it (2.4.1).
     pub fn wait_reset_done(&mut self, patience: Duration) -> bool {
         if self.resetting && self.stop(Some(patience)) {
             self.resetting = false;
@@ -284,7 +285,7 @@ impl VirtioPci {
         !self.resetting
     }
 
-    /// The threads that serve its queues, by name: "blk0-q0".
+    /// The names of the device's threads, for example "blk0-q0".
     pub fn threads(&self) -> impl Iterator<Item = &str> {
         self.threads.iter().filter(|thread| !thread.has_ended()).map(QueueThread::name)
     }

@@ -1,6 +1,6 @@
-//! What a block request says (virtio 1.2, 5.2.6), copied from guest memory once
-//! and checked against the disk. The framing is the driver's affair: the header
-//! is the first 16 bytes however they are cut, the status is the very last byte.
+//! Parses block requests (virtio 1.2, 5.2.6). A request is copied from guest memory once
+//! and checked against the disk. The driver decides about the framing: the header is the
+//! first 16 bytes, in one descriptor or in several, and the status is the very last byte.
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD,
@@ -12,12 +12,12 @@ use super::{Image, SECTOR};
 use crate::number::u8_constant;
 use crate::request::{Buffers, Request};
 
-/// How many extents one discard or write-zeroes request may name.
+/// The most extents of one discard or write-zeroes request.
 pub(super) const MAX_EXTENTS: u32 = 16;
-/// How long each may be: 2 GiB.
+/// The most sectors of an extent: 2 GiB.
 pub(super) const MAX_EXTENT_SECTORS: u32 = 1 << 22;
 
-/// The status byte, as virtio-bindings has it.
+/// The status byte of a request (5.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockStatus(u8);
 
@@ -31,42 +31,42 @@ impl BlockStatus {
     }
 }
 
-/// What is to be done. Positions are bytes of the disk, and lie on it.
+/// A request that has been parsed. Positions are bytes of the disk, and lie on it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Fill the room there is.
+    /// Fill the request's buffers from byte `at` on.
     Read {
         at: u64,
     },
-    /// Write what is left.
+    /// Write the rest of the request's bytes to byte `at`.
     Write {
         at: u64,
     },
     Flush,
     GetId,
-    /// Discard or clear these, in any order.
+    /// Discard or clear these extents, in any order.
     Extents(Vec<Extent>),
 }
 
-/// struct virtio_blk_discard_write_zeroes, as far as it has not been done.
+/// The rest of a struct virtio_blk_discard_write_zeroes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// It must read as zeroes afterwards.
+    /// The extent must read as zeroes afterwards.
     pub(super) zero: bool,
-    /// Its room on the host may be given back.
+    /// The host may free the extent's blocks.
     pub(super) unmap: bool,
 }
 
-/// Whether it moves data and nothing more.
+/// Whether a request moves data and does nothing more.
 pub(super) fn is_transfer(request: &Request<'_>) -> bool {
     let mut kind = [0; 4];
     request.from_guest.peek(&mut kind);
     matches!(u32::from_le_bytes(kind), VIRTIO_BLK_T_IN | VIRTIO_BLK_T_OUT | VIRTIO_BLK_T_GET_ID)
 }
 
-/// Take the header off the request, and for a command on extents all of it.
+/// Consumes the header of the request and, for a command on extents, all of it.
 pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command, BlockStatus> {
     let mut header = [0; 16];
     let from_guest = &mut request.from_guest;
@@ -92,7 +92,7 @@ pub(super) fn parse(request: &mut Request<'_>, image: &Image) -> Result<Command,
     }
 }
 
-/// The extents of a discard or, if they are to be `zero`, a write-zeroes command.
+/// Parses the extents of a discard or, with `zero`, of a write-zeroes command.
 fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command, BlockStatus> {
     writable(image)?;
     if from.is_empty() || !from.len().is_multiple_of(16) {
@@ -126,8 +126,8 @@ fn extent(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Extent, B
     Ok(Extent { start, end: start + length, zero, unmap })
 }
 
-/// Where on the disk `length` bytes from `sector` on lie, which they must
-/// entirely, in whole blocks.
+/// Returns the byte of the disk at which `sector` begins. `length` bytes from there on
+/// must be whole blocks of the disk.
 fn place(image: &Image, sector: u64, length: u64) -> Result<u64, BlockStatus> {
     let start = sector.checked_mul(SECTOR).ok_or(BlockStatus::IO_ERROR)?;
     let end = start.checked_add(length).ok_or(BlockStatus::IO_ERROR)?;
@@ -136,12 +136,13 @@ fn place(image: &Image, sector: u64, length: u64) -> Result<u64, BlockStatus> {
     if fits { Ok(start) } else { Err(BlockStatus::IO_ERROR) }
 }
 
-/// Whatever the driver has accepted, a read-only disk stays as it is (5.2.6.2).
+/// Refuses changes of a read-only disk, whatever features the driver has accepted
+/// (5.2.6.2).
 fn writable(image: &Image) -> Result<(), BlockStatus> {
     if image.is_read_only() { Err(BlockStatus::IO_ERROR) } else { Ok(()) }
 }
 
-/// Copy what comes next, and consume it; how much there was.
+/// Copies the next bytes and consumes them. Returns how many there were.
 fn take(from: &mut Buffers<'_>, bytes: &mut [u8]) -> usize {
     let count = from.peek(bytes);
     from.consume(count);

@@ -1,8 +1,8 @@
-//! The file or block device that a disk's contents are in, and what the host
-//! does with it. Its length is fixed when it is opened: nothing here makes a
-//! file longer than it was then. (One that somebody truncates under way reads
-//! as errors from there on; writing grows it again, to its old length at most.)
-//! Shared by the queue threads of [`super::Block`], without a lock.
+//! The file or block device with a disk's contents, and the system calls on it. Its
+//! length is fixed when it is opened: nothing here makes a file longer than it was then.
+//! (If somebody truncates the file meanwhile, reads behind its end are errors; writes
+//! make it longer again, up to its old length.) The queue threads of [`super::Block`]
+//! share it without a lock.
 
 use std::fs::File;
 use std::io;
@@ -16,38 +16,38 @@ use crate::number::index;
 use crate::request::Buffers;
 use crate::sys;
 
-/// What one call of the host moves at most, so that a thread hears soon that it
-/// is to stop. No request of Linux is as large.
+/// The most bytes that one system call moves, so that a thread soon notices a request to
+/// stop. Linux makes no requests of this size.
 const PIECE: usize = 4 << 20;
 /// The most bytes that go through a bounce buffer at once.
 const BOUNCE: usize = 256 << 10;
 
-/// What is written where the host has no quicker way to clear.
+/// The bytes that are written where the host has no faster way to clear.
 static ZEROES: Zeroes = Zeroes([0; 1 << 20]);
 
-/// Direct I/O takes it from here, too.
+/// Zeroes in memory that is aligned for direct I/O.
 #[repr(align(4096))]
 struct Zeroes([u8; 1 << 20]);
 
-/// See the module.
+/// The contents of a disk: a file or a block device of the host.
 #[derive(Debug)]
 pub struct Image {
     file: File,
     name: String,
     length: u64,
     read_only: bool,
-    /// For files opened with O_DIRECT, see [`Self::direct`].
+    /// The alignment of direct I/O, see [`Self::direct`].
     alignment: Option<u32>,
     sync: bool,
     block_device: bool,
     /// The kinds of [`ImageOp`] whose failure has been logged.
     warned: AtomicU8,
-    /// A flush failed: what was written before it may be lost, and the kernel
-    /// tells so only once.
+    /// A flush has failed: writes before it may be lost, and the kernel reports that
+    /// only once.
     pub(super) flush_failed: AtomicBool,
 }
 
-/// What can fail: bits of [`Image::warned`], with the words for it.
+/// The operations that can fail: bits of [`Image::warned`].
 #[derive(Debug, Clone, Copy)]
 enum ImageOp {
     Read = 1,
@@ -58,8 +58,8 @@ enum ImageOp {
 }
 
 impl Image {
-    /// What is in `file`, which messages call `name`: its first `length` bytes,
-    /// as far as these are whole sectors.
+    /// An image with the first `length` bytes of `file`, rounded down to whole sectors.
+    /// Messages call it `name`.
     ///
     /// # Errors
     /// When the host cannot tell what kind of file it is.
@@ -78,16 +78,15 @@ impl Image {
         })
     }
 
-    /// The guest cannot change it.
+    /// An image that the guest cannot change.
     #[must_use]
     pub fn read_only(self) -> Self {
         Self { read_only: true, ..self }
     }
 
-    /// It was opened with O_DIRECT, which wants offsets, lengths and addresses
-    /// in multiples of `alignment`, a power of two. The guest is told to use
-    /// blocks of that size, and has no others; where its memory is aligned
-    /// otherwise, data go through a buffer.
+    /// An image that was opened with O_DIRECT: offsets, lengths and addresses must be
+    /// multiples of `alignment`, a power of two. The disk has blocks of that size. If the
+    /// guest's buffers are aligned differently, data go through a bounce buffer.
     #[must_use]
     pub fn direct(self, alignment: u32) -> Self {
         let alignment = alignment.max(512);
@@ -95,20 +94,20 @@ impl Image {
         Self { alignment: Some(alignment), length, ..self }
     }
 
-    /// Answer flushes without making anything stable: for images that nobody
-    /// needs after a crash of the host.
+    /// An image that answers flushes without fdatasync(2): for contents that nobody needs
+    /// after a crash of the host.
     #[must_use]
     pub fn without_sync(self) -> Self {
         Self { sync: false, ..self }
     }
 
-    /// Bytes that the guest sees: whole blocks.
+    /// The length in bytes that the guest sees: whole blocks.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The block that the guest may not go below.
+    /// Bytes of a block: the guest reads and writes only whole blocks.
     #[must_use]
     pub fn block_size(&self) -> u32 {
         self.alignment.unwrap_or(512)
@@ -122,7 +121,7 @@ impl Image {
         self.alignment.is_some()
     }
 
-    /// Read from byte `at` on what one call reads, at least a byte; how much.
+    /// Reads with one system call from byte `at` on. Returns how many bytes, at least one.
     pub(super) fn read(&self, to: &mut Buffers<'_>, at: u64) -> io::Result<u64> {
         let done = match self.bounce(to) {
             None => to.read_from_at(self.file.as_fd(), at, PIECE),
@@ -134,7 +133,7 @@ impl Image {
         self.moved(ImageOp::Read, done)
     }
 
-    /// Write to byte `at` what one call writes, at least a byte; how much.
+    /// Writes with one system call to byte `at`. Returns how many bytes, at least one.
     pub(super) fn write(&self, from: &mut Buffers<'_>, at: u64) -> io::Result<u64> {
         let done = match self.bounce(from) {
             None => from.write_to_at(self.file.as_fd(), at, PIECE),
@@ -147,14 +146,14 @@ impl Image {
         self.moved(ImageOp::Write, done)
     }
 
-    /// Make everything written so far stable.
+    /// Makes all finished writes stable.
     pub(super) fn flush(&self) -> io::Result<()> {
         if !self.sync || self.read_only {
             return Ok(());
         }
         let done = sys::fdatasync(self.file.as_fd());
         match &done {
-            // Another thread may have been told instead of us.
+            // The kernel may have reported a loss to another thread.
             Ok(()) if self.flush_failed.load(Ordering::Acquire) => {
                 Err(io::Error::other("lost before"))
             }
@@ -168,8 +167,8 @@ impl Image {
         }
     }
 
-    /// Nobody needs `range` any more; how much of it is done. It is a hint: a
-    /// host that cannot make use of it does nothing.
+    /// Discards `range`: the guest does not need its contents any more. Returns how many
+    /// bytes were discarded. A host that cannot discard does nothing.
     pub(super) fn discard(&self, range: &Range<u64>) -> io::Result<u64> {
         let done = if self.block_device {
             sys::discard(self.file.as_fd(), range)
@@ -181,8 +180,8 @@ impl Image {
         Ok(range.end - range.start)
     }
 
-    /// Have the beginning of `range` read as zeroes, by the quickest way that the
-    /// host has; how much of it. With `unmap`, its room is given back.
+    /// Clears the beginning of `range` in the fastest way that the host has. Returns how
+    /// many bytes were cleared. With `unmap`, the host may free their blocks.
     pub(super) fn zero(&self, range: &Range<u64>, unmap: bool) -> io::Result<u64> {
         let mut done = Err(io::ErrorKind::Unsupported.into());
         if unmap {
@@ -201,13 +200,13 @@ impl Image {
         Ok(range.end - range.start)
     }
 
-    /// Make a hole in the file.
+    /// Makes a hole in the file.
     fn punch(&self, range: &Range<u64>) -> io::Result<()> {
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         sys::fallocate(self.file.as_fd(), mode, range)
     }
 
-    /// A buffer, if direct I/O cannot use the guest's as they lie.
+    /// Returns a bounce buffer, if direct I/O cannot use the guest's buffers.
     fn bounce(&self, buffers: &Buffers<'_>) -> Option<Bounce> {
         let alignment = index(self.alignment?);
         if buffers.is_aligned(alignment) {
@@ -217,7 +216,8 @@ impl Image {
         Some(Bounce::new(length, alignment))
     }
 
-    /// Bytes that a call moved. None means that the call moved nothing, or had no room.
+    /// Returns how many bytes a system call moved. None at all is an error: the file has
+    /// become shorter.
     fn moved(&self, op: ImageOp, done: io::Result<usize>) -> io::Result<u64> {
         match self.warn_once(op, done)? {
             0 => self.warn_once(op, Err(io::Error::other("the file is shorter than it was"))),
@@ -225,8 +225,8 @@ impl Image {
         }
     }
 
-    /// Tell the user when something fails for the first time, and go on: it is
-    /// the guest's to cope with.
+    /// Logs the first failure of an operation. The guest gets every failure as an I/O
+    /// error.
     fn warn_once<T>(&self, op: ImageOp, done: io::Result<T>) -> io::Result<T> {
         let Err(error) = &done else { return done };
         let bit = op as u8;
@@ -260,7 +260,7 @@ impl ImageOp {
     }
 }
 
-/// Whether there may be another way to do it.
+/// Whether an error says that the host has to do an operation in another way.
 fn is_unsupported(error: &io::Error) -> bool {
     // EINVAL comes from block devices whose blocks are larger than the range's,
     // ENODEV from files that are not disks.
@@ -273,7 +273,7 @@ fn is_unsupported_result(done: &io::Result<()>) -> bool {
     done.as_ref().is_err_and(is_unsupported)
 }
 
-/// Memory of ours that is aligned as direct I/O wants it.
+/// A buffer whose bytes are aligned for direct I/O.
 struct Bounce {
     bytes: Vec<u8>,
     start: usize,

@@ -1,5 +1,5 @@
-//! net0-ctl: the control queue (virtio 1.2, 5.1.6.5). It is there for the one
-//! command that several queue pairs need.
+//! net0-ctl: the control queue (virtio 1.2, 5.1.6.5). Its only command sets the number of
+//! queue pairs.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl NetControl {
         Self { interface, max_pairs }
     }
 
-    /// Whether the command was one that we know, and went well.
+    /// Carries a command out. Returns false if it is unknown or has failed.
     fn obey(&self, command: &[u8]) -> bool {
         let [class, number, low, high] = command else { return false };
         let pairs = u16::from_le_bytes([*low, *high]);
@@ -40,7 +40,7 @@ impl NetControl {
 
 impl Service for NetControl {
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
-        // A byte more than the longest command, to see whether there is one.
+        // A byte more than the longest command, so that a longer one is refused.
         let mut command = [0; 5];
         let length = request.from_guest.peek(&mut command);
         let done = self.obey(command.get(..length).unwrap_or_default());

@@ -1,6 +1,5 @@
-//! Feature bits of the network device (virtio 1.2, 5.1.3), and how they depend
-//! on each other (5.1.3.1). The launcher asks the tap for the same things in
-//! other words.
+//! Feature bits of the network device (virtio 1.2, 5.1.3), and how they depend on each
+//! other (5.1.3.1). The launcher translates them into flags of the tap.
 
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_CSUM, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_ECN,
@@ -13,21 +12,20 @@ use virtio_bindings::virtio_net::{
 
 /// The guest takes frames without their checksum.
 pub const GUEST_CSUM: u64 = 1 << VIRTIO_NET_F_GUEST_CSUM;
-/// The guest takes TCP over IPv4 in large pieces; and so on.
+/// The guest takes large segments of TCP over IPv4.
 pub const GUEST_TSO4: u64 = 1 << VIRTIO_NET_F_GUEST_TSO4;
-/// TCP over IPv6.
+/// The guest takes large segments of TCP over IPv6.
 pub const GUEST_TSO6: u64 = 1 << VIRTIO_NET_F_GUEST_TSO6;
-/// Either of them with explicit congestion notification.
+/// The guest takes large TCP segments with explicit congestion notification.
 pub const GUEST_ECN: u64 = 1 << VIRTIO_NET_F_GUEST_ECN;
-/// UDP packets larger than the MTU.
+/// The guest takes UDP packets larger than the MTU.
 pub const GUEST_UFO: u64 = 1 << VIRTIO_NET_F_GUEST_UFO;
-/// Many UDP packets over IPv4 in one piece.
+/// The guest takes many UDP packets over IPv4 in one frame.
 pub const GUEST_USO4: u64 = 1 << VIRTIO_NET_F_GUEST_USO4;
-/// Many UDP packets over IPv6 in one piece.
+/// The guest takes many UDP packets over IPv6 in one frame.
 pub const GUEST_USO6: u64 = 1 << VIRTIO_NET_F_GUEST_USO6;
 
-/// Everything that an interface may be able to do. What it does for frames to
-/// the guest it does for those from the guest.
+/// All offloads that an interface can have. Each applies to frames in both directions.
 pub const OFFLOADS: u64 =
     GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | GUEST_ECN | GUEST_UFO | GUEST_USO4 | GUEST_USO6;
 
@@ -36,7 +34,7 @@ pub(super) const MRG_RXBUF: u64 = 1 << VIRTIO_NET_F_MRG_RXBUF;
 pub(super) const CTRL_VQ: u64 = 1 << VIRTIO_NET_F_CTRL_VQ;
 pub(super) const MQ: u64 = 1 << VIRTIO_NET_F_MQ;
 
-/// What the guest may do if it may be done to the guest.
+/// For each feature of frames to the guest, the feature of frames from the guest.
 const HOST: [(u64, u32); 6] = [
     (GUEST_CSUM, VIRTIO_NET_F_CSUM),
     (GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4),
@@ -46,15 +44,16 @@ const HOST: [(u64, u32); 6] = [
     (GUEST_USO4 | GUEST_USO6, VIRTIO_NET_F_HOST_USO),
 ];
 
-/// What a device offers whose interface can do these `offloads`.
+/// Returns the features that a device offers if its interface has these `offloads`.
 pub(super) fn offered(offloads: u64) -> u64 {
     let always = 1 << VIRTIO_NET_F_MAC | 1 << VIRTIO_NET_F_STATUS | MRG_RXBUF;
     let host = HOST.iter().filter(|(guest, _)| offloads & guest == *guest);
     host.fold(always | offloads, |bits, (_, host)| bits | 1 << host)
 }
 
-/// What can be done to a guest that accepted this: a driver should not accept a
-/// feature without those that it needs, and we do not do it then.
+/// Returns the offloads that can be used with the features that a driver has accepted. A
+/// driver should not accept a feature without those that it needs; if one does, the
+/// feature is not used.
 pub(super) fn usable(accepted: u64) -> u64 {
     let mut offloads = accepted & OFFLOADS;
     if offloads & GUEST_CSUM == 0 {
@@ -63,7 +62,7 @@ pub(super) fn usable(accepted: u64) -> u64 {
     if offloads & (GUEST_TSO4 | GUEST_TSO6) == 0 {
         offloads &= !GUEST_ECN;
     }
-    // Linux' tap does it for both or for none.
+    // Linux' tap has USO for both protocols or for none.
     if offloads & GUEST_USO4 == 0 || offloads & GUEST_USO6 == 0 {
         offloads &= !(GUEST_USO4 | GUEST_USO6);
     }

@@ -1,5 +1,5 @@
-//! net0-rx: frames to the guest. The thread sleeps in readv(2) of the tap, with
-//! room in hand for the largest frame.
+//! net0-rx: frames to the guest. The thread sleeps in readv(2) of the tap, and holds
+//! enough of the driver's buffers for the largest frame.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use crate::error::ServeError;
 use crate::number::index;
 use crate::request::Request;
 
-/// Where `flags` and `num_buffers` are in struct virtio_net_hdr.
+/// Offsets of `flags` and `num_buffers` in struct virtio_net_hdr.
 const FLAGS: usize = 0;
 const NUM_BUFFERS: usize = 10;
 
@@ -27,7 +27,7 @@ pub(super) struct NetReceive {
 }
 
 impl NetReceive {
-    /// The interface was deleted. It may come back; that is worth no CPU time.
+    /// Sleeps until an interface that was deleted may exist again.
     fn wait_for_return(&self, error: Option<&io::Error>) -> ServeError {
         let name = std::thread::current();
         let name = name.name().unwrap_or_default();
@@ -41,8 +41,8 @@ impl NetReceive {
 }
 
 impl Service for NetReceive {
-    /// A frame that finds too little room is lost, as with any network card, and
-    /// the room stays.
+    /// Receives one frame. A frame for which the room is too small is lost, as with any
+    /// network card, and the room is used for the next frame.
     fn serve(&mut self, request: &mut Request<'_>) -> Result<(), ServeError> {
         request.expect_nothing_from_guest()?;
         if request.to_guest.is_empty() {
@@ -57,12 +57,12 @@ impl Service for NetReceive {
                 return Err(ServeError::Again);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error.into()),
-            // A tap refuses to cut its header, and loses the frame: that found too little room.
+            // The room was too small: a tap does not cut the header, and drops the frame.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput && lacks_header => {
                 request.count_error();
                 return Err(ServeError::Again);
             }
-            // EFAULT when it goes while we sleep, EBADFD from then on.
+            // EFAULT if the interface is deleted while we sleep, EBADFD from then on.
             Err(error) => return Err(self.wait_for_return(Some(&error))),
         };
         if length <= HEADER {

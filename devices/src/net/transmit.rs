@@ -1,6 +1,6 @@
-//! net0-tx: frames from the guest, each one writev(2). What the tap does not
-//! take is lost, as on any network; a guest that sends nonsense, or into an
-//! interface that is down or gone, is told nothing.
+//! net0-tx: frames from the guest, each with one writev(2). A frame that the tap does not
+//! take is lost, as on any network. The guest gets no error, whether the frame was
+//! malformed or the interface is down or gone.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use crate::request::Request;
 
 pub(super) struct NetTransmit {
     tap: File,
-    /// Frames that were lost.
+    /// The number of frames that were dropped.
     dropped: u64,
 }
 

@@ -1,6 +1,6 @@
-//! From a descriptor number to a [`Request`]: the walk along a descriptor chain
-//! (virtio 1.2, 2.7.5). Each descriptor is copied from guest memory once, and
-//! only the copy is checked and used.
+//! The walk along a descriptor chain (virtio 1.2, 2.7.5), which makes a [`Request`] of it.
+//! Each descriptor is copied from guest memory once, and only the copy is checked and
+//! used.
 
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
@@ -16,7 +16,7 @@ const DESCRIPTOR_BYTES: u32 = 16;
 
 const _: () = assert!(size_of::<Descriptor>() == DESCRIPTOR_BYTES as usize);
 
-/// Add the chain that starts at `head` to `request`.
+/// Adds the chain that starts at `head` to `request`.
 pub(super) fn walk<'m>(
     memory: &'m Memory,
     layout: &QueueLayout,
@@ -41,8 +41,8 @@ pub(super) fn walk<'m>(
     Ok(())
 }
 
-/// 2.7.5.3.1: a chain has at most as many descriptors as the queue, however long the table
-/// that it lies in. One with a loop has more.
+/// The number of descriptors that a chain may still have. A chain has at most as many as
+/// the queue, also in a longer indirect table (2.7.5.3.1). A chain with a loop has more.
 struct Room {
     size: u16,
     left: u16,
@@ -55,9 +55,9 @@ impl Room {
     }
 }
 
-/// Follow a chain inside one table up to its end, or up to and including an
-/// indirect descriptor; that last descriptor is returned. The indirect one is not part
-/// of the chain: what it refers to is.
+/// Follows a chain inside one table up to its end, or up to an indirect descriptor.
+/// Returns the last descriptor. An indirect descriptor is not a part of the request: the
+/// descriptors in its table are.
 fn walk_table<'m>(
     memory: &'m Memory,
     table: &Table,
@@ -91,14 +91,14 @@ fn add_buffer<'m>(
         return Err(GuestError::ReadableAfterWritable);
     }
     if length == 0 {
-        return Ok(()); // Wherever it points: nothing is read or written there.
+        return Ok(()); // No byte is read or written, so the address does not matter.
     }
     let outside = |_| GuestError::BufferAddress { address: address.0, length };
     let slice = memory.get_slice(address, index(length)).map_err(outside)?;
     request.push(&slice, to_guest)
 }
 
-/// 2.7.5.3: a table of descriptors elsewhere in memory, all of it in RAM.
+/// Returns the table of an indirect descriptor, all of it in RAM (2.7.5.3).
 fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, GuestError> {
     let (address, length) = (descriptor.addr(), descriptor.len());
     if descriptor.has_next() {
@@ -113,7 +113,7 @@ fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, Gues
     Ok(Table { address: address.0, size })
 }
 
-/// A table of descriptors: the queue's own, or an indirect one. It lies in RAM.
+/// A table of descriptors in RAM: the queue's own, or an indirect one.
 struct Table {
     address: u64,
     size: u32,

@@ -1,10 +1,10 @@
-//! Gathering: how a request comes to have as much room as the largest piece of
-//! input needs (virtio 1.2, 5.1.6.4, mergeable receive buffers). The thread then
-//! sleeps in the one readv(2) that fills it. Only when the driver has given less
-//! than that is there a poll first: what is left may suffice for what comes, and
-//! more room may come before it.
+//! Gathers chains until a request has room for the largest piece of input (virtio 1.2,
+//! 5.1.6.4, mergeable receive buffers). The thread then sleeps in the one readv(2) that
+//! fills the request. If the driver has offered fewer chains, the thread first polls for
+//! input and for more chains: the input may fit into the chains that there are.
 //!
-//! A service asks for it with [`crate::device::Service::gathers`].
+//! A service asks for this with [`crate::device::Service::gathers`]; the network device is
+//! the only one that does.
 
 use std::os::fd::BorrowedFd;
 
@@ -17,11 +17,11 @@ use crate::stop::StopFlag;
 use crate::sys;
 
 impl Virtqueue {
-    /// Add chains to `request` until it has room for the largest piece of
-    /// `input`; or, if there are no more, until a piece is there.
+    /// Adds chains to `request` until it has room for the largest piece of `input`. If the
+    /// driver offers too few, returns when a piece has arrived.
     ///
     /// # Errors
-    /// The guest's errors, or [`ServeError::Interrupted`] once the thread is to stop.
+    /// The guest's errors, or [`ServeError::Interrupted`] if the thread has to stop.
     pub fn gather<'m>(
         &mut self,
         memory: &'m Memory,
@@ -31,7 +31,7 @@ impl Virtqueue {
     ) -> Result<(), ServeError> {
         loop {
             while !self.has_enough(request, input.largest) && self.pop_more(memory, request)? {}
-            // Chains without any room go back as they are.
+            // Chains without any room go back empty.
             if self.has_enough(request, input.largest) || request.to_guest.is_empty() {
                 return Ok(());
             }
@@ -49,15 +49,16 @@ impl Virtqueue {
         }
     }
 
-    /// Enough, or as much as one call takes or the ring can hold: chains of a
-    /// few bytes each, from a driver with ideas of its own.
+    /// Whether a request has enough room, or as many buffers as a system call takes, or as
+    /// many chains as the ring has entries. The last two need chains of a few bytes.
     fn has_enough(&self, request: &Request<'_>, largest: u32) -> bool {
         request.to_guest.len() >= largest
             || request.to_guest.fills_a_call()
             || request.chains() >= self.layout.size.into()
     }
 
-    /// Sleep until the driver has given more room (true), or there is input.
+    /// Sleeps until the driver has notified or there is input. Returns true if the driver
+    /// has notified.
     fn more_room_or(&self, input: BorrowedFd<'_>) -> Result<bool, ServeError> {
         let [rung, _ready] = sys::poll([sys::fd_of(&self.doorbell), input], -1)?;
         if rung {

@@ -1,15 +1,15 @@
-//! Where a queue is and how far it has been served: plain values, which the
-//! transport ([`crate::registers`]) fills and [`super::Virtqueue`] goes by.
+//! Plain values: the addresses of a queue, which the transport's registers
+//! ([`crate::registers`]) contain, and how far [`super::Virtqueue`] has served it.
 
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use crate::Memory;
 use crate::error::GuestError;
 
-/// Where the driver put a queue, as written into the transport's registers.
+/// The size and the addresses of a queue, as the driver has set them in the registers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueLayout {
-    /// Entries; a power of two.
+    /// The number of entries; a power of two.
     pub size: u16,
     /// Guest physical address of the descriptor table.
     pub descriptors: u64,
@@ -20,8 +20,8 @@ pub struct QueueLayout {
 }
 
 impl QueueLayout {
-    /// Everything later accesses rely on: a legal size, aligned rings (2.7.1),
-    /// each wholly in RAM.
+    /// Checks what later accesses rely on: a legal size, and rings that are aligned (2.7.1)
+    /// and completely in RAM.
     pub(super) fn check(&self, memory: &Memory) -> Result<(), GuestError> {
         if !self.size.is_power_of_two() || self.size > 32768 {
             return Err(GuestError::QueueSize(self.size));
@@ -42,11 +42,11 @@ impl QueueLayout {
     }
 }
 
-/// How far a queue has been served: all that is needed to go on from there.
+/// How far a queue has been served: all that is needed to continue from there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueuePosition {
-    /// Next entry of the avail ring to take.
+    /// The index of the next entry of the avail ring to take.
     pub next_avail: u16,
-    /// Next entry of the used ring to fill.
+    /// The index of the next entry of the used ring to fill.
     pub next_used: u16,
 }

@@ -1,6 +1,5 @@
-//! How the two sides of a queue wake each other up, and spare each other what is
-//! not wanted (virtio 1.2, 2.7.7, 2.7.10): by indices with EVENT_IDX, else by
-//! flags.
+//! Interrupts and notifications of a queue, and their suppression (virtio 1.2, 2.7.7,
+//! 2.7.10): by indices with EVENT_IDX, else by flags.
 
 use std::sync::atomic::{Ordering, fence};
 
@@ -15,19 +14,19 @@ use crate::number::u16_constant;
 const NO_NOTIFY: u16 = u16_constant(VRING_USED_F_NO_NOTIFY);
 
 impl Virtqueue {
-    /// Interrupt the driver if there is something new that it wants to hear of
+    /// Interrupts the driver if there are new used entries and it has asked for an interrupt
     /// (2.7.7.2, 2.7.10).
     ///
     /// # Errors
-    /// None once the layout has been checked.
+    /// When a ring is not in RAM, which [`Self::new`] has checked.
     pub fn signal(&mut self, memory: &Memory) -> Result<(), GuestError> {
         let (old, new) = (self.signalled, self.position.next_used);
         if old == new {
             return Ok(());
         }
         self.signalled = new;
-        // The used index must be visible before we look whether anybody waits
-        // for it; the driver does the same the other way round.
+        // The used index must be visible before we look whether the driver waits for it.
+        // The driver says that it waits before it looks at the used index.
         fence(Ordering::SeqCst);
         let wanted = if self.event_idx {
             let used_event = self.layout.avail + ENTRIES + 2 * u64::from(self.layout.size);
@@ -45,21 +44,21 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Interrupt the driver.
+    /// Sends the interrupt to the driver.
     pub(super) fn interrupt(&self) {
         let begin = self.observer.interrupt_begins();
         self.interrupt.trigger();
         self.observer.interrupt_sent(begin);
     }
 
-    /// About to sleep: have the driver notify us. True if something came
-    /// meanwhile, and nobody need sleep.
+    /// Asks the driver for a notification before the thread sleeps. Returns true if a chain
+    /// has been offered meanwhile: then the thread must not sleep.
     pub(super) fn ask_for_notification(&self, memory: &Memory) -> Result<bool, GuestError> {
         self.ask_for_notification_at(memory, self.position.next_avail)?;
         Ok(self.available(memory)? != 0)
     }
 
-    /// Have the driver notify us when it fills the entry with this index.
+    /// Asks the driver for a notification when it offers the chain with this index.
     pub(super) fn ask_for_notification_at(
         &self,
         memory: &Memory,
@@ -71,13 +70,13 @@ impl Virtqueue {
         } else {
             self.store(memory, self.layout.used + FLAGS, 0)?;
         }
-        // A look at the ring from now on sees every request that came before the driver saw this.
+        // The driver notifies of every chain that a look at the ring from now on misses.
         fence(Ordering::SeqCst);
         Ok(())
     }
 
-    /// Awake: notifications would be noise. With EVENT_IDX the stale event
-    /// index says so by itself.
+    /// Suppresses notifications while the thread is awake. With EVENT_IDX, an event index
+    /// that has passed suppresses them already.
     pub(super) fn refuse_notification(&self, memory: &Memory) -> Result<(), GuestError> {
         if self.event_idx {
             return Ok(());

@@ -1,6 +1,6 @@
-//! The guest's buffers of a request as one stream of bytes, read or filled by
-//! the services of all devices: copied, or handed to the kernel where they lie.
-//! The system calls are in [`crate::sys`].
+//! The guest's buffers of a request as one stream of bytes. Services copy the bytes, or
+//! have the kernel read and write them in guest memory. The system calls are in
+//! [`crate::sys`].
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,14 +10,15 @@ use vm_memory::{Bytes, VolatileSlice};
 use crate::number::{clamped_u32, index};
 use crate::sys::{self, Segment};
 
-/// Guest buffers in a row, as one stream: what was read or written is gone.
+/// Guest buffers as one stream. Bytes that were read or written are consumed.
 #[derive(Debug, Default)]
 pub struct Buffers<'m> {
     segments: Vec<Segment<'m>>,
-    /// Segments before this one are done with.
+    /// The index of the first segment that has not been consumed.
     first: usize,
-    /// Bytes in all when the driver made them available.
+    /// All bytes that the driver offered.
     offered: u64,
+    /// Bytes that have been consumed.
     done: u64,
     /// The very last byte, if it has been set aside.
     last: Option<Segment<'m>>,
@@ -30,7 +31,7 @@ impl<'m> Buffers<'m> {
         (self.first, self.offered, self.done) = (0, 0, 0);
     }
 
-    /// The first `bytes` have gone back to the driver, whatever was done with them.
+    /// Removes the first `bytes`, consumed or not: they have gone back to the driver.
     pub(super) fn retire(&mut self, bytes: u64) {
         let rest = bytes.saturating_sub(self.done);
         self.consume(index(rest));
@@ -39,55 +40,56 @@ impl<'m> Buffers<'m> {
         self.offered = self.offered.saturating_sub(bytes);
     }
 
-    /// Whether the driver gave anything at all.
+    /// Whether the driver offered any bytes.
     pub(crate) fn offered(&self) -> bool {
         self.offered != 0
     }
 
-    /// One more buffer at the end.
+    /// Adds a buffer at the end.
     pub(crate) fn push(&mut self, slice: &VolatileSlice<'m, ()>) {
         self.offered += slice.len() as u64;
         self.segments.push(Segment::new(slice));
     }
 
-    /// Whether one system call could take no more buffers than there are.
+    /// Whether there are at least as many buffers as one system call takes.
     pub(crate) fn fills_a_call(&self) -> bool {
         self.left().len() >= sys::MOST_SEGMENTS
     }
 
-    /// Bytes not yet read or written; of a window of several chains that has
-    /// more than 4 GiB, that many.
+    /// The number of bytes that have not been consumed. If several chains have 4 GiB or
+    /// more, it is `u32::MAX`.
     #[must_use]
     pub fn len(&self) -> u32 {
         clamped_u32(self.offered - self.done)
     }
 
-    /// Whether all has been read or written.
+    /// Whether all bytes have been consumed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes read or written so far; of `to_guest`, the length for the used ring.
+    /// The number of bytes that have been consumed. Of `to_guest`, it is the length for the
+    /// used ring.
     #[must_use]
     pub fn done(&self) -> u32 {
         clamped_u32(self.done)
     }
 
-    /// One writev(2) of everything left; what was written is consumed.
+    /// Writes all remaining bytes with one writev(2), and consumes those that were written.
     ///
     /// # Errors
-    /// Those of writev(2); nothing is consumed then.
+    /// The errors of writev(2). No byte is consumed.
     pub fn write_to(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         let count = sys::writev(fd, self.left())?;
         self.consume(count);
         Ok(count)
     }
 
-    /// One readv(2) into all the room left; what was filled is consumed.
+    /// Fills all remaining room with one readv(2), and consumes what was filled.
     ///
     /// # Errors
-    /// Those of readv(2); nothing is consumed then.
+    /// The errors of readv(2). No byte is consumed.
     pub fn read_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         let first = self.first;
         let count = sys::readv(fd, self.segments.get_mut(first..).unwrap_or_default())?;
@@ -95,25 +97,25 @@ impl<'m> Buffers<'m> {
         Ok(count)
     }
 
-    /// One preadv(2) into the room left, of at most `limit` bytes from byte `at`
-    /// of a file; what was filled is consumed.
+    /// Fills at most `limit` bytes with one preadv(2) from byte `at` of a file, and consumes
+    /// what was filled.
     ///
     /// # Errors
-    /// Those of preadv(2); nothing is consumed then.
+    /// The errors of preadv(2). No byte is consumed.
     pub fn read_from_at(&mut self, fd: BorrowedFd<'_>, at: u64, limit: usize) -> io::Result<usize> {
         self.piece(limit, |segments| sys::preadv(fd, segments, at))
     }
 
-    /// One pwritev(2) of at most `limit` bytes of what is left to byte `at` of a
-    /// file; what was written is consumed.
+    /// Writes at most `limit` bytes with one pwritev(2) to byte `at` of a file, and consumes
+    /// those that were written.
     ///
     /// # Errors
-    /// Those of pwritev(2); nothing is consumed then.
+    /// The errors of pwritev(2). No byte is consumed.
     pub fn write_to_at(&mut self, fd: BorrowedFd<'_>, at: u64, limit: usize) -> io::Result<usize> {
         self.piece(limit, |segments| sys::pwritev(fd, segments, at))
     }
 
-    /// Give the next `limit` bytes to `transfer`, and consume what it moved.
+    /// Passes the next `limit` bytes to `transfer`, and consumes those that it moved.
     fn piece(
         &mut self,
         limit: usize,
@@ -127,7 +129,7 @@ impl<'m> Buffers<'m> {
             rest.is_some()
         };
         let whole = left.iter().take_while(fits).count();
-        // One that does not fit is cut for the call, and is whole again after it.
+        // A segment that does not fit is cut for the call, and restored after it.
         let cut = left.get_mut(whole).map(|segment| {
             let head = segment.head(room);
             std::mem::replace(segment, head)
@@ -142,15 +144,15 @@ impl<'m> Buffers<'m> {
         Ok(moved)
     }
 
-    /// Whether what is left lies in memory at multiples of `alignment`, as
-    /// direct I/O wants it.
+    /// Whether addresses and lengths of the remaining buffers are multiples of `alignment`,
+    /// as direct I/O needs it.
     #[must_use]
     pub fn is_aligned(&self, alignment: usize) -> bool {
         self.left().iter().all(|segment| segment.is_aligned(alignment))
     }
 
-    /// Take the very last byte out of the stream, for [`Self::put_last`]; a byte
-    /// that has been set aside stays so. False if the stream is empty.
+    /// Takes the very last byte out of the stream, for [`Self::put_last`]. Does nothing if
+    /// that has been done. Returns false if the stream is empty.
     pub fn set_aside_last(&mut self) -> bool {
         while let (None, Some(segment)) = (&self.last, self.segments.last_mut()) {
             match segment.split_last() {
@@ -164,7 +166,8 @@ impl<'m> Buffers<'m> {
         self.last.is_some()
     }
 
-    /// Write the byte that was set aside. It counts as written if all before it was.
+    /// Writes the byte that was set aside. It counts as written if all bytes before it were
+    /// written.
     pub fn put_last(&mut self, byte: u8) {
         let Some(last) = self.last.take() else { return };
         if last.slice().write_slice(&[byte], 0).is_ok() && self.is_empty() {
@@ -173,11 +176,11 @@ impl<'m> Buffers<'m> {
         }
     }
 
-    /// One writev(2) of everything left as one datagram, which is not consumed.
+    /// Sends all remaining bytes as one datagram with one writev(2). No byte is consumed.
     ///
     /// # Errors
-    /// Those of writev(2), and [`io::ErrorKind::InvalidInput`] for one in more
-    /// pieces than the kernel takes.
+    /// The errors of writev(2), and [`io::ErrorKind::InvalidInput`] for a datagram in more
+    /// buffers than the kernel takes.
     pub fn send_to(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         if self.left().len() > sys::MOST_SEGMENTS {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -185,19 +188,19 @@ impl<'m> Buffers<'m> {
         sys::writev(fd, self.left())
     }
 
-    /// One readv(2) of one datagram into the room left, which is not consumed
-    /// yet. Returns its length, or None if there was not enough room or the length has
-    /// more than 32 bits: the datagram is lost then.
+    /// Receives one datagram into the remaining room with one readv(2). No room is
+    /// consumed. Returns the length of the datagram. None if the room was too small or the
+    /// length has more than 32 bits: the datagram is lost.
     ///
     /// # Errors
-    /// Those of readv(2).
+    /// The errors of readv(2).
     pub fn receive_from(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         let length = sys::receive(fd, &mut self.segments, self.first)?;
         Ok(length.and_then(|length| u32::try_from(length).ok()))
     }
 
-    /// Copy `bytes` over what lies `offset` bytes ahead, without consuming it;
-    /// how many found room.
+    /// Copies `bytes` to the place `offset` bytes ahead, without consuming it. Returns how
+    /// many bytes found room.
     pub fn overwrite(&self, offset: usize, bytes: &[u8]) -> usize {
         let (mut skip, mut taken) = (offset, 0);
         for segment in self.left() {
@@ -216,7 +219,8 @@ impl<'m> Buffers<'m> {
         taken
     }
 
-    /// Copy what comes next into `bytes` without consuming it; how many there were.
+    /// Copies the next bytes into `bytes` without consuming them. Returns how many there
+    /// were.
     pub fn peek(&self, bytes: &mut [u8]) -> usize {
         let mut filled = 0;
         for segment in self.left() {
@@ -229,7 +233,8 @@ impl<'m> Buffers<'m> {
         filled
     }
 
-    /// Copy from `bytes` into the room left, consuming it; how many found room.
+    /// Copies `bytes` into the remaining room, and consumes it. Returns how many bytes found
+    /// room.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let (Some(segment), Some(rest)) = (self.left().first(), bytes.get(taken..)) {
@@ -244,7 +249,7 @@ impl<'m> Buffers<'m> {
         taken
     }
 
-    /// Leave out all but the next `length` bytes.
+    /// Drops all but the next `length` bytes.
     pub fn truncate(&mut self, length: u32) {
         let mut room = index(length);
         for segment in self.segments.get_mut(self.first..).unwrap_or_default() {
@@ -254,7 +259,7 @@ impl<'m> Buffers<'m> {
         self.offered = self.offered.min(self.done.saturating_add(length.into()));
     }
 
-    /// Leave out the next `count` bytes.
+    /// Consumes the next `count` bytes.
     pub fn consume(&mut self, count: usize) {
         let mut count = count;
         while let Some(segment) = self.segments.get_mut(self.first) {

@@ -1,22 +1,22 @@
-//! What the two bits of the PCI command register switch (PCI 3.0, 6.2.2). Memory: whether
-//! the driver reaches the BAR, doorbells included. Bus master: whether the device reaches
-//! memory, which is rings, buffers and interrupt messages.
+//! Two bits of the PCI command register (PCI 3.0, 6.2.2). Memory space: whether the driver
+//! can access the BAR, doorbells included. Bus master: whether the device can access
+//! memory, which includes rings, buffers and interrupt messages.
 
 use super::VirtioPci;
 use crate::status::{DRIVER_OK, FAILED, NEEDS_RESET};
 
-/// What was last done about the command register.
+/// The state that was last derived from the command register.
 #[derive(Debug, Default)]
 pub(super) struct Bus {
     /// The doorbells are wired.
     wired: bool,
     master: bool,
-    /// The queues of this life of the device have been started.
+    /// The queues have been started since the last reset.
     pub(super) started: bool,
 }
 
 impl VirtioPci {
-    /// Do what the command register and MSI-X' message control say now.
+    /// Applies the command register and the message control register of MSI-X.
     pub(super) fn obey_command(&mut self) {
         let (memory, master) = (self.config_space.memory_enabled(), self.config_space.bus_master());
         if memory != self.bus.wired {
@@ -30,7 +30,7 @@ impl VirtioPci {
         }
     }
 
-    /// Have KVM ring the doorbells by itself, or have writes to them come here.
+    /// Wires the doorbells, so that KVM signals them, or ends that.
     fn wire_doorbells(&self, on: bool) {
         for (address, doorbell) in self.doorbells() {
             if !on {
@@ -42,8 +42,8 @@ impl VirtioPci {
         }
     }
 
-    /// Serve the queues, once the driver is ready and the device may reach memory: both
-    /// are needed, and either may come first.
+    /// Starts the queues if the driver is ready and the device is bus master. Either may
+    /// come first.
     pub(super) fn start_if_ready(&mut self) {
         if self.bus.started || !self.is_live() {
             return;
@@ -57,10 +57,11 @@ impl VirtioPci {
         }
     }
 
-    /// How Linux silences a device whose driver will not get to it (kexec): it asks for
-    /// nothing afterwards, and gives the memory to others. So nothing is served any more,
-    /// not even when the bus comes back, which for the next kernel is before its reset.
-    /// A driver that goes on all the same is told to reset the device (2.1.2).
+    /// Stops the queues because the device is not bus master any more. Linux silences a
+    /// device in this way before it starts another kernel (kexec), and then uses the
+    /// queue's memory for something else. The next kernel enables bus mastering before it
+    /// resets the device, so that does not start the queues again. A driver that continues
+    /// without a reset gets NEEDS_RESET (2.1.2).
     fn lose_bus(&mut self) {
         let served = self.bus.started && self.is_live();
         self.stop(None);
@@ -72,7 +73,7 @@ impl VirtioPci {
         }
     }
 
-    /// Whether the driver is ready, and nothing has happened since.
+    /// Whether the driver is ready, and the device needs no reset and has not begun one.
     fn is_live(&self) -> bool {
         let bits = self.status.bits() & (DRIVER_OK | FAILED | NEEDS_RESET);
         bits == DRIVER_OK && !self.resetting

@@ -1,4 +1,4 @@
-//! What the end of a queue thread means for its device.
+//! The device's reactions to reports of its queue threads.
 
 use crate::error::GuestError;
 use crate::queue_thread::Owner;
@@ -9,8 +9,8 @@ impl Owner for DeviceStatus {
         self.mark_needs_reset(thread, error);
     }
 
-    /// A change of the configuration that the driver was notified of earlier is lost:
-    /// Linux reads the window's size only from now on.
+    /// Announces the configuration again: Linux reads the window's size only when its port
+    /// is open, and ignores earlier changes.
     fn driver_ready(&self) {
         self.interrupt_config();
     }

@@ -9,8 +9,9 @@ use super::VirtioPci;
 use crate::queue_thread::QueueThread;
 
 impl VirtioPci {
-    /// Begin to pause the device: its threads stop at a request boundary, and it
-    /// raises no interrupt; see [`Self::wait_paused`]. Harmless if it is paused already.
+    /// Begins to pause the device: its threads stop at a request boundary, and the device
+    /// raises no interrupt. [`Self::wait_paused`] waits for that. Harmless if the device is
+    /// paused already.
     pub fn begin_pause(&mut self) {
         self.status.hold();
         for thread in &self.threads {
@@ -18,19 +19,19 @@ impl VirtioPci {
         }
     }
 
-    /// Whether the device is paused, or is within `patience`. A reset that has begun is
-    /// finished when the driver looks again.
+    /// Waits until the device is paused, for at most `patience`. Returns whether it is. A
+    /// reset that has begun is finished when the driver next reads the registers.
     pub fn wait_paused(&self, patience: Duration) -> bool {
         let until = Some(Instant::now() + patience);
-        // All of them: a thread that is not asked is not kicked out of its sleep.
+        // Wait for all threads, since waiting also kicks them out of their sleep.
         self.threads.iter().filter(|thread| !thread.wait_stopped(until)).count() == 0
     }
 
-    /// Continue from the request boundary where it was paused, or from where it
-    /// is if the pause has not finished. Harmless if it runs.
+    /// Resumes the device from the request boundary where it was paused, or withdraws a
+    /// pause that has not finished. Harmless if the device runs.
     ///
     /// # Errors
-    /// When the host has no threads to give; nothing is lost.
+    /// When the host cannot start a thread. Nothing is lost.
     pub fn resume(&mut self) -> io::Result<()> {
         if !self.resetting {
             self.threads.iter_mut().try_for_each(QueueThread::resume)?;

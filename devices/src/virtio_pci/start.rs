@@ -1,6 +1,5 @@
-//! A device comes to life: every queue that its driver has enabled gets a thread, with its
-//! own copy of the registers and a fresh service. From here on, read
-//! [`crate::queue_thread`].
+//! Starts a device at DRIVER_OK: every queue that its driver has enabled gets a thread, with
+//! a copy of the registers and a new service. [`crate::queue_thread`] shows what follows.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use crate::queue_thread::QueueThread;
 use crate::registers::QueueRegisters;
 
 impl VirtioPci {
-    /// From here on the threads own the queues.
+    /// Starts the threads, which own the queues from here on.
     pub(super) fn start(&mut self) {
         let accepted = self.registers.accepted();
         log::debug!(
