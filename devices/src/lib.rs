@@ -26,7 +26,7 @@ pub mod interrupt;
 pub mod kick;
 pub mod log_interval;
 mod msix;
-mod mutex;
+pub mod mutex;
 pub mod net;
 mod number;
 pub mod observer;

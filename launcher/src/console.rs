@@ -12,11 +12,12 @@ mod socket;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
+use devices::mutex::lock;
 use devices::status::DeviceStatus;
 use host::input::Input;
 use host::output::Output;
@@ -121,7 +122,7 @@ impl Console {
 
     /// This is its device, in the guest that comes next.
     pub(crate) fn plug(&self, device: &Arc<DeviceStatus>) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(device);
+        *lock(&self.status) = Arc::downgrade(device);
     }
 
     /// Give its window this size. Who says that it has no columns or rows knows no size.
@@ -144,7 +145,7 @@ impl Console {
 
     /// Tell the guest that its window has another size now.
     pub(crate) fn resized(&self) {
-        let device = self.status.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let device = lock(&self.status).upgrade();
         if let Some(device) = device {
             device.config_changed();
         }

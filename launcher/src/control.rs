@@ -24,6 +24,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::mutex::lock;
 use devices::queue_thread::panic_message;
 use devices::threads;
 use host::exit::Exit;
@@ -207,7 +208,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Connection>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 
     fn shut(&self, how: Shutdown) {

@@ -2,8 +2,9 @@
 //! whatever becomes of the threads, the devices and the guest. It counts for `lguest
 //! stats`, and notes events for [`host::trace`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use devices::mutex::lock;
 use devices::observer::{self, Observer};
 use host::trace::Lanes;
 use machine::vcpu::observer::{self as vcpu, VcpuObserver};
@@ -32,7 +33,7 @@ impl Observers {
 
     /// Of this queue: the one that it has had, or a new one.
     pub(crate) fn queue(&self, thread: &str) -> Arc<Observer> {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = lock(&self.queues);
         if let Some((_, known)) = queues.iter().find(|(name, _)| name == thread) {
             return Arc::clone(known);
         }
@@ -50,7 +51,7 @@ impl Observers {
 
     /// What they have counted so far: `queues` and `vcpus` of docs/control.md.
     pub(crate) fn counts(&self) -> [Value; 2] {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = lock(&self.queues);
         let queues = queues.iter().map(|(name, it)| named(name, &it.stats.fields())).collect();
         let vcpus = self.vcpus.iter().map(|(name, it)| named(name, &it.stats.fields())).collect();
         [queues, vcpus]

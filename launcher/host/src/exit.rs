@@ -2,9 +2,10 @@
 //! client's stay at a console. The first end counts, and the main thread waits for nothing else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
+use devices::mutex::lock;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::sys;
@@ -40,7 +41,7 @@ pub struct Exit<T> {
 impl<T: Replaceable> Exit<T> {
     /// Announce an end. The first counts, unless it [is replaceable](Replaceable).
     pub fn end(&self, end: T) {
-        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.end);
         if slot.as_ref().is_none_or(T::is_replaceable) {
             *slot = Some(end);
             self.wake();
@@ -67,7 +68,7 @@ impl<T> Exit<T> {
 
     /// Take the end, if one was announced. The next guest starts without one.
     pub fn take(&self) -> Option<T> {
-        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.end);
         let _ = self.event.read();
         slot.take()
     }

@@ -5,8 +5,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
+use devices::mutex::lock;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
 use nix::sys::stat::Mode;
@@ -130,11 +131,6 @@ impl Input {
     pub(crate) fn our_end(&self) -> io::Result<File> {
         self.our_end.try_clone().map(File::from)
     }
-}
-
-/// Nobody leaves it in a state that others could not go on from.
-fn lock(mirror: &Mutex<Mirror>) -> MutexGuard<'_, Mirror> {
-    mirror.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 use std::fmt::Write;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use devices::log_interval::{BY_GUEST, LONGEST};
+use devices::mutex::lock;
 use libc::OPOST;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -89,10 +90,6 @@ impl Messages {
         }
         (message.target() == BY_GUEST).then_some(&self.by_guest)
     }
-}
-
-fn lock(budget: &Mutex<Budget>) -> MutexGuard<'_, Budget> {
-    budget.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn print(text: &str) {

@@ -6,9 +6,10 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use anyhow::{Context, Result};
+use devices::mutex::lock;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -58,7 +59,7 @@ impl Terminal {
             Err(_) => stdin.as_fd().try_clone_to_owned().context("duplicating stdin")?,
         };
         let tty = Arc::new(Tty::new(own, confinement).context("preparing the terminal")?);
-        *ENTERED.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&tty);
+        *lock(&ENTERED) = Arc::downgrade(&tty);
         Ok(Some(Self(tty)))
     }
 
@@ -117,7 +118,7 @@ pub fn size() -> Option<(u16, u16)> {
 pub fn install_panic_hook() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let tty = ENTERED.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let tty = lock(&ENTERED).upgrade();
         if let Some(tty) = tty {
             tty.finish_in_panic();
         }

@@ -9,11 +9,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::mutex::lock;
 use devices::threads;
 use devices::trace::{EventKind, TraceRing};
 
@@ -49,7 +50,7 @@ impl Lanes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<TraceRing>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The names of the threads that have a lane.

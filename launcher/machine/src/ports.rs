@@ -6,8 +6,9 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use devices::mutex::lock;
 use devices::pci::{CONFIG_PORTS, PciBus};
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
@@ -129,12 +130,12 @@ impl Com1 {
     }
 
     fn read(&self, port: u16) -> u8 {
-        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serial = lock(&self.0);
         serial.read(register(port))
     }
 
     fn write(&self, port: u16, byte: u8) {
-        let mut serial = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serial = lock(&self.0);
         // Its errors are of the output and of the interrupt: neither is the guest's.
         let _ = serial.write(register(port), byte);
     }

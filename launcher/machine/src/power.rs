@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use devices::mutex::lock;
 
 /// Two bytes of status, then two bytes that enable the interrupts of these.
 pub(crate) const EVENTS: Range<u16> = 0x600..0x604;
@@ -71,7 +73,7 @@ impl Power {
 
     /// `in` of any width, from a port of [`EVENTS`] or [`CONTROL`].
     pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
-        let State { status, enabled } = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { status, enabled } = *lock(&self.state);
         let [[status_low, status_high], [enabled_low, enabled_high]] =
             [status, enabled].map(u16::to_le_bytes);
         let registers = [status_low, status_high, enabled_low, enabled_high, SCI_ENABLED, 0];
@@ -99,7 +101,7 @@ impl Power {
     /// Have the interrupt follow what changes. The lock is held until it does: two threads'
     /// levels must not overtake each other.
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let before = state.is_raised();
         change(&mut state);
         let after = state.is_raised();

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use devices::mutex::{lock, wait, wait_timeout};
 use devices::threads;
 
 pub(crate) use fields::CENTURY;
@@ -100,7 +101,7 @@ impl Clock {
 
     /// Start the thread, unless it was started before.
     fn start_thread(&self) {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = lock(&self.thread);
         if thread.is_none() {
             let shared = Arc::clone(&self.shared);
             match threads::start("rtc", move || shared.tick()) {
@@ -131,7 +132,7 @@ impl Drop for Clock {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn raise(&self, events: Events) {
@@ -152,13 +153,10 @@ impl Shared {
                 self.raise(events);
             }
             let due = inner.state.deadline().filter(|_| !inner.held);
-            let wait = due.map(|due| u64::try_from(due - now()).unwrap_or(0));
-            inner = match wait.map(Duration::from_nanos) {
-                Some(wait) => {
-                    let waited = self.changed.wait_timeout(inner, wait);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            let left = due.map(|due| u64::try_from(due - now()).unwrap_or(0));
+            inner = match left.map(Duration::from_nanos) {
+                Some(left) => wait_timeout(&self.changed, inner, left),
+                None => wait(&self.changed, inner),
             };
         }
     }

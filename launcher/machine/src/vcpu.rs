@@ -7,12 +7,13 @@ mod paused_at;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use devices::kick;
+use devices::mutex::lock;
 use devices::queue_thread::panic_message;
 use devices::threads;
 use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
@@ -129,7 +130,7 @@ impl Vcpu {
 
     /// Where the vCPU was paused, while it is.
     pub fn paused_at(&self) -> Option<PausedAt> {
-        *self.control.paused_at.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.control.paused_at)
     }
 
     /// Whether the thread, which was asked to end, has ended by `until`.
@@ -184,7 +185,7 @@ fn run(fd: &mut VcpuFd, context: &VcpuContext, observer: &VcpuObserver, control:
 
 /// Wait until the machine is resumed, or the thread is to end.
 fn wait_while_paused(fd: &VcpuFd, context: &VcpuContext, control: &VcpuControl) {
-    let set = |at| *control.paused_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    let set = |at| *lock(&control.paused_at) = at;
     set(PausedAt::of(fd));
     control.still.store(true, Ordering::SeqCst);
     while context.paused.load(Ordering::SeqCst) && !control.stop.load(Ordering::Acquire) {

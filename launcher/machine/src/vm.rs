@@ -9,10 +9,11 @@ mod legacy;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use devices::interrupt::MsiMessage;
+use devices::mutex::lock;
 use devices::observer::Observer;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI,
@@ -192,7 +193,7 @@ impl devices::interrupt::Machine for Vm {
     }
 
     fn connect(&self, line: u32, event: &EventFd, message: MsiMessage) -> io::Result<()> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         let before = routes.insert(line, message);
         if before != Some(message) {
             let done = self.set_routes(&routes);

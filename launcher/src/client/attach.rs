@@ -7,10 +7,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devices::mutex::lock;
 use devices::threads;
 use host::exit::Exit;
 use host::messages;
@@ -134,14 +135,14 @@ impl ToGuest {
 
     /// The guest is another one now.
     fn is_now(&self, stream: &BufReader<UnixStream>) -> Result<()> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = duplicate(stream)?;
+        *lock(&self.0) = duplicate(stream)?;
         Ok(())
     }
 
     /// Say it, if there is room for it in time. Who reads from the guest notices if the
     /// connection is gone.
     fn say(&self, frame: &Frame, patience: PollTimeout) -> bool {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || lock(&self.0);
         // It is not waited under the lock: the main thread wants that, too.
         let now = Arc::clone(&lock());
         if !has_room(&now, patience) {

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use devices::mutex::lock;
 use devices::threads;
 use host::output::Role;
 use host::terminal::sys;
@@ -138,7 +139,7 @@ struct State {
 
 impl Line {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// As the kernel has it.

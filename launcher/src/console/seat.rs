@@ -7,10 +7,11 @@ use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use devices::mutex::lock;
 use devices::threads;
 use host::output::{Reader, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,7 +44,7 @@ pub(crate) struct Client {
 impl Client {
     /// Why it has to leave.
     fn last_words(&self, console: &Console) -> Frame {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last = lock(&self.last).take();
         last.unwrap_or_else(|| Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default()))
     }
 }
@@ -62,7 +63,7 @@ impl Seat {
                 return Err(other.pid);
             }
             let why = Frame::End(TAKEN_OVER, format!("taken over by pid {}", client.pid));
-            *other.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            *lock(&other.last) = Some(why);
             // Fails only if it has left by itself.
             let _ = other.stream.shutdown(Shutdown::Read);
         }
@@ -84,7 +85,7 @@ impl Seat {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

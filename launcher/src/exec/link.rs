@@ -2,9 +2,10 @@
 //! nothing before that is ready, and no more input than there is room for.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use devices::mutex::{lock, wait, wait_timeout};
 use host::input::Input;
 use host::stdin::Taker;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
@@ -39,7 +40,7 @@ struct State {
 
 impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The init reads now.
@@ -91,11 +92,8 @@ impl Link {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(Duration::ZERO) => return Ok(0),
-                Some(left) => {
-                    let woken = self.changed.wait_timeout(state, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => wait_timeout(&self.changed, state, left),
+                None => wait(&self.changed, state),
             };
         }
         if state.over {
@@ -192,7 +190,7 @@ impl Link {
     fn wait_until_ready(&self) -> bool {
         let mut state = self.lock();
         while !state.ready && !state.over {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
         state.ready
     }

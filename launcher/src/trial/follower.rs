@@ -4,10 +4,11 @@
 //! something was found; [`super::verdict`] has that in words.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use devices::log_interval::BY_GUEST;
+use devices::mutex::{lock, wait_timeout};
 use devices::threads;
 use host::exit::Exit;
 use host::output::{Output, Reader, Role, Taken};
@@ -101,8 +102,7 @@ impl Follower {
                 state.lost = state.lost.saturating_add(end.saturating_sub(state.at));
                 break;
             }
-            let woken = self.shared.moved.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.shared.moved, state, left);
         }
         state.matcher.end_line();
         Settled {
@@ -149,7 +149,7 @@ fn follow(mut reader: Reader, shared: &Shared, exit: &Exit<Ending>) {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

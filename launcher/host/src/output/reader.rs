@@ -1,8 +1,10 @@
 //! The emptying half of a console's [`super::Output`]: somebody who reads, at his
 //! own pace.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
+
+use devices::mutex::{wait, wait_timeout};
 
 use super::{Place, Role, Shared, State};
 
@@ -83,10 +85,8 @@ impl Reader {
     ) -> MutexGuard<'a, State> {
         let filled = &self.shared.filled;
         match time {
-            None => filled.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(time) => {
-                filled.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
-            }
+            None => wait(filled, state),
+            Some(time) => wait_timeout(filled, state, time),
         }
     }
 

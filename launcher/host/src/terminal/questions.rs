@@ -5,8 +5,10 @@
 //! ([`crate::stdin`]) what was answered, [`super::Tty`] waits.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use devices::mutex::{lock, wait_timeout};
 
 /// How long to wait for answers when the guest has ended. ssh to the other end of the world
 /// takes a third of it.
@@ -94,8 +96,7 @@ impl Questions {
             if left.is_zero() {
                 state.open.clear();
             }
-            let woken = self.changed.wait_timeout(state, left);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = wait_timeout(&self.changed, state, left);
         }
     }
 
@@ -108,7 +109,7 @@ impl Questions {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

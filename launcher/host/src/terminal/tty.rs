@@ -5,10 +5,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::thread::sleep;
 use std::time::Duration;
 
+use devices::mutex::{lock, wait, wait_timeout};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
@@ -194,7 +195,7 @@ impl Tty {
                 Phase::Ours { .. } => return true,
                 Phase::Over => return false,
                 Phase::Left => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = wait(&self.changed, state);
                 }
                 Phase::Background if self.is_hung_up() => return false,
                 Phase::Background if matches!(self.enter_locked(&mut state), Ok(true)) => {
@@ -202,8 +203,7 @@ impl Tty {
                     let _ = kill(getpid(), Signal::SIGWINCH);
                 }
                 Phase::Background => {
-                    let woken = self.changed.wait_timeout(state, LOOK);
-                    (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+                    state = wait_timeout(&self.changed, state, LOOK);
                 }
             }
         }
@@ -227,7 +227,7 @@ impl Tty {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
