@@ -28,7 +28,7 @@ pub mod log_interval;
 mod msix;
 pub mod mutex;
 pub mod net;
-mod number;
+pub mod number;
 pub mod observer;
 pub mod pci;
 pub mod queue;

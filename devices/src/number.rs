@@ -5,14 +5,14 @@ const _: () = assert!(usize::BITS == 64, "offsets in guest memory and in files h
 
 /// A number as an index or a length in the launcher's memory, where both have 64 bits.
 #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits")]
-pub(crate) fn index(number: impl Into<u64>) -> usize {
+pub fn index(number: impl Into<u64>) -> usize {
     number.into() as usize
 }
 
 /// A constant of the virtio headers that has 16 bits in the protocol. A larger one does not
 /// compile, if the result is a constant.
 #[expect(clippy::cast_possible_truncation, reason = "checked")]
-pub(crate) const fn u16_constant(constant: u32) -> u16 {
+pub const fn u16_constant(constant: u32) -> u16 {
     assert!(constant <= u16::MAX as u32);
     constant as u16
 }
@@ -20,38 +20,38 @@ pub(crate) const fn u16_constant(constant: u32) -> u16 {
 /// A constant of the virtio headers that is a byte in the protocol. A larger one does not
 /// compile, if the result is a constant.
 #[expect(clippy::cast_possible_truncation, reason = "checked")]
-pub(crate) const fn u8_constant(constant: u32) -> u8 {
+pub const fn u8_constant(constant: u32) -> u8 {
     assert!(constant <= u8::MAX as u32);
     constant as u8
 }
 
 /// The low 8 bits of a number: a register or a field of one byte.
-pub(crate) fn low_u8(number: impl Into<u128>) -> u8 {
+pub fn low_u8(number: impl Into<u128>) -> u8 {
     let [byte, ..] = number.into().to_le_bytes();
     byte
 }
 
 /// The low 16 bits of a number: a register of two bytes, or a ring's index, which counts modulo
 /// 2^16.
-pub(crate) fn low_u16(number: impl Into<u128>) -> u16 {
+pub fn low_u16(number: impl Into<u128>) -> u16 {
     let [a, b, ..] = number.into().to_le_bytes();
     u16::from_le_bytes([a, b])
 }
 
 /// The low 32 bits of a number: a register of four bytes.
-pub(crate) fn low_u32(number: impl Into<u128>) -> u32 {
+pub fn low_u32(number: impl Into<u128>) -> u32 {
     let [a, b, c, d, ..] = number.into().to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
 
 /// The low 64 bits of a number.
-pub(crate) fn low_u64(number: u128) -> u64 {
+pub fn low_u64(number: u128) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = number.to_le_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// A number of bytes, or the largest that 32 bits can express.
-pub(crate) fn clamped_u32(number: u64) -> u32 {
+pub fn clamped_u32(number: u64) -> u32 {
     low_u32(number.min(u32::MAX.into()))
 }
 
