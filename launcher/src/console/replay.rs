@@ -121,6 +121,8 @@ mod tests {
             "\x1b[!p",
             "\x1b[>4n",
             "\x1b[=5u",
+            "\x1bXa string ?\x1b\\",
+            "\x1b[6\x18n",
             "\u{e4}\u{20ac}",
         ] {
             assert_eq!(shown(false, text.as_bytes()), text.as_bytes(), "{text:?}");

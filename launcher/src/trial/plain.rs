@@ -56,6 +56,8 @@ mod tests {
             ("plain\r\n\ttext", "plain\n\ttext"),
             ("\x1b[1;31mred\x1b[m \x1b]0;title\x07\x1b(Bx\x1b7y", "red xy"),
             ("\x1bP$qm\x1b\\a\0\x07\x08b\x7fc", "abc"),
+            ("\x1bXa string\x1b\\y", "y"),
+            ("\x1b]0;cancelled\x18a\x1b[3\x1ab", "ab"),
             ("\x1b[1;3\nnext", "\nnext"),
             ("gr\u{fc}n \u{20ac}", "gr\u{fc}n \u{20ac}"),
         ] {

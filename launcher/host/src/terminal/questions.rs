@@ -25,6 +25,8 @@ const LONGEST: usize = 256;
 
 const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 0x07;
+const CANCEL: u8 = 0x18;
+const SUBSTITUTE: u8 = 0x1a;
 
 /// What tells an answer from others: the byte after ESC and, of a control sequence, its last.
 type Kind = (u8, u8);
@@ -165,8 +167,10 @@ impl Sequences {
 pub fn is_complete(sequence: &[u8]) -> bool {
     match sequence {
         [ESCAPE] => false,
+        // Both cancel any sequence (ECMA-48 8.3.6, 8.3.148).
+        [.., CANCEL | SUBSTITUTE] => true,
         [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),
-        [ESCAPE, b']' | b'P' | b'_' | b'^', rest @ ..] => {
+        [ESCAPE, b']' | b'P' | b'X' | b'_' | b'^', rest @ ..] => {
             rest.last() == Some(&BELL) || rest.ends_with(&[ESCAPE, b'\\'])
         }
         [.., last] => !(0x20..0x30).contains(last),

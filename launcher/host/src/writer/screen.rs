@@ -4,9 +4,11 @@
 //! exactly what was set. Fed by [`super::Body`] with what the terminal really
 //! got; asked for the way back at the end ([`super::Writer::finish`]).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io::IsTerminal;
 use std::os::fd::BorrowedFd;
+
+use vte::{Params, Parser, Perform};
 
 mod keyboard;
 
@@ -52,17 +54,18 @@ const ALTERNATE: [u16; 3] = [47, 1047, 1049];
 /// Of [`MODES`]: what a soft reset resets as well.
 const SOFT: [u16; 3] = [1, 6, 25];
 
-/// More parameters than any sequence that we look at has.
-const MOST_PARAMETERS: usize = 16;
-
-const ESCAPE: u8 = 0x1b;
-
 /// The terminal, as far as it is not as it was.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Screen {
     /// What looks for questions, if the terminal is the one that keys come from.
     asking: Option<Asking>,
     parser: Parser,
+    set: Settings,
+}
+
+/// What the guest's programs have set.
+#[derive(Debug, Default)]
+struct Settings {
     /// A bit for each of [`MODES`] that is not as a terminal begins.
     modes: u32,
     /// The mode that switched to the alternate screen.
@@ -81,22 +84,10 @@ pub struct Screen {
     margins: bool,
 }
 
-#[derive(Debug, Default)]
-enum Parser {
-    #[default]
-    Text,
-    Escape,
-    Control(Control),
-}
-
-/// What has come after `ESC [`.
-#[derive(Debug)]
-struct Control {
-    /// The leading `?`, `>` and so on, or 0.
-    mark: u8,
-    numbers: Vec<u16>,
-    /// The last byte between the numbers and the end, or 0.
-    between: u8,
+impl fmt::Debug for Screen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Screen").field("set", &self.set).finish_non_exhaustive()
+    }
 }
 
 impl Screen {
@@ -109,18 +100,19 @@ impl Screen {
     /// The terminal gets these bytes.
     pub fn watch(&mut self, bytes: &[u8]) {
         self.asking.iter_mut().for_each(|asking| asking.watch(bytes));
-        for byte in bytes {
-            self.parser = match std::mem::take(&mut self.parser) {
-                Parser::Text | Parser::Escape if *byte == ESCAPE => Parser::Escape,
-                Parser::Text => Parser::Text,
-                Parser::Escape => self.escape(*byte),
-                Parser::Control(control) => self.control(control, *byte),
-            };
-        }
+        self.parser.advance(&mut self.set, bytes);
     }
 
-    /// What takes everything back; nothing if nothing was set.
+    /// The sequences that undo all settings. They count as undone from now on.
     pub fn undo(&mut self) -> Vec<u8> {
+        self.parser = Parser::new();
+        std::mem::take(&mut self.set).undo().into_bytes()
+    }
+}
+
+impl Settings {
+    /// The sequences that undo all settings; empty if there are none.
+    fn undo(&self) -> String {
         let mut text = String::new();
         self.undo_modes(&mut text, |mode| mode == HOLDING);
         let [main, alternate] = &self.keyboards;
@@ -142,8 +134,7 @@ impl Screen {
         ] {
             text += if set { sequence } else { "" };
         }
-        self.reset();
-        text.into_bytes()
+        text
     }
 
     fn undo_modes(&self, text: &mut String, which: impl Fn(u16) -> bool) {
@@ -155,61 +146,6 @@ impl Screen {
             let letter = if *initial { 'h' } else { 'l' };
             // Cannot fail: a String grows.
             let _ = write!(text, "\x1b[?{mode}{letter}");
-        }
-    }
-
-    fn escape(&mut self, byte: u8) -> Parser {
-        match byte {
-            b'[' => {
-                return Parser::Control(Control { mark: 0, numbers: vec![0], between: 0 });
-            }
-            b'=' => self.keypad = true,
-            b'>' => self.keypad = false,
-            b'c' => self.reset(),
-            _ => {}
-        }
-        Parser::Text
-    }
-
-    fn control(&mut self, mut control: Control, byte: u8) -> Parser {
-        let Control { mark, numbers, between } = &mut control;
-        match byte {
-            ESCAPE => return Parser::Escape,
-            b'?' | b'>' | b'=' | b'<' => *mark = byte,
-            b';' if numbers.len() < MOST_PARAMETERS => numbers.push(0),
-            b'0'..=b'9' => {
-                if let Some(number) = numbers.last_mut() {
-                    *number = number.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
-                }
-            }
-            0x20..=0x2f => *between = byte,
-            // Other parameters; and controls, which a terminal obeys amid a sequence.
-            0x00..=0x3f => {}
-            last => {
-                self.sequence(&control, last);
-                return Parser::Text;
-            }
-        }
-        Parser::Control(control)
-    }
-
-    fn sequence(&mut self, control: &Control, last: u8) {
-        let Control { mark, numbers, between } = control;
-        match (mark, between, last) {
-            (b'?', 0, b'h' | b'l') => self.set_modes(numbers, last == b'h'),
-            (0, 0, b'h' | b'l') if numbers.contains(&4) => self.insert = last == b'h',
-            (0, b'!', b'p') => self.reset_softly(),
-            (0, b' ', b'q') => self.cursor = *numbers != [0],
-            (0, 0, b'm') => self.colours = numbers.iter().any(|number| *number != 0),
-            (0, 0, b'r') => self.margins = *numbers != [0],
-            (b'>', 0, b'm') => self.set_other_keys(numbers),
-            (b'>', 0, b'n') if *numbers == [4] => self.other_keys = true,
-            (b'>' | b'<' | b'=', 0, b'u') => {
-                let [main, alternate] = &mut self.keyboards;
-                let shown = if self.alternate.is_some() { alternate } else { main };
-                shown.sequence(*mark, numbers);
-            }
-            _ => {}
         }
     }
 
@@ -233,10 +169,6 @@ impl Screen {
         }
     }
 
-    fn reset(&mut self) {
-        *self = Self { asking: self.asking.take(), ..Self::default() };
-    }
-
     fn reset_softly(&mut self) {
         for (index, (mode, _)) in MODES.iter().enumerate() {
             if SOFT.contains(mode) {
@@ -244,5 +176,40 @@ impl Screen {
             }
         }
         (self.keypad, self.insert, self.colours, self.margins) = (false, false, false, false);
+    }
+}
+
+impl Perform for Settings {
+    fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
+        match (intermediates, byte) {
+            (b"", b'=') => self.keypad = true,
+            (b"", b'>') => self.keypad = false,
+            (b"", b'c') => *self = Self::default(),
+            _ => {}
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, last: char) {
+        if ignore {
+            return;
+        }
+        // Colours may have parameters of parameters, separated by colons.
+        let numbers: Vec<u16> = params.iter().flatten().copied().collect();
+        match (intermediates, last) {
+            (b"?", 'h' | 'l') => self.set_modes(&numbers, last == 'h'),
+            (b"", 'h' | 'l') if numbers.contains(&4) => self.insert = last == 'h',
+            (b"!", 'p') => self.reset_softly(),
+            (b" ", 'q') => self.cursor = numbers != [0],
+            (b"", 'm') => self.colours = numbers.iter().any(|number| *number != 0),
+            (b"", 'r') => self.margins = numbers != [0],
+            (b">", 'm') => self.set_other_keys(&numbers),
+            (b">", 'n') if numbers == [4] => self.other_keys = true,
+            (&[mark @ (b'>' | b'<' | b'=')], 'u') => {
+                let [main, alternate] = &mut self.keyboards;
+                let shown = if self.alternate.is_some() { alternate } else { main };
+                shown.sequence(mark, &numbers);
+            }
+            _ => {}
+        }
     }
 }

@@ -46,6 +46,24 @@ fn nonsense_is_survived() {
         ""
     );
 }
+/// A guest may begin a string and never end it.
+#[test]
+fn a_string_without_end_takes_little_memory() {
+    #[derive(Default)]
+    struct Longest(usize);
+    impl Perform for Longest {
+        fn osc_dispatch(&mut self, parts: &[&[u8]], _by_bell: bool) {
+            self.0 = parts.concat().len();
+        }
+    }
+    let mut longest = Longest::default();
+    let mut parser: Parser = Parser::new();
+    parser.advance(&mut longest, b"\x1b]0;");
+    parser.advance(&mut longest, &vec![b'x'; 1 << 20]);
+    parser.advance(&mut longest, b"\x07");
+    assert!((1000..=1024).contains(&longest.0), "{}", longest.0);
+}
+
 #[test]
 fn keyboards_of_today_are_given_back() {
     for (set, undo) in [
