@@ -2,7 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(test)]
+use std::os::fd::AsRawFd;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{AtFlags, StatxFlags, ioctl_blksszget, statx};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// `owner`'s descriptor, for as long as `owner` is borrowed.
 pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
@@ -12,19 +17,13 @@ pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// A descriptor of the process of this number, which is readable when that has ended.
+/// A descriptor of the process of this number, which is readable when the process has ended.
 ///
 /// # Errors
 /// `ESRCH` if there is no such process.
 pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: takes two numbers, and answers with a descriptor.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the call above made it, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// The size from which a buffer on the heap is a mapping of its own, in bytes.
@@ -38,33 +37,20 @@ pub fn return_large_buffers() {
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BUFFER) };
 }
 
-/// What direct I/O on a file wants addresses, offsets and lengths to be multiples
-/// of; 0 if it does not support direct I/O. None if the kernel does not report
+/// The number of bytes that direct I/O on a file wants addresses, offsets and lengths to be
+/// multiples of; 0 if the file does not support direct I/O. `None` if the kernel does not report
 /// it.
 pub(crate) fn direct_alignment(file: &File) -> io::Result<Option<u32>> {
-    // SAFETY: plain numbers, for which all zeroes are a valid value.
-    let mut status: libc::statx = unsafe { std::mem::zeroed() };
-    let (flags, wanted) = (libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN);
-    // SAFETY: the path is an empty string, `status` has the type that is written.
-    let done =
-        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, wanted, &raw mut status) };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let told = status.stx_mask & libc::STATX_DIOALIGN != 0;
+    let wanted = StatxFlags::from_bits_retain(libc::STATX_DIOALIGN);
+    let status = statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
+    let is_reported = status.stx_mask & libc::STATX_DIOALIGN != 0;
     let (memory, offset) = (status.stx_dio_mem_align, status.stx_dio_offset_align);
-    Ok(told.then_some(if offset == 0 { 0 } else { memory.max(offset) }))
+    Ok(is_reported.then_some(if offset == 0 { 0 } else { memory.max(offset) }))
 }
 
-/// The least that a block device reads or writes.
+/// The least number of bytes that a block device reads or writes.
 pub(crate) fn logical_block_size(device: &File) -> io::Result<u32> {
-    let mut size: libc::c_int = 0;
-    // SAFETY: the request writes an int, and `size` outlives the call.
-    let done = unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKSSZGET, &raw mut size) };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    u32::try_from(size).map_err(io::Error::other)
+    Ok(ioctl_blksszget(device)?)
 }
 
 /// An ioctl by this system call number, without an argument. For tests: it changes nothing.

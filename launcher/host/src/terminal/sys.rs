@@ -3,16 +3,19 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::{fs, ptr};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid, fork};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
-/// What the kernel keeps per terminal, whole: nix's `Termios` drops the flags
-/// that it has no name for, and a terminal is given back to the last bit.
+/// What the kernel keeps per terminal, whole. nix's `Termios` drops the flags that it has no name
+/// for, and rustix's cannot be sent to the guard's process, because its speeds are private. A
+/// terminal is given back to the last bit.
 pub(crate) type Modes = libc::termios;
 
 /// The terminal's modes.
@@ -45,10 +48,8 @@ pub fn raw(modes: &Modes) -> Modes {
 
 /// Columns and rows of a terminal; neither is 0.
 pub fn window_size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ fills in a `winsize`, which `size` is.
-    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+    let size = tcgetwinsize(tty).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
 /// The device that a terminal is, also where it was opened as /dev/tty.
@@ -61,22 +62,14 @@ pub(super) fn device(tty: BorrowedFd<'_>) -> Option<u32> {
 
 /// Set columns and rows of a terminal.
 pub fn set_window_size(tty: BorrowedFd<'_>, (columns, rows): (u16, u16)) -> io::Result<()> {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCSWINSZ reads a `winsize`, which `size` is.
-    let done = unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(tcsetwinsize(tty, size)?)
 }
 
 /// The end of a pseudo-terminal that users open, of this master.
 pub fn user_end(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: TIOCGPTPEER takes flags of open, and answers with a descriptor.
-    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call above made it, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    Ok(ioctl_tiocgptpeer(master, flags)?)
 }
 
 /// Become two processes.
