@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_side_decides() {
+    fn only_one_side_decides_about_a_stop() {
         let stop = StopFlag::default();
         assert!(!stop.is_set() && !stop.obey() && !stop.take_back());
         stop.set();

@@ -182,7 +182,7 @@ fn several_queues_serve_the_same_disk() {
 }
 
 #[test]
-fn what_is_no_whole_sector_is_not_part_of_the_disk() {
+fn a_partial_last_sector_is_not_part_of_the_disk() {
     let mut file = file(3);
     file.write_all(b"and more").unwrap();
     assert_eq!(image(&file).length(), 3 * 512);

@@ -14,7 +14,7 @@ fn set_dword(guest: &mut FakeGuest, at: usize, value: u32) {
 }
 
 #[test]
-fn it_is_a_modern_virtio_device() {
+fn the_header_is_of_a_modern_virtio_device() {
     let mut guest = FakeGuest::found(echo());
 
     assert_eq!(dword(&mut guest, 0x00), 0x106a_1af4);
@@ -39,7 +39,7 @@ fn the_capabilities_lie_in_the_bar_and_apart() {
 
 /// P6: what Linux does with every BAR when it finds the device.
 #[test]
-fn the_bar_tells_its_size_and_keeps_its_place() {
+fn the_bar_reports_its_size_and_keeps_its_address() {
     let mut guest = FakeGuest::found(echo());
 
     set_dword(&mut guest, BAR0, !0);
@@ -102,7 +102,7 @@ fn msix_control_has_two_bits() {
 }
 
 #[test]
-fn past_its_end_it_reads_as_ones() {
+fn bytes_behind_the_end_read_as_ones() {
     let mut guest = FakeGuest::found(echo());
     let mut bytes = [0; 8];
 

@@ -69,7 +69,7 @@ fn config(guest: &mut FakeGuest) -> [u8; 12] {
 }
 
 #[test]
-fn it_has_two_queues_and_offers_its_size() {
+fn a_console_has_two_queues_and_offers_its_size() {
     let (console, _keyboard, _screen) = console();
 
     let mut guest = FakeGuest::new(console);
@@ -80,7 +80,7 @@ fn it_has_two_queues_and_offers_its_size() {
 }
 
 #[test]
-fn the_guest_is_told_of_a_new_size() {
+fn a_new_size_interrupts_the_guest() {
     let (console, _keyboard, _screen) = console();
     let size: Arc<WindowSize> = Arc::clone(&console.size);
     let mut guest = FakeGuest::new(console);
@@ -132,7 +132,7 @@ fn the_generation_wraps() {
 }
 
 #[test]
-fn every_life_of_the_device_makes_its_own_writer() {
+fn every_driver_ok_makes_a_new_writer() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
     let mut guest = guest_with(move || {

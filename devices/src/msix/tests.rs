@@ -42,7 +42,7 @@ fn change(guest: &FakeGuest) {
 }
 
 #[test]
-fn after_power_on_every_vector_is_masked_and_unplugged() {
+fn after_power_on_every_vector_is_masked_and_disconnected() {
     let mut guest = FakeGuest::found(echo());
 
     for vector in 0..3 {
@@ -55,7 +55,7 @@ fn after_power_on_every_vector_is_masked_and_unplugged() {
 
 /// As Linux does it: on but masked, fill the table, unmask.
 #[test]
-fn vectors_are_plugged_in_when_they_are_unmasked() {
+fn vectors_are_connected_when_they_are_unmasked() {
     let mut guest = FakeGuest::found(echo());
     set_control(&mut guest, ON | FUNCTION_MASK);
     guest.set_vector(1, 0xfee0_1000, 0x41);
@@ -71,7 +71,7 @@ fn vectors_are_plugged_in_when_they_are_unmasked() {
 }
 
 #[test]
-fn masking_unplugs_each_way() {
+fn each_way_to_mask_disconnects_vectors() {
     let mut guest = up();
 
     guest.mask(0, true);
@@ -84,7 +84,7 @@ fn masking_unplugs_each_way() {
 }
 
 #[test]
-fn a_message_that_changes_while_unmasked_is_plugged_in_anew() {
+fn a_message_that_changes_while_unmasked_is_connected_again() {
     let mut guest = up();
 
     let at = entry(&guest, 1, 8);
@@ -94,7 +94,7 @@ fn a_message_that_changes_while_unmasked_is_plugged_in_anew() {
 }
 
 #[test]
-fn writing_the_same_again_asks_nothing_of_the_machine() {
+fn writing_the_same_value_again_does_not_reach_the_machine() {
     let mut guest = up();
 
     set_control(&mut guest, ON);
@@ -140,7 +140,7 @@ fn an_interrupt_under_the_function_mask_is_pending_too() {
 
 /// KVM sends what is pending when an irqfd is plugged in, but leaves the count.
 #[test]
-fn what_was_delivered_is_not_pending_again() {
+fn a_delivered_interrupt_is_not_pending_again() {
     let mut guest = up();
     guest.mask(0, true);
     change(&guest);
@@ -165,7 +165,7 @@ fn pending_bits_cannot_be_written() {
 }
 
 #[test]
-fn reset_forgets_what_is_pending() {
+fn a_reset_discards_pending_interrupts() {
     let mut guest = up();
     guest.mask(0, true);
     change(&guest);
@@ -206,7 +206,7 @@ fn unaligned_writes_to_the_table_change_nothing() {
 }
 
 #[test]
-fn past_its_end_the_table_takes_nothing_and_reads_as_zero() {
+fn behind_its_end_the_table_reads_as_zero_and_ignores_writes() {
     let mut guest = up();
 
     for vector in [3, 4, 100, 255] {
@@ -232,7 +232,7 @@ fn only_the_mask_bit_and_whole_dword_addresses_are_kept() {
 
 /// P5: the machine cannot route it; the device lives on, the vector can be mended.
 #[test]
-fn an_address_that_cannot_be_routed_is_no_end() {
+fn an_address_that_cannot_be_routed_does_not_end_the_machine() {
     let mut guest = up();
     guest.mask(0, true);
     guest.machine.refuse(!3);

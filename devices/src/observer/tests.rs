@@ -57,7 +57,7 @@ fn each_request_is_counted_with_its_bytes() {
 
 /// Whether by a used_event that is far away, or by a flag.
 #[test]
-fn an_interrupt_that_nobody_asked_for_is_counted_as_that() {
+fn an_interrupt_that_is_not_sent_is_counted_as_suppressed() {
     for without in [0, 1 << 29] {
         let device = echo();
         let mut guest = FakeGuest::found(device);
@@ -117,7 +117,7 @@ fn errors_are_counted() {
 
 /// What a driver sees as done has been counted, without anybody's waiting.
 #[test]
-fn what_is_used_is_counted() {
+fn a_request_is_counted_before_the_driver_sees_it_used() {
     let mut guest = FakeGuest::new(echo());
     for round in 1..=u64::from(ROUNDS) {
         guest.offer(0, &[FromGuest(b"x"), ToGuest(1)]);

@@ -172,7 +172,7 @@ fn up_to_31_devices_have_a_slot_each() {
 }
 
 #[test]
-fn more_than_31_are_found_in_their_order() {
+fn more_than_31_devices_are_found_in_their_order() {
     for count in [32, 33, 50, 62, 63, 247] {
         let found = found(&bus(count as usize));
 

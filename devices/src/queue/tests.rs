@@ -107,7 +107,7 @@ impl Fixture {
 }
 
 #[test]
-fn an_empty_ring_has_nothing() {
+fn an_empty_ring_has_no_request() {
     assert_eq!(Fixture::new(8, RING_FEATURES).pop(), Ok(None));
 }
 
@@ -125,7 +125,7 @@ fn requests_come_in_the_order_of_the_avail_ring() {
 }
 
 #[test]
-fn used_entries_tell_head_and_length() {
+fn used_entries_have_head_and_length() {
     let mut fixture = Fixture::new(8, RING_FEATURES);
     fixture.ring.offer(&[FromGuest(b"gap")]);
     let head = fixture.ring.offer(&[FromGuest(b"ask"), ToGuest(2), ToGuest(100)]);

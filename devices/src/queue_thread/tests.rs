@@ -26,7 +26,7 @@ fn a_request_is_served_and_answered() {
 }
 
 #[test]
-fn threads_carry_the_names_of_their_queues() {
+fn threads_have_the_names_of_their_queues() {
     let mut guest = FakeGuest::named("name0", echo());
 
     for queue in [0, 1] {

@@ -92,7 +92,7 @@ fn a_vector_past_the_table_reads_back_as_none() {
 }
 
 #[test]
-fn the_last_vector_of_the_table_is_taken_by_anyone() {
+fn the_last_vector_can_be_used_twice() {
     let mut guest = FakeGuest::found(echo());
     guest.negotiate();
 

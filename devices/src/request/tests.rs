@@ -30,7 +30,7 @@ fn contents(memory: &Memory, count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_put_goes_through_all_buffers_and_no_further() {
+fn put_fills_all_buffers_and_no_more() {
     let memory = memory();
     let mut buffers = buffers(&memory, &[3, 1, 4]);
 
@@ -69,7 +69,7 @@ fn consuming_more_than_there_is_consumes_all() {
 }
 
 #[test]
-fn what_is_cut_off_is_not_touched() {
+fn bytes_that_were_truncated_are_not_touched() {
     let memory = memory();
     let mut buffers = buffers(&memory, &[3, 4, 5]);
 
@@ -112,7 +112,7 @@ fn the_last_byte_counts_only_after_all_others() {
 }
 
 #[test]
-fn where_there_is_no_byte_none_is_set_aside() {
+fn an_empty_stream_has_no_last_byte() {
     let memory = memory();
 
     assert!(!buffers(&memory, &[]).set_aside_last());
@@ -120,7 +120,7 @@ fn where_there_is_no_byte_none_is_set_aside() {
 }
 
 #[test]
-fn a_limit_cuts_a_transfer_and_nothing_else() {
+fn a_limit_shortens_only_the_transfer() {
     let memory = memory();
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"0123456789abcdef").unwrap();

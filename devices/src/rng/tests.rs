@@ -22,7 +22,7 @@ fn slow() -> (Rng, PipeWriter) {
 }
 
 #[test]
-fn it_has_one_queue_and_no_features() {
+fn the_device_has_one_queue_and_no_features() {
     let mut guest = FakeGuest::new(urandom());
 
     assert_eq!(guest.rings.len(), 1);
@@ -30,7 +30,7 @@ fn it_has_one_queue_and_no_features() {
 }
 
 #[test]
-fn requests_are_filled_whole_and_each_anew() {
+fn every_request_is_filled_with_new_bytes() {
     let mut guest = FakeGuest::new(urandom());
 
     let first = guest.offer(0, &[ToGuest(32), ToGuest(32)]);
@@ -72,7 +72,7 @@ fn a_request_without_room_is_answered() {
 }
 
 #[test]
-fn bytes_from_the_guest_break_the_device() {
+fn bytes_from_the_guest_need_a_reset() {
     let mut guest = FakeGuest::new(urandom());
 
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
@@ -82,7 +82,7 @@ fn bytes_from_the_guest_break_the_device() {
 }
 
 #[test]
-fn what_a_slow_source_has_is_given_at_once() {
+fn bytes_of_a_slow_source_are_passed_on_at_once() {
     let (rng, mut writer) = slow();
     let mut guest = FakeGuest::new(rng);
 
@@ -113,7 +113,7 @@ fn a_silent_source_does_not_hold_up_a_reset() {
 
 /// An empty answer is not allowed (5.4.6.2), and a driver would ask again at once.
 #[test]
-fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
+fn a_source_that_ends_or_fails_is_logged_once_and_answers_stop() {
     let (ended, _) = slow();
     let failing = Rng::new(File::open("/").unwrap());
     for (name, source, why) in
@@ -135,7 +135,7 @@ fn a_source_that_ends_or_fails_is_told_of_once_and_answers_no_more() {
 
 /// Each life of the device finds the source as it is; the log need not hear of it each time.
 #[test]
-fn a_guest_that_resets_it_does_not_fill_the_log() {
+fn a_guest_that_resets_the_device_does_not_fill_the_log() {
     let why = "numbers: Bad file descriptor";
     let source = File::options().write(true).open("/dev/null").unwrap();
     let mut guest = FakeGuest::named("rng4", Rng::new(source));

@@ -22,7 +22,7 @@ fn mark_needs_reset(guest: &mut FakeGuest, number: u16) {
 }
 
 #[test]
-fn a_breakdown_is_logged_with_thread_and_reason() {
+fn a_protocol_violation_is_logged_with_thread_and_reason() {
     let mut guest = FakeGuest::found_as("log0", echo());
 
     mark_needs_reset(&mut guest, 7);
@@ -37,7 +37,7 @@ fn a_breakdown_is_logged_with_thread_and_reason() {
 
 /// Two errors in turns, so that no two lines in a row are the same.
 #[test]
-fn a_guest_cannot_flood_the_log_with_breakdowns() {
+fn a_guest_cannot_flood_the_log_with_protocol_violations() {
     let mut guest = FakeGuest::found_as("flood0", echo());
 
     for number in 0..200 {

@@ -15,7 +15,7 @@ fn drained(ring: &TraceRing) -> Vec<Event> {
 }
 
 #[test]
-fn what_is_written_comes_out_once() {
+fn every_event_is_read_once() {
     let ring = TraceRing::new("ring", KINDS, 8);
     ring.begin_thread();
     let begin = TraceRing::now();
@@ -31,7 +31,7 @@ fn what_is_written_comes_out_once() {
 }
 
 #[test]
-fn what_finds_no_room_is_counted() {
+fn events_without_room_are_counted() {
     let ring = TraceRing::new("ring", KINDS, 4);
     for number in 0..10 {
         ring.instant(0, [number, 0]);

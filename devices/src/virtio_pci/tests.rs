@@ -49,7 +49,7 @@ fn a_write_to_the_doorbell_notifies_its_queue() {
 }
 
 #[test]
-fn a_write_to_a_doorbell_that_does_not_exist_is_nothing() {
+fn a_write_to_a_doorbell_that_does_not_exist_changes_nothing() {
     let mut guest = FakeGuest::new(echo());
 
     for at in (doorbell(&guest, 2)..guest.map.notify + 0x1000).step_by(2) {

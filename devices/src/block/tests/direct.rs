@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use super::*;
 
 #[test]
-fn the_guest_is_told_of_the_blocks() {
+fn the_guest_reads_the_block_size() {
     let file = file(100);
     let mut guest = guest(image(&file).direct(4096));
 
@@ -32,7 +32,7 @@ fn parts_of_blocks_are_refused() {
 
 /// On a file that really was opened with O_DIRECT, if the file system has that.
 #[test]
-fn memory_of_any_alignment_is_good_enough() {
+fn direct_io_works_with_memory_of_any_alignment() {
     let plain = tempfile::NamedTempFile::new().unwrap();
     plain.as_file().write_all(&contents(0..1024)).unwrap();
     let mut options = File::options();
@@ -62,7 +62,7 @@ fn memory_of_any_alignment_is_good_enough() {
 }
 
 #[test]
-fn aligned_memory_is_used_as_it_is() {
+fn aligned_memory_is_not_copied() {
     let memory = crate::testing::memory();
     let mut buffers = crate::request::Buffers::default();
     let slice = |at, length| {

@@ -18,7 +18,7 @@ fn assert_cleared(file: &File, cleared: std::ops::Range<u64>) {
 }
 
 #[test]
-fn discarding_gives_room_back_and_keeps_the_length() {
+fn a_discard_frees_blocks_and_keeps_the_length() {
     let file = full();
     file.sync_all().unwrap();
     let before = allocated(&file);
@@ -31,7 +31,7 @@ fn discarding_gives_room_back_and_keeps_the_length() {
 }
 
 #[test]
-fn zeroes_with_leave_to_unmap_give_room_back() {
+fn write_zeroes_with_unmap_frees_blocks() {
     let file = full();
     file.sync_all().unwrap();
     let before = allocated(&file);
@@ -44,7 +44,7 @@ fn zeroes_with_leave_to_unmap_give_room_back() {
 }
 
 #[test]
-fn zeroes_without_leave_to_unmap_keep_their_room() {
+fn write_zeroes_without_unmap_keeps_blocks() {
     let file = full();
     file.sync_all().unwrap();
     let before = allocated(&file);
@@ -58,7 +58,7 @@ fn zeroes_without_leave_to_unmap_keep_their_room() {
 }
 
 #[test]
-fn zeroes_need_no_alignment() {
+fn write_zeroes_needs_no_alignment() {
     let file = full();
     let mut guest = guest(image(&file));
 
@@ -80,7 +80,7 @@ fn several_extents_are_done_in_one_request() {
 }
 
 #[test]
-fn what_is_refused_does_nothing_at_all() {
+fn a_refused_command_changes_nothing() {
     let file = full();
     let mut guest = guest(image(&file));
     let good = extent(0, 8, 0);
@@ -119,7 +119,7 @@ fn an_extent_has_two_gigabytes_at_most() {
 
 /// tmpfs makes holes, and has no other way to clear.
 #[test]
-fn where_the_host_cannot_clear_zeroes_are_written() {
+fn zeroes_are_written_if_the_host_cannot_clear() {
     let mut file = tempfile::tempfile_in("/dev/shm").unwrap();
     file.write_all(&vec![0x55; 3 << 20]).unwrap();
     let image = image(&file);
@@ -141,7 +141,7 @@ fn where_the_host_cannot_clear_zeroes_are_written() {
 
 /// A discard is a hint. Nothing but a pretence of a disk, for the sake of its error.
 #[test]
-fn where_the_host_cannot_discard_nothing_is_done() {
+fn a_discard_does_nothing_if_the_host_cannot_discard() {
     let device = File::options().read(true).write(true).open("/dev/null").unwrap();
     let mut guest = guest(Image::new(device, "null", 1 << 20).unwrap());
 

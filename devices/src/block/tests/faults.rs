@@ -21,7 +21,7 @@ fn a_read_only_disk_is_never_written() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_told_once_and_the_disk_goes_on() {
+fn a_full_disk_is_logged_once_and_the_disk_still_works() {
     let full = File::options().read(true).write(true).open("/dev/full").unwrap();
     let mut guest = guest(Image::new(full, "full.img", 1 << 20).unwrap());
 
@@ -35,7 +35,7 @@ fn a_full_disk_is_an_error_told_once_and_the_disk_goes_on() {
 }
 
 #[test]
-fn what_was_cut_off_reads_as_errors() {
+fn reads_behind_the_end_of_a_truncated_file_fail() {
     let file = file(64);
     let mut guest = guest(image(&file));
     file.set_len(512 * 20 + 100).unwrap();
@@ -50,7 +50,7 @@ fn what_was_cut_off_reads_as_errors() {
 }
 
 #[test]
-fn writing_to_what_was_cut_off_never_makes_the_file_longer_than_it_was() {
+fn writes_never_make_a_truncated_file_longer_than_it_was() {
     let file = file(64);
     let mut guest = guest(image(&file));
     file.set_len(512).unwrap();

@@ -44,7 +44,7 @@ fn a_flush_that_fails_is_an_error_to_the_guest() {
 }
 
 #[test]
-fn without_sync_nobody_waits_for_the_disk() {
+fn without_sync_a_flush_does_not_wait_for_the_disk() {
     let mut guest = guest(unsyncable().without_sync());
 
     assert_eq!(flush(&mut guest), OK);
@@ -75,7 +75,7 @@ fn a_driver_that_cannot_flush_gets_its_writes_done() {
 /// The kernel reports lost data only once; the thread of another queue may
 /// have asked.
 #[test]
-fn after_a_failed_flush_none_succeeds() {
+fn every_flush_after_a_failed_one_fails() {
     let file = file(8);
     let image = image(&file);
     image.flush_failed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -95,7 +95,7 @@ fn is_waited_for(image: Image, accepted: u64, kind: u32) -> bool {
 }
 
 #[test]
-fn only_what_is_slow_is_told_of_before_it() {
+fn only_slow_requests_may_block() {
     let file = file(8);
     for (kind, slow) in [(IN, false), (OUT, false), (GET_ID, false), (FLUSH, true), (DISCARD, true)]
     {

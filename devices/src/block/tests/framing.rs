@@ -15,7 +15,7 @@ fn offer(guest: &mut FakeGuest, chain: &[Desc]) -> Answer {
 }
 
 #[test]
-fn the_header_in_sixteen_pieces() {
+fn the_header_may_come_in_sixteen_pieces() {
     let file = file(4);
     let mut guest = guest(image(&file));
 
@@ -27,7 +27,7 @@ fn the_header_in_sixteen_pieces() {
 }
 
 #[test]
-fn the_header_together_with_data() {
+fn the_header_may_share_a_buffer_with_data() {
     let file = file(4);
     let mut guest = guest(image(&file));
 
@@ -40,7 +40,7 @@ fn the_header_together_with_data() {
 }
 
 #[test]
-fn the_status_together_with_data() {
+fn the_status_may_share_a_buffer_with_data() {
     let file = file(4);
     let mut guest = guest(image(&file));
 
@@ -50,7 +50,7 @@ fn the_status_together_with_data() {
 }
 
 #[test]
-fn data_in_127_pieces() {
+fn data_may_come_in_127_pieces() {
     let file = file(127);
     let mut guest = guest(image(&file));
     let bytes: Vec<u8> = (0..127 * 512_u32).map(|n| n.to_le_bytes()[(n % 4) as usize]).collect();
@@ -70,7 +70,7 @@ fn data_in_127_pieces() {
 }
 
 #[test]
-fn empty_descriptors_in_between_and_after_the_status() {
+fn empty_descriptors_may_come_in_between_and_after_the_status() {
     let file = file(4);
     let mut guest = guest(image(&file));
     let header = header(IN, 3);
@@ -91,7 +91,7 @@ fn empty_descriptors_in_between_and_after_the_status() {
 }
 
 #[test]
-fn data_in_single_bytes() {
+fn data_may_come_in_single_bytes() {
     let file = file(2);
     let mut guest = guest(image(&file));
 

@@ -22,7 +22,7 @@ const fn out(what: &'static str, sector: u64, data: usize) -> Row {
 }
 
 #[test]
-fn each_gets_its_status() {
+fn each_bad_request_gets_its_status() {
     const U: u8 = UNSUPPORTED;
     let rows = [
         row("read at the end", IN, 10, 512, IO_ERROR),

@@ -17,7 +17,7 @@ fn large(guest: &mut FakeGuest, kind: u32, sector: u64, buffer: Desc, mib: usize
 }
 
 #[test]
-fn a_request_that_is_half_done_is_done() {
+fn a_request_that_a_pause_interrupts_is_completed() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(25 << 20).unwrap();
     let mut guest = guest(image(&file));

@@ -28,7 +28,7 @@ fn sectors_are_written_where_they_belong_and_nowhere_else() {
 }
 
 #[test]
-fn a_request_without_data_does_nothing_well() {
+fn a_request_without_data_succeeds() {
     let file = file(2);
     let mut guest = guest(image(&file));
 
@@ -39,7 +39,7 @@ fn a_request_without_data_does_nothing_well() {
 
 /// More than one call of the host moves.
 #[test]
-fn a_request_larger_than_any_of_linux_is_done_in_pieces() {
+fn a_very_large_request_is_done_in_pieces() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(64 << 20).unwrap();
     let mut guest = guest(image(&file));

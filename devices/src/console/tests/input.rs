@@ -33,7 +33,7 @@ fn a_key_does_not_wait_for_the_next() {
 }
 
 #[test]
-fn input_that_finds_no_room_waits_for_it() {
+fn input_waits_for_room() {
     let (console, mut keyboard, _screen) = console();
     let mut guest = FakeGuest::new(console);
     keyboard.write_all(b"early").unwrap();
@@ -60,7 +60,7 @@ fn a_request_without_room_is_answered_and_takes_no_input() {
 
 /// R11.
 #[test]
-fn a_buffer_that_is_not_writable_breaks_the_device() {
+fn a_buffer_that_is_not_writable_needs_a_reset() {
     let (console, mut keyboard, _screen) = console();
     let mut guest = FakeGuest::new(console);
     keyboard.write_all(b"secret").unwrap();

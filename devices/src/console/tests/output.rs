@@ -53,7 +53,7 @@ fn a_request_without_any_byte_is_answered() {
 
 /// R11.
 #[test]
-fn room_for_an_answer_breaks_the_device() {
+fn a_writable_buffer_needs_a_reset() {
     let (console, _keyboard, _screen) = console();
     let mut guest = FakeGuest::new(console);
 

@@ -61,7 +61,7 @@ fn a_notification_that_is_no_answer_changes_nothing() {
 
 /// One that waits to be called, and one that does not fill its ring.
 #[test]
-fn a_driver_that_does_not_answer_is_called_and_then_gets_its_input() {
+fn a_driver_that_does_not_answer_is_interrupted_and_gets_its_input() {
     let (mut guest, _keyboard, _screen) = probed("fake0", 0);
 
     guest.wait_interrupt(0);

@@ -16,7 +16,7 @@ fn config(guest: &mut FakeGuest) -> Vec<u8> {
 }
 
 #[test]
-fn address_state_pairs_and_mtu() {
+fn the_configuration_has_address_state_pairs_and_mtu() {
     let (net, host) = card(2);
     host.link.set(true);
 
@@ -26,7 +26,7 @@ fn address_state_pairs_and_mtu() {
 }
 
 #[test]
-fn the_driver_hears_of_the_link() {
+fn a_change_of_the_link_interrupts_the_driver() {
     let (net, host) = card(1);
     let mut guest = FakeGuest::new(net);
     assert_eq!(config(&mut guest)[6..8], [0, 0]);
@@ -40,7 +40,7 @@ fn the_driver_hears_of_the_link() {
 }
 
 #[test]
-fn what_the_interface_can_do_is_offered_both_ways() {
+fn offloads_of_the_interface_are_offered_in_both_directions() {
     let offered = |pairs, offloads, mtu| {
         let net = Net { offloads, mtu, ..card(pairs).0 };
         FakeGuest::found(net).offered() & !crate::queue::RING_FEATURES
@@ -56,7 +56,7 @@ fn what_the_interface_can_do_is_offered_both_ways() {
 
 /// Made anew at each DRIVER_OK, for the driver that is there now.
 #[test]
-fn the_interface_does_what_the_driver_accepted() {
+fn the_interface_gets_the_offloads_that_the_driver_accepted() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::found(net);
     for (without, offloads) in [

@@ -14,7 +14,7 @@ fn command(guest: &mut FakeGuest, queue: usize, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn the_driver_says_how_many_pairs_it_uses() {
+fn the_driver_sets_the_number_of_queue_pairs() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::new(net);
     host.interface.asked();
@@ -27,7 +27,7 @@ fn the_driver_says_how_many_pairs_it_uses() {
 
 /// N-f of the catalogue.
 #[test]
-fn what_is_no_command_is_refused() {
+fn an_unknown_command_is_refused() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::new(net);
     host.interface.asked();
@@ -57,7 +57,7 @@ fn what_is_no_command_is_refused() {
 
 /// A driver that knows of one pair only looks for it behind that.
 #[test]
-fn without_mq_it_is_the_third_queue() {
+fn without_mq_the_control_queue_is_the_third() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::found(net);
     guest.without = 1 << 22;
@@ -70,7 +70,7 @@ fn without_mq_it_is_the_third_queue() {
 }
 
 #[test]
-fn each_pair_has_a_wire_of_its_own() {
+fn each_pair_has_its_own_descriptor() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::new(net);
 
@@ -86,7 +86,7 @@ fn each_pair_has_a_wire_of_its_own() {
 
 /// Found by the fuzz target: there was no third pair, and the machine ended.
 #[test]
-fn a_queue_of_features_that_were_not_accepted_breaks_only_the_device() {
+fn a_queue_of_a_feature_that_was_not_accepted_needs_a_reset() {
     const NEEDS_RESET: u8 = 0x40;
     for (without, queues) in [(1 << 22, &[3, 4][..]), (1 << 17, &[4]), (1 << 22 | 1 << 17, &[2])] {
         for queue in queues {

@@ -58,7 +58,7 @@ fn a_thousand_pauses_lose_no_frame_and_double_none() {
 }
 
 #[test]
-fn what_was_set_up_stays_set_up() {
+fn a_pause_does_not_set_the_interface_up_again() {
     let (net, host) = card(2);
     let mut guest = FakeGuest::named("pair0", net);
     guest.offer(4, &[FromGuest(&[4, 0, 2, 0]), ToGuest(1)]);

@@ -112,7 +112,7 @@ fn no_driver_ever_sees_a_part_of_a_frame() {
 }
 
 #[test]
-fn flags_are_for_those_who_know_them() {
+fn flags_are_cleared_for_a_driver_that_does_not_know_them() {
     let (net, host) = card(1);
     let mut guest = FakeGuest::found(net);
     guest.without = 1 << 1;
@@ -143,7 +143,7 @@ fn without_mergeable_buffers_each_takes_one_frame() {
 }
 
 #[test]
-fn scarce_room_takes_what_fits_and_the_rest_is_lost() {
+fn frames_that_do_not_fit_into_little_room_are_lost() {
     let (mut guest, wire) = guest();
     let heads = offer(&mut guest, &[50, 50]);
 
@@ -159,7 +159,7 @@ fn scarce_room_takes_what_fits_and_the_rest_is_lost() {
 }
 
 #[test]
-fn room_that_comes_while_it_waits_is_used() {
+fn room_that_is_offered_while_the_thread_waits_is_used() {
     let (net, host) = card(1);
     let mut guest = FakeGuest::named("more0", net);
     let mut heads = offer(&mut guest, &[50]);
@@ -175,7 +175,7 @@ fn room_that_comes_while_it_waits_is_used() {
 
 /// N-e: frames that nobody wants cost nothing.
 #[test]
-fn without_any_room_it_sleeps_through_a_flood() {
+fn without_any_room_the_thread_sleeps_through_a_flood() {
     let (net, host) = card(1);
     let mut guest = FakeGuest::named("flood0", net);
     let wire = &host.wires[0];
@@ -191,7 +191,7 @@ fn without_any_room_it_sleeps_through_a_flood() {
 
 /// N-d: the driver's own fault; nothing else comes of it.
 #[test]
-fn buffers_without_room_go_back_as_they_are() {
+fn buffers_without_room_go_back_empty() {
     let (mut guest, wire) = guest();
 
     let heads = offer(&mut guest, &[0, 0]);
@@ -204,7 +204,7 @@ fn buffers_without_room_go_back_as_they_are() {
 
 /// R11.
 #[test]
-fn a_buffer_that_is_not_writable_breaks_the_device() {
+fn a_buffer_that_is_not_writable_needs_a_reset() {
     let (mut guest, wire) = guest();
     offer(&mut guest, &[1536; 3]);
     guest.offer(RX, &[FromGuest(b"public")]);
@@ -231,7 +231,7 @@ fn an_indirect_chain_is_one_buffer() {
 
 /// Neither for a frame, nor for room.
 #[test]
-fn a_reset_does_not_wait() {
+fn a_reset_does_not_wait_for_a_frame() {
     for (name, room) in [("still0", &[1536; 50][..]), ("still1", &[50]), ("still2", &[])] {
         let (net, host) = card(1);
         let mut guest = FakeGuest::named(name, net);
@@ -249,7 +249,7 @@ fn a_reset_does_not_wait() {
 }
 
 #[test]
-fn an_interface_that_is_gone_costs_nothing_and_ends_nothing() {
+fn an_interface_that_is_gone_costs_no_cpu_time_and_ends_nothing() {
     let (net, host) = card(1);
     let tap = UnixDatagram::from(net.pairs[0].as_fd().try_clone_to_owned().unwrap());
     let mut guest = FakeGuest::named("gone0", net);

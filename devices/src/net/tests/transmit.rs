@@ -11,7 +11,7 @@ fn next(wire: &UnixDatagram) -> Vec<u8> {
 }
 
 #[test]
-fn a_frame_leaves_as_it_lies_in_memory() {
+fn a_frame_is_sent_as_it_lies_in_memory() {
     let (mut guest, wire) = guest();
     let frame = frame(2000);
 
@@ -24,7 +24,7 @@ fn a_frame_leaves_as_it_lies_in_memory() {
 
 /// N-a, N-b: lost, and the next one leaves.
 #[test]
-fn what_is_no_frame_is_lost_alone() {
+fn a_malformed_frame_is_dropped_and_the_next_is_sent() {
     let (mut guest, wire) = guest();
     let large = vec![0; 65_567];
     for nonsense in [&[][..], &[0], &[0; 11], &[0; 12], &large] {
@@ -41,7 +41,7 @@ fn what_is_no_frame_is_lost_alone() {
 }
 
 #[test]
-fn a_frame_that_the_tap_refuses_is_lost_alone() {
+fn a_frame_that_the_tap_refuses_is_dropped_and_the_next_is_sent() {
     let (mut guest, wire) = guest();
     drop(wire);
 
@@ -56,7 +56,7 @@ fn a_frame_that_the_tap_refuses_is_lost_alone() {
 }
 
 #[test]
-fn room_for_an_answer_breaks_the_device() {
+fn a_writable_buffer_needs_a_reset() {
     let (mut guest, _wire) = guest();
 
     guest.offer(TX, &[FromGuest(&frame(60)), ToGuest(1)]);

@@ -51,7 +51,7 @@ impl<'m> Gathering<'m> {
 }
 
 #[test]
-fn as_many_chains_as_the_largest_piece_needs_and_no_more() {
+fn a_request_gathers_as_many_chains_as_the_largest_piece_needs() {
     let memory = memory();
     let mut gathering = Gathering::new(&memory, &[4, 4, 4, 4]);
 
@@ -69,7 +69,7 @@ fn a_chain_that_is_large_enough_is_the_only_one() {
 }
 
 #[test]
-fn what_was_filled_goes_back_at_once_and_the_rest_is_used_next() {
+fn filled_chains_go_back_together_and_the_others_are_used_next() {
     let memory = memory();
     let mut gathering = Gathering::new(&memory, &[4; 6]);
 
@@ -86,7 +86,7 @@ fn what_was_filled_goes_back_at_once_and_the_rest_is_used_next() {
 }
 
 #[test]
-fn scarce_room_is_used_when_there_is_input() {
+fn little_room_is_used_when_there_is_input() {
     let memory = memory();
     let mut gathering = Gathering::new(&memory, &[4, 4]);
     gathering.host.send(b"small").unwrap();
@@ -98,7 +98,7 @@ fn scarce_room_is_used_when_there_is_input() {
 }
 
 #[test]
-fn scarce_room_grows_when_the_doorbell_rings_before_input_is_taken() {
+fn little_room_grows_when_the_doorbell_rings_before_input_is_taken() {
     let memory = memory();
     let mut gathering = Gathering::new(&memory, &[4]);
     let (mut ring, host) = (gathering.fixture.ring.clone(), gathering.host.try_clone().unwrap());

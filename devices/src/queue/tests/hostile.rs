@@ -173,7 +173,7 @@ fn order_and_indirection() -> Vec<Row> {
 }
 
 #[test]
-fn hostile_rings_are_told_apart() {
+fn each_hostile_ring_has_its_error() {
     let rows = [rings(), addresses(), order_and_indirection()].concat();
 
     for (name, drive, expected) in rows {
@@ -186,7 +186,7 @@ fn hostile_rings_are_told_apart() {
 
 /// A driver that takes a step back is found out wherever it stands.
 #[test]
-fn r1_index_backwards_across_the_wrap() {
+fn r1_an_index_that_moves_backwards_across_the_wrap_is_refused() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES).at(0);
 
     fixture.ring.set_avail_index(65535);
@@ -195,7 +195,7 @@ fn r1_index_backwards_across_the_wrap() {
 }
 
 #[test]
-fn r12_indirect_without_the_feature() {
+fn r12_an_indirect_descriptor_without_the_feature_is_refused() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES & !INDIRECT_DESC);
 
     indirect(&mut fixture.ring, &[desc(DATA, 1, 0, 0)]);
@@ -209,7 +209,7 @@ fn large_memory() -> Memory {
 }
 
 #[test]
-fn r5_more_than_4_gib_in_one_direction() {
+fn r5_more_than_4_gib_in_one_direction_are_refused() {
     let mut fixture = Fixture::over(large_memory(), SIZE, RING_FEATURES);
 
     fixture.ring.offer_chain(&[desc(0, 3 << 30, WRITE, 0), desc(0, 1 << 30, WRITE, 0)]);
@@ -218,7 +218,7 @@ fn r5_more_than_4_gib_in_one_direction() {
 }
 
 #[test]
-fn r5_more_than_4_gib_in_both_directions_together() {
+fn r5_more_than_4_gib_in_both_directions_together_are_refused() {
     let mut fixture = Fixture::over(large_memory(), SIZE, RING_FEATURES);
 
     fixture.ring.offer_chain(&[desc(0, 3 << 30, 0, 0), desc(0, 3 << 30, WRITE, 0)]);
@@ -228,7 +228,7 @@ fn r5_more_than_4_gib_in_both_directions_together() {
 
 /// R18: overlapping buffers may come to more than there is RAM; nothing is allocated for them.
 #[test]
-fn r18_overlapping_buffers_are_only_addresses() {
+fn r18_overlapping_buffers_are_allowed() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES);
     let all = desc(0, u32::try_from(RAM_END).unwrap(), WRITE, 0);
 
@@ -265,7 +265,7 @@ fn r6_a_buffer_over_its_own_rings_is_allowed() {
 
 /// A ring that moves while it is asked about notifications is found out too.
 #[test]
-fn r1_index_jumps_while_the_device_waits() {
+fn r1_an_index_that_jumps_while_the_device_waits_is_refused() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES);
     assert!(fixture.sleeps());
 

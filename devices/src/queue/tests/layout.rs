@@ -13,19 +13,19 @@ fn good() -> QueueLayout {
 }
 
 #[test]
-fn a_good_one_does() {
+fn a_good_layout_is_accepted() {
     assert_eq!(check(good()), Ok(()));
 }
 
 #[test]
-fn one_in_ram_above_the_hole_does() {
+fn a_layout_in_ram_above_the_hole_is_accepted() {
     let (descriptors, avail, used) = (HIGH_RAM, HIGH_RAM + 0x80, HIGH_RAM + 0x1000 - 70);
     let used = used & !3;
     assert_eq!(check(QueueLayout { size: 8, descriptors, avail, used }), Ok(()));
 }
 
 #[test]
-fn one_that_ends_exactly_with_ram_does() {
+fn a_layout_that_ends_exactly_with_ram_is_accepted() {
     assert_eq!(check(QueueLayout { descriptors: RAM_END - 128, ..good() }), Ok(()));
     assert_eq!(check(QueueLayout { avail: RAM_END - 22, ..good() }), Ok(()));
     assert_eq!(check(QueueLayout { size: 1, used: RAM_END - 16, ..good() }), Ok(()));
@@ -33,7 +33,7 @@ fn one_that_ends_exactly_with_ram_does() {
 
 /// The last two bytes of the avail and the used ring are used_event and avail_event.
 #[test]
-fn one_whose_event_index_is_behind_the_end_of_ram_does_not() {
+fn a_layout_whose_event_index_is_behind_the_end_of_ram_is_refused() {
     let (avail, used) = (RAM_END - 20, RAM_END - 68);
     let error = |ring, address| Err(GuestError::Ring { ring, address });
 
@@ -43,12 +43,12 @@ fn one_whose_event_index_is_behind_the_end_of_ram_does_not() {
 
 /// Rings over rings are the guest's own trouble.
 #[test]
-fn one_whose_parts_overlap_does() {
+fn a_layout_whose_parts_overlap_is_accepted() {
     assert_eq!(check(QueueLayout { size: 8, descriptors: 0, avail: 0, used: 0 }), Ok(()));
 }
 
 #[test]
-fn a_size_that_is_none_does_not() {
+fn an_illegal_size_is_refused() {
     for size in [0, 3, 7, 32769, 65535] {
         assert_eq!(check(QueueLayout { size, ..good() }), Err(GuestError::QueueSize(size)));
     }
@@ -58,7 +58,7 @@ fn a_size_that_is_none_does_not() {
 type Row = (&'static str, &'static [u64], fn(u64) -> QueueLayout);
 
 #[test]
-fn a_ring_that_is_misaligned_or_outside_ram_does_not() {
+fn a_ring_that_is_misaligned_or_outside_ram_is_refused() {
     let rows: [Row; 3] = [
         ("descriptor table", &[1, 2, 4, 8, 15], |at| QueueLayout { descriptors: at, ..good() }),
         ("avail ring", &[1, 3], |at| QueueLayout { avail: at, ..good() }),

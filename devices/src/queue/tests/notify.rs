@@ -24,7 +24,7 @@ fn every_used_entry_interrupts_by_default() {
 }
 
 #[test]
-fn no_interrupt_says_that_none_is_wanted() {
+fn no_interrupt_suppresses_interrupts() {
     let mut fixture = Fixture::new(8, RING_FEATURES & !EVENT_IDX);
 
     fixture.ring.set_avail_flags(1);
@@ -62,7 +62,7 @@ fn with_event_idx_the_flag_means_nothing() {
 }
 
 #[test]
-fn garbage_in_used_event_costs_the_guest_its_interrupt_and_no_more() {
+fn garbage_in_used_event_costs_the_guest_only_its_interrupt() {
     let mut fixture = Fixture::new(8, RING_FEATURES);
 
     fixture.ring.set_used_event(0xdead);
@@ -71,7 +71,7 @@ fn garbage_in_used_event_costs_the_guest_its_interrupt_and_no_more() {
 }
 
 #[test]
-fn one_interrupt_tells_of_all_entries_since_the_last() {
+fn one_interrupt_covers_all_entries_since_the_last() {
     let mut fixture = Fixture::new(8, RING_FEATURES).at(65533);
     fixture.ring.set_used_event(65535);
     for _ in 0..6 {
@@ -87,7 +87,7 @@ fn one_interrupt_tells_of_all_entries_since_the_last() {
 }
 
 #[test]
-fn nothing_used_is_nothing_to_tell() {
+fn without_used_entries_no_interrupt_comes() {
     let mut fixture = Fixture::new(8, RING_FEATURES & !EVENT_IDX);
 
     fixture.signal();
@@ -97,7 +97,7 @@ fn nothing_used_is_nothing_to_tell() {
 }
 
 #[test]
-fn before_it_sleeps_the_device_tells_what_it_used() {
+fn the_device_interrupts_before_it_sleeps() {
     let mut fixture = Fixture::new(8, RING_FEATURES);
     fixture.ring.offer(&[ToGuest(1)]);
     fixture.serve(b"a");
@@ -111,7 +111,7 @@ fn before_it_sleeps_the_device_tells_what_it_used() {
 /// Else the used index could go round while a driver that polls keeps the ring
 /// from running dry, and an interrupt that it asked for last would be lost.
 #[test]
-fn a_device_that_never_sleeps_tells_once_a_round() {
+fn a_device_that_never_sleeps_interrupts_once_a_round() {
     let mut fixture = Fixture::new(8, RING_FEATURES).at(65530);
     fixture.ring.set_used_event(65533);
 
@@ -125,7 +125,7 @@ fn a_device_that_never_sleeps_tells_once_a_round() {
 }
 
 #[test]
-fn asleep_the_device_wants_to_be_notified_and_awake_not() {
+fn notifications_are_suppressed_while_the_device_is_awake() {
     let mut fixture = Fixture::new(8, RING_FEATURES & !EVENT_IDX);
 
     assert!(fixture.sleeps());
@@ -162,7 +162,7 @@ fn a_request_that_comes_while_falling_asleep_is_seen() {
 }
 
 #[test]
-fn a_doorbell_for_nothing_puts_it_back_to_sleep() {
+fn after_a_doorbell_without_a_request_the_device_sleeps_again() {
     let mut fixture = Fixture::new(8, RING_FEATURES);
     fixture.doorbell.write(3).unwrap();
 

@@ -47,7 +47,7 @@ fn an_error_of_the_host_ends_the_machine_and_names_the_thread() {
 }
 
 #[test]
-fn an_error_of_the_guest_needs_a_reset_and_says_so() {
+fn an_error_of_the_guest_needs_a_reset_and_interrupts() {
     let mut guest = FakeGuest::new(echo());
 
     guest.rings[0].set_avail_index(0x8000);
@@ -59,7 +59,7 @@ fn an_error_of_the_guest_needs_a_reset_and_says_so() {
 }
 
 #[test]
-fn an_error_of_the_guest_that_a_service_finds_is_one_as_well() {
+fn an_error_of_the_guest_that_a_service_finds_needs_a_reset() {
     let device = FakeDevice::new(|_, _| Err(GuestError::Direction("no").into()));
     let mut guest = FakeGuest::new(device);
 
@@ -99,7 +99,7 @@ fn a_broken_device_works_again_after_a_reset() {
 }
 
 #[test]
-fn a_broken_queue_does_nothing_more() {
+fn a_broken_queue_is_not_served_any_more() {
     let mut guest = FakeGuest::new(echo());
     guest.rings[0].set_avail_index(0x8000);
     guest.notify(0);
@@ -115,7 +115,7 @@ fn a_broken_queue_does_nothing_more() {
 
 /// Services that are interrupted for no reason are called until they are done.
 #[test]
-fn an_interruption_is_no_end() {
+fn an_interrupted_request_is_served_again() {
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let device = FakeDevice::new(move |_, request| {
         if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 5 {

@@ -113,7 +113,7 @@ fn a_device_loses_the_bus_when_its_last_thread_has_ended() {
 }
 
 #[test]
-fn a_pause_names_the_thread_and_everything_goes_on() {
+fn a_failed_pause_names_the_thread_and_the_device_continues() {
     // Dropped last, when nothing hangs any more.
     let mut bus = PciBus::new(BAR);
     let disk = Arc::default();

@@ -32,7 +32,7 @@ fn reader() -> (impl Device, PipeWriter) {
 }
 
 #[test]
-fn it_goes_on_where_it_stood() {
+fn a_resumed_device_continues_where_it_was() {
     let mut guest = FakeGuest::named("stand0", echo());
     let before = guest.offer(0, &[FromGuest(b"before"), ToGuest(6)]);
     assert_eq!(guest.wait_used(0), Used { id: before.into(), len: 6 });
@@ -52,7 +52,7 @@ fn it_goes_on_where_it_stood() {
 }
 
 #[test]
-fn it_touches_no_memory_and_raises_no_interrupt() {
+fn a_paused_device_touches_no_memory_and_raises_no_interrupt() {
     let (device, mut input) = reader();
     let mut guest = FakeGuest::named("mute0", device);
     guest.offer(0, &[ToGuest(4)]);
@@ -168,7 +168,7 @@ fn a_thousand_pauses_lose_no_input_and_double_none() {
 }
 
 #[test]
-fn it_can_be_reset_and_starts_afresh() {
+fn a_paused_device_can_be_reset_and_starts_afresh() {
     let mut guest = FakeGuest::named("anew0", echo());
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
     guest.wait_used(0);
@@ -184,7 +184,7 @@ fn it_can_be_reset_and_starts_afresh() {
 }
 
 #[test]
-fn a_queue_that_is_broken_stays_so() {
+fn a_broken_queue_is_still_broken_after_a_pause() {
     let mut guest = FakeGuest::named("crack0", echo());
     guest.rings[0].set_avail_index(0x8000);
     guest.notify(0);

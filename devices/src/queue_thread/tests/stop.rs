@@ -46,7 +46,7 @@ fn reader(input: File) -> impl Device {
 }
 
 #[test]
-fn while_it_waits_for_the_doorbell() {
+fn a_thread_that_waits_for_the_doorbell_stops() {
     let mut guest = FakeGuest::named("bell0", echo());
     until_asleep("bell0-one");
 
@@ -56,7 +56,7 @@ fn while_it_waits_for_the_doorbell() {
 }
 
 #[test]
-fn while_it_reads_from_an_empty_pipe() {
+fn a_thread_that_reads_from_an_empty_pipe_stops() {
     let (input, _other_end) = silent_input();
     let mut guest = FakeGuest::named("pipe0", reader(input));
     guest.offer(0, &[ToGuest(10)]);
@@ -68,7 +68,7 @@ fn while_it_reads_from_an_empty_pipe() {
 }
 
 #[test]
-fn while_it_writes_to_a_full_pipe() {
+fn a_thread_that_writes_to_a_full_pipe_stops() {
     let (output, _other_end) = full_output();
     let device = FakeDevice::new(move |_, request| {
         Ok(request.from_guest.write_to(output.as_fd()).map(drop)?)
@@ -83,7 +83,7 @@ fn while_it_writes_to_a_full_pipe() {
 }
 
 #[test]
-fn at_once_after_driver_ok() {
+fn a_thread_stops_immediately_after_driver_ok() {
     let mut guest = FakeGuest::found_as("race0", echo());
 
     for _ in 0..100 {
@@ -95,7 +95,7 @@ fn at_once_after_driver_ok() {
 }
 
 #[test]
-fn while_the_guest_never_stops_asking() {
+fn a_thread_stops_while_the_guest_keeps_offering_requests() {
     let device = FakeDevice::new(|_, _| Ok(()));
     let mut guest = FakeGuest::found_as("busy0", device);
     guest.without = 1 << 29;
@@ -120,7 +120,7 @@ fn while_the_guest_never_stops_asking() {
 
 /// The process that made the device may block signals in its threads.
 #[test]
-fn even_if_its_parent_blocks_the_signal() {
+fn a_thread_stops_even_if_its_parent_blocks_the_signal() {
     block_signal(SIGRTMIN()).unwrap();
     let mut guest = FakeGuest::named("mask0", echo());
     until_asleep("mask0-one");
@@ -176,7 +176,7 @@ fn lone_thread(name: &str) -> (Ring, Arc<EventFd>, QueueThread, File) {
 }
 
 #[test]
-fn and_hands_back_the_place_of_the_request_it_did_not_finish() {
+fn a_thread_that_stops_returns_the_position_of_an_unfinished_request() {
     let (mut ring, doorbell, thread, mut input) = lone_thread("place0");
     let first = ring.offer(&[ToGuest(4)]);
     ring.offer(&[ToGuest(4)]);
@@ -193,7 +193,7 @@ fn and_hands_back_the_place_of_the_request_it_did_not_finish() {
 }
 
 #[test]
-fn and_hands_back_its_place_when_it_had_nothing_to_do() {
+fn an_idle_thread_that_stops_returns_its_position() {
     let (mut ring, doorbell, thread, mut input) = lone_thread("idle0");
     ring.offer(&[ToGuest(4)]);
     doorbell.write(1).unwrap();

@@ -34,7 +34,7 @@ fn without_version_1_features_ok_is_refused() {
 }
 
 #[test]
-fn what_was_not_offered_cannot_be_accepted() {
+fn a_feature_that_was_not_offered_cannot_be_accepted() {
     for bit in (0..64).filter(|bit| OFFERED >> bit & 1 == 0) {
         let mut guest = choosing();
         guest.accept(OFFERED | 1 << bit);

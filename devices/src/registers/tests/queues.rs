@@ -30,7 +30,7 @@ fn scribble(guest: &mut FakeGuest) {
 }
 
 #[test]
-fn sizes_up_to_the_limit_are_taken() {
+fn sizes_up_to_the_limit_are_accepted() {
     for size in [1, 2, 64, 128] {
         let mut guest = negotiated();
         guest.write(common::QUEUE_SIZE, size);
@@ -40,7 +40,7 @@ fn sizes_up_to_the_limit_are_taken() {
 
 /// Q1 to Q3.
 #[test]
-fn sizes_that_are_none_are_not() {
+fn illegal_sizes_are_ignored() {
     for size in [0, 3, 127, 129, 256, 32768, 65535] {
         let mut guest = negotiated();
         guest.write(common::QUEUE_SIZE, size);
@@ -62,7 +62,7 @@ fn addresses_are_written_whole_or_by_halves() {
 }
 
 #[test]
-fn nothing_is_taken_before_features_ok() {
+fn queue_registers_cannot_be_written_before_features_ok() {
     let mut guest = FakeGuest::found(echo());
     guest.set_status(1);
     guest.set_status(3);
@@ -76,7 +76,7 @@ fn nothing_is_taken_before_features_ok() {
 
 /// Q8.
 #[test]
-fn only_1_enables() {
+fn only_the_value_1_enables_a_queue() {
     let mut guest = negotiated();
     for value in [0, 2, 0x100, 0x101, 0xffff] {
         guest.write(common::QUEUE_ENABLE, value);

@@ -25,7 +25,7 @@ fn at(status: u8) -> FakeGuest {
 }
 
 #[test]
-fn each_step_is_taken_in_its_turn() {
+fn status_bits_are_set_one_after_the_other() {
     let mut guest = FakeGuest::found(echo());
 
     for step in [1, 3] {
@@ -42,7 +42,7 @@ fn each_step_is_taken_in_its_turn() {
 
 /// Where the driver is, what it writes, and what it reads then.
 #[test]
-fn a_step_that_is_not_its_turn_changes_nothing() {
+fn a_status_bit_out_of_order_changes_nothing() {
     let skipped = [(0, 2), (0, 4), (0, 8), (0, 5), (1, 5), (1, 9), (3, 7), (1, 13), (0, 10)];
     let cleared = [(3, 1), (3, 2), (11, 3), (11, 1), (15, 11), (15, 7), (15, 3), (15, 1), (15, 14)];
     let unknown = [(0, 16), (0, 17), (1, 19), (3, 27), (11, 31), (15, 31), (15, 47), (15, 0x7f)];
@@ -55,7 +55,7 @@ fn a_step_that_is_not_its_turn_changes_nothing() {
 }
 
 #[test]
-fn features_ok_straight_from_nothing_is_refused() {
+fn features_ok_as_the_first_write_is_refused() {
     let mut guest = at(0);
 
     guest.set_status(15);
@@ -136,7 +136,7 @@ fn driver_ok_twice_is_driver_ok_once() {
 
 /// S18: Linux writes back what it read, and more.
 #[test]
-fn needs_reset_is_not_the_drivers_to_write() {
+fn the_driver_cannot_set_needs_reset() {
     let mut guest = at(11);
 
     guest.set_status(NEEDS_RESET);
@@ -149,7 +149,7 @@ fn needs_reset_is_not_the_drivers_to_write() {
 }
 
 #[test]
-fn needs_reset_is_not_the_drivers_to_clear() {
+fn the_driver_cannot_clear_needs_reset() {
     let mut guest = at(15);
     guest.rings[0].set_avail_index(0x8000);
     guest.notify(0);

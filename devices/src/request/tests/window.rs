@@ -70,7 +70,7 @@ fn chains_without_room_are_used_with_those_around_them() {
 }
 
 #[test]
-fn what_lies_ahead_can_be_overwritten_across_buffers() {
+fn bytes_ahead_can_be_overwritten_across_buffers() {
     let memory = memory();
     let request = request(&memory, &[&[3], &[1, 1], &[4]]);
 

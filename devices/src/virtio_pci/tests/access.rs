@@ -21,7 +21,7 @@ fn identity(guest: &mut FakeGuest) -> (Vec<u8>, Vec<u8>, u64, u64) {
 }
 
 #[test]
-fn everywhere_in_the_bar() {
+fn every_access_to_the_bar_is_harmless() {
     let mut guest = FakeGuest::new(echo());
     let before = identity(&mut guest);
 
@@ -41,7 +41,7 @@ fn everywhere_in_the_bar() {
 }
 
 #[test]
-fn everywhere_in_the_configuration_space() {
+fn every_access_to_the_configuration_space_is_harmless() {
     let mut guest = FakeGuest::new(echo());
     let before = identity(&mut guest);
 
@@ -64,7 +64,7 @@ fn everywhere_in_the_configuration_space() {
 }
 
 #[test]
-fn at_the_end_of_the_address_space() {
+fn accesses_at_the_end_of_the_address_space_are_harmless() {
     let mut guest = FakeGuest::new(echo());
 
     for at in [u64::MAX, u64::MAX - 3, u64::MAX - 7, 1 << 63, u64::from(u32::MAX)] {
@@ -82,7 +82,7 @@ fn at_the_end_of_the_address_space() {
 }
 
 #[test]
-fn with_memory_decode_off_the_bar_is_not_there() {
+fn with_memory_decode_off_the_bar_does_not_answer() {
     let mut guest = FakeGuest::new(echo());
     guest.device.write_config(COMMAND, &[4, 0]);
 

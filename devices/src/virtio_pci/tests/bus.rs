@@ -33,7 +33,7 @@ fn a_device_that_lost_the_bus_serves_nothing_until_it_is_reset() {
 
 /// 2.1.2. The interrupt is a write to memory, too.
 #[test]
-fn a_driver_that_goes_on_without_a_reset_is_told() {
+fn a_driver_that_continues_without_a_reset_gets_needs_reset() {
     let mut guest = FakeGuest::new(echo());
 
     command(&mut guest, MEMORY);
@@ -51,7 +51,7 @@ fn a_driver_that_goes_on_without_a_reset_is_told() {
 
 /// A kernel that was started by kexec switches MSI-X off first.
 #[test]
-fn the_next_driver_hears_nothing_of_it() {
+fn the_next_driver_sees_nothing_of_the_lost_bus() {
     let mut guest = FakeGuest::new(echo());
 
     command(&mut guest, MEMORY);
@@ -65,7 +65,7 @@ fn the_next_driver_hears_nothing_of_it() {
 }
 
 #[test]
-fn a_device_that_is_not_live_loses_nothing() {
+fn losing_the_bus_before_driver_ok_needs_no_reset() {
     let mut guest = FakeGuest::found(echo());
     guest.set_up();
 
@@ -95,7 +95,7 @@ fn a_device_becomes_live_when_it_gets_the_bus() {
 
 /// Neither FAILED nor a reset is undone by the bus.
 #[test]
-fn what_was_given_up_does_not_become_live() {
+fn a_failed_or_reset_device_does_not_start_when_it_gets_the_bus() {
     for last in [128 | 15, 0] {
         let mut guest = FakeGuest::found(echo());
         guest.set_up();

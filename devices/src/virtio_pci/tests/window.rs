@@ -25,7 +25,7 @@ fn write(guest: &mut FakeGuest, bytes: &[u8]) {
 }
 
 #[test]
-fn it_reads_and_writes_registers() {
+fn the_window_reads_and_writes_registers() {
     let mut guest = FakeGuest::found(echo());
 
     open(&mut guest, 0, 0x14, 1);
@@ -40,7 +40,7 @@ fn it_reads_and_writes_registers() {
 }
 
 #[test]
-fn it_rings_doorbells() {
+fn the_window_rings_doorbells() {
     let mut guest = FakeGuest::new(echo());
     guest.rings[1].offer(&[FromGuest(b"a"), ToGuest(1)]);
 
@@ -52,7 +52,7 @@ fn it_rings_doorbells() {
 }
 
 #[test]
-fn it_resets_a_device_that_runs() {
+fn the_window_resets_a_device_that_runs() {
     let mut guest = FakeGuest::new(echo());
 
     open(&mut guest, 0, 0x14, 1);
@@ -62,7 +62,7 @@ fn it_resets_a_device_that_runs() {
 }
 
 #[test]
-fn its_length_decides_and_not_the_width_of_the_access() {
+fn the_windows_length_decides_and_not_the_width_of_the_access() {
     let mut guest = FakeGuest::found(echo());
     guest.set_status(1);
     open(&mut guest, 0, 0x14, 1);
@@ -74,7 +74,7 @@ fn its_length_decides_and_not_the_width_of_the_access() {
 }
 
 #[test]
-fn its_data_can_be_read_byte_by_byte() {
+fn the_windows_data_can_be_read_byte_by_byte() {
     let mut guest = FakeGuest::found(echo());
     open(&mut guest, 0, 0x2000, 4);
 
@@ -84,7 +84,7 @@ fn its_data_can_be_read_byte_by_byte() {
 }
 
 #[test]
-fn a_write_that_is_too_short_or_beside_is_none() {
+fn a_write_that_is_too_short_or_beside_the_data_changes_nothing() {
     let mut guest = FakeGuest::found(echo());
     open(&mut guest, 0, 0, 4);
 
@@ -116,7 +116,7 @@ fn a_window_that_is_not_allowed_shows_nothing_and_takes_nothing() {
 }
 
 #[test]
-fn it_keeps_what_it_was_told() {
+fn the_window_keeps_its_registers() {
     let mut guest = FakeGuest::found(echo());
     let at = guest.map.window;
 
