@@ -1,7 +1,7 @@
 //! Limits how often a repeated event is logged: the first time at once, then after intervals
 //! that double from a second to an hour. After an hour without the event, its next occurrence is
 //! new again. So a guest that repeats an event cannot fill a log, and the log still shows that
-//! the event goes on.
+//! the event continues.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ pub const BY_GUEST: &str = "guest";
 
 /// The interval between two log lines about the same event.
 #[derive(Debug, Default)]
-pub struct LogInterval(Option<State>);
+pub struct LogInterval(Option<Interval>);
 
 #[derive(Debug)]
-struct State {
+struct Interval {
     /// When the event happened last.
     heard: Instant,
     /// The interval, and its end.
@@ -38,7 +38,7 @@ impl LogInterval {
             }
             _ => {
                 let (length, until) = (SHORTEST, now + SHORTEST);
-                self.0 = Some(State { heard: now, length, until });
+                self.0 = Some(Interval { heard: now, length, until });
                 true
             }
         }

@@ -1,10 +1,11 @@
 //! The request to stop a queue thread, and whether the thread has obeyed it. The request may be
 //! taken back, for example when a pause fails because another thread does not stop. Both sides
-//! must then agree on whether the thread goes on: one of them decides, and the other sees how.
+//! must then agree on whether the thread continues: one of them decides, and the other sees the
+//! decision.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-const GO_ON: u8 = 0;
+const RUN: u8 = 0;
 const STOP: u8 = 1;
 const STOPPED: u8 = 2;
 
@@ -15,7 +16,7 @@ pub struct StopFlag(AtomicU8);
 impl StopFlag {
     /// Ask the thread to stop at its next request boundary.
     pub(crate) fn set(&self) {
-        self.change(GO_ON, STOP);
+        self.change(RUN, STOP);
     }
 
     /// Whether the thread is to stop.
@@ -31,7 +32,7 @@ impl StopFlag {
 
     /// Take the request back. Returns true if the thread has already stopped.
     pub(crate) fn take_back(&self) -> bool {
-        !self.change(STOP, GO_ON) && self.0.load(Ordering::Acquire) == STOPPED
+        !self.change(STOP, RUN) && self.0.load(Ordering::Acquire) == STOPPED
     }
 
     fn change(&self, from: u8, to: u8) -> bool {

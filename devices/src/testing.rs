@@ -13,6 +13,7 @@ pub mod device;
 pub mod log;
 pub mod machine;
 pub mod pci;
+mod requests;
 pub mod ring;
 pub mod threads;
 
@@ -23,19 +24,18 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::Memory;
 use crate::device::Device;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
-use crate::sys;
 use crate::trace::TraceRing;
 use crate::virtio_pci::VirtioPci;
 
 use machine::{FakeMachine, PATIENCE, until};
 use pci::{COMMAND, Map, Register, common};
-use ring::{Part, Ring, Used};
+use ring::Ring;
 
 /// RAM below the hole ends here.
 pub const RAM_END: u64 = 8 * Ring::BYTES;
 /// Where the device's BAR lies, in the hole.
 pub const BAR: u32 = 0xc000_0000;
-/// RAM goes on here.
+/// RAM above the hole begins here.
 pub const HIGH_RAM: u64 = 1 << 32;
 
 /// Guest memory with a hole, as a machine has it.
@@ -48,11 +48,11 @@ pub fn memory() -> Memory {
 pub struct FakeGuest {
     /// What the driver drives.
     pub device: VirtioPci,
-    /// All of the guest's.
+    /// The guest's memory.
     pub memory: Memory,
     /// What the device can ask of its machine.
     pub machine: Arc<FakeMachine>,
-    /// What the capabilities said.
+    /// The registers' places, from the capabilities.
     pub map: Map,
     /// The queues, once they are set up.
     pub rings: Vec<Ring>,
@@ -201,7 +201,7 @@ impl FakeGuest {
         u64::from_le_bytes(bytes)
     }
 
-    /// Write one.
+    /// Writes a register of the common configuration.
     pub fn write(&mut self, (at, width): Register, value: u64) {
         self.device.write_memory(self.map.common + at, &value.to_le_bytes()[..width]);
     }
@@ -247,7 +247,7 @@ impl FakeGuest {
         assert!(self.device.wait_paused(PATIENCE), "the device does not pause");
     }
 
-    /// Have it go on.
+    /// Resumes the device.
     pub fn resume(&mut self) {
         self.device.resume().unwrap();
     }
@@ -257,56 +257,5 @@ impl FakeGuest {
         let mut bytes = vec![0; usize::try_from(RAM_END).unwrap()];
         self.memory.read_slice(&mut bytes, GuestAddress(0)).unwrap();
         bytes
-    }
-
-    /// Make a request and notify the device; its head.
-    pub fn offer(&mut self, queue: usize, parts: &[Part<'_>]) -> u16 {
-        let head = self.rings[queue].offer(parts);
-        self.notify(queue);
-        head
-    }
-
-    /// Notify through the doorbell that KVM would signal at this address. Without one the
-    /// write comes to the device, which does not answer to it then.
-    pub fn notify(&self, queue: usize) {
-        let step = u64::try_from(queue).unwrap() * self.map.notify_step;
-        let address = u64::from(BAR) + self.map.notify + step;
-        let mut doorbells = self.device.doorbells().into_iter();
-        let (_, doorbell) = doorbells.find(|(at, _)| *at == address).expect("no doorbell here");
-        if self.machine.is_wired(address) {
-            doorbell.write(1).unwrap();
-        }
-    }
-
-    /// Whether the device has not answered a notification yet.
-    pub fn is_ringing(&self, queue: usize) -> bool {
-        let (_, doorbell) = self.device.doorbells().swap_remove(queue);
-        sys::poll([sys::fd_of(&doorbell)], 0).unwrap() == [true]
-    }
-
-    /// Wait for the next used entry.
-    pub fn wait_used(&mut self, queue: usize) -> Used {
-        let ring = &mut self.rings[queue];
-        let mut used = None;
-        until("a used entry", || {
-            used = ring.take_used();
-            used.is_some()
-        });
-        used.unwrap()
-    }
-
-    /// What the device put into the room that a request gave.
-    pub fn bytes(&self, queue: usize, head: u16) -> Vec<u8> {
-        self.rings[queue].bytes(head)
-    }
-
-    /// Wait for the interrupt of a queue; they lead to lines in their order.
-    pub fn wait_interrupt(&self, queue: u32) {
-        self.machine.wait_interrupt(queue + 1);
-    }
-
-    /// Wait for the interrupt of the configuration.
-    pub fn wait_config_interrupt(&self) {
-        self.machine.wait_interrupt(0);
     }
 }

@@ -12,7 +12,7 @@ use fuzz::Guest;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes of the disk: few, so that much of what is asked lies on it.
+/// Bytes of the disk. It is small, so that many requests lie at its end or behind it.
 const LENGTH: usize = 64 << 10;
 
 fuzz_target!(|bytes: &[u8]| {

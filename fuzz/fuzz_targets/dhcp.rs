@@ -15,7 +15,7 @@ use dhcp::{Identity, Kind};
 
 const IDENTITY: Identity = Identity { mac: [2, 0, 0, 1, 2, 3], number: 0x1234_5678 };
 
-/// Where the address that the server gives stands, and where the options begin.
+/// Offsets of the address that the server gives, and of the options.
 const YOUR_ADDRESS: std::ops::Range<usize> = 16..20;
 const OPTIONS: usize = 240;
 
@@ -33,7 +33,7 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
     datagram.truncate(OPTIONS);
     datagram[0] = 2;
     datagram[YOUR_ADDRESS].copy_from_slice(&input.arbitrary::<[u8; 4]>()?);
-    // The kind of the answer and the server, without which there is no lease.
+    // The kind of the answer and the server: a lease needs both.
     if input.ratio(7, 8)? {
         datagram.extend([53, 1, *input.choose(&[2, 5, 6])?, 54, 4, 10, 0, 0, 1]);
     }

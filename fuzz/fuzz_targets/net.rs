@@ -35,7 +35,7 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
     let queue = input.int_in_range(0..=4)?;
     let (wire, tap) = UnixDatagram::pair().expect("a pair of sockets");
     let tap = File::from(OwnedFd::from(tap));
-    // What the guest sends nobody takes out again.
+    // The target does not read the frames that the guest sends.
     let pair = || match queue % 2 {
         0 => tap.try_clone(),
         _ => File::options().write(true).open("/dev/null"),
@@ -50,7 +50,7 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
     };
     let mut guest = Guest::new(input, 128)?;
     let accepted = fuzz::accepted(input, &device)?;
-    // One at a time: a frame that nobody took is in the way of the next.
+    // One frame at a time: if the guest did not take it, the next send fails.
     wire.set_nonblocking(true).expect("a socket that does not wait");
     let frame = vec![0x5a; 70_000];
     guest.play(input, (&device, queue, accepted), |input| {

@@ -63,7 +63,7 @@ impl Guest {
     /// The device's side of the queue.
     pub fn queue(&self, accepted: u64) -> Virtqueue {
         let bell = Arc::new(EventFd::new(0).expect("an eventfd"));
-        // Nobody sleeps for long: the doorbell has rung already.
+        // The queue does not sleep for long: the doorbell has rung already.
         bell.write(1).expect("ringing");
         let interrupt = Arc::new(EventFd::new(0).expect("an eventfd"));
         let interrupt = Interrupt::new(Some(interrupt));
@@ -120,8 +120,8 @@ impl Guest {
         Ok(())
     }
 
-    /// Descriptor `number` of a chain of `count`, of which so many are `readable`: a good one,
-    /// seven times of eight.
+    /// Descriptor `number` of a chain of `count`, of which `readable` are device-readable. Seven
+    /// of eight are legal.
     fn desc(
         &self,
         input: &mut Unstructured<'_>,

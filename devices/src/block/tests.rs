@@ -30,12 +30,12 @@ const OK: u8 = 0;
 const IO_ERROR: u8 = 1;
 const UNSUPPORTED: u8 = 2;
 
-/// What is in the status byte before the device writes it: nothing it writes.
+/// The status byte before the device writes it: a value that the device never writes.
 const UNTOUCHED: u8 = 0xee;
 
 const FLUSH_FEATURE: u64 = 1 << 9;
 
-/// A temporary file of so many sectors, in which each byte tells its sector.
+/// A temporary file of `sectors` sectors, in which each byte depends on its sector.
 fn file(sectors: u64) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&contents(0..sectors)).unwrap();
@@ -115,7 +115,7 @@ fn finish(guest: &mut FakeGuest, head: u16) -> Answer {
     Answer { status: data.pop().unwrap(), data, used: used.len }
 }
 
-/// Read so many bytes.
+/// Read this many bytes.
 fn read(guest: &mut FakeGuest, sector: u64, bytes: u32) -> Answer {
     ask(guest, &[FromGuest(&header(IN, sector)), ToGuest(bytes), ToGuest(1)])
 }

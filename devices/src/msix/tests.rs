@@ -5,7 +5,7 @@ use crate::interrupt::MsiMessage;
 use crate::testing::FakeGuest;
 use crate::testing::device::echo;
 use crate::testing::log::lines;
-use crate::testing::machine::Request::{Connect, Disconnect};
+use crate::testing::machine::LineRequest::{Connect, Disconnect};
 use crate::testing::ring::Part::FromGuest;
 
 const ON: u16 = 0x8000;
@@ -53,7 +53,7 @@ fn after_power_on_every_vector_is_masked_and_disconnected() {
     assert_eq!(guest.machine.requests(), []);
 }
 
-/// As Linux does it: on but masked, fill the table, unmask.
+/// Sets MSI-X up as Linux does: enable it masked, fill the table, unmask it.
 #[test]
 fn vectors_are_connected_when_they_are_unmasked() {
     let mut guest = FakeGuest::found(echo());
@@ -138,7 +138,7 @@ fn an_interrupt_under_the_function_mask_is_pending_too() {
     assert!(guest.machine.delivered(2));
 }
 
-/// KVM sends what is pending when an irqfd is plugged in, but leaves the count.
+/// KVM sends a pending interrupt when an irqfd is connected, but does not clear the count.
 #[test]
 fn a_delivered_interrupt_is_not_pending_again() {
     let mut guest = up();

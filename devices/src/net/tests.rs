@@ -60,7 +60,7 @@ struct Host {
     link: Arc<Link>,
 }
 
-/// A card with so many queue pairs.
+/// A card with `pairs` queue pairs.
 fn card(pairs: usize) -> (Net, Host) {
     let sockets: Vec<_> = (0..pairs).map(|_| UnixDatagram::pair().unwrap()).collect();
     let (taps, wires): (Vec<_>, _) = sockets.into_iter().unzip();

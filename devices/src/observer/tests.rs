@@ -23,7 +23,7 @@ fn count(guest: &FakeGuest, queue: &str, field: fn(&QueueStats) -> u64) -> u64 {
     field(&guest.machine.observer_of(queue).stats)
 }
 
-/// One at a time, so that each has its kick and its interrupt.
+/// Makes requests one at a time, so that each has its kick and its interrupt.
 fn ask(guest: &mut FakeGuest, rounds: u16) {
     for _ in 0..rounds {
         guest.offer(0, &[FromGuest(b"seven b"), ToGuest(10)]);
@@ -115,7 +115,7 @@ fn errors_are_counted() {
     assert_eq!(count(&guest, "fake0-one", |it| it.requests.get()), 3, "it was not answered");
 }
 
-/// What a driver sees as done has been counted, without anybody's waiting.
+/// A request that the driver sees as used has been counted already: the test need not wait.
 #[test]
 fn a_request_is_counted_before_the_driver_sees_it_used() {
     let mut guest = FakeGuest::new(echo());
@@ -144,7 +144,7 @@ fn a_trace_has_the_events_of_a_request_in_order() {
     guest.set_status(0);
     let mut events = Vec::new();
     ring.drain(|event| events.push(event));
-    // As they ended. The thread may find the request before it has slept at all.
+    // In the order in which they ended. The thread may find the request before it has slept at all.
     let mut names = named(&events);
     names.retain(|name| *name != "kick");
     assert_eq!(names, ["thread", "serve", "request", "interrupt"]);

@@ -102,7 +102,7 @@ fn add_buffer<'m>(
 fn indirect_table(memory: &Memory, descriptor: Descriptor) -> Result<Table, GuestError> {
     let (address, length) = (descriptor.addr(), descriptor.len());
     if descriptor.has_next() {
-        return Err(GuestError::Indirect("that goes on with NEXT"));
+        return Err(GuestError::Indirect("with NEXT"));
     }
     if length == 0 || !length.is_multiple_of(DESCRIPTOR_BYTES) {
         return Err(GuestError::Indirect("table with a length that is not a multiple of 16"));

@@ -35,9 +35,9 @@ struct Fixture {
     interrupt: Arc<EventFd>,
 }
 
-/// What a chain came to.
+/// A chain as a service sees it.
 #[derive(Debug, PartialEq, Eq)]
-struct Chain {
+struct PoppedChain {
     head: u16,
     from_guest: Vec<u8>,
     to_guest: u32,
@@ -58,7 +58,7 @@ impl Fixture {
         Self { memory, ring, queue, doorbell, interrupt }
     }
 
-    /// Have both sides stand at `index`, as after that many requests.
+    /// Puts both sides to the state after `index` requests.
     fn at(mut self, index: u16) -> Self {
         self.queue.position = QueuePosition { next_avail: index, next_used: index };
         self.queue.signalled = index;
@@ -68,14 +68,14 @@ impl Fixture {
         self
     }
 
-    fn pop(&mut self) -> Result<Option<Chain>, GuestError> {
+    fn pop(&mut self) -> Result<Option<PoppedChain>, GuestError> {
         let mut request = Request::default();
         let found = self.queue.pop(&self.memory, &mut request)?;
         let mut from_guest = vec![0; request.from_guest.len().min(1000).try_into().unwrap()];
         request.from_guest.peek(&mut from_guest);
         let to_guest = request.to_guest.len();
         let head = request.used().next().map_or(0, |(head, _)| head);
-        Ok(found.then_some(Chain { head, from_guest, to_guest }))
+        Ok(found.then_some(PoppedChain { head, from_guest, to_guest }))
     }
 
     /// Take the next request and hand it back with `answer`.
@@ -117,9 +117,9 @@ fn requests_come_in_the_order_of_the_avail_ring() {
     let first = fixture.ring.offer(&[FromGuest(b"one"), FromGuest(b" two"), ToGuest(3)]);
     let second = fixture.ring.offer(&[ToGuest(5), ToGuest(6)]);
 
-    let chain = Chain { head: first, from_guest: b"one two".into(), to_guest: 3 };
+    let chain = PoppedChain { head: first, from_guest: b"one two".into(), to_guest: 3 };
     assert_eq!(fixture.pop(), Ok(Some(chain)));
-    let chain = Chain { head: second, from_guest: vec![], to_guest: 11 };
+    let chain = PoppedChain { head: second, from_guest: vec![], to_guest: 11 };
     assert_eq!(fixture.pop(), Ok(Some(chain)));
     assert_eq!(fixture.pop(), Ok(None));
 }
@@ -208,7 +208,7 @@ fn the_used_ring_is_only_written() {
     assert_eq!(fixture.ring.used_entry(0), Used { id: 0, len: 1 });
 }
 
-/// What was checked is what is used, though the guest rewrites it meanwhile.
+/// The copy that was checked is used, although the guest rewrites the descriptor meanwhile.
 #[test]
 fn a_descriptor_is_read_once() {
     let mut fixture = Fixture::new(8, RING_FEATURES);

@@ -68,7 +68,7 @@ fn a_change_before_driver_ok_does_not_interrupt() {
     assert_eq!(guest.isr(), 0);
 }
 
-/// 4.1.4.5.1: a driver that has masked the vector, or has none, finds the bit.
+/// A driver that has masked the vector, or has chosen none, finds the bit (4.1.4.5.1).
 #[test]
 fn isr_status_is_set_whether_or_not_the_interrupt_can_be_sent() {
     let mut guest = FakeGuest::new(echo());

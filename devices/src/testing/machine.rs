@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a device asked its machine for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum LineRequest {
     /// Plug a line in.
     Connect(u32, MsiMessage),
     /// Unplug it.
@@ -55,10 +55,10 @@ impl Line {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// One for each number given out; None until it was first connected.
+struct MachineState {
+    /// The line of each number; None until the line is first connected.
     lines: Vec<Option<Line>>,
-    requests: Vec<Request>,
+    requests: Vec<LineRequest>,
     failures: Vec<(String, String)>,
     refused: Option<u64>,
     /// Addresses whose writes ring a doorbell.
@@ -67,27 +67,27 @@ struct State {
     trace: Option<Arc<TraceRing>>,
 }
 
-/// See the module.
+/// A machine without vCPUs, which records the requests of devices.
 #[derive(Debug, Default)]
-pub struct FakeMachine(Mutex<State>);
+pub struct FakeMachine(Mutex<MachineState>);
 
 impl FakeMachine {
-    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+    fn state<T>(&self, look: impl FnOnce(&mut MachineState) -> T) -> T {
         look(&mut self.0.lock().unwrap())
     }
 
     /// Everything asked for since the last call.
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<LineRequest> {
         self.state(|state| std::mem::take(&mut state.requests))
     }
 
     /// A machine whose queue of the ring's name is traced.
     #[must_use]
     pub fn with_trace(trace: Arc<TraceRing>) -> Self {
-        Self(Mutex::new(State { trace: Some(trace), ..State::default() }))
+        Self(Mutex::new(MachineState { trace: Some(trace), ..MachineState::default() }))
     }
 
-    /// Who watches the queue with this thread.
+    /// The observer of the queue with this thread.
     pub fn observer_of(&self, thread: &str) -> Arc<Observer> {
         self.state(|state| {
             let trace = state.trace.clone().filter(|trace| trace.name() == thread);
@@ -160,7 +160,7 @@ impl Machine for FakeMachine {
     fn connect(&self, line: u32, event: &EventFd, message: MsiMessage) -> io::Result<()> {
         let index = usize::try_from(line).unwrap();
         self.state(|state| {
-            state.requests.push(Request::Connect(line, message));
+            state.requests.push(LineRequest::Connect(line, message));
             if state.refused == Some(message.address) {
                 return Err(io::Error::from(io::ErrorKind::InvalidInput));
             }
@@ -176,7 +176,7 @@ impl Machine for FakeMachine {
     fn disconnect(&self, line: u32, _event: &EventFd) {
         let index = usize::try_from(line).unwrap();
         self.state(|state| {
-            state.requests.push(Request::Disconnect(line));
+            state.requests.push(LineRequest::Disconnect(line));
             let line = state.lines[index].as_mut().expect("disconnected but never connected");
             assert!(line.connected, "disconnected twice");
             line.listen();

@@ -46,7 +46,7 @@ pub struct Used {
 pub enum Part<'a> {
     /// Bytes for the device.
     FromGuest(&'a [u8]),
-    /// Room for that many.
+    /// Room for this many bytes.
     ToGuest(u32),
 }
 
@@ -54,7 +54,7 @@ pub enum Part<'a> {
 #[derive(Debug, Clone)]
 pub struct Ring {
     memory: Memory,
-    /// Where it lies.
+    /// The addresses of the rings.
     pub layout: QueueLayout,
     /// Where the buffers of the next request go; wraps within `buffers`.
     next_buffer: u64,
@@ -67,7 +67,7 @@ pub struct Ring {
 
 /// The avail ring lies this far behind the descriptor table.
 const AVAIL: u64 = 0x10_0000;
-/// The used ring, too.
+/// The used ring lies this far behind the descriptor table.
 const USED: u64 = 0x18_0000;
 /// Room for the buffers.
 const BUFFERS: std::ops::Range<u64> = 0x20_0000..0x40_0000;
@@ -85,7 +85,7 @@ impl Ring {
         Self { memory, layout, next_buffer, next_desc: 0, avail_index: 0, used_seen: 0 }
     }
 
-    /// As the driver finds it when it sets the queue up anew.
+    /// Restores the state in which a driver sets a queue up.
     pub fn clear(&mut self) {
         let entries = usize::from(self.layout.size);
         self.write(self.layout.avail, &vec![0; 6 + 2 * entries]);
@@ -166,7 +166,7 @@ impl Ring {
         }
     }
 
-    /// What is in the device-writable buffers of the chain of `head`.
+    /// The contents of the device-writable buffers of the chain with this head.
     pub fn bytes(&self, head: u16) -> Vec<u8> {
         let (mut index, mut all) = (head, Vec::new());
         loop {

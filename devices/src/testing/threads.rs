@@ -6,7 +6,7 @@ use super::machine::until;
 use crate::error::GuestError;
 use crate::queue_thread::Owner;
 
-/// The owner of a thread that has nothing to tell it.
+/// An owner for threads that report nothing.
 #[derive(Debug)]
 pub struct NoOwner;
 

@@ -1,4 +1,4 @@
-//! Trace rings: what is written comes out, in order, or is counted as lost.
+//! Trace rings: every event is read, in order, or counted as lost.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -46,7 +46,7 @@ fn events_without_room_are_counted() {
     assert_eq!((events[1].numbers[0], ring.lost()), (10, 0));
 }
 
-/// One thread writes as fast as it can, another reads: each event is whole, and every
+/// One thread writes as fast as it can, and another reads: each event is whole, and every
 /// one is there or reported as lost.
 #[test]
 fn a_reader_beside_the_writer_misses_nothing() {

@@ -162,7 +162,7 @@ fn after_status_reads_0_memory_stays_as_it_is_and_no_interrupt_comes() {
         guest.machine.delivered(1);
         guest.offer(0, &[FromGuest(b"late"), ToGuest(4)]);
         let before = ring_memory(&guest.rings[0]);
-        // Nobody is left who could.
+        // Afterwards no thread can serve the request.
         no_threads("poison0");
         assert_eq!(guest.rings[0].used_index(), used);
         assert!(ring_memory(&guest.rings[0]) == before);

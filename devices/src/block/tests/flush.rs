@@ -84,7 +84,7 @@ fn every_flush_after_a_failed_one_fails() {
     assert_eq!(flush(&mut guest), IO_ERROR);
 }
 
-/// Whether the guest hears of all that is finished before a request of this kind.
+/// Whether the guest is interrupted for finished requests before one of this kind.
 fn is_waited_for(image: Image, accepted: u64, kind: u32) -> bool {
     let memory = crate::testing::memory();
     let mut request = crate::request::Request::default();

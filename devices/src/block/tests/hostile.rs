@@ -1,9 +1,9 @@
-//! Requests that no good driver makes: they are refused, the image keeps its
-//! bytes and its length, and the disk goes on.
+//! Requests that no good driver makes: the device refuses them, the image keeps its bytes
+//! and its length, and the disk still works.
 
 use super::*;
 
-/// What is offered, and the status that must come.
+/// A request, and the status that it must get.
 struct Row {
     what: &'static str,
     kind: u32,

@@ -6,7 +6,7 @@ use crate::testing::ring::Desc;
 
 const MIB: usize = 1 << 20;
 
-/// A request of so many MiB, all of them in the same buffer: more than one call moves.
+/// A request of `mib` MiB, all of them in the same buffer: more than one call moves.
 fn large(guest: &mut FakeGuest, kind: u32, sector: u64, buffer: Desc, mib: usize) -> u16 {
     let ring = &mut guest.rings[0];
     let first = ring.buffer(FromGuest(&header(kind, sector)));
@@ -31,7 +31,8 @@ fn a_request_that_a_pause_interrupts_is_completed() {
         let buffer = guest.rings[0].buffer(FromGuest(&whole));
         let head = large(&mut guest, OUT, 1, buffer, 24);
         guest.notify(0);
-        // It begins anew after each. They come ever later, so that some are in the middle of it.
+        // The request begins again after each pause. The pauses come later and later, so that
+        // some are in the middle of the request.
         for nap in (0..10_000).step_by(100) {
             if guest.rings[0].used_index() != round {
                 break;

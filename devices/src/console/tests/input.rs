@@ -17,7 +17,7 @@ fn what_is_typed_reaches_the_guest() {
     assert_eq!(guest.bytes(RX, head)[..5], *b"ls\n\0\xff");
 }
 
-/// The guest hears of each key at once, though more room is there.
+/// The guest is interrupted for each key at once, although there is more room.
 #[test]
 fn a_key_does_not_wait_for_the_next() {
     let (console, mut keyboard, _screen) = console();

@@ -55,7 +55,7 @@ fn the_driver_is_probed_once() {
     assert!(!guest.machine.delivered(0), "opened twice");
 }
 
-/// As one who has to be called, and does not fill its ring.
+/// A driver that waits for an interrupt, and does not fill its ring.
 #[test]
 fn a_driver_that_did_not_answer_is_not_waited_for_again() {
     let (console, mut keyboard, _screen) = console();
@@ -64,14 +64,14 @@ fn a_driver_that_did_not_answer_is_not_waited_for_again() {
     guest.notify(RX);
     assert_eq!(guest.wait_used(RX), Used { id: heads[0].into(), len: 0 });
     guest.wait_interrupt(0);
-    // It is not interrupted for what comes, so that only a second call would interrupt it.
+    // The driver is not interrupted for input, so only a second probe would interrupt it.
     guest.rings[RX].set_used_event(100);
     guest.pause();
     guest.resume();
 
     keyboard.write_all(b"hello").unwrap();
 
-    // Where the driver is waited for, that has to wait until it has been called.
+    // If the device waited for an answer again, the input would wait for an interrupt.
     assert_eq!(guest.wait_used(RX), Used { id: heads[1].into(), len: 5 });
-    assert!(!guest.machine.delivered(1), "called twice");
+    assert!(!guest.machine.delivered(1), "interrupted twice");
 }

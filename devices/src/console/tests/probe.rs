@@ -59,7 +59,7 @@ fn a_notification_that_is_no_answer_changes_nothing() {
     assert_eq!(guest.rings[RX].used_index(), 1);
 }
 
-/// One that waits to be called, and one that does not fill its ring.
+/// A driver that waits for an interrupt, or that does not fill its ring.
 #[test]
 fn a_driver_that_does_not_answer_is_interrupted_and_gets_its_input() {
     let (mut guest, _keyboard, _screen) = probed("fake0", 0);

@@ -54,7 +54,7 @@ fn offloads_of_the_interface_are_offered_in_both_directions() {
     assert_eq!(offered(1, features::OFFLOADS, 67), mac_mrg_status | all);
 }
 
-/// Made anew at each DRIVER_OK, for the driver that is there now.
+/// Every DRIVER_OK sets the offloads for the present driver.
 #[test]
 fn the_interface_gets_the_offloads_that_the_driver_accepted() {
     let (net, host) = card(2);

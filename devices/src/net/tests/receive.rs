@@ -14,7 +14,7 @@ fn offer(guest: &mut FakeGuest, lengths: &[u32]) -> Vec<u16> {
     heads
 }
 
-/// As many as it never lacks room.
+/// Offers more room than a test needs.
 fn plenty(guest: &mut FakeGuest) -> Vec<u16> {
     offer(guest, &[1536; 50])
 }
@@ -49,8 +49,8 @@ fn a_frame_takes_the_buffers_that_it_needs() {
     assert_eq!(guest.rings[RX].take_used(), None);
 }
 
-/// 5.1.6.4: they came for the driver before, or for nobody. Those of all pairs, as the
-/// host spreads them over the pairs that the driver before had asked for.
+/// Frames that arrived before DRIVER_OK were for an earlier driver (5.1.6.4). They are
+/// dropped from all pairs, because the host spreads frames over the pairs of that driver.
 #[test]
 fn frames_from_before_the_driver_are_lost() {
     let (net, host) = card(2);
@@ -173,7 +173,7 @@ fn room_that_is_offered_while_the_thread_waits_is_used() {
     assert_eq!(take(&mut guest, &heads), (vec![50, 30], received(80, 2)));
 }
 
-/// N-e: frames that nobody wants cost nothing.
+/// Attack N-e: frames without room cost no CPU time.
 #[test]
 fn without_any_room_the_thread_sleeps_through_a_flood() {
     let (net, host) = card(1);

@@ -126,8 +126,8 @@ fn chains_without_any_room_are_not_waited_for() {
     assert_eq!(gathering.answer(0), [(0, 0)]);
 }
 
-/// As many chains as the ring has entries, however little room they have, and
-/// however many more the driver announces.
+/// A request takes as many chains as the ring has entries, even if they have little room
+/// and the driver announces more.
 #[test]
 fn r20_a_request_has_no_more_chains_than_the_ring() {
     let memory = memory();
@@ -181,7 +181,7 @@ fn a_bad_chain_after_a_good_one_is_the_guests_fault() {
     assert_eq!(gathering.position(), (65533, 65533));
 }
 
-/// One buffer under two heads: the driver gets what it asked for.
+/// A buffer that belongs to two chains is filled twice.
 #[test]
 fn r19_chains_may_overlap() {
     let memory = memory();

@@ -26,7 +26,7 @@ fn one(ring: &mut Ring, descriptor: Desc) {
     ring.publish(0);
 }
 
-/// So many descriptors in a row.
+/// A chain of `length` descriptors.
 fn chain(length: u16) -> Vec<Desc> {
     let mut all: Vec<_> = (1..=length).map(|next| desc(DATA, 1, NEXT, next)).collect();
     all.last_mut().unwrap().flags = 0;
@@ -153,7 +153,7 @@ fn order_and_indirection() -> Vec<Row> {
         (
             "R14 INDIRECT and NEXT",
             |r| one(r, desc(TABLE, 16, INDIRECT | NEXT, 1)),
-            GuestError::Indirect("that goes on with NEXT"),
+            GuestError::Indirect("with NEXT"),
         ),
         ("R16 an empty table", |r| one(r, desc(TABLE, 0, INDIRECT, 0)), LENGTH),
         ("R16 15 bytes", |r| one(r, desc(TABLE, 15, INDIRECT, 0)), LENGTH),
@@ -184,7 +184,7 @@ fn each_hostile_ring_has_its_error() {
     }
 }
 
-/// A driver that takes a step back is found out wherever it stands.
+/// An avail index that moves back is found at every position.
 #[test]
 fn r1_an_index_that_moves_backwards_across_the_wrap_is_refused() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES).at(0);
@@ -203,7 +203,7 @@ fn r12_an_indirect_descriptor_without_the_feature_is_refused() {
     assert_eq!(fixture.pop(), Err(GuestError::Indirect("without the feature")));
 }
 
-/// RAM of which nobody ever touches more than the rings.
+/// A large memory, of which the tests touch only the rings.
 fn large_memory() -> Memory {
     Memory::from_ranges(&[(vm_memory::GuestAddress(0), 3 << 30)]).unwrap()
 }
@@ -237,7 +237,7 @@ fn r18_overlapping_buffers_are_allowed() {
     assert_eq!(fixture.pop().unwrap().unwrap().to_guest, 8 * all.len);
 }
 
-/// R19: it is the driver who gets two answers in one buffer.
+/// Attack R19: the driver gets two answers in one buffer.
 #[test]
 fn r19_the_same_head_twice_is_served_twice() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES);

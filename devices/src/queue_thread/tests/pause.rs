@@ -17,7 +17,7 @@ use crate::testing::threads::{no_threads, threads, until_asleep};
 
 const PAUSES: usize = 1000;
 
-/// Queue "one" gives what is written to the other end; "two" echoes.
+/// Queue "one" reads what is written to the other end; "two" echoes.
 fn reader() -> (impl Device, PipeWriter) {
     let (input, other_end) = pipe().unwrap();
     let input = File::from(OwnedFd::from(input));
@@ -64,7 +64,7 @@ fn a_paused_device_touches_no_memory_and_raises_no_interrupt() {
 
     input.write_all(b"late").unwrap();
     guest.device.status().config_changed();
-    // Nobody is left who could.
+    // No thread is left that could.
     no_threads("mute0");
 
     assert!(guest.everything() == before, "it has written to memory");

@@ -102,7 +102,7 @@ fn an_enabled_queue_does_not_change() {
     assert_eq!(queue_registers(&mut guest, 0), before);
 }
 
-/// Q7: and it goes on as if nothing had been written.
+/// Attack Q7: writes to the registers of a live queue have no effect.
 #[test]
 fn a_live_queue_does_not_change() {
     let mut guest = FakeGuest::new(echo());

@@ -1,5 +1,5 @@
-//! Accesses of any width at any place: nothing panics, and what is read-only
-//! stays what it is.
+//! Accesses of any width at any place: nothing panics, and read-only registers keep their
+//! values.
 
 use crate::testing::FakeGuest;
 use crate::testing::device::echo;
@@ -56,7 +56,7 @@ fn every_access_to_the_configuration_space_is_harmless() {
 
     guest.device.write_config(BAR0, &[0; 4]);
     guest.device.write_config(COMMAND, &[6, 0]);
-    // It has lost the bus and says so, in the status register as well.
+    // The device has lost the bus, and ISR status says so, too.
     assert_eq!(guest.isr(), 2);
     assert_eq!(identity(&mut guest), before);
     guest.start();

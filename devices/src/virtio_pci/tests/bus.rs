@@ -46,7 +46,7 @@ fn a_driver_that_continues_without_a_reset_gets_needs_reset() {
     assert_eq!((guest.status(), guest.isr()), (15 | 64, 2));
     command(&mut guest, MEMORY);
     command(&mut guest, BOTH);
-    assert!(!guest.machine.delivered(0), "it was told already");
+    assert!(!guest.machine.delivered(0), "interrupted twice");
 }
 
 /// A kernel that was started by kexec switches MSI-X off first.
@@ -127,7 +127,7 @@ fn doorbells_are_part_of_the_memory_that_is_switched_off() {
     assert_eq!(guest.wait_used(0).len, 1);
 }
 
-/// Before anybody has switched the device on, as after power-on.
+/// After power-on, memory accesses are switched off.
 #[test]
 fn doorbells_are_wired_when_the_memory_is_switched_on() {
     let mut guest = FakeGuest::found(echo());

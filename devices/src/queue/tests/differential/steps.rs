@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Offer(Offer),
-    /// Take up to so many chains as one request, and fill that part of their room.
+    /// Take at most `chains` chains as one request, and fill `percent` of their room.
     Serve {
         chains: usize,
         percent: usize,
@@ -25,7 +25,7 @@ pub(super) enum Step {
 pub(super) struct Offer {
     pub(super) from_guest: Vec<u32>,
     pub(super) to_guest: Vec<u32>,
-    /// So many descriptors lie in the queue's own table, the others in an indirect one.
+    /// How many descriptors lie in the queue's own table; the others lie in an indirect one.
     pub(super) direct: Option<usize>,
     /// Descriptors of the indirect table that do not belong to the chain.
     pub(super) unused: usize,
