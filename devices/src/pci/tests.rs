@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::{CONFIG_PORTS, MOST, PciBus};
 use crate::testing::device::echo;
 use crate::testing::machine::FakeMachine;
@@ -11,8 +13,11 @@ use crate::virtio_pci::{BAR_SIZE, VirtioPci};
 
 const WINDOW: u32 = 0xc000_0000;
 
-/// A bus with `count` devices.
+/// A bus with `count` devices. Each has a descriptor for every queue and interrupt, and users have
+/// 1024 unless they raise their limit.
 fn bus(count: usize) -> PciBus {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let (mut bus, memory) = (PciBus::new(WINDOW), memory());
     let machine = Arc::new(FakeMachine::default());
     for index in 0..count {

@@ -2,10 +2,27 @@
 //! their own, so that nobody else's are counted.
 
 use std::path::Path;
+use std::process::Command;
 
-use tests::{End, Pty, environment, program};
+use nix::unistd::geteuid;
+use tests::{End, Pty, environment, program, skip};
 
 use super::probe;
+
+/// The words that run a shell's line in a mount namespace. Who is not root needs a user namespace
+/// for it; where the host gives none, the test is skipped.
+fn namespace(line: &str) -> Option<Vec<&str>> {
+    let words = match geteuid().is_root() {
+        true => vec!["unshare", "--mount"],
+        false => vec!["unshare", "--map-root-user", "--mount"],
+    };
+    let tried = Command::new(words[0]).args(&words[1..]).arg("true").output().unwrap();
+    if !tried.status.success() {
+        skip(&format!("no mount namespace: {}", String::from_utf8_lossy(&tried.stderr).trim()));
+        return None;
+    }
+    Some([&words[..], &["sh", "-c", line]].concat())
+}
 
 /// In a mount namespace with pseudo-terminals of its own, of which there are few.
 #[test]
@@ -14,7 +31,7 @@ fn when_there_are_no_more_of_them_it_is_said() {
     let few = "mount -t devpts -o newinstance,max=1,ptmxmode=666 devpts /dev/pts && \
                mount --bind /dev/pts/ptmx /dev/ptmx";
     let line = format!("{few} && exec {}", launch.shell_line());
-    let words = ["unshare", "--mount", "sh", "-c", &line];
+    let Some(words) = namespace(&line) else { return };
     let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
     assert_eq!(running.wait(), End::Status(1));
     assert!(
@@ -45,7 +62,7 @@ fn none_is_left_by_launchers_that_end_or_are_killed() {
          done > /dev/tty; echo all done > /dev/tty",
         all / 25
     );
-    let words = ["unshare", "--mount", "sh", "-c", &script];
+    let Some(words) = namespace(&script) else { return };
     let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
     assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
     running.expect("all done");

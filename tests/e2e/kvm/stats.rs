@@ -44,11 +44,16 @@ fn each_byte_is_counted_on_its_way() {
     let mut running = guest();
     running.expect("hello 100x30\n");
     let hello = "hello 100x30\n".len() as u64;
-    assert_eq!(counts(&stats(&running), "con0-tx", &ALL), [1, hello, 0, 0]);
+    until("it is counted", || {
+        (counts(&stats(&running), "con0-tx", &ALL) == [1, hello, 0, 0]).then_some(())
+    });
     type_bytes(&mut running, 50);
-    let now = stats(&running);
-    assert_eq!(counts(&now, "con0-tx", &ALL), [51, hello + 50, 0, 0]);
-    assert_eq!(counts(&now, "con0-rx", &ALL), [50, 0, 50, 0]);
+    // A byte is on the terminal before the thread that wrote it has counted it.
+    let are = |thread, expected: [u64; 4]| {
+        until(thread, || (counts(&stats(&running), thread, &ALL) == expected).then_some(()));
+    };
+    are("con0-tx", [51, hello + 50, 0, 0]);
+    are("con0-rx", [50, 0, 50, 0]);
     // The guest's side of it: each interrupt that it had was sent.
     for byte in [0x1e, b'i'] {
         let before = count(&stats(&running), "con0-rx", "requests");
@@ -80,6 +85,9 @@ fn each_byte_is_counted_on_its_way() {
 fn the_table_is_for_people() {
     let mut running = guest();
     running.expect("hello");
+    until("it is counted", || {
+        (counts(&stats(&running), "con0-tx", &["requests"]) == [1]).then_some(())
+    });
     let table = running.lguest(&["stats", "one"]).well();
     let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     let titles = "QUEUE KICKS REQUESTS FROM-GUEST TO-GUEST INTERRUPTS SUPPRESSED ERRORS";
