@@ -78,7 +78,7 @@ def measure():
             return fio(guest, options, size, operations)
 
         results = compare.in_turn(launchers(), work, little, much)
-        yield f"| {job} | | CPU an operation: devices | vCPU | exits | to the launcher | system calls |"
+        yield f"| {job} | | CPU per operation: devices | vCPU | exits | to the launcher | system calls |"
         yield "|---|---|---|---|---|---|---|"
         base = max(rate for name, ((_, rate), _) in results.items() if name.startswith("QEMU"))
         for name, ((iops, rate), cost) in results.items():

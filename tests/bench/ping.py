@@ -71,7 +71,7 @@ def show(name, pid, number):
 def measure():
     tools.for_guests()
     net.make_taps((50, 51, 52, 53))
-    summary = ["| | system calls a ping | vCPU's returns from KVM_RUN | exits | idle: system calls in "
+    summary = ["| | system calls per ping | vCPU's returns from KVM_RUN | exits | idle: system calls in "
                f"{IDLE_SECONDS} s |", "|---|---|---|---|---|"]
     for (name, number), command in (net.launchers() | net.launchers(otherwise=True)).items():
         with Guest(command) as guest:
