@@ -98,7 +98,7 @@ def measure():
     }
     for job, (unit, (little, much), work) in jobs.items():
         results = compare.in_turn(compared, work, little, much, prepare=still)
-        yield f"| {job} | | CPU {'a ping' if unit == 'µs' else 'a MB'}: devices | vCPU | exits | to the launcher | system calls |"
+        yield f"| {job} | | CPU {'per ping' if unit == 'µs' else 'per MB'}: devices | vCPU | exits | to the launcher | system calls |"
         yield "|---|---|---|---|---|---|---|"
         base = results["QEMU", 51][0][0]
         for (name, _), ((value,), cost) in results.items():

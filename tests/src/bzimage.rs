@@ -10,8 +10,8 @@ const SECTOR: usize = 512;
 /// The unit of the code's size in the header.
 const PARAGRAPH: usize = 16;
 
-/// `image` with another payload. The old one is overwritten: nobody can boot it
-/// by mistake.
+/// Returns `image` with another payload. The old payload is overwritten, so that no test can boot
+/// it by mistake.
 #[must_use]
 #[track_caller]
 pub fn with_payload(image: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -32,13 +32,13 @@ pub fn with_payload(image: &[u8], payload: &[u8]) -> Vec<u8> {
     file
 }
 
-/// `image` with a header that does not tell where the payload is. The image
-/// itself knows, and can unpack it.
+/// Returns `image` with a header that does not say where the payload is. The image itself knows the
+/// place, and can still unpack the payload.
 #[must_use]
 #[track_caller]
 pub fn with_hidden_payload(image: &[u8]) -> Vec<u8> {
     let mut file = image.to_vec();
-    // 16 bytes in, no compressor's magic begins.
+    // No compressor's magic number is 16 bytes into the payload.
     let offset = number(image, PAYLOAD_OFFSET) + PARAGRAPH;
     let length = number(image, PAYLOAD_LENGTH) - PARAGRAPH;
     set_number(&mut file, PAYLOAD_OFFSET, offset);

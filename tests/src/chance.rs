@@ -1,4 +1,4 @@
-//! What a soak does next: numbers that look random, and are the same again from the same seed.
+//! Numbers that look random and follow from a seed: they decide what a soak test does next.
 
 use crate::wait::OrFail;
 
@@ -13,7 +13,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// A number from 0 up to, and without, `end`, which is not 0.
+    /// Returns a number from 0 to `end - 1`. `end` must not be 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// One of these, of which there are some.
+    /// Returns one of `choices`, which must not be empty.
     #[track_caller]
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         let index = usize::try_from(self.below(choices.len() as u64)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The launcher's other commands, run to their end: `lguest list` and so on.
+//! Runs the launcher's other commands (`lguest list` and so on) to their end.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,26 +9,27 @@ use crate::running::{RUNTIME, Running};
 use crate::terminal::Pty;
 use crate::wait::OrFail;
 
-/// What a command said, and its exit status.
+/// The output and the exit status of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// Its exit status, if no signal killed it.
+    /// The exit status; `None` if a signal killed the command.
     pub status: Option<i32>,
-    /// All of its stdout.
+    /// Everything that the command printed on stdout.
     pub stdout: String,
-    /// All of its stderr.
+    /// Everything that the command printed on stderr.
     pub stderr: String,
 }
 
 impl Said {
-    /// It succeeded, without a word on stderr; what it printed.
+    /// Asserts that the command succeeded and printed nothing on stderr, and returns its stdout.
     #[track_caller]
     pub fn well(self) -> String {
         assert_eq!((self.status, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
         self.stdout
     }
 
-    /// It failed, with one line on stderr and nothing on stdout; that line.
+    /// Asserts that the command failed with one line on stderr and nothing on stdout, and returns
+    /// that line.
     #[track_caller]
     pub fn one_line(self) -> String {
         assert_eq!((self.status, self.stdout.as_str()), (Some(1), ""), "{}", self.stderr);
@@ -37,7 +38,7 @@ impl Said {
     }
 }
 
-/// Run a command, for guests whose directories are below `runtime`.
+/// Runs a command for guests whose directories are below `runtime`.
 #[track_caller]
 pub fn lguest(runtime: &Path, words: &[&str]) -> Said {
     let output = Command::new(environment::launcher()).args(words).env(RUNTIME, runtime).output();
@@ -46,8 +47,7 @@ pub fn lguest(runtime: &Path, words: &[&str]) -> Said {
     Said { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// Somebody who says `lguest console` and these words, on a terminal of 30 lines of 100
-/// characters.
+/// Starts `lguest console` with these words, on a terminal of 30 lines of 100 characters.
 #[track_caller]
 #[must_use]
 pub fn console(runtime: &Path, words: &[&str]) -> Running {
@@ -60,7 +60,7 @@ pub fn console(runtime: &Path, words: &[&str]) -> Running {
 }
 
 impl Running {
-    /// Run a command, for this guest and those beside it.
+    /// Runs a command for this guest and the other guests of its runtime directory.
     #[track_caller]
     pub fn lguest(&self, words: &[&str]) -> Said {
         lguest(self.runtime(), words)

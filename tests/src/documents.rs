@@ -1,14 +1,15 @@
-//! README.md and the pages of docs/: what they show is done, and compared. The tests
-//! `linux::documents` run a page ([`run`]); the tests `pages` look at what needs no guest.
+//! Runs the commands in README.md and docs/, and compares their output. The tests
+//! `linux::documents` run a page ([`run`]); the tests `pages` check what needs no guest.
 //!
 //! A block that begins with ```` ```console ```` is run. A line that begins with `$ ` is typed into
-//! a bash, with those after it that begin with `> `; the lines up to the next are what is
-//! printed, stdout and stderr, where `...` stands for anything: by itself for lines, within
-//! a line for a part of it. `(3)` on the last line is the status, which else must be 0. All
-//! blocks of a page are typed into the same bash ([`Shell`] has what it finds there).
-//! ```` ```console skip="why" ```` is shown and not run. ```` ```toml ```` is a file for `--config`, and must
-//! be accepted. ```` ```yaml file="PATH" ````, or of any kind, is that file of the repository. `text`
-//! is what is neither typed nor checked.
+//! bash, together with the lines after it that begin with `> `. The lines up to the next command
+//! are the expected output, stdout and stderr together. In them, `...` stands for anything: for any
+//! lines if it is a line of its own, otherwise for a part of the line. `(3)` in the last line is
+//! the expected exit status; without it, the status must be 0. All blocks of a page are typed into
+//! the same bash ([`Shell`] describes its directory). A block ```` ```console skip="why" ```` is
+//! not run. A block ```` ```toml ```` is a file for `--config`, which lguest must accept. A block
+//! with `file="PATH"`, of any kind, must be equal to that file of the repository. A block of the
+//! kind `text` is neither run nor checked.
 
 mod expected;
 mod page;
@@ -20,7 +21,7 @@ pub use shell::Shell;
 
 use crate::wait::OrFail;
 
-/// Do what a page shows; fail where something else comes out, or where nothing was done.
+/// Runs the commands of a page. Fails if the output of one differs, or if the page has no command.
 #[track_caller]
 pub fn run(path: &str) {
     let page = Page::read(path);
@@ -44,7 +45,7 @@ pub fn run(path: &str) {
     assert!(done > 0, "{path}: nothing in it can be run");
 }
 
-/// How many commands it was.
+/// Types all commands of a block, and returns how many there were.
 #[track_caller]
 fn type_all(shell: &mut Shell, path: &str, block: &Block) -> usize {
     let steps = block.steps().or_fail(&format!("reading {path}:{}", block.line));

@@ -1,5 +1,5 @@
-//! What the tests run with, from the environment that the Makefile and
-//! `tests/linux` set.
+//! Reads what the tests run with from the environment variables that the Makefile and `tests/linux`
+//! set.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub fn launcher() -> PathBuf {
     path("LGUEST")
 }
 
-/// A path as a word of a shell's command line, whatever is in it.
+/// Quotes a path as a word of a shell's command line.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
@@ -41,7 +41,7 @@ pub fn initramfs() -> PathBuf {
     path("INITRAMFS")
 }
 
-/// All modules of the stock kernel, as it installs them.
+/// All modules of the stock kernel, in the layout of the kernel's own installation.
 #[must_use]
 #[track_caller]
 pub fn modules() -> PathBuf {
@@ -58,7 +58,7 @@ pub fn kernels() -> Vec<(String, PathBuf)> {
     rows.map(|(name, directory)| (name.to_string(), directory.into())).collect()
 }
 
-/// The kernel inside the stock kernel, packed with each compressor: vmlinux.gz and so on.
+/// The stock kernel's ELF file, packed with each compressor: vmlinux.gz and so on.
 #[must_use]
 #[track_caller]
 pub fn packed() -> PathBuf {
@@ -79,7 +79,7 @@ pub fn probe() -> PathBuf {
     path("PROBE")
 }
 
-/// By how much waits are longer here than on a quick machine.
+/// The factor by which waits are longer here than on a fast machine.
 #[must_use]
 pub fn patience() -> f64 {
     number("LGUEST_TEST_PATIENCE").unwrap_or(1.0)
@@ -91,7 +91,7 @@ pub fn reboots() -> u32 {
     number("LGUEST_TEST_REBOOTS").unwrap_or(5)
 }
 
-/// How often each device is reset in the test that looks for what is left.
+/// How often the test of many resets resets each device.
 #[must_use]
 pub fn resets() -> usize {
     number("LGUEST_TEST_RESETS").unwrap_or(2_500)
@@ -109,7 +109,7 @@ pub fn soak_minutes() -> f64 {
     number("SOAK_MINUTES").unwrap_or(1.0)
 }
 
-/// What the soak does follows from this; another each time, unless said.
+/// The seed from which the actions of the soak follow. The default differs each time.
 #[must_use]
 pub fn soak_seed() -> u64 {
     number("SOAK_SEED").unwrap_or_else(|| {
@@ -130,14 +130,14 @@ pub fn stops() -> usize {
     number("LGUEST_TEST_STOPS").unwrap_or(20)
 }
 
-/// How often clients come and go in the test that looks for what they leave.
+/// How often clients attach and leave in the test that looks for leaks of clients.
 #[must_use]
 pub fn stays() -> usize {
     number("LGUEST_TEST_STAYS").unwrap_or(10_000)
 }
 
-/// How many pseudo-terminals are made and left in the test that looks for what is left;
-/// thousands take LGUEST_TEST_PATIENCE.
+/// How many pseudo-terminals the test that looks for leaks of pseudo-terminals creates; thousands
+/// need a larger LGUEST_TEST_PATIENCE.
 #[must_use]
 pub fn ptys() -> usize {
     number("LGUEST_TEST_PTYS").unwrap_or(250)

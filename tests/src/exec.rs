@@ -1,4 +1,4 @@
-//! One command in a guest (`lguest --exec`), run to its end.
+//! Runs one command in a guest (`lguest --exec`) to its end.
 
 use std::fs;
 use std::io::Write;
@@ -12,19 +12,19 @@ use crate::launch::Launch;
 use crate::running::{Connection, End, Running};
 use crate::wait::{OrFail, until};
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// How the launcher did.
+    /// How the launcher ended.
     pub end: End,
-    /// All of its stdout, byte for byte.
+    /// Everything that the launcher printed on stdout, byte for byte.
     pub stdout: Vec<u8>,
-    /// All of its stderr.
+    /// Everything that the launcher printed on stderr.
     pub stderr: String,
 }
 
 impl Done {
-    /// It succeeded without a word on stderr; what it printed.
+    /// Asserts that the command succeeded and printed nothing on stderr, and returns its stdout.
     #[track_caller]
     pub fn well(self) -> String {
         let stdout = String::from_utf8_lossy(&self.stdout).into_owned();
@@ -32,8 +32,8 @@ impl Done {
         stdout
     }
 
-    /// It ended with this status, one line on stderr that contains `words`, and nothing on
-    /// stdout.
+    /// Asserts that the command ended with this status, one line on stderr that contains `words`,
+    /// and nothing on stdout.
     #[track_caller]
     pub fn one_line(self, status: i32, words: &str) {
         let Self { end, stdout, stderr } = self;
@@ -45,7 +45,7 @@ impl Done {
 }
 
 impl Launch {
-    /// The stock kernel with its modules, and this command.
+    /// Returns a launch of the stock kernel with its modules, which runs this command.
     #[must_use]
     #[track_caller]
     pub fn exec(command: &str) -> Self {
@@ -58,13 +58,13 @@ impl Launch {
             .option(command)
     }
 
-    /// Run it to its end, with nothing to read. Nothing may be left behind.
+    /// Runs the command to its end with an empty stdin, and asserts that nothing is left behind.
     #[track_caller]
     pub fn done(&self) -> Done {
         self.done_with(Vec::new())
     }
 
-    /// Run the command with these bytes, and their end, on stdin.
+    /// Runs the command to its end with `input` on stdin, and asserts that nothing is left behind.
     #[track_caller]
     pub fn done_with(&self, input: Vec<u8>) -> Done {
         let scratch = Scratch::new();
@@ -76,7 +76,7 @@ impl Launch {
         let mut running = Running::start(command, Connection::Pipes);
         let mut pipe = running.take_input();
         let feeder = thread::Builder::new().name("feeder".into());
-        // A command that ends before it has read all is for the test to judge.
+        // A command may end before it has read all of its input.
         let fed = feeder.spawn(move || drop(pipe.write_all(&input)));
         let end = running.wait();
         fed.or_fail("starting a thread").join().unwrap_or(());
@@ -89,7 +89,7 @@ impl Launch {
 }
 
 impl Running {
-    /// Wait until so many bytes, and its end, have come on its stdout: the bytes.
+    /// Waits until stdout is closed, and returns the bytes that the test has not read yet.
     #[must_use]
     #[track_caller]
     pub fn all_output(&mut self) -> Vec<u8> {

@@ -1,5 +1,4 @@
-//! Files that a test makes: a directory that goes away with it, and initial
-//! file systems.
+//! Files that a test creates: a temporary directory, and initial file systems.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,25 +10,25 @@ use tempfile::TempDir;
 use crate::environment;
 use crate::wait::OrFail;
 
-/// A directory that is gone when this is dropped.
+/// A temporary directory. Dropping the value removes it.
 #[derive(Debug)]
 pub struct Scratch(TempDir);
 
 impl Scratch {
-    /// An empty directory.
+    /// Creates an empty directory.
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
         Self(TempDir::with_prefix("lguest-test-").or_fail("making a directory"))
     }
 
-    /// Where it is.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// A file in it, with these contents.
+    /// Creates a file with these contents in the directory, and returns its path.
     #[must_use]
     #[track_caller]
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
@@ -38,7 +37,8 @@ impl Scratch {
         path
     }
 
-    /// A copy of the launcher that every user can start, and read what is beside it.
+    /// Copies the launcher into the directory so that every user can run it, and returns the path
+    /// of the copy. Every user can also read the files beside it.
     #[must_use]
     #[track_caller]
     pub fn launcher_for_all(&self) -> String {
@@ -56,7 +56,7 @@ impl Default for Scratch {
     }
 }
 
-/// What is in a directory, in order; nothing if it is not there.
+/// Returns the sorted paths in a directory; none if the directory does not exist.
 #[must_use]
 pub fn below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -99,8 +99,8 @@ fn entry(
     Ok(())
 }
 
-/// An initial file system whose program /job, to be named by rdinit=, does `job`
-/// on the console instead of starting a shell, and then switches the guest off.
+/// Returns an initial file system whose program /job runs the script `job` on the console, and then
+/// powers the guest off. The kernel needs the argument rdinit=/job.
 #[must_use]
 #[track_caller]
 pub fn job(job: &str) -> Vec<u8> {
@@ -120,7 +120,7 @@ pub fn job(job: &str) -> Vec<u8> {
     initrd(&[("job", script.as_bytes())])
 }
 
-/// A file that takes nothing.
+/// Opens /dev/full, which refuses all writes.
 #[must_use]
 #[track_caller]
 pub fn full() -> File {

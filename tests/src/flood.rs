@@ -1,4 +1,4 @@
-//! Packets at a guest, as fast as one thread sends them.
+//! Sends packets to a guest as fast as one thread can.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::wait::OrFail;
 
-/// UDP packets to an address, without an end. Dropped, it ends.
+/// A thread that sends UDP packets to an address. Dropping the value stops it.
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
@@ -16,23 +16,24 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// From the network of the calling thread; the address may be a broadcast address.
+    /// Starts in the network of the calling thread. The address may be a broadcast address.
     #[must_use]
     #[track_caller]
     pub fn start(address: &str) -> Self {
-        // Nobody may be there; and the one CPU is for others as well.
+        // Sending may fail if nobody has the address. Bursts leave time for the guest, which may
+        // share the only CPU.
         Self::of_bursts(address, 32)
     }
 
-    /// One packet each millisecond: for a guest that has other work, too, and with the
-    /// sender a part of one emulated CPU.
+    /// Starts with one packet per millisecond, for a guest that also has other work and shares its
+    /// only CPU with the sender.
     #[must_use]
     #[track_caller]
     pub fn gentle(address: &str) -> Self {
         Self::of_bursts(address, 1)
     }
 
-    /// So many each millisecond.
+    /// Starts with this number of packets per millisecond.
     #[track_caller]
     fn of_bursts(address: &str, packets: usize) -> Self {
         let to = format!("{address}:9");
@@ -52,7 +53,7 @@ impl Flood {
         Self { stop, thread: Some(thread.or_fail("starting a thread")) }
     }
 
-    /// End it; how many packets it was.
+    /// Stops sending, and returns the number of packets that were sent.
     #[track_caller]
     pub fn stop(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);

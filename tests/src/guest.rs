@@ -7,7 +7,7 @@ use crate::launch::Launch;
 use crate::running::{End, Running};
 use crate::wait::patience;
 
-/// What the shell of the initramfs says when it waits for a command.
+/// The prompt of the initramfs' shell.
 pub const PROMPT: &str = "guest# ";
 
 /// A launcher whose guest runs a shell.
@@ -18,14 +18,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Linux on a terminal, with its shell ready.
+    /// Boots Linux on a terminal, and waits until its shell is ready.
     #[must_use]
     #[track_caller]
     pub fn boot() -> Self {
         Self::of(Launch::linux().on_terminal())
     }
 
-    /// The guest of this launcher, once its shell is ready.
+    /// Waits until the shell of this launcher's guest is ready.
     #[must_use]
     #[track_caller]
     pub fn of(mut running: Running) -> Self {
@@ -33,13 +33,13 @@ impl Guest {
         Self { running, commands: 0 }
     }
 
-    /// What a command prints. It must succeed.
+    /// Runs a command, asserts that it succeeds, and returns what it prints.
     #[track_caller]
     pub fn run(&mut self, command: &str) -> String {
         self.run_within(command, patience())
     }
 
-    /// As [`Self::run`], for what takes its time.
+    /// Runs a command that may take up to `time`; see [`Self::run`].
     #[track_caller]
     pub fn run_within(&mut self, command: &str, time: Duration) -> String {
         let (output, status) = self.outcome(command, time);
@@ -47,10 +47,10 @@ impl Guest {
         output
     }
 
-    /// What a command prints, and its exit status.
+    /// Runs a command, and returns what it prints and its exit status.
     #[track_caller]
     fn outcome(&mut self, command: &str, time: Duration) -> (String, String) {
-        // The shell echoes the line as well; there the quotes keep the marks apart.
+        // The shell also echoes the line. The quotes in it keep the echo from containing the marks.
         self.commands += 1;
         let mark = self.commands;
         let end = if command.ends_with('&') { "" } else { ";" };
@@ -63,13 +63,13 @@ impl Guest {
         (output.to_string(), status.to_string())
     }
 
-    /// Type a line, and wait for nothing.
+    /// Types a line without waiting for anything.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
         self.running.send(format!("{line}\r"));
     }
 
-    /// Switch it off; how the launcher ended.
+    /// Powers the guest off, and returns how the launcher ended.
     #[track_caller]
     pub fn power_off(&mut self) -> End {
         self.type_line("poweroff -f");

@@ -1,6 +1,6 @@
-//! A disk that hangs, or is slow, when a test wants it to: a file in a file system of the
-//! test's own (FUSE), whose reads are answered when the test says so. What waits
-//! for it waits as for a file server that is gone.
+//! A disk that hangs or is slow when a test wants it to: a file in a FUSE file system of the test,
+//! which answers reads when the test says so. A thread that reads it waits as it would for a file
+//! server that is gone.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::wait::OrFail;
 const NAME: &str = "disk";
 const FILE: INodeNo = INodeNo(2);
 
-/// How long the kernel may take our word for what a file is.
+/// How long the kernel may cache the attributes of the file.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
-/// A file of zeroes. Gone when it is dropped, and then its reads fail.
+/// A file of zeroes. Dropping the value unmounts the file, and pending reads then fail.
 pub struct HangingDisk {
     path: PathBuf,
     reads: Arc<Mutex<Reads>>,
@@ -32,15 +32,15 @@ pub struct HangingDisk {
 #[derive(Default)]
 struct Reads {
     hang: bool,
-    /// What each takes.
+    /// The time that each read takes.
     delay: Duration,
     answered: usize,
     waiting: Vec<(ReplyData, usize)>,
 }
 
 impl HangingDisk {
-    /// One of `size` bytes, on an empty directory; for a user who
-    /// may not mount file systems, the test is skipped. It works until it is told to hang.
+    /// Mounts a disk of `size` bytes on an empty directory. It works normally until [`Self::hang`].
+    /// Skips the test and returns `None` if this user may not mount file systems.
     #[must_use]
     #[track_caller]
     pub fn new(directory: &Path, size: u64) -> Option<Self> {
@@ -54,18 +54,18 @@ impl HangingDisk {
         Some(Self { path: directory.join(NAME), reads, _mount: mount })
     }
 
-    /// Where it is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// From now on, no read is answered.
+    /// Stops answering reads.
     pub fn hang(&self) {
         lock(&self.reads).hang = true;
     }
 
-    /// From now on, every read takes so long.
+    /// Makes every further read take this long.
     pub fn slow_down(&self, each: Duration) {
         lock(&self.reads).delay = each;
     }
@@ -82,7 +82,7 @@ impl HangingDisk {
         lock(&self.reads).waiting.len()
     }
 
-    /// Answer them, and all that come.
+    /// Answers the pending reads, and all further ones.
     pub fn go_on(&self) {
         let mut reads = lock(&self.reads);
         reads.hang = false;

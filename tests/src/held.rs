@@ -1,10 +1,10 @@
-//! What a process holds on to. Tests compare it before and after what must leave
-//! nothing.
+//! Descriptors and threads of a process. Tests compare them before and after something that must
+//! not leak.
 
 use crate::process::Process;
 use crate::wait::{patience, until, within};
 
-/// Descriptors and threads.
+/// The descriptors and the threads of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// What the open descriptors are, in order.
@@ -14,15 +14,15 @@ pub struct Held {
 }
 
 impl Held {
-    /// What it holds at this moment.
+    /// What the process has at this moment.
     #[must_use]
     #[track_caller]
     pub fn now(process: Process) -> Self {
         Self { descriptors: process.descriptors(), threads: process.threads() }
     }
 
-    /// What it holds at rest. A thread that was started a moment ago has the name of the
-    /// one that started it, until it runs for the first time.
+    /// What the process has at rest. A thread that has just been started has the name of its
+    /// creator until it runs for the first time.
     #[must_use]
     #[track_caller]
     pub fn at_rest(process: Process) -> Self {
@@ -33,7 +33,7 @@ impl Held {
         })
     }
 
-    /// Wait until the process holds this again.
+    /// Waits until the process has the same descriptors and threads again.
     #[track_caller]
     pub fn assert_again(&self, process: Process) {
         let again = within(patience(), || (Self::now(process) == *self).then_some(()));

@@ -30,8 +30,8 @@ pub fn port_program(port: u16, byte: u8) -> Vec<u8> {
     elf(PROGRAM_ADDRESS, &code)
 }
 
-/// A program for Linux that makes zeroes of a part of the file that it has as
-/// descriptor 3; with leave to `unmap`, by a hole.
+/// A program for Linux that zeroes a part of the file that is open as its descriptor 3. With
+/// `unmap`, the host may punch a hole for that.
 #[must_use]
 pub fn zero_program(offset: u32, length: u32, unmap: bool) -> Vec<u8> {
     const FALLOCATE: u32 = 285;
@@ -42,9 +42,8 @@ pub fn zero_program(offset: u32, length: u32, unmap: bool) -> Vec<u8> {
     elf(PROGRAM_ADDRESS, &code)
 }
 
-/// A program for Linux that starts the kernel of its descriptor 3, with the initial
-/// file system of descriptor 4 and this command line, in the place of the one that
-/// runs: kexec_file_load(2), and at once reboot(2).
+/// A program for Linux that starts another kernel by kexec_file_load(2) and reboot(2). The kernel
+/// is open as descriptor 3, the initial file system as descriptor 4.
 #[must_use]
 pub fn kexec_program(command_line: &str) -> Vec<u8> {
     const KEXEC_FILE_LOAD: u32 = 320;
@@ -55,7 +54,7 @@ pub fn kexec_program(command_line: &str) -> Vec<u8> {
         let load = system_call(KEXEC_FILE_LOAD, &[3, 4, length, text, 0]);
         [load, system_call(REBOOT, &MAGIC), system_call(EXIT, &[0])].concat()
     };
-    // The text lies behind the code, which is as long wherever that is.
+    // The text is behind the code. The length of the code does not depend on the addresses in it.
     let start = u64::from(HEADER + PROGRAM_HEADER) + PROGRAM_ADDRESS;
     let text = u32::try_from(start).unwrap_or(0) + u32::try_from(program(0).len()).unwrap_or(0);
     elf(PROGRAM_ADDRESS, &[&program(text)[..], command_line.as_bytes(), &[0]].concat())
@@ -63,7 +62,7 @@ pub fn kexec_program(command_line: &str) -> Vec<u8> {
 
 const EXIT: u32 = 60;
 
-/// A system call with up to five arguments; the end of the program if it fails, with
+/// The code of a system call with up to five arguments. If the call fails, the program exits with
 /// the error's number as its status.
 fn system_call(number: u32, arguments: &[u32]) -> Vec<u8> {
     // mov edi, esi, edx, r10d, r8d: NUMBER

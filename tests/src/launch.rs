@@ -1,4 +1,5 @@
-//! What to start, and on what. The end of each chain of calls is a [`Running`].
+//! Starts a launcher: which guest, with which options, on what. Each chain of calls ends with a
+//! [`Running`].
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -15,7 +16,8 @@ use crate::sys::{self, Session};
 use crate::terminal::Pty;
 use crate::wait::OrFail;
 
-/// The window of a test's terminal: rows and columns that nobody can mix up.
+/// The window of a test's terminal: rows and columns, which differ so that no test can confuse
+/// them.
 const WINDOW: (u16, u16) = (30, 100);
 
 /// A command line of the launcher.
@@ -31,7 +33,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// 512 MiB, and this kernel.
+    /// A launch of this kernel with 512 MiB of memory.
     #[must_use]
     pub fn kernel(kernel: impl Into<PathBuf>) -> Self {
         Self {
@@ -45,56 +47,57 @@ impl Launch {
         }
     }
 
-    /// Linux with a shell, from the kernel that is unpacked already.
+    /// A launch of Linux with a shell, from the unpacked kernel.
     #[must_use]
     #[track_caller]
     pub fn linux() -> Self {
         Self::kernel(environment::vmlinux()).initrd(environment::initramfs())
     }
 
-    /// Linux that does a job instead of starting a shell, and then switches itself off.
+    /// A launch of Linux that runs a script instead of starting a shell, and then powers off.
     #[must_use]
     #[track_caller]
     pub fn job(script: &str, scratch: &Scratch) -> Self {
         Self::linux().initrd(scratch.file("job", files::job(script))).argument("rdinit=/job")
     }
 
-    /// With this much memory.
+    /// Sets the size of the memory.
     #[must_use]
     pub fn memory(mut self, memory: &str) -> Self {
         self.memory = memory.into();
         self
     }
 
-    /// With one more initial file system.
+    /// Adds an initial file system.
     #[must_use]
     pub fn initrd(mut self, initrd: impl Into<PathBuf>) -> Self {
         self.initrds.push(initrd.into());
         self
     }
 
-    /// With one more option.
+    /// Adds an option.
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
         self.options.push(option.into());
         self
     }
 
-    /// With one more word on the kernel's command line.
+    /// Adds a word to the kernel command line.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// Started with this descriptor closed, as `<&-` does.
+    /// Starts the launcher with this descriptor closed, as `<&-` does.
     #[must_use]
     pub fn closed(mut self, descriptor: i32) -> Self {
         self.closed = Some(descriptor);
         self
     }
 
-    /// With its guest's directory below this one, or with no word of where to make it.
+    /// Sets the directory below which the launcher creates the guest's directory; `None` leaves the
+    /// variable unset.
     #[must_use]
     pub fn runtime(mut self, directory: Option<&Path>) -> Self {
         self.runtime = Some(directory.map(Path::to_path_buf));
@@ -145,20 +148,21 @@ impl Launch {
         on_terminal(self.command(), pty, Session::WithoutTerminal)
     }
 
-    /// Start it between two pipes, whose other ends the test has.
+    /// Start it between two pipes. The test has the other ends.
     #[track_caller]
     pub fn piped(&self) -> Running {
         self.wired(Stdio::piped(), Stdio::piped())
     }
 
-    /// Start it with these bytes, and no more, in a pipe on stdin, and a pipe on stdout.
+    /// Start it with a pipe on stdin, which contains these bytes and then ends, and a pipe on
+    /// stdout.
     #[track_caller]
     pub fn fed(&self, input: impl Into<Vec<u8>>) -> Running {
         let mut running = self.piped();
         let (mut pipe, input) = (running.take_input(), input.into());
         thread::Builder::new()
             .name("feeder".into())
-            // A launcher that ends before it has read all is for the test to judge.
+            // A launcher may end before it has read all of its input.
             .spawn(move || drop(pipe.write_all(&input)))
             .or_fail("starting a thread");
         running
@@ -208,7 +212,7 @@ fn on_terminal(mut command: Command, pty: Pty, session: Session) -> Running {
     Running::start(command, Connection::Terminal(pty))
 }
 
-/// A word for a launcher's environment that no other process has.
+/// Returns a word that marks the environment of one launcher.
 pub(crate) fn new_mark() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The harness of the end-to-end tests: starts the launcher as its users do and
-//! watches it from outside. A test reads
+//! The harness of the end-to-end tests. It starts the launcher as users do, and watches it from
+//! outside. A test reads
 //!
 //! ```no_run
 //! # use tests::{End, Guest};
@@ -8,9 +8,9 @@
 //! assert_eq!(guest.power_off(), End::Status(0));
 //! ```
 //!
-//! [`Launch`] says what to start and on what; [`Running`] is the launcher,
-//! running; [`Guest`] adds a shell in Linux. A harness that cannot go on fails
-//! the test that uses it, and a test that fails prints what the guest said.
+//! [`Launch`] says what to start and on what. [`Running`] is the running launcher. [`Guest`] adds a
+//! shell in Linux. When the harness fails, it fails the test. A test that fails prints the output
+//! of its guest.
 
 pub mod bzimage;
 mod chance;

@@ -1,5 +1,5 @@
-//! A network of the test's own: what is made there nobody else sees, and it is
-//! gone with the test.
+//! A network namespace for one test. Other tests do not see its interfaces, and it disappears with
+//! the test.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::{patience, until};
 pub struct Network(());
 
 impl Network {
-    /// An empty one; for a user who may not have one, the test is skipped.
+    /// Creates an empty network. Skips the test and returns `None` without root.
     #[must_use]
     #[track_caller]
     pub fn new() -> Option<Self> {
@@ -25,7 +25,7 @@ impl Network {
         Some(Self(()))
     }
 
-    /// Run ip(8); what it prints. It must succeed.
+    /// Runs ip(8), asserts that it succeeds, and returns what it prints.
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {
         let (done, said) = self.program("ip", words);
@@ -33,7 +33,7 @@ impl Network {
         said
     }
 
-    /// Run a program, with these words; whether it succeeded, and what it printed.
+    /// Runs a program with these words. Returns whether it succeeded, and what it printed.
     #[track_caller]
     pub fn program(&self, program: &str, words: &str) -> (bool, String) {
         let output = Command::new(program).args(words.split_whitespace()).output();
@@ -49,21 +49,21 @@ impl Network {
         self.program("ip", &format!("link show dev {interface}")).0
     }
 
-    /// Wait until it is there, or not.
+    /// Waits until the interface exists (`there`), or no longer exists.
     #[track_caller]
     pub fn wait_for(&self, interface: &str, there: bool) {
         let what = format!("{interface} is {}there", if there { "" } else { "not " });
         until(&what, || (self.has(interface) == there).then_some(()));
     }
 
-    /// Wait until an address answers: a driver may be slow to come up.
+    /// Waits until an address answers to ping. A driver may be slow to come up.
     #[track_caller]
     pub fn expect_answer(&self, address: &str) {
         let answers = || self.program("ping", &format!("-c 1 -W 1 {address}")).0.then_some(());
         within(patience(), answers).or_fail(&format!("waiting until {address} answers"));
     }
 
-    /// Ping an address so often, with these options: all must be answered.
+    /// Pings an address `count` times with these options, and asserts that all pings are answered.
     #[track_caller]
     pub fn ping(&self, count: u32, options: &str, address: &str) {
         let (done, said) =

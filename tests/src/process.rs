@@ -15,48 +15,48 @@ use crate::wait::OrFail;
 pub struct Process(pub i32);
 
 impl Process {
-    /// Does it run? A process that ended and was not waited for does not.
+    /// Whether the process runs. A zombie does not.
     #[must_use]
     pub fn is_alive(self) -> bool {
         self.stat(2).is_some_and(|state| state != "Z" && state != "X")
     }
 
-    /// Is it stopped, by a signal?
+    /// Whether a signal has stopped the process.
     #[must_use]
     pub fn is_stopped(self) -> bool {
         self.stat(2).is_some_and(|state| state == "T")
     }
 
-    /// When it was started: tells it from another process of the same number.
+    /// When the process was started. This distinguishes two processes with the same pid.
     #[must_use]
     #[track_caller]
     pub fn start_time(self) -> String {
         self.stat(21).or_fail("reading a start time")
     }
 
-    /// The CPU time that all its threads have used so far.
+    /// The CPU time that all threads of the process have used so far.
     #[must_use]
     #[track_caller]
     pub fn cpu_time(self) -> Duration {
         let field = |index| self.stat(index)?.parse::<u64>().ok();
         let ticks = field(13).or_fail("finding utime") + field(14).or_fail("finding stime");
-        // Linux counts a hundred a second there, on any x86 machine.
+        // Linux counts 100 ticks per second on every x86 machine.
         Duration::from_millis(10 * ticks)
     }
 
-    /// Send it a signal.
+    /// Sends a signal to the process.
     #[track_caller]
     pub fn signal(self, signal: Signal) {
         kill(Pid::from_raw(self.0), signal).or_fail("sending a signal");
     }
 
-    /// Send a signal to the process group that it leads.
+    /// Sends a signal to the process group that the process leads.
     #[track_caller]
     pub fn signal_group(self, signal: Signal) {
         kill(Pid::from_raw(-self.0), signal).or_fail("sending a signal to a group");
     }
 
-    /// The names of its threads, in order.
+    /// The names of the process' threads, sorted.
     #[must_use]
     pub fn threads(self) -> Vec<String> {
         let mut names: Vec<String> = self.tasks().into_iter().map(|(_, name)| name).collect();
@@ -64,8 +64,8 @@ impl Process {
         names
     }
 
-    /// A line about each thread: name, state, clock ticks used, and where in
-    /// the kernel it waits.
+    /// A line about each thread: name, state, clock ticks used, and the kernel function in which it
+    /// waits.
     #[must_use]
     pub fn thread_states(self) -> Vec<String> {
         let line = |(id, name): (i32, String)| {
@@ -79,14 +79,14 @@ impl Process {
         self.tasks().into_iter().map(line).collect()
     }
 
-    /// The number of the thread of this name.
+    /// The thread of this name.
     #[must_use]
     pub fn thread(self, name: &str) -> Option<Thread> {
         let (id, _) = self.tasks().into_iter().find(|(_, task)| task == name)?;
         Some(Thread { process: self, id })
     }
 
-    /// [`Thread::naps`] of each of its threads.
+    /// [`Thread::naps`] of each thread of the process.
     #[must_use]
     pub(crate) fn naps(self) -> BTreeMap<i32, u64> {
         let naps = |(id, _)| Some((id, Thread { process: self, id }.naps()?));
@@ -104,7 +104,7 @@ impl Process {
             .collect()
     }
 
-    /// What its open descriptors are, in order.
+    /// What the open descriptors of the process are, sorted.
     #[must_use]
     #[track_caller]
     pub fn descriptors(self) -> Vec<String> {
@@ -118,7 +118,7 @@ impl Process {
         files
     }
 
-    /// The file status flags of one of its descriptors.
+    /// The file status flags of one of the process' descriptors.
     #[must_use]
     #[track_caller]
     pub fn file_flags(self, descriptor: i32) -> String {
@@ -128,8 +128,8 @@ impl Process {
         flags.or_fail("finding a descriptor's flags").trim().to_string()
     }
 
-    /// The memory of its own beyond its largest mapping, which is the guest's memory; in
-    /// KiB. Pages of files are not counted: other processes share them.
+    /// The private memory of the process in KiB, without its largest mapping, which is the guest's
+    /// memory. Pages of files are not counted, because other processes share them.
     #[must_use]
     #[track_caller]
     pub fn memory_beyond_guest(self) -> u64 {
@@ -163,12 +163,12 @@ impl Process {
 #[derive(Debug, Clone, Copy)]
 pub struct Thread {
     process: Process,
-    /// As strace shows it.
+    /// The thread's id, as strace shows it.
     pub id: i32,
 }
 
 impl Thread {
-    /// The CPU time that it has used, in clock ticks.
+    /// The CPU time that the thread has used, in clock ticks.
     #[must_use]
     #[track_caller]
     pub fn ticks(self) -> u64 {
@@ -177,8 +177,8 @@ impl Thread {
         field(13).or_fail("finding utime") + field(14).or_fail("finding stime")
     }
 
-    /// How often it has given up the CPU by itself: to sleep in a system call, or because it was
-    /// stopped. None if it has ended.
+    /// How often the thread has given up the CPU voluntarily: to sleep in a system call, or because
+    /// it was stopped. `None` if the thread has ended.
     #[must_use]
     pub fn naps(self) -> Option<u64> {
         let status = self.process.file(&format!("task/{}/status", self.id));
@@ -187,7 +187,7 @@ impl Thread {
         status.lines().find_map(count)
     }
 
-    /// Does it wait for something? Not if it has ended.
+    /// Whether the thread waits for something. A thread that has ended does not.
     #[must_use]
     pub fn sleeps(self) -> bool {
         let stat = fs::read_to_string(self.process.file(&format!("task/{}/stat", self.id)));
@@ -201,7 +201,7 @@ impl Thread {
     }
 }
 
-/// The second field is a name, and may contain anything.
+/// The second field of the line is a name, and may contain any character.
 fn stat_field(stat: &str, index: usize) -> Option<String> {
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split_whitespace().nth(index.checked_sub(2)?).map(str::to_string)
@@ -212,8 +212,7 @@ fn without_number(file: &str) -> String {
     file.split_once(":[").map_or(file, |(kind, _)| kind).to_string()
 }
 
-/// The processes that have this word in their environment: a launcher, and what
-/// it left behind.
+/// The processes that have this word in their environment: a launcher and its children.
 #[must_use]
 pub fn marked(mark: &str) -> Vec<Process> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -1,11 +1,12 @@
-//! A launcher that does not start what it was told to: it says why in one line, and touches
-//! nothing. A test that expects it says [`Running::wait_refused`].
+//! A launcher that refuses to start: it prints the reason in one line, and changes nothing. Tests
+//! for this call [`Running::wait_refused`].
 
 use crate::running::{End, Running};
 
 impl Running {
-    /// Wait until it ends by itself: with one line on stderr, that contains `words`, nothing on
-    /// stdout, its terminal as it was and no process left; how it ended.
+    /// Waits until the launcher ends by itself, and returns how. Asserts that it printed one line
+    /// on stderr that contains `words` and nothing on stdout, restored its terminal and left no
+    /// process.
     #[must_use]
     #[track_caller]
     pub fn wait_refused(&mut self, words: &str) -> End {

@@ -1,5 +1,4 @@
-//! A launcher that runs: what the user says to it, what it says, how it ends,
-//! and what it leaves behind.
+//! A running launcher: what the user types, what it prints, how it ends, and what it leaves behind.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,21 +22,21 @@ use crate::wait::{OrFail, patience, until, within};
 /// The key ^C.
 const CTRL_C: u8 = 0x03;
 
-/// Three of them within this time end a guest.
+/// Three ^C within this time end a guest.
 pub const CTRL_C_WINDOW: Duration = Duration::from_secs(1);
 
 /// The variable that marks a launcher and its children.
 const MARK: &str = "LGUEST_TEST_MARK";
 
-/// The variable that names the directory below which guests have theirs.
+/// The variable that names the directory below which guests have their directories.
 pub(crate) const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
 /// How a launcher ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With this exit status.
+    /// The launcher exited with this status.
     Status(i32),
-    /// Killed by this signal.
+    /// This signal killed the launcher.
     Killed(i32),
 }
 
@@ -67,7 +66,7 @@ pub struct Running {
     stderr: Option<Transcript>,
     terminal: Option<(Pty, Snapshot)>,
     end: Option<End>,
-    /// Its own, so that launchers of other tests have other names.
+    /// A runtime directory of its own, so that guests of other tests cannot have the same name.
     runtime: Scratch,
 }
 
@@ -88,7 +87,7 @@ impl Running {
             Connection::Pipes => None,
         };
         let mut child = command.spawn().or_fail("starting the launcher");
-        // The command keeps its copies of the pipes that it was given.
+        // The command keeps copies of the pipes that it was given.
         drop(command);
         let (input, output) = match &terminal {
             Some((pty, _)) => (Some(pty.master()), Some(Transcript::of(pty.master()))),
@@ -102,25 +101,26 @@ impl Running {
         Self { child, mark, input, output, stderr, terminal, end: None, runtime }
     }
 
-    /// Its process.
+    /// The process that was started.
     #[must_use]
     pub fn process(&self) -> Process {
         Process(i32::try_from(self.child.id()).unwrap_or(0))
     }
 
-    /// Below this is its guest's directory, unless it was started with another.
+    /// The directory below which the guest's directory is, unless the launcher was started with
+    /// another one.
     #[must_use]
     pub fn runtime(&self) -> &Path {
         self.runtime.path()
     }
 
-    /// What is left of directories of guests there.
+    /// The directories of guests that still exist in the runtime directory.
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
         files::below(&self.runtime().join("lguest"))
     }
 
-    /// The terminal that it is on.
+    /// The launcher's terminal.
     #[must_use]
     #[track_caller]
     pub fn pty(&self) -> &Pty {
@@ -128,21 +128,21 @@ impl Running {
         pty
     }
 
-    /// What it has printed.
+    /// The output of the launcher, as a transcript.
     #[must_use]
     #[track_caller]
     pub fn output(&mut self) -> &mut Transcript {
         self.output.as_mut().or_fail("looking for the launcher's output")
     }
 
-    /// All that it has printed so far.
+    /// The output of the launcher so far.
     #[must_use]
     #[track_caller]
     pub fn text(&self) -> String {
         self.output.as_ref().or_fail("looking for the launcher's output").text()
     }
 
-    /// What it has said on stderr: all of it, once it has ended.
+    /// What the launcher has printed on stderr so far.
     #[must_use]
     #[track_caller]
     pub fn stderr(&self) -> String {
@@ -153,7 +153,7 @@ impl Running {
         stderr.text()
     }
 
-    /// Wait until it says this on stderr.
+    /// Waits until the launcher prints this on stderr.
     #[track_caller]
     pub fn expect_stderr(&mut self, text: &str) {
         let stderr = self.stderr.as_mut().or_fail("looking for the launcher's stderr");
@@ -161,19 +161,19 @@ impl Running {
         assert!(found.is_some(), "did not say {text:?} on stderr");
     }
 
-    /// Wait until it prints this; the answer is what it printed before.
+    /// Waits until the launcher prints `text`, and returns what it printed before.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
         self.expect_within(text, patience())
     }
 
-    /// As [`Self::expect`], for what takes its time.
+    /// Waits up to `time` until the launcher prints `text`; see [`Self::expect`].
     #[track_caller]
     pub fn expect_within(&mut self, text: &str, time: Duration) -> String {
         let slice = Duration::from_millis(200);
         let found = within(time, || {
-            // Asked first: what an ended launcher has printed is there to be found, as soon as
-            // the transcript has it. A terminal has no end that would tell.
+            // Ask this first: when the launcher has ended, all of its output is in the transcript
+            // or on its way. A terminal has no end of file.
             let ended = self.poll_end().is_some();
             let time = if ended { patience() } else { slice };
             let output = self.output.as_mut()?;
@@ -187,14 +187,14 @@ impl Running {
         }
     }
 
-    /// Type or pipe this in.
+    /// Types these keys, or writes them into the launcher's pipe.
     #[track_caller]
     pub fn send(&mut self, keys: impl AsRef<[u8]>) {
         let input = self.input.as_mut().or_fail("looking for the launcher's input");
         input.write_all(keys.as_ref()).or_fail("writing input");
     }
 
-    /// As [`Self::send`], from a thread: for more than a terminal or pipe holds.
+    /// Sends bytes from another thread: more than a terminal or a pipe holds.
     #[track_caller]
     pub fn send_beside(&mut self, bytes: Vec<u8>) {
         let input = self.input.as_ref().or_fail("looking for the launcher's input");
@@ -205,12 +205,12 @@ impl Running {
             .or_fail("starting a thread");
     }
 
-    /// Press a key, or pipe it in, and wait until the launcher has dealt with it: the next one will
-    /// be apart from it, however slow the machine is.
+    /// Presses a key, or writes it into the pipe, and waits until the launcher has handled it. So
+    /// the launcher reads the next key separately, however slow the machine is.
     #[track_caller]
     pub fn press(&mut self, key: u8) {
         let reader = self.reader();
-        // What is written to a terminal may reach its other end a moment later.
+        // What is written to a terminal may reach the other end a moment later.
         let has_woken = |(thread, naps): (Thread, u64)| {
             thread.naps().is_none_or(|now| now > naps && thread.sleeps())
         };
@@ -221,7 +221,7 @@ impl Running {
         });
     }
 
-    /// The thread that reads keys, where it waits for any key, and how often it has slept.
+    /// The thread that reads keys, if it is waiting for a key, and how often it has slept.
     #[track_caller]
     fn reader(&self) -> Option<(Thread, u64)> {
         let raw = self.terminal.as_ref().is_some_and(|(pty, _)| pty.snapshot().is_raw());
@@ -232,7 +232,7 @@ impl Running {
         Some((thread, thread.naps()?))
     }
 
-    /// How much of what was typed or piped in has not been read.
+    /// How many typed or piped bytes the launcher has not read.
     #[track_caller]
     fn unread(&self) -> i32 {
         match (&self.terminal, &self.input) {
@@ -242,9 +242,9 @@ impl Running {
         }
     }
 
-    /// Press ^C three times, as somebody does who means it. A busy machine may make a second
-    /// of that, and slow ones end nothing: then press on. Those that count have the launcher
-    /// end, or give the terminal back, where more of them would be signals.
+    /// Presses ^C three times. On a busy machine more than a second may pass between them, and the
+    /// guest does not end; then this presses again. It stops when the launcher has ended or has
+    /// restored the terminal, because more ^C would then be signals.
     #[track_caller]
     pub fn press_three_ctrl_c(&mut self) {
         loop {
@@ -259,19 +259,19 @@ impl Running {
         }
     }
 
-    /// The end of input, if it is a pipe.
+    /// Takes the writing end of the launcher's stdin, which must be a pipe.
     #[track_caller]
     pub fn take_input(&mut self) -> File {
         self.input.take().or_fail("looking for the launcher's input")
     }
 
-    /// Wait until it ends.
+    /// Waits until the launcher ends.
     #[track_caller]
     pub fn wait(&mut self) -> End {
         until("the launcher ends", || self.poll_end())
     }
 
-    /// How it ended, if it has.
+    /// How the launcher ended, if it has.
     pub fn poll_end(&mut self) -> Option<End> {
         if self.end.is_none() {
             self.end = self.child.try_wait().or_fail("waiting for the launcher").map(End::from);
@@ -279,7 +279,8 @@ impl Running {
         self.end
     }
 
-    /// The terminal is as it was before the start, once what restores it had its moment.
+    /// Asserts that the terminal is as it was before the start. The guard process may need a moment
+    /// for that.
     #[track_caller]
     pub fn assert_terminal_restored(&self) {
         let (pty, before) = self.terminal.as_ref().or_fail("looking for the launcher's terminal");
@@ -287,7 +288,8 @@ impl Running {
         assert_eq!(pty.snapshot(), *before, "the terminal was not restored");
     }
 
-    /// Nothing is left of it: no process and, if it could remove it, no directory.
+    /// Asserts that no process of the launcher is left and, if the launcher could remove it, no
+    /// directory.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         self.assert_no_process_left();
@@ -296,7 +298,7 @@ impl Running {
         }
     }
 
-    /// No process is left of it.
+    /// Asserts that no process of the launcher is left.
     #[track_caller]
     pub fn assert_no_process_left(&self) {
         let left = || Some(marked(&self.mark)).filter(|left| !left.is_empty());
@@ -304,7 +306,7 @@ impl Running {
         assert!(gone.is_some(), "left behind: {:?}", left().map(describe));
     }
 
-    /// The processes that belong to it: itself, its children, their orphans.
+    /// The processes that belong to the launcher: itself, its children and their orphans.
     #[must_use]
     pub fn family(&self) -> Vec<Process> {
         marked(&self.mark)
@@ -318,7 +320,7 @@ fn describe(processes: Vec<Process>) -> Vec<(Process, Vec<String>)> {
 impl Drop for Running {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Where it stands, for the person who looks for the fault.
+            // The states of the threads help to find the fault.
             let threads = |process: Process| process.thread_states();
             let states: Vec<_> = self.family().into_iter().flat_map(threads).collect();
             eprintln!("--- threads:\n{}", states.join("\n"));

@@ -1,5 +1,6 @@
-//! Tests that cannot run here. `tests/summed` counts them and prints the reasons; where nobody
-//! counts them, they fail. The launcher's unit tests have this file as a module of theirs, too.
+//! Skips tests that cannot run here. `tests/summed` counts skipped tests and prints the reasons;
+//! without `tests/summed`, a skipped test fails. The launcher's unit tests include this file as a
+//! module.
 
 use std::env;
 use std::fs::File;
@@ -8,8 +9,8 @@ use std::panic::Location;
 
 use nix::unistd::geteuid;
 
-/// Say why this test cannot run here. The caller returns after this: the test runner takes the
-/// test for passed, and the record corrects that.
+/// Records why the calling test cannot run here. The caller returns after this. The test runner
+/// counts the test as passed, and the record corrects that.
 #[track_caller]
 pub fn skip(reason: &str) {
     let Some(records) = env::var_os("LGUEST_TEST_RECORDS") else {
@@ -31,7 +32,7 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// Whether we are root; if not, the test is skipped, as root is needed for this.
+/// Whether the tests run as root. If not, this skips the test, with `what_for` in the reason.
 #[must_use]
 #[track_caller]
 pub fn is_root(what_for: &str) -> bool {

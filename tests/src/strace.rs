@@ -1,5 +1,4 @@
-//! What a launcher asks of the host's kernel, and answers that the test makes up
-//! (`-e inject`).
+//! Records the launcher's system calls, and injects results into them (`-e inject`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +19,7 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// From here on, as these expressions say; what it sees lands in `directory`.
+    /// Starts to trace a process with these expressions. The output goes to files in `directory`.
     #[must_use]
     #[track_caller]
     pub fn attach(process: Process, directory: &Path, expressions: &[&str]) -> Self {
@@ -39,7 +38,8 @@ impl Strace {
                 let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
                 status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
             });
-            // It has stopped each of those that it found, and sees all that they do from then on.
+            // strace has stopped each thread that it found. From then on it sees all of their
+            // system calls.
             let now = process.naps();
             let stopped = before.iter().all(|(id, naps)| now.get(id).is_none_or(|it| it > naps));
             (all && stopped).then_some(())
@@ -48,13 +48,13 @@ impl Strace {
         Self { child, trace }
     }
 
-    /// Up to here; the system calls of one thread.
+    /// Stops tracing, and returns the system calls of one thread.
     #[track_caller]
     pub fn detach(self, thread: i32) -> Vec<String> {
         self.detach_all().remove(&thread).unwrap_or_default()
     }
 
-    /// Up to here; the system calls of each thread.
+    /// Stops tracing, and returns the system calls of each thread.
     #[track_caller]
     pub fn detach_all(mut self) -> BTreeMap<i32, Vec<String>> {
         let tracer = self.child.id().try_into().map(Pid::from_raw).or_fail("naming strace");

@@ -1,4 +1,4 @@
-//! Every unsafe block of the harness. What is exported is safe to call.
+//! All unsafe code of the harness. The exported functions are safe to call.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// A terminal's modes, whole: nix's `Termios` drops the flags that it has no name for.
+/// Returns all modes of a terminal. nix's `Termios` drops the flags that it has no name for.
 pub(crate) fn modes(tty: BorrowedFd<'_>) -> io::Result<libc::termios> {
     let mut modes = MaybeUninit::<libc::termios>::zeroed();
     // SAFETY: `tty` is open, and `modes` is writable memory of the right type.
@@ -32,7 +32,7 @@ pub(crate) fn resize(tty: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result
     succeeded(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
 }
 
-/// How many bytes could be read now.
+/// How many bytes can be read from `file` now.
 pub(crate) fn unread(file: BorrowedFd<'_>) -> io::Result<i32> {
     let mut count = 0;
     // SAFETY: `file` is open, and `count` is of the type that the request writes.
@@ -40,17 +40,17 @@ pub(crate) fn unread(file: BorrowedFd<'_>) -> io::Result<i32> {
     Ok(count)
 }
 
-/// How a program is started.
+/// The session in which a program is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Session {
-    /// In a session of its own, whose terminal its stdin is.
+    /// A session of its own, whose terminal is the program's stdin.
     OnItsTerminal,
-    /// In a session of its own, which has no terminal.
+    /// A session of its own, without a terminal.
     WithoutTerminal,
 }
 
-/// Have `command` start in a session of its own, with no signal ignored,
-/// whatever started the tests.
+/// Starts `command` in a session of its own, with no signal ignored, however the tests were
+/// started.
 pub(crate) fn in_session(command: &mut Command, session: Session) {
     let prepare = move || {
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP] {
@@ -69,7 +69,7 @@ pub(crate) fn in_session(command: &mut Command, session: Session) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Have `command` start with this descriptor closed.
+/// Starts `command` with this descriptor closed.
 pub(crate) fn with_closed(command: &mut Command, descriptor: i32) {
     let close = move || {
         // SAFETY: after fork, this closes the child's copy alone.

@@ -1,5 +1,5 @@
-//! A terminal that the test holds itself, both ends: what a launcher leaves
-//! different in it cannot be hidden by a shell that puts it right.
+//! A terminal of which the test holds both ends. So no shell can repair what a launcher leaves
+//! changed.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,19 +20,20 @@ pub struct Pty {
     path: PathBuf,
 }
 
-/// What a launcher must leave as it was.
+/// The state that a launcher must restore.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// iflag, oflag, cflag, lflag, both speeds.
+    /// iflag, oflag, cflag, lflag and both speeds.
     modes: [u32; 6],
     line: u8,
     characters: [u8; libc::NCCS],
-    /// Of the description that the launcher shares with the test: a leaked O_NONBLOCK.
+    /// The flags of the open file description that the launcher shares with the test. They show a
+    /// leaked O_NONBLOCK.
     flags: OFlag,
 }
 
 impl Pty {
-    /// A terminal of this size.
+    /// Creates a terminal of this size.
     #[must_use]
     #[track_caller]
     pub fn new(rows: u16, columns: u16) -> Self {
@@ -46,20 +47,20 @@ impl Pty {
         Self { master: pair.master, slave: pair.slave, path }
     }
 
-    /// Where it is, below /dev/pts.
+    /// The path of the terminal, below /dev/pts.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A descriptor for a program's stdin or stdout, of the description that the test keeps.
+    /// A descriptor for a program's stdin or stdout. It shares the test's open file description.
     #[must_use]
     #[track_caller]
     pub fn slave(&self) -> OwnedFd {
         self.slave.try_clone().or_fail("duplicating a pty")
     }
 
-    /// What the user's side reads and writes.
+    /// The end that the user's side reads and writes.
     #[must_use]
     #[track_caller]
     pub fn master(&self) -> File {
@@ -73,19 +74,19 @@ impl Pty {
         Snapshot::of(self.slave.as_fd())
     }
 
-    /// Change its size.
+    /// Changes the size of the terminal.
     #[track_caller]
     pub fn resize(&self, rows: u16, columns: u16) {
         sys::resize(self.master.as_fd(), rows, columns).or_fail("resizing a pty");
     }
 
-    /// Make it raw, as `stty raw` does.
+    /// Makes the terminal raw, as `stty raw` does.
     #[track_caller]
     pub fn make_raw(&self) {
         sys::make_raw(self.slave.as_fd()).or_fail("making a pty raw");
     }
 
-    /// How many keys were pressed that nobody has read.
+    /// How many typed bytes nobody has read yet.
     #[must_use]
     #[track_caller]
     pub fn unread(&self) -> i32 {
@@ -94,7 +95,7 @@ impl Pty {
 }
 
 impl Snapshot {
-    /// The state of the terminal that this descriptor is open on.
+    /// The state of the terminal to which this descriptor refers.
     #[must_use]
     #[track_caller]
     pub fn of(tty: BorrowedFd<'_>) -> Self {
@@ -115,7 +116,7 @@ impl Snapshot {
         }
     }
 
-    /// Does the terminal hand on every key as it is, and every byte?
+    /// Whether the terminal passes on every key and every byte unchanged.
     #[must_use]
     pub fn is_raw(&self) -> bool {
         let [input, output, _, local, ..] = self.modes;
@@ -124,7 +125,7 @@ impl Snapshot {
         input & input_flags == 0 && output & libc::OPOST == 0 && local & local_flags == 0
     }
 
-    /// Would a read of this description return at once when nothing is there?
+    /// Whether a read of this description would return at once if no input is there.
     #[must_use]
     pub fn is_nonblocking(&self) -> bool {
         self.flags.contains(OFlag::O_NONBLOCK)

@@ -1,18 +1,18 @@
-//! A tmux server of a test's own: what a person sees in its panes, and types there.
+//! A tmux server for one test: what a person sees in its panes, and types there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::wait::{OrFail, patience, within};
 
-/// The server; it ends with this.
+/// The tmux server. Dropping the value ends it.
 #[derive(Debug)]
 pub struct Tmux {
     socket: PathBuf,
 }
 
 impl Tmux {
-    /// With one window of 100 x 30, in which this command runs, in this directory.
+    /// Starts a server with one window of 100 x 30, which runs this command in this directory.
     #[must_use]
     #[track_caller]
     pub fn new(directory: &Path, command: &str) -> Self {
@@ -23,7 +23,7 @@ impl Tmux {
         tmux
     }
 
-    /// A command of tmux; what it prints.
+    /// Runs a command of tmux, and returns what it prints.
     #[track_caller]
     pub fn run(&self, words: &[&str]) -> String {
         let output = Command::new("tmux").arg("-S").arg(&self.socket).args(words).output();
@@ -32,20 +32,20 @@ impl Tmux {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What a pane shows.
+    /// What the pane shows.
     #[must_use]
     #[track_caller]
     pub fn screen(&self, pane: usize) -> String {
         self.run(&["capture-pane", "-p", "-t", &pane_name(pane)])
     }
 
-    /// Wait until a pane shows this; the screen.
+    /// Waits until a pane shows `text`, and returns the screen.
     #[track_caller]
     pub fn expect(&self, pane: usize, text: &str) -> String {
         self.expect_that(pane, text, |screen| screen.contains(text))
     }
 
-    /// Wait until a pane shows what is wanted.
+    /// Waits until `is` accepts what a pane shows.
     #[track_caller]
     pub fn expect_that(&self, pane: usize, what: &str, is: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
@@ -57,7 +57,7 @@ impl Tmux {
         screen
     }
 
-    /// Press these keys, by tmux' names for them, or type words.
+    /// Presses keys, by tmux's names for them, or types words.
     #[track_caller]
     pub fn keys(&self, pane: usize, keys: &[&str]) {
         self.run(&[&["send-keys", "-t", &pane_name(pane)], keys].concat());

@@ -1,5 +1,5 @@
-//! What a program has said so far. A thread reads it, whether the test looks or
-//! not, so that nothing is ever held up by a test.
+//! Everything that a program has printed so far. A thread reads it all the time, so that a test
+//! never delays the program.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -16,9 +16,9 @@ use crate::wait::OrFail;
 #[derive(Debug)]
 pub struct Transcript {
     shared: Arc<Shared>,
-    /// Up to where the test has looked.
+    /// How far the test has read.
     seen: usize,
-    /// Closed to end the reader.
+    /// Closing this ends the reader.
     _stop: PipeWriter,
 }
 
@@ -41,7 +41,7 @@ impl Shared {
 }
 
 impl Transcript {
-    /// Start to read.
+    /// Starts to read.
     #[must_use]
     #[track_caller]
     pub fn of(file: impl Into<OwnedFd>) -> Self {
@@ -56,9 +56,8 @@ impl Transcript {
         Self { shared, seen: 0, _stop: stop }
     }
 
-    /// Wait until this text comes, after all that was waited for before.
-    /// Answers with what came between, or none if it is late or the text can
-    /// come no more.
+    /// Waits until `text` comes after everything that was found before, and returns what came in
+    /// between. Returns `None` if the time is over, or if nothing more can come.
     pub fn find(&mut self, text: &str, time: Duration) -> Option<String> {
         let deadline = Instant::now() + time;
         let mut searched = self.seen;
@@ -71,7 +70,7 @@ impl Transcript {
                 self.seen = start + text.len();
                 return Some(String::from_utf8_lossy(before).into_owned());
             }
-            // The text may have come in part.
+            // A part of the text may be in the last chunk.
             searched = self.seen.max((searched + new.len()).saturating_sub(text.len()));
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {
@@ -82,43 +81,43 @@ impl Transcript {
         }
     }
 
-    /// What came since the text that was last waited for, without waiting.
+    /// Returns what came since the last text that was found, without waiting.
     #[must_use]
     pub fn unseen(&self) -> Vec<u8> {
         self.shared.lock().bytes.get(self.seen..).unwrap_or_default().to_vec()
     }
 
-    /// All that came so far.
+    /// Everything that came so far.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self.shared.lock().bytes.clone()
     }
 
-    /// How much came so far.
+    /// How many bytes came so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().bytes.len()
     }
 
-    /// Has nothing come so far?
+    /// Whether nothing came so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All that came so far, as text.
+    /// Everything that came so far, as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shared.lock().bytes).into_owned()
     }
 
-    /// Can nothing come any more?
+    /// Whether nothing more can come.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.shared.lock().ended
     }
 
-    /// The last of it, for a person who looks for the fault.
+    /// The last lines, for a person who looks for the fault.
     #[must_use]
     pub fn tail(&self) -> String {
         const LENGTH: usize = 6000;
@@ -135,7 +134,7 @@ impl Transcript {
     }
 }
 
-/// To the end, or until the test is over.
+/// Reads to the end, or until the test is over.
 fn read(mut file: File, stopped: &PipeReader, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -1,5 +1,5 @@
-//! Waiting for what a test is about, and failing when it does not come. There is
-//! no fixed sleep in a test where something can be waited for.
+//! Waits for a condition, and fails if it does not come true. Tests wait for conditions and do not
+//! sleep for a fixed time.
 
 use std::fmt::Display;
 use std::thread::sleep;
@@ -7,26 +7,27 @@ use std::time::{Duration, Instant};
 
 use crate::environment;
 
-/// How long anything may take that happens by itself. Generous: it is only
-/// spent by a test that fails.
+/// How long anything may take that happens without a test's help. The limit is generous, because
+/// only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a condition is looked at.
+/// The interval in which a condition is checked.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The longest wait, on this machine.
+/// The longest wait on this machine.
 #[must_use]
 pub fn patience() -> Duration {
     PATIENCE.mul_f64(environment::patience())
 }
 
-/// Wait until `look` finds something.
+/// Waits until `look` returns a value, and fails if that takes too long. `what` names the condition
+/// in the message.
 #[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     within(patience(), look).or_fail(&format!("waiting until {what}"))
 }
 
-/// Wait until `look` finds something, or it is late.
+/// Waits until `look` returns a value, up to `time`.
 pub fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + time;
     loop {
@@ -40,9 +41,9 @@ pub fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
-/// For what a test cannot go on without.
+/// Unwraps a value that a test cannot do without.
 pub trait OrFail<T> {
-    /// The value, or the end of the test: `doing` says at what.
+    /// Returns the value, or fails the test. `doing` says in the message what failed.
     fn or_fail(self, doing: &str) -> T;
 }
 

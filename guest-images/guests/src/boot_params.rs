@@ -1,5 +1,5 @@
-//! What lguest tells a kernel: the zero page, with the memory map and the
-//! command line (Documentation/arch/x86/zero-page.rst).
+//! Reads what lguest passes to a kernel: the zero page, with the memory map and the command line
+//! (Documentation/arch/x86/zero-page.rst).
 
 use crate::memory::Region;
 
@@ -8,10 +8,10 @@ const EXT_CMD_LINE_PTR: u64 = 0x0c8;
 const E820_ENTRIES: u64 = 0x1e8;
 const CMD_LINE_PTR: u64 = 0x228;
 const E820_TABLE: u64 = 0x2d0;
-/// Bytes of an entry: address (8), size (8), type (4).
+/// The size of an entry: address (8), size (8), type (4).
 const E820_ENTRY: u64 = 20;
 
-/// The type of an entry that is RAM.
+/// The entry type of RAM.
 pub(crate) const RAM: u32 = 1;
 
 /// The zero page.
@@ -26,7 +26,7 @@ pub(crate) struct Range {
 }
 
 impl BootParams {
-    /// It lies outside of the guest's image, if lguest is right.
+    /// Returns the zero page at this address, which must be outside of the guest's image.
     pub(crate) fn at(address: u64) -> Self {
         match Region::outside(address, 4096) {
             Some(region) => Self(region),
@@ -34,12 +34,12 @@ impl BootParams {
         }
     }
 
-    /// The memory map.
+    /// Returns the entries of the memory map.
     pub(crate) fn memory_map(&self) -> impl Iterator<Item = Range> {
         let page = self.0;
         let count: u8 = page.read(E820_ENTRIES);
         (0..u64::from(count)).map(move |index| {
-            // Packed: its fields are not aligned.
+            // The entries are packed, so their fields are not aligned.
             let mut bytes = [0; 20];
             page.read_bytes(E820_TABLE + index * E820_ENTRY, &mut bytes);
             let [low, high, kind] = [0, 8, 12].map(|at| {
@@ -51,7 +51,7 @@ impl BootParams {
         })
     }
 
-    /// The command line, as far as the buffer goes.
+    /// Copies the command line into `buffer`, as far as it fits, and returns its words.
     pub(crate) fn command_line<'b>(&self, buffer: &'b mut [u8]) -> Arguments<'b> {
         let low = u64::from(self.0.read::<u32>(CMD_LINE_PTR));
         let address = u64::from(self.0.read::<u32>(EXT_CMD_LINE_PTR)) << 32 | low;
@@ -63,18 +63,18 @@ impl BootParams {
     }
 }
 
-/// The words of the command line. Those that are for Linux are among them.
+/// The words of the command line, including those for Linux.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments<'a>(&'a str);
 
 impl<'a> Arguments<'a> {
-    /// What follows `name=`.
+    /// Returns what follows `name=`.
     pub(crate) fn value(&self, name: &str) -> Option<&'a str> {
         let mut words = self.0.split_ascii_whitespace();
         words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Whether the word is there.
+    /// Whether the command line has this word.
     pub(crate) fn has(&self, word: &str) -> bool {
         self.0.split_ascii_whitespace().any(|found| found == word)
     }

@@ -1,5 +1,5 @@
-//! A driver for the virtio console (virtio 1.2, 5.3), one port: what a kernel's
-//! driver does, in the order in which it does it.
+//! A driver for the virtio console (virtio 1.2, 5.3) with one port. It does what a kernel's driver
+//! does, in the same order.
 
 use core::fmt;
 
@@ -9,26 +9,26 @@ use crate::queue::Queue;
 use crate::ring::WRITE;
 use crate::virtio::{F_EVENT_IDX, F_VERSION_1, Virtio};
 
-/// The type of the device, and VIRTIO_CONSOLE_F_SIZE.
+/// The device type, and VIRTIO_CONSOLE_F_SIZE.
 const CONSOLE: u16 = 3;
 const F_SIZE: u64 = 1 << 0;
 
-/// Its queues.
+/// The queues of the console.
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 
-/// Which entry of the MSI-X table is for what.
+/// The entries of the MSI-X table.
 const CONFIG_ENTRY: u16 = 0;
 const RECEIVE_ENTRY: u16 = 1;
 const TRANSMIT_ENTRY: u16 = 2;
 
-/// Bytes of a buffer, of either queue.
+/// The size of a buffer of either queue.
 pub(crate) const BUFFER: usize = 4096;
 
-/// The console.
+/// A console and its driver.
 #[derive(Debug)]
 pub(crate) struct Console {
-    /// The device below, for modes that want to break it.
+    /// The device, for modes that break it.
     pub(crate) device: Virtio,
     pub(crate) receive: Queue,
     pub(crate) transmit: Queue,
@@ -38,15 +38,14 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Find the first console, with the options of the command line: `event_idx`
-    /// negotiates VIRTIO_F_EVENT_IDX, `wait=halt` waits asleep.
+    /// Finds the first console. The option `event_idx` on the command line negotiates
+    /// VIRTIO_F_EVENT_IDX, `wait=halt` makes the driver sleep while it waits.
     pub(crate) fn find(arguments: &Arguments<'_>) -> Self {
         let Some(device) = Virtio::find(CONSOLE) else { fail!("probe: no virtio console") };
         Self::of(device, arguments, u16::MAX)
     }
 
-    /// All consoles, in the order of the bus, each with queues of at most so many
-    /// entries.
+    /// Finds all consoles, in the order of the bus. Each gets queues of at most `entries` entries.
     pub(crate) fn all<'a>(
         arguments: &'a Arguments<'_>,
         entries: u16,
@@ -71,7 +70,7 @@ impl Console {
         }
     }
 
-    /// Reset the device, and bring it to life. Works at any time.
+    /// Resets the device and starts it. Works at any time.
     pub(crate) fn start(&mut self) {
         let device = self.device;
         self.accepted = device.negotiate(self.wanted);
@@ -102,12 +101,12 @@ impl Console {
         self.receive.notify();
     }
 
-    /// Columns and rows (5.3.4).
+    /// Returns columns and rows (5.3.4).
     pub(crate) fn size(&self) -> (u16, u16) {
         self.device.read_config(|config| (config.read(0), config.read(2)))
     }
 
-    /// Wait for input. It is never empty.
+    /// Waits for input, and returns it. It is never empty.
     pub(crate) fn read<'b>(&mut self, buffer: &'b mut [u8; BUFFER]) -> &'b [u8] {
         let (wait, mut length) = (self.wait, 0);
         wait.until(|| {
@@ -117,13 +116,13 @@ impl Console {
         buffer.get(..length).unwrap_or_default()
     }
 
-    /// Input, if there is some.
+    /// Returns input if there is some.
     pub(crate) fn try_read<'b>(&mut self, buffer: &'b mut [u8; BUFFER]) -> Option<&'b [u8]> {
         let length = self.take_input(buffer);
         buffer.get(..length).filter(|input| !input.is_empty())
     }
 
-    /// The length of the input that there is.
+    /// Copies waiting input into the buffer, and returns its length.
     fn take_input(&mut self, buffer: &mut [u8; BUFFER]) -> usize {
         let receive = &mut self.receive;
         while let Some(used) = receive.take_used() {
@@ -139,12 +138,12 @@ impl Console {
         0
     }
 
-    /// Whether output has not to wait for a buffer.
+    /// Whether a write would not have to wait for a buffer.
     pub(crate) fn has_room(&mut self) -> bool {
         self.transmit.free().is_some() || self.transmit.take_used().is_some()
     }
 
-    /// Output. It is on its way when this returns, not there yet.
+    /// Writes output. The device may not have taken it when this returns.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(BUFFER) {
             let head = self.free_buffer();
@@ -154,7 +153,7 @@ impl Console {
         }
     }
 
-    /// Wait until all output has been taken.
+    /// Waits until the device has taken all output.
     pub(crate) fn flush(&mut self) {
         let transmit = &mut self.transmit;
         self.wait.until(|| {
@@ -163,7 +162,7 @@ impl Console {
         });
     }
 
-    /// Wait for interrupts (or for something else that `done` looks at).
+    /// Waits for interrupts until `done` returns true.
     pub(crate) fn wait_until(&self, done: impl FnMut() -> bool) {
         self.wait.until(done);
     }

@@ -1,13 +1,13 @@
-//! The end after an exception or a panic: what happened and where on COM1, then
-//! the exit status [`EXIT_FAULTED`]. `start.s` comes here in user mode, on a
-//! stack of its own, because the one in use may be what was wrong.
+//! The end after an exception or a panic: prints on COM1 what happened and where, then exits with
+//! [`EXIT_FAULTED`]. `start.s` calls this in user mode on a separate stack, because the stack in
+//! use may be the reason of the fault.
 
 use core::panic::PanicInfo;
 
 use crate::ports::{EXIT_FAULTED, exit};
 use crate::start;
 
-/// Names of the exceptions that occur in practice.
+/// Returns the name of an exception that occurs in practice.
 fn name(vector: u64) -> &'static str {
     match vector {
         0 => "#DE",
@@ -24,7 +24,7 @@ fn name(vector: u64) -> &'static str {
     }
 }
 
-/// Report what [`start::noted_fault`] has.
+/// Prints what [`start::noted_fault`] returns.
 pub(crate) extern "C" fn report() -> ! {
     let [vector, error, rip, cs, rflags, rsp, cr2] = start::noted_fault();
     report!("probe: fault {vector} {} error {error:#x} at rip {rip:#x}", name(vector));

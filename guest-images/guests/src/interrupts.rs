@@ -1,5 +1,4 @@
-//! Interrupts: which vector is whose, the local APIC that delivers them, and the
-//! two ways to wait for one.
+//! Interrupts: the vectors, the local APIC that delivers them, and the two ways to wait for one.
 
 use core::hint::spin_loop;
 
@@ -12,16 +11,15 @@ pub(crate) const CONFIG: u8 = 48;
 pub(crate) const RECEIVE: u8 = 49;
 pub(crate) const TRANSMIT: u8 = 50;
 
-/// What the APIC delivers when it has nothing to deliver after all.
+/// The vector that the APIC delivers when the interrupt has disappeared.
 const SPURIOUS: u8 = 63;
 
-/// The local APIC (SDM 3A, 11.4) and its spurious-interrupt register, which
-/// also switches it on.
+/// The local APIC (SDM 3A, 11.4) and its spurious-interrupt register, which also enables it.
 pub(crate) const LOCAL_APIC: u64 = 0xfee0_0000;
 const SPURIOUS_VECTOR: u64 = 0xf0;
 const ENABLE: u32 = 1 << 8;
 
-/// Have messages delivered.
+/// Enables the delivery of messages.
 pub(crate) fn enable() {
     let Some(apic) = Region::outside(LOCAL_APIC, 4096) else {
         fail!("probe: the image lies where the local APIC is")
@@ -29,23 +27,24 @@ pub(crate) fn enable() {
     apic.write(SPURIOUS_VECTOR, ENABLE | u32::from(SPURIOUS));
 }
 
-/// The address and the data with which a device interrupts the first CPU
-/// (SDM 3A, 11.11): fixed, edge.
+/// Returns the address and the data of a message that interrupts the first CPU (SDM 3A, 11.11):
+/// fixed delivery, edge triggered.
 pub(crate) fn message(vector: u8) -> (u64, u32) {
     (LOCAL_APIC, vector.into())
 }
 
-/// How to wait: in user mode by looking again and again, or asleep.
+/// How to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// `pause`: quick, and it shows whether the rings alone suffice.
+    /// By polling in user mode, with `pause`. This is quick, and shows whether the rings alone
+    /// suffice.
     Spin,
-    /// `hlt`: it shows whether every interrupt comes.
+    /// Asleep, by `hlt`. This shows whether every interrupt comes.
     Halt,
 }
 
 impl Wait {
-    /// `wait=halt`, or the default.
+    /// Returns the way that `wait=halt` chooses, or the default.
     pub(crate) fn chosen(arguments: &Arguments<'_>) -> Self {
         match arguments.value("wait") {
             None | Some("spin") => Self::Spin,
@@ -54,8 +53,8 @@ impl Wait {
         }
     }
 
-    /// Until `done` says so. Nothing is missed: interrupts are counted before
-    /// `done` looks.
+    /// Waits until `done` returns true. No interrupt is missed, because interrupts are counted
+    /// before `done` is called.
     pub(crate) fn until(self, mut done: impl FnMut() -> bool) {
         loop {
             let total = start::total();

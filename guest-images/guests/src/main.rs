@@ -1,23 +1,22 @@
-//! probe: a bare-metal guest with which lguest tests itself where Linux does
-//! not boot, or would be too slow or too well-behaved.
+//! probe: a bare-metal guest that tests lguest where Linux does not boot, is too slow, or behaves
+//! too well.
 //!
-//! **Built** by `cargo build --release --manifest-path guest-images/guests/Cargo.toml`
-//! into `guest-images/guests/target/release/probe`: an ELF file that lguest
-//! starts like a vmlinux. It is compiled for the host's own target, because
-//! toolchains come without a bare-metal one; `build.rs` and `link.ld` see to it
-//! that nothing of an operating system is linked.
+//! **Building**: `cargo build --release --manifest-path guest-images/guests/Cargo.toml` creates
+//! `guest-images/guests/target/release/probe`, an ELF file that lguest starts like a vmlinux. It is
+//! compiled for the host's target, because toolchains do not include a bare-metal target.
+//! `build.rs` and `link.ld` ensure that nothing of an operating system is linked.
 //!
-//! **Run** by `lguest 64 probe mode=NAME[=VALUE] [OPTION]...`; the names are in
-//! [`modes::MODES`]. Reports go to COM1 (`--earlycon`), the console's modes speak
-//! on the console. A mode that is done powers off. A guest that fails writes an
-//! exit status: [`ports::EXIT_FAILED`] if it could not do what it was told (it
-//! says why on COM1), [`ports::EXIT_FAULTED`] after an exception.
+//! **Running**: `lguest 64 probe mode=NAME[=VALUE] [OPTION]...`; [`modes::MODES`] lists the names.
+//! Reports go to COM1 (`--earlycon`). The console's modes print on the console. The guest powers
+//! off when its mode is done. If it fails, it writes an exit status: [`ports::EXIT_FAILED`] if it
+//! could not do what it was told (the reason is on COM1), [`ports::EXIT_FAULTED`] after an
+//! exception.
 //!
-//! All of it runs in user mode, with access to all ports, because kernel mode is
-//! slow and incomplete on hosts without hardware virtualization; `start.s` is what
-//! has to be in kernel mode. Memory is mapped to itself. To read: [`start`] and
-//! [`modes`]; then the console driver from the top ([`console`]) to the bottom
-//! ([`virtio`], [`queue`], [`ring`], [`pci`], [`memory`]).
+//! Everything runs in user mode with access to all ports, because kernel mode is slow and
+//! incomplete on hosts without hardware virtualization. `start.s` is the part that has to run in
+//! kernel mode. Memory is identity-mapped. To understand the code, read [`start`] and [`modes`],
+//! then the console driver from the top ([`console`]) to the bottom ([`virtio`], [`queue`],
+//! [`ring`], [`pci`], [`memory`]).
 
 #![no_std]
 #![no_main]
@@ -50,7 +49,7 @@ mod start;
 
 use boot_params::BootParams;
 
-/// Where `start.s` goes to, in user mode, with the address of the zero page.
+/// The entry point from `start.s`, in user mode, with the address of the zero page.
 extern "C" fn main(zero_page: u64) -> ! {
     let boot_params = BootParams::at(zero_page);
     let mut buffer = [0; 2048];

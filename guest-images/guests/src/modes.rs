@@ -1,5 +1,5 @@
-//! What the guest can do: one mode for each kind of test, chosen by the command
-//! line, `mode=NAME` or `mode=NAME=VALUE`. Options are words beside it.
+//! The modes of the guest, one for each kind of test. The command line chooses one with `mode=NAME`
+//! or `mode=NAME=VALUE`. Options are other words of the command line.
 
 use crate::boot_params::{Arguments, BootParams};
 
@@ -9,9 +9,9 @@ mod endings;
 mod hostile;
 mod memory;
 
-/// What a mode is given.
+/// The arguments of a mode.
 pub(crate) struct Task<'a> {
-    /// What follows `mode=NAME=`, or nothing.
+    /// What follows `mode=NAME=`, or the empty string.
     pub(crate) value: &'a str,
     /// The whole command line.
     pub(crate) arguments: Arguments<'a>,
@@ -26,10 +26,10 @@ impl Task<'_> {
     }
 }
 
-/// A mode, by its name. When it returns, the guest powers off.
+/// A mode: its name and its function. The guest powers off when the function returns.
 type Mode = (&'static str, fn(&Task<'_>));
 
-/// All modes. Each says in its own file what it does.
+/// All modes. Their files describe them.
 pub(crate) const MODES: &[Mode] = &[
     ("poweroff", |_| {}),
     ("status", endings::status),
@@ -52,7 +52,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("soak", hostile::soak),
 ];
 
-/// Do what the command line says.
+/// Runs the mode that the command line names.
 pub(crate) fn run(arguments: &Arguments<'_>, boot_params: &BootParams) {
     let mode = arguments.value("mode").unwrap_or("");
     let (name, value) = mode.split_once('=').unwrap_or((mode, ""));

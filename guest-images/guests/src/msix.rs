@@ -1,37 +1,37 @@
-//! MSI-X (PCI 3.0, 6.8.2): where a function's messages go.
+//! MSI-X (PCI 3.0, 6.8.2): where the messages of a function go.
 
 use crate::memory::Region;
 use crate::pci::{Capability, Function};
 
-/// The capability's id.
+/// The capability's ID.
 pub(crate) const CAPABILITY: u8 = 0x11;
 
-/// Message control, in the upper half of the capability's first 32 bits: on,
-/// all masked, and the number of the last vector.
+/// Bits of message control, in the upper half of the capability's first 32 bits: enable, mask all,
+/// and the number of the last vector.
 const ENABLE: u32 = 1 << 31;
 const FUNCTION_MASK: u32 = 1 << 30;
 const LAST: u32 = 0x7ff << 16;
 
-/// Offsets in a table entry, and its size.
+/// Offsets in a table entry, and the size of an entry.
 const ADDRESS_LOW: u64 = 0;
 const ADDRESS_HIGH: u64 = 4;
 const DATA: u64 = 8;
 const CONTROL: u64 = 12;
 const ENTRY: u64 = 16;
 
-/// The table of a function, and the switch for all of it.
+/// The MSI-X table of a function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Msix {
     function: Function,
     at: u8,
-    /// Raw entries.
+    /// The entries of the table.
     pub(crate) table: Region,
     /// The pending bits (PCI 3.0, 6.8.2.1).
     pending: Region,
 }
 
 impl Msix {
-    /// A function's; its table lies in the first BAR.
+    /// Returns the table of a function. It is in the first BAR.
     pub(crate) fn new(function: Function, capability: Capability, bar: &Region) -> Self {
         let at = capability.at;
         let entries = u64::from((function.read(at) & LAST) >> 16) + 1;
@@ -44,13 +44,13 @@ impl Msix {
         Self { function, at, table, pending }
     }
 
-    /// Switch it on, or off.
+    /// Enables or disables MSI-X for the function.
     pub(crate) fn enable(&self, on: bool) {
         let control = self.function.read(self.at) & !(ENABLE | FUNCTION_MASK);
         self.function.write(self.at, if on { control | ENABLE } else { control });
     }
 
-    /// Where the message of a vector goes; it is not masked from then on.
+    /// Sets the message of a vector, and unmasks it.
     pub(crate) fn set(&self, vector: u16, (address, data): (u64, u32)) {
         let entry = self.entry(vector);
         self.mask(vector, true);
@@ -61,12 +61,12 @@ impl Msix {
         self.mask(vector, false);
     }
 
-    /// Mask a vector, or unmask it.
+    /// Masks or unmasks a vector.
     pub(crate) fn mask(&self, vector: u16, masked: bool) {
         self.entry(vector).write(CONTROL, u32::from(masked));
     }
 
-    /// Whether a vector that cannot be sent at present is pending.
+    /// Whether a vector that is masked is pending.
     pub(crate) fn is_pending(&self, vector: u16) -> bool {
         let word: u32 = self.pending.read(u64::from(vector / 32) * 4);
         word >> (vector % 32) & 1 != 0

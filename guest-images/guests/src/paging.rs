@@ -1,10 +1,9 @@
-//! Page tables for RAM above 4 GiB. `start.s` has those for what is below; how
-//! much there is above is only known from the memory map.
+//! Page tables for RAM above 4 GiB. `start.s` has the tables for RAM below. Only the memory map
+//! says how much RAM is above.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Entry bits (SDM 3A, 4.5): present, writable, user; and a page of 2 MiB
-/// instead of a table.
+/// Entry bits (SDM 3A, 4.5): present, writable, user; and a page of 2 MiB instead of a table.
 const TABLE: u64 = 0x7;
 const PAGE: u64 = 0x87;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
@@ -14,17 +13,17 @@ const PAGE_SIZE: u64 = 2 << 20;
 struct Table([AtomicU64; 512]);
 
 unsafe extern "C" {
-    /// The top, in `start.s`.
+    /// The top table, in `start.s`.
     safe static pml4: Table;
 }
 
-/// Two tables for each GiB that is touched.
+/// Tables for this file: two for each GiB that is used.
 const SPARE: usize = 64;
 static SPARES: [Table; SPARE] = [const { Table([const { AtomicU64::new(0) }; 512]) }; SPARE];
 static SPARES_USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Have the 2 MiB around `address` mapped to themselves, if they are not yet.
-/// Nothing has to be flushed: processors do not remember what was not there.
+/// Maps the 2 MiB around `address` to themselves, if they are not mapped yet. Nothing has to be
+/// flushed, because processors do not cache entries that are not present.
 pub(crate) fn map(address: u64) {
     let pointers = below(&pml4, address >> 39);
     let directory = below(pointers, address >> 30);
@@ -34,7 +33,7 @@ pub(crate) fn map(address: u64) {
     }
 }
 
-/// The table that an entry leads to; a fresh one if it led nowhere.
+/// Returns the table to which an entry leads, and creates it if the entry is empty.
 fn below(table: &'static Table, index: u64) -> &'static Table {
     let entry = entry(table, index);
     if entry.load(Ordering::Relaxed) == 0 {
@@ -46,8 +45,8 @@ fn below(table: &'static Table, index: u64) -> &'static Table {
     let address = entry.load(Ordering::Relaxed) & ADDRESS;
     let address = usize::try_from(address).unwrap_or(0); // Both have 64 bits.
     let table = core::ptr::with_exposed_provenance::<Table>(address);
-    // SAFETY: entries of these levels are made here or in start.s, and all lead
-    // to statics of this type.
+    // SAFETY: entries of these levels are made here or in start.s, and all lead to statics of this
+    // type.
     unsafe { &*table }
 }
 

@@ -1,5 +1,5 @@
-//! The PCI bus, through the ports of configuration mechanism #1 (PCI 3.0,
-//! 3.2.2.3.2): finding a function, its memory and its capabilities.
+//! The PCI bus, through the ports of configuration mechanism #1 (PCI 3.0, 3.2.2.3.2): finds
+//! functions, their memory and their capabilities.
 
 use crate::memory::Region;
 use crate::ports;
@@ -15,20 +15,20 @@ const BAR0: u8 = 0x10;
 const HEADER_TYPE: u8 = 0x0c;
 const CAPABILITIES: u8 = 0x34;
 
-/// In the dword of the header type: the slot has more functions than the first.
+/// A bit in the dword of the header type: the slot has more than one function.
 const MULTI_FUNCTION: u32 = 1 << 23;
 
-/// Command: answer to memory accesses, and make some.
+/// Bits of the command register: respond to memory accesses, and be bus master.
 const MEMORY_AND_MASTER: u32 = 1 << 1 | 1 << 2;
 
-/// A function on bus 0: all that this machine has.
+/// A function on bus 0, the only bus of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Function {
     slot: u8,
     number: u8,
 }
 
-/// A capability: its id and where it lies.
+/// A capability: its ID and its offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capability {
     pub(crate) id: u8,
@@ -36,8 +36,7 @@ pub(crate) struct Capability {
 }
 
 impl Function {
-    /// The functions of a vendor, in the order of the bus, each with its
-    /// device number.
+    /// Returns the functions of a vendor in the order of the bus, each with its device number.
     pub(crate) fn of(vendor: u16) -> impl Iterator<Item = (u16, Self)> {
         (0..32).flat_map(Self::of_slot).filter_map(move |function| {
             let [low, high, a, b] = function.read(ID).to_le_bytes();
@@ -48,19 +47,19 @@ impl Function {
 
     fn of_slot(slot: u8) -> impl Iterator<Item = Self> {
         let first = Self { slot, number: 0 };
-        // What is not there reads as ones.
+        // A function that does not exist reads as ones.
         let there = first.read(ID) != u32::MAX;
         let several = there && first.read(HEADER_TYPE) & MULTI_FUNCTION != 0;
         (0..if several { 8 } else { 1 }).map(move |number| Self { slot, number })
     }
 
-    /// Read 32 bits of the configuration space.
+    /// Reads 32 bits of the configuration space.
     pub(crate) fn read(&self, at: u8) -> u32 {
         self.select(at);
         ports::read(CONFIG_DATA)
     }
 
-    /// Write 32 bits of the configuration space.
+    /// Writes 32 bits of the configuration space.
     pub(crate) fn write(&self, at: u8, value: u32) {
         self.select(at);
         ports::write(CONFIG_DATA, value);
@@ -71,8 +70,8 @@ impl Function {
         ports::write(CONFIG_ADDRESS, ENABLE | place | u32::from(at & !3));
     }
 
-    /// Switch the function on, and find the memory of its first BAR, by the
-    /// procedure of 6.2.5.1: what stays 0 when all ones are written is its size.
+    /// Enables the function, and finds the memory of its first BAR by the procedure of 6.2.5.1: the
+    /// bits that stay 0 after a write of all ones give the size.
     pub(crate) fn first_bar(&self) -> Region {
         self.write(COMMAND, 0);
         let base = self.read(BAR0) & !0xf;
@@ -86,12 +85,12 @@ impl Function {
         }
     }
 
-    /// The list of capabilities (6.7).
+    /// Returns the list of capabilities (6.7).
     pub(crate) fn capabilities(&self) -> impl Iterator<Item = Capability> {
         let function = *self;
         let [first, ..] = self.read(CAPABILITIES).to_le_bytes();
         let mut next = first & !3;
-        // A list that bites its tail is longer than the space it is in.
+        // A list with a loop would be longer than the space that it is in.
         (0..48).map_while(move |_| {
             let at = next;
             let [id, link, ..] = function.read(at).to_le_bytes();

@@ -1,4 +1,4 @@
-//! The driver's side of a virtqueue, by the rules (virtio 1.2, 2.7.13, 2.7.14):
+//! The driver's side of a virtqueue, as the specification requires (virtio 1.2, 2.7.13, 2.7.14):
 //! one buffer for each descriptor, no chains.
 
 use core::sync::atomic::{Ordering, fence};
@@ -6,8 +6,7 @@ use core::sync::atomic::{Ordering, fence};
 use crate::memory::Region;
 use crate::ring::{Descriptor, NO_NOTIFY, Ring};
 
-/// Most entries that are used, however many a device offers: `free` has so many
-/// bits.
+/// The most entries that are used, however many a device offers: `free` has this many bits.
 const MOST: u16 = 64;
 
 /// A queue and its buffers.
@@ -22,12 +21,12 @@ pub(crate) struct Queue {
     /// A bit for each descriptor that the device does not have.
     free: u64,
     next_avail: u16,
-    /// How far the device has been notified.
+    /// The avail index up to which the device has been notified.
     notified: u16,
     next_used: u16,
 }
 
-/// A buffer that came back.
+/// A buffer that the device has used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
     pub(crate) head: u16,
@@ -35,7 +34,7 @@ pub(crate) struct Used {
 }
 
 impl Queue {
-    /// Memory for queue `index` of a device that offers `offered` entries.
+    /// Allocates queue `index` of a device that offers `offered` entries.
     pub(crate) fn new(index: u16, offered: u16, buffer_size: u32) -> Self {
         let size = offered.min(MOST);
         if !size.is_power_of_two() {
@@ -55,12 +54,12 @@ impl Queue {
         }
     }
 
-    /// Its number.
+    /// Returns the number of the queue.
     pub(crate) fn index(&self) -> u16 {
         self.index
     }
 
-    /// Start anew: the device has forgotten everything.
+    /// Clears the queue after a reset of the device.
     pub(crate) fn clear(&mut self, event_idx: bool) {
         self.ring.clear();
         self.event_idx = event_idx;
@@ -68,50 +67,50 @@ impl Queue {
         (self.next_avail, self.notified, self.next_used) = (0, 0, 0);
     }
 
-    /// Where the device is notified.
+    /// Sets the doorbell of the queue.
     pub(crate) fn set_doorbell(&mut self, doorbell: Region) {
         self.doorbell = Some(doorbell);
     }
 
-    /// A descriptor that the device does not have.
+    /// Returns a descriptor that the device does not have.
     pub(crate) fn free(&self) -> Option<u16> {
         let first = u16::try_from(self.free.trailing_zeros()).ok()?;
         (self.free != 0).then_some(first)
     }
 
-    /// Whether the device has nothing of ours.
+    /// Whether the device has no buffer of this queue.
     pub(crate) fn is_idle(&self) -> bool {
         self.free.count_ones() == u32::from(self.ring.size())
     }
 
-    /// The buffer of a descriptor.
+    /// Returns the buffer of a descriptor.
     pub(crate) fn buffer(&self, head: u16) -> Region {
         let size = u64::from(self.buffer_size);
         self.buffers.part(u64::from(head) * size, size)
     }
 
-    /// Offer the first `length` bytes of a free descriptor's buffer.
+    /// Offers the first `length` bytes of a free descriptor's buffer.
     pub(crate) fn offer(&mut self, head: u16, length: u32, flags: u16) {
         let address = self.buffer(head).address();
         self.ring.set_descriptor(head, Descriptor { address, length, flags, next: 0 });
         self.ring.set_avail(self.next_avail, head);
         self.free &= !(1 << head);
         self.next_avail = self.next_avail.wrapping_add(1);
-        // The entry is there before the index says so. (2.7.13.3)
+        // The entry must be visible before the index (2.7.13.3).
         fence(Ordering::Release);
         self.ring.set_avail_index(self.next_avail);
     }
 
-    /// Offer the whole buffer.
+    /// Offers the whole buffer of a descriptor.
     pub(crate) fn offer_all(&mut self, head: u16, flags: u16) {
         self.offer(head, self.buffer_size, flags);
     }
 
-    /// Tell the device of what was offered, if it wants to know (2.7.13.4).
+    /// Notifies the device of new buffers, unless it has suppressed that (2.7.13.4).
     pub(crate) fn notify(&mut self) {
         let (old, new) = (self.notified, self.next_avail);
         self.notified = new;
-        // The index is visible before we look whether anybody waits for it.
+        // The index must be visible before we check whether the device wants a notification.
         fence(Ordering::SeqCst);
         let wanted = if self.event_idx {
             let event = self.ring.avail_event();
@@ -124,12 +123,12 @@ impl Queue {
         }
     }
 
-    /// Take back a buffer (2.7.14). None if the device has returned none; then
-    /// it interrupts when it does.
+    /// Takes a used buffer back (2.7.14). `None` if the device has not used any; then it interrupts
+    /// when it does.
     pub(crate) fn take_used(&mut self) -> Option<Used> {
         if self.ring.used_index() == self.next_used {
             self.ring.set_used_event(self.next_used);
-            // The event is set before we look again. (2.7.14)
+            // The event must be set before we look again (2.7.14).
             fence(Ordering::SeqCst);
             if self.ring.used_index() == self.next_used {
                 return None;

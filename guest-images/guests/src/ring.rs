@@ -1,6 +1,5 @@
-//! The memory of a split virtqueue (virtio 1.2, 2.7), raw: every field by its
-//! name, no rule enforced. [`crate::queue`] plays by the rules on top of this;
-//! a hostile test does not.
+//! The memory of a split virtqueue (virtio 1.2, 2.7): all fields by name, without any rule.
+//! [`crate::queue`] obeys the rules on top of this; a hostile test does not.
 
 use crate::memory::Region;
 
@@ -9,7 +8,7 @@ pub(crate) const NEXT: u16 = 1;
 pub(crate) const WRITE: u16 = 2;
 pub(crate) const INDIRECT: u16 = 4;
 
-/// Ring flags (2.7.6, 2.7.8): the device need not be notified.
+/// Ring flags (2.7.6, 2.7.8): no notification is needed.
 pub(crate) const NO_NOTIFY: u16 = 1;
 
 /// A descriptor.
@@ -25,7 +24,7 @@ pub(crate) struct Descriptor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ring {
     size: u16,
-    /// `size` times address (8), length (4), flags (2), next (2).
+    /// Each of `size` entries is an address (8), a length (4), flags (2) and next (2).
     pub(crate) descriptors: Region,
     /// flags (2), index (2), `size` times head (2), used_event (2).
     pub(crate) avail: Region,
@@ -34,7 +33,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Memory for a queue of `size` entries, aligned as 2.7 wants it.
+    /// Allocates a queue of `size` entries, aligned as 2.7 requires.
     pub(crate) fn new(size: u16) -> Self {
         let entries = u64::from(size);
         Self {
@@ -45,19 +44,19 @@ impl Ring {
         }
     }
 
-    /// Entries.
+    /// Returns the number of entries.
     pub(crate) fn size(&self) -> u16 {
         self.size
     }
 
-    /// As it was when it was new.
+    /// Sets all memory of the queue to its initial state.
     pub(crate) fn clear(&self) {
         self.descriptors.clear();
         self.avail.clear();
         self.used.clear();
     }
 
-    /// Write a descriptor.
+    /// Writes a descriptor.
     pub(crate) fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
         let at = 16 * self.slot(index);
         self.descriptors.write(at, descriptor.address);
@@ -66,48 +65,48 @@ impl Ring {
         self.descriptors.write(at + 14, descriptor.next);
     }
 
-    /// Write the entry of the avail ring that an ever-growing index means.
+    /// Writes an entry of the avail ring. `index` is the free-running index.
     pub(crate) fn set_avail(&self, index: u16, head: u16) {
         self.avail.write(4 + 2 * self.slot(index), head);
     }
 
-    /// The avail ring's index, as it was written.
+    /// Returns the avail ring's index.
     pub(crate) fn avail_index(&self) -> u16 {
         self.avail.read(2)
     }
 
-    /// Write the avail ring's index.
+    /// Writes the avail ring's index.
     pub(crate) fn set_avail_index(&self, index: u16) {
         self.avail.write(2, index);
     }
 
-    /// From which used index on the driver wants an interrupt (EVENT_IDX).
+    /// Sets the used index from which on the driver wants an interrupt (EVENT_IDX).
     pub(crate) fn set_used_event(&self, index: u16) {
         self.avail.write(4 + 2 * u64::from(self.size), index);
     }
 
-    /// The used ring's flags.
+    /// Returns the used ring's flags.
     pub(crate) fn used_flags(&self) -> u16 {
         self.used.read(0)
     }
 
-    /// The used ring's index.
+    /// Returns the used ring's index.
     pub(crate) fn used_index(&self) -> u16 {
         self.used.read(2)
     }
 
-    /// An entry of the used ring: head and length.
+    /// Returns an entry of the used ring: head and length.
     pub(crate) fn used(&self, index: u16) -> (u32, u32) {
         let at = 4 + 8 * self.slot(index);
         (self.used.read(at), self.used.read(at + 4))
     }
 
-    /// From which avail index on the device wants a notification (EVENT_IDX).
+    /// Returns the avail index from which on the device wants a notification (EVENT_IDX).
     pub(crate) fn avail_event(&self) -> u16 {
         self.used.read(4 + 8 * u64::from(self.size))
     }
 
-    /// Write what is the device's to say (EVENT_IDX).
+    /// Overwrites the avail index that only the device should write (EVENT_IDX).
     pub(crate) fn set_avail_event(&self, index: u16) {
         self.used.write(4 + 8 * u64::from(self.size), index);
     }

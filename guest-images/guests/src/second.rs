@@ -1,6 +1,6 @@
-//! A second CPU, for races: it writes the same values to the same places, over and over, while the
-//! first goes on with what it does. A mode that needs it calls [`start`]; `start.s` has its way
-//! from real mode to [`main`].
+//! A second CPU for races: it writes the same values to the same addresses again and again, while
+//! the first CPU does its work. A mode that needs it calls [`start`]; `start.s` brings it from real
+//! mode to [`main`].
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,10 +9,10 @@ use crate::interrupts::LOCAL_APIC;
 use crate::memory::Region;
 use crate::start::{SECOND_PAGE, place_second_start};
 
-/// Writes in one turn, at the most.
+/// The most writes in one turn.
 const MOST: usize = 8;
 
-/// The local APIC's interrupt command register (SDM 3A, 11.6.1), and what starts a CPU
+/// The local APIC's interrupt command register (SDM 3A, 11.6.1), and the values that start a CPU
 /// (9.4.4): INIT, then the page where it begins.
 const COMMAND_LOW: u64 = 0x300;
 const COMMAND_HIGH: u64 = 0x310;
@@ -20,20 +20,21 @@ const INIT: u32 = 0x4500;
 const STARTUP: u32 = 0x4600;
 const SECOND: u32 = 1 << 24;
 
-/// How long it may take to come, in looks at the APIC, each as long as an exit: seconds.
+/// How often to check whether the CPU runs. Each check reads the APIC, which is an exit, so this is
+/// some seconds.
 const PATIENCE: u32 = 1_000_000;
 
-/// How long it leaves each value where it is, in turns of a loop.
+/// How long the CPU leaves each value in place, in turns of a loop.
 const PAUSE: u32 = 4;
 
-/// What it writes: address, bytes (1, 2, 4 or 8), value; and how many of these.
+/// The writes: address, bytes (1, 2, 4 or 8), value; and their number.
 static WRITES: [[AtomicU64; 3]; MOST] = [const { [const { AtomicU64::new(0) }; 3] }; MOST];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Its turns so far, those included in which there was nothing to write.
+/// The number of turns so far, including those without writes.
 static TURNS: AtomicU64 = AtomicU64::new(0);
 
-/// Where `start.s` leads it to, in user mode, never to be interrupted.
+/// The entry point from `start.s`, in user mode, with interrupts disabled.
 pub(crate) extern "C" fn main() -> ! {
     loop {
         let count = COUNT.load(Ordering::Acquire);
@@ -41,7 +42,7 @@ pub(crate) extern "C" fn main() -> ! {
             let [address, bytes, value] =
                 [address, bytes, value].map(|word| word.load(Ordering::Relaxed));
             write(address, bytes, value);
-            // Writes on each other's heels would be seen as one.
+            // Without a pause, the device would see consecutive writes as one.
             (0..PAUSE).for_each(|_| spin_loop());
         }
         TURNS.fetch_add(1, Ordering::Release);
@@ -59,7 +60,7 @@ fn write(address: u64, bytes: u64, value: u64) {
     }
 }
 
-/// Have it run; fails where the machine has one CPU only.
+/// Starts the second CPU. Fails if the machine has only one.
 pub(crate) fn start() {
     let Some(apic) = Region::outside(LOCAL_APIC, 4096) else {
         fail!("probe: the image lies where the local APIC is")
@@ -75,7 +76,7 @@ pub(crate) fn start() {
     }
 }
 
-/// Have it write these, until [`stand_still`]: address, bytes, value.
+/// Makes the second CPU write these until [`stand_still`]: address, bytes, value.
 pub(crate) fn keep_writing(writes: &[(u64, u64, u64)]) {
     for (to, (address, bytes, value)) in WRITES.iter().zip(writes) {
         for (word, new) in to.iter().zip([address, bytes, value]) {
@@ -86,18 +87,18 @@ pub(crate) fn keep_writing(writes: &[(u64, u64, u64)]) {
     wait_for_turns(1);
 }
 
-/// When this returns it writes nothing any more.
+/// Stops the writes. When this returns, the second CPU writes nothing any more.
 pub(crate) fn stand_still() {
     COUNT.store(0, Ordering::Release);
     wait_for_turns(2);
 }
 
-/// Its turns so far.
+/// Returns the number of turns so far.
 pub(crate) fn turns() -> u64 {
     TURNS.load(Ordering::Acquire)
 }
 
-/// Until it has gone round so often.
+/// Waits until the second CPU has made `count` more turns.
 pub(crate) fn wait_for_turns(count: u64) {
     let before = turns();
     while turns().wrapping_sub(before) < count {

@@ -1,23 +1,23 @@
-//! COM1, output only: reports for the person who looks into a test. Without
-//! `--earlycon` there is no such port, and what is written is lost.
+//! COM1, output only: reports for the person who examines a test. Without `--earlycon` the port
+//! does not exist, and output is lost.
 
 use core::fmt;
 
 use crate::ports;
 
-/// Transmit holding register, line status, and its bit "holding register empty".
+/// The transmit holding register, the line status, and its bit "holding register empty".
 const DATA: u16 = 0x3f8;
 const LINE_STATUS: u16 = 0x3fd;
 const EMPTY: u8 = 1 << 5;
 
-/// The port.
+/// The serial port COM1.
 pub(crate) struct Serial;
 
 impl Serial {
-    /// Write bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn write(&self, bytes: &[u8]) {
         for byte in bytes {
-            // A port that does not exist reads as all ones: empty, too.
+            // A port that does not exist reads as all ones, which includes this bit.
             while ports::read::<u8>(LINE_STATUS) & EMPTY == 0 {}
             ports::write(DATA, *byte);
         }
@@ -31,16 +31,16 @@ impl fmt::Write for Serial {
     }
 }
 
-/// Print a line on COM1.
+/// Prints a line on COM1.
 macro_rules! report {
     ($($argument:tt)*) => {{
         use core::fmt::Write;
-        // A port does not fail.
+        // A write to the port cannot fail.
         let _ = writeln!(crate::serial::Serial, $($argument)*);
     }};
 }
 
-/// The guest cannot do what it was told: say why, and end.
+/// Prints why the guest cannot do what it was told, and ends it.
 macro_rules! fail {
     ($($argument:tt)*) => {{
         report!($($argument)*);

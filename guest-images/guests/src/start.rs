@@ -1,5 +1,5 @@
-//! The boundary to `start.s`: what it starts, what it counts and notes down, and
-//! the few functions that it runs in kernel mode for us.
+//! The interface to `start.s`: its entry points, its counters, and the functions that run in kernel
+//! mode.
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,17 +7,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::memory::Region;
 use crate::ports;
 
-/// Where the second CPU starts, in real mode: a page below 1 MiB that nobody has.
+/// The page where the second CPU starts in real mode. It is below 1 MiB and otherwise unused.
 pub(crate) const SECOND_PAGE: u64 = 0x8000;
 
-/// Interrupt vectors and exceptions that there are descriptors for.
+/// The number of interrupt vectors and exceptions that have descriptors.
 pub(crate) const VECTORS: usize = 64;
 
-/// How often each vector was interrupted by, and all together.
+/// The number of interrupts of each vector, and of all vectors together.
 static COUNTS: [AtomicU64; VECTORS] = [const { AtomicU64::new(0) }; VECTORS];
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// What `start.s` noted down about an exception, and whether it did.
+/// What `start.s` has recorded about an exception, and whether there was one.
 static FAULT: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
 static FAULT_COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -35,7 +35,7 @@ global_asm!(
     exit_faulted = const ports::EXIT_FAULTED,
 );
 
-/// A function that runs in kernel mode, from `start.s`.
+/// A function in `start.s` that runs in kernel mode.
 type KernelFunction = unsafe extern "C" fn(u64);
 
 unsafe extern "C" {
@@ -48,60 +48,61 @@ unsafe extern "C" {
     fn cannot_be_emulated(nowhere: u64);
 }
 
-/// Put the second CPU's first instructions where it starts.
+/// Copies the second CPU's first instructions to the page where it starts.
 pub(crate) fn place_second_start() {
-    // SAFETY: the page is RAM below the image (link.ld), and nobody's.
+    // SAFETY: the page is RAM below the image (link.ld), and otherwise unused.
     unsafe { copy_second_start() }
 }
 
-/// How often a vector was interrupted by.
+/// Returns the number of interrupts of a vector.
 pub(crate) fn count(vector: u8) -> u64 {
     COUNTS.get(usize::from(vector)).map_or(0, |count| count.load(Ordering::Acquire))
 }
 
-/// All interrupts so far.
+/// Returns the number of all interrupts.
 pub(crate) fn total() -> u64 {
     TOTAL.load(Ordering::Acquire)
 }
 
-/// An exception: vector, error code, rip, cs, rflags, rsp, cr2.
+/// Returns what was recorded about an exception: vector, error code, rip, cs, rflags, rsp, cr2.
 pub(crate) fn noted_fault() -> [u64; 7] {
     FAULT.each_ref().map(|word| word.load(Ordering::Acquire))
 }
 
-/// Sleep until there were more than `total` interrupts.
+/// Sleeps until there were more than `total` interrupts.
 pub(crate) fn halt_unless_more_than(total: u64) {
     // SAFETY: the function keeps the calling convention and touches no memory.
     unsafe { kernel_call(halt_unless_new, total) }
 }
 
-/// Halt with interrupts off: nothing but the host can end this.
+/// Halts with interrupts disabled, so that only the host can end the guest.
 pub(crate) fn halt_for_good() -> ! {
-    // SAFETY: the function does not come back.
+    // SAFETY: the function does not return.
     unsafe { kernel_call(halt_forever, 0) }
     ports::stop();
 }
 
-/// From here on nobody interrupts.
+/// Disables interrupts.
 pub(crate) fn disable_interrupts() {
-    // SAFETY: as above; nothing relies on interrupts for its soundness.
+    // SAFETY: the function keeps the calling convention, and nothing relies on interrupts for its
+    // soundness.
     unsafe { kernel_call(interrupts_off, 0) }
 }
 
-/// A triple fault: an exception that cannot be delivered, because the interrupt
-/// descriptor table at `base` ends at `limit`, or has nothing that is present.
+/// Causes a triple fault: an exception that cannot be delivered, because the interrupt descriptor
+/// table at `base` ends at `limit` or has no present entries.
 pub(crate) fn triple_fault(limit: u16, base: u64) -> ! {
     let register = Region::take(16, 16);
     register.write(0, limit);
     register.write_unaligned(2, base);
-    // SAFETY: the function does not come back.
+    // SAFETY: the function does not return.
     unsafe { kernel_call(load_idt_and_fault, register.address()) }
     ports::stop();
 }
 
-/// Have KVM emulate what it cannot. `nowhere` is an address without memory.
+/// Makes KVM emulate an instruction that it cannot emulate. `nowhere` is an address without memory.
 pub(crate) fn fail_emulation(nowhere: u64) -> ! {
-    // SAFETY: it goes on at `nowhere`, if at all; there are no instructions.
+    // SAFETY: execution would continue at `nowhere`, where there are no instructions.
     unsafe { kernel_call(cannot_be_emulated, nowhere) }
     ports::stop();
 }

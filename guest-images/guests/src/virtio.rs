@@ -1,17 +1,16 @@
-//! A virtio device on PCI, modern (virtio 1.2, 4.1): where its registers are, and
-//! the steps that bring it to life (3.1.1). The registers are raw [`Region`]s, so
-//! that a test can do anything to them.
+//! A modern virtio device on PCI (virtio 1.2, 4.1): its registers, and the steps that start it
+//! (3.1.1). The registers are raw [`Region`]s, so that a test can do anything to them.
 
 use crate::memory::Region;
 use crate::msix::{self, Msix};
 use crate::pci::{Capability, Function};
 use crate::ring::Ring;
 
-/// The vendor of all virtio devices, and what is added to their type (4.1.2.1).
+/// The vendor of all virtio devices, and the number that is added to the device type (4.1.2.1).
 const VENDOR: u16 = 0x1af4;
 const DEVICE_BASE: u16 = 0x1040;
 
-/// The capability's id, and the types of structures that it describes (4.1.4).
+/// The capability's ID, and the types of structures that it describes (4.1.4).
 const CAPABILITY: u8 = 0x09;
 const COMMON_CFG: u8 = 1;
 const NOTIFY_CFG: u8 = 2;
@@ -53,30 +52,30 @@ pub(crate) const F_INDIRECT_DESC: u64 = 1 << 28;
 pub(crate) const F_EVENT_IDX: u64 = 1 << 29;
 pub(crate) const F_VERSION_1: u64 = 1 << 32;
 
-/// A device.
+/// A virtio device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Virtio {
-    /// Its place on the bus.
+    /// The device's PCI function.
     pub(crate) function: Function,
-    /// struct virtio_pci_common_cfg.
+    /// The registers struct virtio_pci_common_cfg.
     pub(crate) common: Region,
     /// ISR status (4.1.4.5): a read clears it.
     pub(crate) isr: Region,
     /// The device's own configuration.
     pub(crate) config: Region,
-    /// The doorbells, and how far they are apart.
+    /// The doorbells, and the distance between them.
     pub(crate) notify: Region,
     notify_step: u64,
     pub(crate) msix: Msix,
 }
 
 impl Virtio {
-    /// The first device of a type.
+    /// Returns the first device of a type.
     pub(crate) fn find(kind: u16) -> Option<Self> {
         Self::all().find(|(found, _)| *found == kind).map(|(_, device)| device)
     }
 
-    /// All devices, each with its type.
+    /// Returns all devices, each with its type.
     pub(crate) fn all() -> impl Iterator<Item = (u16, Self)> {
         Function::of(VENDOR).filter_map(|(device, function)| {
             Some((device.checked_sub(DEVICE_BASE)?, Self::at(function)?))
@@ -103,23 +102,23 @@ impl Virtio {
         })
     }
 
-    /// The status byte.
+    /// Reads the status byte.
     pub(crate) fn status(&self) -> u8 {
         self.common.read(offset::DEVICE_STATUS)
     }
 
-    /// Write the status byte.
+    /// Writes the status byte.
     pub(crate) fn set_status(&self, bits: u8) {
         self.common.write(offset::DEVICE_STATUS, bits);
     }
 
-    /// 4.1.4.3.2: a reset is done when the status reads 0.
+    /// Resets the device. The reset is done when the status reads 0 (4.1.4.3.2).
     pub(crate) fn reset(&self) {
         self.set_status(0);
         while self.status() != 0 {}
     }
 
-    /// What the device offers.
+    /// Returns the features that the device offers.
     pub(crate) fn offered(&self) -> u64 {
         let half = |select: u32| {
             self.common.write(offset::DEVICE_FEATURE_SELECT, select);
@@ -128,8 +127,8 @@ impl Virtio {
         half(0) | half(1) << 32
     }
 
-    /// Steps 1 to 6 of 3.1.1: reset, and agree on features. What was agreed on is
-    /// what was wanted, as far as it is offered.
+    /// Does steps 1 to 6 of 3.1.1: resets the device, accepts the wanted features that it offers,
+    /// and returns them.
     pub(crate) fn negotiate(&self, wanted: u64) -> u64 {
         self.reset();
         self.set_status(status::ACKNOWLEDGE);
@@ -141,7 +140,7 @@ impl Virtio {
         accepted
     }
 
-    /// Steps 4 to 6 alone: whether the device takes these features.
+    /// Does steps 4 to 6 of 3.1.1, and returns whether the device accepts these features.
     pub(crate) fn accept(&self, features: u64) -> bool {
         use status::{ACKNOWLEDGE, DRIVER, FEATURES_OK};
         for (select, shift) in [(0_u32, 0), (1, 32)] {
@@ -153,13 +152,13 @@ impl Virtio {
         self.status() & FEATURES_OK != 0
     }
 
-    /// Step 8: the device is live.
+    /// Does step 8 of 3.1.1: sets DRIVER_OK.
     pub(crate) fn driver_ok(&self) {
         use status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
         self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
     }
 
-    /// Have the configuration's changes announced by a vector of the table.
+    /// Sets the vector for changes of the configuration.
     pub(crate) fn set_config_vector(&self, vector: u16) {
         self.common.write(offset::CONFIG_MSIX_VECTOR, vector);
         if self.common.read::<u16>(offset::CONFIG_MSIX_VECTOR) != vector {
@@ -167,14 +166,13 @@ impl Virtio {
         }
     }
 
-    /// How large a queue can be; 0 if it does not exist.
+    /// Returns the largest size of a queue; 0 if the queue does not exist.
     pub(crate) fn queue_size(&self, queue: u16) -> u16 {
         self.common.write(offset::QUEUE_SELECT, queue);
         self.common.read(offset::QUEUE_SIZE)
     }
 
-    /// Tell where a queue's rings are (4.1.5.1.3), and enable it. The answer is
-    /// its doorbell.
+    /// Sets the addresses of a queue's rings (4.1.5.1.3), enables it, and returns its doorbell.
     pub(crate) fn enable_queue(&self, queue: u16, ring: &Ring, vector: u16) -> Region {
         let common = &self.common;
         common.write(offset::QUEUE_SELECT, queue);
@@ -190,22 +188,22 @@ impl Virtio {
         self.doorbell(queue)
     }
 
-    /// Where the driver notifies the device of new entries in a queue (4.1.4.4).
+    /// Returns the doorbell of a queue (4.1.4.4).
     pub(crate) fn doorbell(&self, queue: u16) -> Region {
         self.common.write(offset::QUEUE_SELECT, queue);
         let place = self.common.read::<u16>(offset::QUEUE_NOTIFY_OFF);
         self.notify.part(u64::from(place) * self.notify_step, 2)
     }
 
-    /// 64-bit registers are written as two of 32 bits (4.1.3.1).
+    /// Writes a 64-bit register in two halves (4.1.3.1).
     pub(crate) fn set_address(&self, at: u64, address: u64) {
         let [low, high] = [address & 0xffff_ffff, address >> 32];
         self.common.write(at, u32::try_from(low).unwrap_or(0));
         self.common.write(at + 4, u32::try_from(high).unwrap_or(0));
     }
 
-    /// Read something of the configuration that is larger than one access:
-    /// again, if it has changed meanwhile (2.5.1).
+    /// Reads a part of the configuration that needs more than one access. If it changes meanwhile,
+    /// it is read again (2.5.1).
     pub(crate) fn read_config<T>(&self, read: impl Fn(&Region) -> T) -> T {
         loop {
             let before: u8 = self.common.read(offset::CONFIG_GENERATION);
@@ -217,7 +215,7 @@ impl Virtio {
     }
 }
 
-/// What a capability points to (struct virtio_pci_cap).
+/// Returns the region to which a capability points (struct virtio_pci_cap).
 fn structure(function: Function, capability: Capability, bar: &Region) -> Region {
     let at = capability.at;
     let [index, ..] = function.read(at + 4).to_le_bytes();

@@ -1,5 +1,5 @@
-//! Starts the command: `sh -c`, in a session of its own, between three pipes or on a new
-//! terminal. What it reads and writes then is for [`crate::relay`].
+//! Starts the command: `sh -c`, in a session of its own, between three pipes or on a new terminal.
+//! [`crate::relay`] handles what the command reads and writes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,36 +17,36 @@ use nix::unistd::{Pid, pipe2};
 
 use crate::{Result, sys};
 
-/// Where programs are, in whatever root.
+/// The directories in which programs are, for any root file system.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The command, running.
+/// The running command.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) pid: Pid,
-    /// Its input. Non-blocking, as all of these are.
+    /// The command's input. This and all other files here are non-blocking.
     pub(crate) stdin: File,
-    /// Its output, or all that its terminal shows.
+    /// The command's stdout, or its whole output if it has a terminal.
     pub(crate) stdout: File,
-    /// None if it has a terminal.
+    /// The command's stderr; `None` if the command has a terminal.
     pub(crate) stderr: Option<File>,
-    /// Readable when it, or one of its orphans, has ended.
+    /// Readable when the command, or one of its orphans, has ended.
     pub(crate) ended: SignalFd,
-    /// Its end of the terminal, which stays open when it closes its own.
+    /// The command's end of the terminal. It stays open when the command closes its own copy.
     pub(crate) terminal: Option<OwnedFd>,
 }
 
-/// Our ends, and the command's: stdin, stdout, stderr.
+/// The init's ends of the streams, and the command's stdin, stdout and stderr.
 struct Streams {
     ours: [Option<File>; 3],
     theirs: [OwnedFd; 3],
     terminal: Option<OwnedFd>,
 }
 
-/// Start it, in this root if it is another.
+/// Starts the command. If `root` is given, the command runs in that root directory.
 ///
 /// # Errors
-/// When there is no shell, say.
+/// The command cannot be started, for example because there is no shell.
 pub(crate) fn start(
     command: &[u8],
     terminal: Option<&Terminal>,

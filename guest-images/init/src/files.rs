@@ -1,6 +1,6 @@
-//! Puts the user's files (`--file`) where they belong: in the initial file system by a new
-//! name, on a root disk as a mount, so that nothing is written to the disk but, where it is
-//! not there yet, an empty file to mount on.
+//! Puts the user's files (`--file`) into their places. In the initial file system, a file gets a
+//! new name. On a root disk, a file is mounted on its place, so that nothing is written to the
+//! disk, except an empty file to mount on if the place does not exist.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::Result;
 
-/// Put all files in place.
+/// Puts all files into their places.
 pub(crate) fn put_in_place(places: &[String], root: Option<&Path>) -> Result<()> {
     for (index, place) in places.iter().enumerate() {
         let from = PathBuf::from(format!("{FILES}/{index}"));
@@ -30,7 +30,7 @@ pub(crate) fn put_in_place(places: &[String], root: Option<&Path>) -> Result<()>
     Ok(())
 }
 
-/// A directory that is there already gets what it has not.
+/// Puts `from` at `to`. A directory that already exists gets the entries that it does not have.
 fn put(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
@@ -49,7 +49,7 @@ fn put(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// To another file system, such as /tmp.
+/// Copies to another file system, such as /tmp.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(from)?;
     if metadata.is_symlink() {

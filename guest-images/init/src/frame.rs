@@ -1,41 +1,42 @@
-//! The frames between the launcher and the init, in both directions over one raw console:
-//! a kind (one byte), a length (four, little-endian), and so many bytes. Neither end waits
-//! for the other in a write: what may be on its way is bounded by a window in each direction,
-//! and who has handed bytes on says so ([`FromGuest::Taken`], [`ToGuest::Written`]). Linux'
-//! hvc driver spins, with a lock held, while the host does not take its output: so the host
-//! always does.
+//! The frames between the launcher and the init, in both directions over one raw console. A frame
+//! is a kind (one byte), a length (four bytes, little-endian), and that many bytes.
+//!
+//! Neither end waits for the other in a write. A window for each direction limits the bytes that
+//! are on their way, and the receiver reports the bytes that it has passed on
+//! ([`FromGuest::Taken`], [`ToGuest::Written`]). This is necessary because Linux' hvc driver spins
+//! with a lock held while the host does not take its output.
 
 use std::fmt;
 
-/// So many bytes of the command's output may be on their way, not yet written by the host.
+/// The window for output: how many bytes the guest may send that the host has not written yet.
 pub const OUTPUT_WINDOW: u32 = 256 << 10;
 
-/// So many bytes of its input may be, not yet taken by the command.
+/// The window for input: how many bytes the host may send that the command has not taken yet.
 pub const INPUT_WINDOW: u32 = 64 << 10;
 
-/// Frames to the guest are no longer than this, header included: the host's pipes take each
-/// of them as a whole or not at all (PIPE_BUF).
+/// The longest frame to the guest, header included. The host's pipes take a frame of this size
+/// (PIPE_BUF) either completely or not at all.
 pub const MOST_TO_GUEST: usize = 4096;
 
-/// What a frame carries at most, in either direction.
+/// The most bytes that a frame carries, in either direction.
 pub const MOST: usize = 16 << 10;
 
-/// A kind and a length.
+/// The size of a header: a kind and a length.
 pub const HEADER: usize = 5;
 
-/// The version that [`FromGuest::Ready`] tells.
+/// The version of the frames, which [`FromGuest::Ready`] carries.
 pub const VERSION: u8 = 1;
 
-/// What the init says.
+/// A frame from the init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromGuest {
-    /// It is there, the console is raw, and it speaks this version. The first frame.
+    /// The first frame. The console is raw, and the init uses this version.
     Ready(u8),
     /// The command wrote this to its stdout, or its terminal.
     Stdout(Vec<u8>),
     /// The command wrote this to its stderr.
     Stderr(Vec<u8>),
-    /// The command has taken so many bytes more of its input, or will never.
+    /// The command has taken this many more bytes of its input, or will never take them.
     Taken(u32),
     /// The command has ended, and all that it wrote has been sent. The last frame.
     Ended(u8),
@@ -43,30 +44,30 @@ pub enum FromGuest {
     Failed(String),
 }
 
-/// What the launcher says, when the init is ready.
+/// A frame from the launcher, which it sends when the init is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToGuest {
-    /// The command's input goes on like this.
+    /// More input for the command.
     Stdin(Vec<u8>),
-    /// Here it ends.
+    /// The end of the input.
     StdinEnd,
     /// The window of the command's terminal has this size.
     Window {
-        /// Its width, in characters.
+        /// The width, in characters.
         columns: u16,
-        /// Its height.
+        /// The height, in lines.
         rows: u16,
     },
-    /// So many bytes more of the command's output have been written, or given up.
+    /// The host has written this many more bytes of the command's output, or has discarded them.
     Written(u32),
 }
 
-/// The bytes that came are not a valid frame.
+/// The received bytes are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// A kind that is not known.
+    /// The kind is unknown.
     Kind(u8),
-    /// A frame of this kind that says to be this long.
+    /// A frame of this kind cannot have this length.
     Length(u8, u32),
 }
 
@@ -84,20 +85,20 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Broken {
-    /// A header that no frame has.
+    /// Returns what is wrong with a header.
     fn of<F: Frame>(kind: u8, length: u32) -> Self {
-        // As long as the shortest of each kind.
+        // 0, 1 and 4 bytes are the shortest lengths of the kinds.
         let is_known = [0, 1, 4].iter().any(|length| F::fits(kind, *length));
         if is_known { Self::Length(kind, length) } else { Self::Kind(kind) }
     }
 }
 
-/// Either direction.
+/// The frames of one direction.
 pub trait Frame: Sized {
-    /// Would a frame of this kind be as long as that?
+    /// Whether a frame of this kind can have this length.
     fn fits(kind: u8, length: usize) -> bool;
 
-    /// The frame of this kind and with these bytes, whose number fits.
+    /// Decodes the frame of this kind with these bytes. Their number must fit the kind.
     fn decode(kind: u8, bytes: &[u8]) -> Option<Self>;
 }
 
@@ -161,7 +162,7 @@ impl Frame for ToGuest {
 }
 
 impl FromGuest {
-    /// The bytes that say so.
+    /// Encodes the frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -176,7 +177,7 @@ impl FromGuest {
 }
 
 impl ToGuest {
-    /// The bytes that say so.
+    /// Encodes the frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -190,26 +191,27 @@ impl ToGuest {
     }
 }
 
-/// What goes beyond a frame's length is left out: nobody who sends has more.
+/// Encodes a frame. Bytes beyond the longest frame are left out; no sender has more.
 fn encode(kind: u8, bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.get(..MOST).unwrap_or(bytes);
     let length = u32::try_from(bytes.len()).unwrap_or(0);
     [&[kind][..], &length.to_le_bytes(), bytes].concat()
 }
 
-/// Bytes as they come, and the frames in them.
+/// Splits a stream of bytes into frames.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// Less than a frame, between two calls.
+    /// The beginning of a frame that is not complete yet.
     bytes: Vec<u8>,
 }
 
 impl Parser {
-    /// So many more have come: hand out each frame that is whole. What was before a broken
-    /// one has been handed out.
+    /// Adds bytes, and passes each frame that is complete to `take`. Frames before a broken one
+    /// have been passed on.
     ///
     /// # Errors
-    /// When they are no frames; the rest is not looked at, and nothing may follow.
+    /// The bytes are not a valid frame. The rest is ignored, and the parser must not be used any
+    /// more.
     pub fn push<F: Frame>(&mut self, bytes: &[u8], mut take: impl FnMut(F)) -> Result<(), Broken> {
         self.bytes.extend_from_slice(bytes);
         let mut rest = self.bytes.as_slice();

@@ -1,18 +1,19 @@
-//! The words of the kernel's command line, as far as they are the init's.
+//! The words of the kernel command line that concern the init.
 
 use std::fs;
 
-/// /proc/cmdline.
+/// The words of /proc/cmdline.
 #[derive(Debug, Default)]
 pub(crate) struct KernelWords(Vec<String>);
 
 impl KernelWords {
-    /// None where there is no /proc.
+    /// Reads /proc/cmdline. There are no words if /proc is not mounted.
     pub(crate) fn read() -> Self {
         Self::of(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
     }
 
-    /// Blanks between quotes are part of a word, and what follows "--" is another init's.
+    /// Splits a line into words. Blanks between quotes are part of a word. Words after "--" belong
+    /// to another init.
     fn of(line: &str) -> Self {
         let mut words = vec![String::new()];
         let mut quoted = false;
@@ -28,23 +29,23 @@ impl KernelWords {
         Self(words.into_iter().take_while(|word| word != "--").collect())
     }
 
-    /// The values of this parameter, in order.
+    /// Returns the values of a parameter, in order.
     pub(crate) fn values(&self, parameter: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(move |word| word.strip_prefix(parameter)?.strip_prefix('='))
     }
 
-    /// The last of them, which is the one that counts.
+    /// Returns the last value of a parameter, which is the one that counts.
     pub(crate) fn value(&self, parameter: &str) -> Option<&str> {
         self.values(parameter).last()
     }
 
-    /// Of these words without a value, the last that is there.
+    /// Returns the last of these words (without a value) that is on the command line.
     pub(crate) fn last_of(&self, words: &[&str]) -> Option<&str> {
         self.0.iter().map(String::as_str).rfind(|word| words.contains(word))
     }
 
-    /// What is for this module, `MODULE.PARAMETER=VALUE`, as the kernel takes it. It knows
-    /// no difference between `-` and `_` in either name.
+    /// Returns the parameters of a module, `MODULE.PARAMETER=VALUE`, in the form that the kernel
+    /// takes when it loads the module. `-` and `_` are the same in both names.
     pub(crate) fn of_module(&self, module: &str) -> String {
         let same = |name: &str| name.replace('-', "_") == module.replace('-', "_");
         let words = self.0.iter().filter_map(|word| {

@@ -1,41 +1,41 @@
-//! What the launcher and the init of a guest that runs one command (`--exec`) have to agree
-//! on: the [`frame`]s between them, the [`order`] that the launcher leaves in the initial
-//! file system, and where that is. `main.rs` is the init; the launcher carries it
-//! (`launcher/build.rs`) and is the other end (`launcher/src/exec.rs`).
+//! What the launcher and the init of `--exec` have to agree on: the [`frame`]s between them, and
+//! the [`order`] that the launcher puts into the initial file system. `main.rs` is the init. The
+//! launcher contains its program (`launcher/build.rs`) and is the other end
+//! (`launcher/src/exec.rs`).
 
 pub mod frame;
 pub mod order;
 
-/// All that the launcher puts into the guest's initial file system is below this directory.
+/// The directory with everything that the launcher puts into the guest's initial file system.
 pub const DIRECTORY: &str = "/.lguest";
 
 /// The init's program, for `rdinit=`.
 pub const INIT: &str = "/.lguest/init";
 
-/// What the init is to do, see [`order::Order`].
+/// The file with the init's task, see [`order::Order`].
 pub const ORDER: &str = "/.lguest/order";
 
-/// The command, for `sh -c`: any bytes but NUL.
+/// The file with the command, for `sh -c`: any bytes except NUL.
 pub const COMMAND: &str = "/.lguest/command";
 
-/// Modules of the kernel: files in here are called 0, 1 and so on.
+/// The directory with the modules of the kernel. The files are called 0, 1 and so on.
 pub const MODULES: &str = "/.lguest/modules";
 
-/// Files of the user's, the same.
+/// The directory with the user's files, which are called 0, 1 and so on.
 pub const FILES: &str = "/.lguest/files";
 
-/// The last file that the launcher puts into the guest: if it is there, all are.
+/// The last file that the launcher puts into the guest. If it exists, all files exist.
 pub const COMPLETE: &str = "/.lguest/complete";
 
-/// How the init says what is wrong when it has no console to say it on: a byte written to
-/// the port that ends a guest with a status (0x501).
+/// An error of an init that has no console to report it on. The init writes it as a byte to the
+/// port that ends a guest with a status (0x501).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mute {
     /// The kernel has no driver for virtio consoles.
     NoDriver,
-    /// It has, but the console of the order is not there.
+    /// The kernel has the driver, but the console of the order does not exist.
     NoConsole,
-    /// It refused the module of this index, and has no driver.
+    /// The kernel has no driver, and refused the module of this index.
     Refused(u8),
 }
 
@@ -43,7 +43,7 @@ impl Mute {
     /// The first byte that stands for a module.
     const FIRST_MODULE: u8 = 16;
 
-    /// The byte that says so.
+    /// Returns the byte for this error.
     #[must_use]
     pub fn to_byte(self) -> u8 {
         match self {
@@ -53,7 +53,7 @@ impl Mute {
         }
     }
 
-    /// What a byte says.
+    /// Returns the error for a byte.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {

@@ -1,9 +1,8 @@
-//! The init of a guest that runs one command (`lguest --exec`): started by the kernel as its
-//! first process (`rdinit=/.lguest/init`), it loads the modules that the launcher has put
-//! beside it ([`modules`]), takes the console that leads to the launcher ([`port`]), goes over
-//! to the root disk if there is one ([`root`]), runs the command ([`command`]), hands on what
-//! it reads and writes ([`relay`]), and tells how it ended. What ends the guest is the
-//! launcher, when it has heard that.
+//! The init of a guest that runs one command (`lguest --exec`). The kernel starts it as the first
+//! process (`rdinit=/.lguest/init`). It loads the modules that the launcher has added
+//! ([`modules`]), opens the console to the launcher ([`port`]), mounts the root disk if there is
+//! one ([`root`]), runs the command ([`command`]), passes on its input and output ([`relay`]), and
+//! reports how it ended. Then the launcher ends the guest.
 
 mod command;
 mod files;
@@ -27,11 +26,11 @@ use lguest_init::{COMMAND, Mute, ORDER};
 use kernel_words::KernelWords;
 use port::Port;
 
-/// What cannot be done, in one line.
+/// The error is one line that says what cannot be done.
 type Result<T> = std::result::Result<T, String>;
 
 fn main() {
-    // This error can only go to the kernel's log.
+    // An error here could only go to the kernel's log.
     let _ = root::mount_kernel_file_systems();
     let order = fs::read_to_string(ORDER).ok().and_then(|text| Order::from_text(&text));
     let order = order.unwrap_or_default();
@@ -40,7 +39,7 @@ fn main() {
     match Port::open(order.console) {
         Err(mute) => {
             let refused = loaded.err().map(|refused| Mute::Refused(refused.index()));
-            // Fails only where no launcher is.
+            // This fails only without a launcher.
             let _ = sys::end_with(refused.unwrap_or(mute).to_byte());
         }
         Ok(mut port) => {
@@ -49,7 +48,7 @@ fn main() {
                 Err(why) => FromGuest::Failed(why),
             };
             root::settle();
-            // The launcher that does not hear this has ended.
+            // A launcher that does not receive this has ended.
             let _ = port.say(&last);
         }
     }
@@ -59,7 +58,7 @@ fn main() {
     }
 }
 
-/// All of it, from the first word to the command's exit status.
+/// Does all of the work, and returns the command's exit status.
 fn work(
     order: &Order,
     words: &KernelWords,

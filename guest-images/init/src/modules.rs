@@ -1,5 +1,5 @@
-//! Loads the modules of the kernel that the launcher has put into the initial file system,
-//! plain and in the order in which they need each other.
+//! Loads the modules of the kernel that the launcher has put into the initial file system. They are
+//! not compressed, and in the order of their dependencies.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use crate::kernel_log;
 use crate::kernel_words::KernelWords;
 
-/// The kernel did not take a module.
+/// The kernel refused a module.
 #[derive(Debug)]
 pub(crate) struct Refused {
     index: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Its place in the order.
+    /// Returns the index of the module in the order.
     pub(crate) fn index(&self) -> u8 {
         u8::try_from(self.index).unwrap_or(u8::MAX)
     }
@@ -34,7 +34,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Load all of them, up to the first that has to be there and is refused.
+/// Loads all modules, up to the first required module that the kernel refuses.
 pub(crate) fn load(modules: &[Module], words: &KernelWords) -> Result<(), Refused> {
     for (index, module) in modules.iter().enumerate() {
         let Err(error) = insert(index, &module.name, words) else { continue };
@@ -47,9 +47,9 @@ pub(crate) fn load(modules: &[Module], words: &KernelWords) -> Result<(), Refuse
     Ok(())
 }
 
-/// They are in the kernel; their files are not needed any more.
+/// Removes the files of the modules, which are loaded and no longer needed.
 pub(crate) fn forget() {
-    // Of use only to those who have little memory.
+    // This only matters to a guest with little memory.
     let _ = fs::remove_dir_all(MODULES);
 }
 
@@ -60,13 +60,14 @@ fn insert(index: usize, name: &str, words: &KernelWords) -> std::io::Result<()> 
     let parameters =
         std::ffi::CString::from_vec_with_nul(parameters).map_err(std::io::Error::other)?;
     match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
-        // There already, or built in.
+        // The module is already loaded, or built in.
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What the kernel's log says last of this module: the reason that an error number is not.
+/// Returns the last line about this module in the kernel's log. It is more precise than the error
+/// number.
 fn last_words(name: &str) -> Option<String> {
     let start = format!("{}: ", name.replace('-', "_"));
     let lines = kernel_log::lines().into_iter().rev();

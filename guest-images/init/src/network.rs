@@ -1,6 +1,6 @@
-//! Brings up the loopback interface and the network cards, and gives the cards addresses as the
-//! kernel's command line says (`ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF`), where
-//! the kernel has not done so itself (CONFIG_IP_PNP, which does it before modules are loaded).
+//! Brings up the loopback interface and the network cards, and sets the addresses of the cards as
+//! the kernel command line says (`ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF`), unless
+//! the kernel has done so itself. (CONFIG_IP_PNP does it before modules are loaded.)
 
 mod client;
 mod dhcp;
@@ -16,17 +16,17 @@ use crate::sys::Interfaces;
 use client::Client;
 use dhcp::Lease;
 
-/// Where the kernel has what it got by DHCP itself, its name servers too.
+/// The file in which the kernel reports what it got by DHCP itself, name servers included.
 const KERNELS_OWN: &str = "/proc/net/pnp";
 
 const RESOLVER: &str = "/etc/resolv.conf";
 
-/// One `ip=`.
+/// The meaning of one `ip=`.
 #[derive(Debug, PartialEq, Eq)]
 enum Wish<'a> {
-    /// This address for this card.
+    /// Give this card this address.
     Card(Card<'a>),
-    /// Ask a DHCP server, by this card, or by any.
+    /// Ask a DHCP server on this card, or on any card.
     Dhcp(Option<&'a str>),
 }
 
@@ -38,9 +38,9 @@ struct Card<'a> {
     gateway: Option<Ipv4Addr>,
 }
 
-/// All of it.
+/// Sets up the network.
 pub(crate) fn set_up(words: &KernelWords) -> Result<()> {
-    // A kernel without any network has no cards, either.
+    // A kernel without any network has no cards either.
     let Ok(interfaces) = Interfaces::open() else { return Ok(()) };
     let _ = interfaces.bring_up("lo");
     let cards = cards();
@@ -60,7 +60,7 @@ pub(crate) fn set_up(words: &KernelWords) -> Result<()> {
     Ok(())
 }
 
-/// The network cards, eth0 first: interfaces that a device is behind.
+/// Returns the network cards, eth0 first: the interfaces that have a device.
 fn cards() -> Vec<String> {
     let interfaces = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let cards = interfaces.filter(|interface| interface.path().join("device").exists());
@@ -113,8 +113,8 @@ fn apply(interfaces: &Interfaces, card: &str, lease: &Lease) -> io::Result<()> {
     lease.gateway.map_or(Ok(()), |gateway| interfaces.set_gateway(gateway))
 }
 
-/// Unless there is a resolver's configuration already. It is that of the initial file system: a
-/// root disk has its own.
+/// Writes the resolver's configuration, unless it exists. This concerns the initial file system; a
+/// root disk has its own configuration.
 fn set_resolver(servers: &[Ipv4Addr], domain: Option<&str>) {
     if servers.is_empty() || fs::symlink_metadata(RESOLVER).is_ok() {
         return;
@@ -123,18 +123,18 @@ fn set_resolver(servers: &[Ipv4Addr], domain: Option<&str>) {
     let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
     let text: String = search.into_iter().chain(lines).collect();
     let _ = fs::create_dir_all("/etc");
-    // Programs that do not look names up work without it.
+    // Programs that do not resolve names work without it.
     let _ = fs::write(RESOLVER, text);
 }
 
-/// None if it is something else that one can say there, such as "off".
+/// Parses a value of `ip=`. Returns `None` for other valid values, such as "off".
 fn parse(value: &str) -> Option<Wish<'_>> {
     let fields: Vec<_> = value.split(':').collect();
     let field = |index: usize| fields.get(index).copied().filter(|field| !field.is_empty());
     let is_dhcp = |word: &str| matches!(word, "dhcp" | "on" | "any" | "both");
     match *fields.as_slice() {
         [word] if is_dhcp(word) => return Some(Wish::Dhcp(None)),
-        // As dracut has it.
+        // dracut has this form.
         [device, word] if is_dhcp(word) => return Some(Wish::Dhcp(Some(device))),
         _ => {}
     }

@@ -1,47 +1,47 @@
-//! What the init is to do: a file of lines, a word and its value each, that the launcher
-//! writes and puts into the initial file system.
+//! What the init has to do, in a file that the launcher writes and puts into the initial file
+//! system. Each line of the file is a word and its value.
 
 use std::fmt::Write;
 
-/// What the init is to do, apart from the command itself.
+/// What the init has to do, apart from the command itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Order {
-    /// The console that leads to the launcher: hvcN.
+    /// The console that leads to the launcher: N of hvcN.
     pub console: usize,
-    /// The command has a terminal of its own.
+    /// The terminal of the command, if it has one.
     pub terminal: Option<Terminal>,
-    /// Modules of the kernel, to be loaded in this order.
+    /// Modules of the kernel, in the order in which they have to be loaded.
     pub modules: Vec<Module>,
-    /// Files of the user's, each with its place in the guest: an absolute path.
+    /// The absolute path in the guest of each of the user's files.
     pub files: Vec<String>,
 }
 
 /// The command's terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terminal {
-    /// The size of its window, as it is first.
+    /// The width of the window at the start, in characters.
     pub columns: u16,
-    /// The number of lines of that window.
+    /// The height of the window at the start, in lines.
     pub rows: u16,
-    /// What it is: TERM.
+    /// The type of the terminal: TERM.
     pub kind: String,
 }
 
 /// A module of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
-    /// As the kernel calls it.
+    /// The kernel's name for the module.
     pub name: String,
-    /// Nobody is told if it cannot be loaded.
+    /// If true, nothing is reported if the module cannot be loaded.
     pub optional: bool,
 }
 
 impl Order {
-    /// The file.
+    /// Returns the contents of the file.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("console {}\n", self.console);
-        // None of these can fail: a String grows.
+        // Writing to a String cannot fail.
         if let Some(Terminal { columns, rows, kind }) = &self.terminal {
             let _ = writeln!(text, "terminal {columns} {rows} {kind}");
         }
@@ -55,7 +55,7 @@ impl Order {
         text
     }
 
-    /// Read the file. None if it is malformed.
+    /// Parses the contents of the file. `None` if they are malformed.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut order = Self::default();

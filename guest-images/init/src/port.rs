@@ -1,5 +1,5 @@
-//! The console that leads to the launcher: made raw, then frames in both directions. Opened
-//! by `main`, read and written by [`crate::relay`].
+//! The console that leads to the launcher. It is made raw, and then carries frames in both
+//! directions. `main` opens it; [`crate::relay`] reads and writes it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,14 +15,14 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use crate::Result;
 
-/// Its driver, if the kernel has one: built in, or loaded by now.
+/// The directory of the console driver, if the kernel has it: built in, or loaded by now.
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_console";
 
-/// A driver makes its consoles a moment after it has come: look so often, for so long.
+/// How often to look for the console. A driver creates its consoles a moment after it was loaded.
 const LOOKS: u32 = 500;
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// The console.
+/// The console to the launcher.
 #[derive(Debug)]
 pub(crate) struct Port {
     file: File,
@@ -30,10 +30,10 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Take console hvcN.
+    /// Opens console hvcN.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The reason why there is no console.
     pub(crate) fn open(number: usize) -> std::result::Result<Self, Mute> {
         if !Path::new(DRIVER).exists() {
             return Err(Mute::NoDriver);
@@ -47,13 +47,13 @@ impl Port {
         Err(Mute::NoConsole)
     }
 
-    /// Say this. The launcher is never long in taking it.
+    /// Sends a frame. The launcher always takes it soon.
     pub(crate) fn say(&mut self, frame: &FromGuest) -> Result<()> {
         let said = self.file.write_all(&frame.encode());
         said.map_err(|error| format!("the console to the launcher: {error}"))
     }
 
-    /// Hear what the launcher says, when there is something.
+    /// Reads what the launcher has sent, and passes each frame to `take`.
     pub(crate) fn hear(&mut self, take: impl FnMut(ToGuest)) -> Result<()> {
         let mut bytes = [0; MOST];
         let read = self.file.read(&mut bytes);

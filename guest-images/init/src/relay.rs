@@ -1,6 +1,6 @@
-//! Hands on what the command reads and writes, until it has ended: frames of the console on
-//! one side ([`crate::port`]), pipes or a terminal on the other. One thread, which sleeps in
-//! poll(2) alone. What a command does not read holds up nothing but its own input.
+//! Passes on the input and output of the command until it has ended. The console's frames
+//! ([`crate::port`]) are on one side, pipes or a terminal on the other. There is one thread, which
+//! sleeps only in poll(2). A command that does not read delays nothing but its own input.
 
 mod output;
 
@@ -23,32 +23,32 @@ use output::Output;
 /// The input that is on its way to the command.
 #[derive(Debug)]
 struct Input {
-    /// None when it has ended, or the command has closed its end.
+    /// `None` if the input has ended, or if the command has closed its end.
     file: Option<File>,
     bytes: Vec<u8>,
-    /// The host has no more.
+    /// Whether the host has sent the end of the input.
     ended: bool,
-    /// What the host is to be told: so many bytes were taken.
+    /// How many bytes were taken that have not been reported to the host.
     taken: u32,
 }
 
-/// Both ways, and how the command ended.
+/// Both directions, and the status of the command.
 struct Relay {
     pid: Pid,
     ended: SignalFd,
     status: Option<u8>,
     input: Input,
     outputs: [Output; 2],
-    /// So many bytes of output may be sent.
+    /// How many bytes of output may be sent.
     credit: u32,
     terminal: Option<OwnedFd>,
 }
 
-/// Until the command has ended, and all is sent that it had written by then: its exit
-/// status.
+/// Runs until the command has ended and everything that it had written by then is sent. Returns the
+/// command's exit status.
 ///
 /// # Errors
-/// When the console to the launcher fails.
+/// The console to the launcher fails.
 pub(crate) fn relay(command: Command, port: &mut Port) -> Result<u8> {
     let Command { pid, stdin, stdout, stderr, ended, terminal } = command;
     let mut relay = Relay {
@@ -75,11 +75,11 @@ pub(crate) fn relay(command: Command, port: &mut Port) -> Result<u8> {
 }
 
 impl Relay {
-    /// Sleep until there is something to do, and do it.
+    /// Sleeps until there is something to do, and does it.
     fn step(&mut self, port: &mut Port) -> Result<()> {
         let none = PollFlags::empty();
         let (readable, writable) = (PollFlags::POLLIN, PollFlags::POLLOUT);
-        // What has ended is read without waiting for more.
+        // When the command has ended, read without waiting for more.
         let last = self.status.is_some() && self.credit > 0;
         let (heard, written) = {
             let mut fds = vec![
@@ -134,7 +134,7 @@ impl Relay {
         })
     }
 
-    /// The first process is everybody's parent in the end.
+    /// Waits for processes that have ended. All orphans become children of the first process.
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.ended.read_signal() {}
         loop {
@@ -160,7 +160,7 @@ impl Relay {
 }
 
 impl Input {
-    /// Give the command as much as it has room for.
+    /// Writes as much input to the command as there is room for.
     fn write(&mut self) {
         while let Some(file) = &mut self.file
             && !self.bytes.is_empty()
@@ -169,7 +169,7 @@ impl Input {
                 Ok(count) => self.take(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Nobody reads it any more.
+                // The command has closed its stdin.
                 Err(_) => self.file = None,
             }
         }
@@ -186,7 +186,7 @@ impl Input {
         self.taken = self.taken.saturating_add(u32::try_from(count).unwrap_or(0));
     }
 
-    /// Tell the host, who may send as much again.
+    /// Reports the bytes that were taken, so that the host may send as many again.
     fn tell(&mut self, port: &mut Port) -> Result<()> {
         match std::mem::take(&mut self.taken) {
             0 => Ok(()),

@@ -1,6 +1,6 @@
-//! The file systems: those of the kernel, and the root disk, if the kernel's command line
-//! names one. The init itself stays in the initial file system; the command lives in the
-//! root, with a chroot.
+//! Mounts the file systems of the kernel, and the root disk if the kernel command line names one.
+//! The init itself stays in the initial file system; the command runs in the root directory after a
+//! chroot.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -22,14 +22,15 @@ use crate::kernel_words::KernelWords;
 /// Where the root disk is mounted.
 const ROOT: &str = "/.lguest/root";
 
-/// Drivers that are loaded have their disks at once; those of others get a moment.
+/// How often to look for the disk. The disks of loaded drivers exist at once; other drivers need a
+/// moment.
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// So often, with [`BETWEEN`], it is looked whether what was killed is gone.
+/// How often to check, with pauses of [`BETWEEN`], whether the killed processes are gone.
 const PATIENCE: u32 = 100;
 
-/// What programs expect in every root.
+/// Mounts what programs expect in every root file system.
 pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     let nosuid = MsFlags::MS_NOSUID;
     let rest = MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
@@ -43,21 +44,23 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     ] {
         let _ = fs::create_dir_all(place);
         match mount_at(Some(kind), place, Some(kind), flags, Some(options)) {
-            // The kernel has done it (CONFIG_DEVTMPFS_MOUNT).
+            // The kernel has already mounted it (CONFIG_DEVTMPFS_MOUNT).
             Ok(()) | Err(Errno::EBUSY) => {}
-            // It was built without (CONFIG_TMPFS, CONFIG_POSIX_MQUEUE): there is a directory.
+            // The kernel was built without it (CONFIG_TMPFS, CONFIG_POSIX_MQUEUE). The plain
+            // directory has to do.
             Err(Errno::ENODEV) => {}
             Err(error) => return Err(format!("mounting {place}: {error}")),
         }
     }
     // Only the owner of a file here may remove it. (mqueue has this mode.)
     let _ = fs::set_permissions("/dev/shm", Permissions::from_mode(0o1777));
-    // As udev has them elsewhere.
+    // udev creates these links on other systems.
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
         let _ = symlink(format!("/proc/self/{target}"), format!("/dev/{name}"));
     }
-    // In memory as they are, and whatever the user's initial file system has there stays.
+    // These directories are already in memory, and keep what the user's initial file system has
+    // there.
     for place in ["/run/lock", "/tmp"] {
         let _ = fs::create_dir_all(place);
         let _ = fs::set_permissions(place, Permissions::from_mode(0o1777));
@@ -66,8 +69,8 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     Ok(())
 }
 
-/// The kernel goes on where it cannot unpack an initial file system to its end; the command must
-/// not, with some of its files missing.
+/// Checks that the initial file system is complete. The kernel continues if it cannot unpack all of
+/// it, but the command must not run without some of its files.
 pub(crate) fn check_complete() -> Result<()> {
     if Path::new(COMPLETE).exists() {
         return Ok(());
@@ -88,7 +91,7 @@ pub(crate) fn check_complete() -> Result<()> {
     })
 }
 
-/// Mount the root disk, if there is to be one: where it is.
+/// Mounts the root disk if the kernel command line names one, and returns where.
 pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
     let Some(device) = words.value("root") else { return Ok(None) };
     if !device.starts_with("/dev/") {
@@ -114,7 +117,7 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
     let mounted = kinds.iter().any(|kind| match mount_as(kind) {
         Ok(()) => true,
         Err(error) => {
-            // The others only say that it is another file system.
+            // The other types only report that the disk has another file system.
             refusal = if refusal == Errno::EINVAL { error } else { refusal };
             false
         }
@@ -139,7 +142,7 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
     Ok(Some(Path::new(ROOT)))
 }
 
-/// Why this disk cannot be the root, and what to do then.
+/// Returns the message: why this disk cannot be the root, and what to do.
 fn not_mounted(device: &str, refusal: Errno, kinds: &str) -> String {
     let disk = device.strip_prefix("/dev/").unwrap_or(device);
     let is_part = |name: &String| {
@@ -160,7 +163,7 @@ fn not_mounted(device: &str, refusal: Errno, kinds: &str) -> String {
     }
 }
 
-/// The names of all disks, and of their parts.
+/// Returns the names of all disks and their partitions.
 fn disks() -> Vec<String> {
     let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -170,18 +173,17 @@ fn disks() -> Vec<String> {
     names
 }
 
-/// As what a disk may be mounted: what the user says, or what the kernel can.
+/// Returns the file system types to try: the one that the user names, or all that the kernel has.
 fn kinds(words: &KernelWords) -> Vec<String> {
     if let Some(given) = words.value("rootfstype") {
         return given.split(',').map(str::to_string).collect();
     }
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    // Others have "nodev" before them.
+    // File systems without a disk have "nodev" before them.
     known.lines().filter_map(|line| line.strip_prefix('\t')).map(str::to_string).collect()
 }
 
-/// Nothing is to be written any more: end what still runs, and have disks hold what they
-/// are to hold.
+/// Kills all remaining processes, and synchronizes the disks.
 pub(crate) fn settle() {
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     for _ in 0..PATIENCE {
@@ -193,7 +195,7 @@ pub(crate) fn settle() {
         }
     }
     sync();
-    // So that it is clean. Fails where there is no disk.
+    // This marks the file system as clean. It fails without a disk.
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     let _ = mount_at(None::<&str>, ROOT, None::<&str>, flags, None::<&str>);
 }

@@ -32,28 +32,28 @@ const EXIT_PORT: u16 = 0x501;
 
 const DHCP_CLIENT_PORT: u16 = 68;
 
-/// End the guest with this status, which the launcher knows how to read.
+/// Ends the guest with this status, which the launcher interprets.
 ///
 /// # Errors
-/// When the kernel does not let us.
+/// The kernel refuses access to the port.
 pub(crate) fn end_with(status: u8) -> io::Result<()> {
     // SAFETY: ioperm takes numbers only.
     let allowed = unsafe { libc::ioperm(EXIT_PORT.into(), 1, 1) };
     if allowed != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the port is ours to write, and whatever it does touches no memory of ours.
+    // SAFETY: no driver uses the port, and a write to it touches no memory.
     unsafe {
         core::arch::asm!("out dx, al", in("dx") EXIT_PORT, in("al") status, options(nomem, nostack));
     }
     Ok(())
 }
 
-/// Start it as the leader of a session, with its stdin as the controlling terminal if it is
-/// one, and with another root.
+/// Starts a command as the leader of a session. If its stdin is a terminal, that becomes the
+/// controlling terminal. If `root` is given, the command gets that root directory.
 ///
 /// # Errors
-/// When one of this, or the program, cannot be had.
+/// One of these steps fails, or the program cannot be started.
 pub(crate) fn spawn_in_session(
     command: &mut Command,
     root: Option<&Path>,
@@ -78,14 +78,15 @@ pub(crate) fn spawn_in_session(
     command.spawn()
 }
 
-/// Give a terminal's window this size.
+/// Sets the size of a terminal's window.
 pub(crate) fn set_window(terminal: &OwnedFd, columns: u16, rows: u16) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is open, and the kernel reads a winsize.
     let _ = unsafe { tiocswinsz(terminal.as_raw_fd(), &raw const size) };
 }
 
-/// How many bytes there are to read, of a pipe. None of a terminal, which does not know.
+/// Returns how many bytes can be read from a pipe. `None` for a terminal, which does not report
+/// this.
 pub(crate) fn unread(file: &File) -> Option<usize> {
     let mut count = 0;
     // SAFETY: the descriptor is open, and the kernel writes an int.
@@ -94,14 +95,15 @@ pub(crate) fn unread(file: &File) -> Option<usize> {
     asked.ok().filter(|_| !is_terminal).and_then(|_| usize::try_from(count).ok())
 }
 
-/// A socket that hears and asks DHCP servers by this card, which needs no address.
+/// Opens a socket that sends to and receives from DHCP servers on this card. The card needs no
+/// address.
 ///
 /// # Errors
-/// When there is no such card, or somebody has the port.
+/// The card does not exist, or the port is in use.
 pub(crate) fn dhcp_socket(card: &str) -> io::Result<UdpSocket> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
-    // Before it has a port: the same port of other cards is another socket's.
+    // This comes before bind(2), because sockets of other cards use the same port.
     setsockopt(&socket, BindToDevice, &OsString::from(card))?;
     setsockopt(&socket, ReuseAddr, &true)?;
     setsockopt(&socket, Broadcast, &true)?;
@@ -109,24 +111,24 @@ pub(crate) fn dhcp_socket(card: &str) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// A number that nobody can guess, or at least no two guests have; a guest may have little
-/// randomness when it starts, and does not wait for more.
+/// Returns a number that is hard to guess, or at least differs between guests. A guest may have
+/// little entropy when it starts, and this does not wait for more.
 ///
 /// # Errors
-/// When the kernel has none.
+/// The kernel cannot provide a number.
 pub(crate) fn random() -> io::Result<u32> {
     let mut bytes = [0; 4];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes))
 }
 
-/// The guest's network interfaces.
+/// Configures the guest's network interfaces.
 #[derive(Debug)]
 pub(crate) struct Interfaces(OwnedFd);
 
 impl Interfaces {
     /// # Errors
-    /// When the kernel has no IPv4.
+    /// The kernel has no IPv4.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         Ok(Self(socket(AddressFamily::Inet, SockType::Datagram, flags, None)?))
@@ -179,7 +181,7 @@ impl Interfaces {
     }
 }
 
-/// About the interface of this name.
+/// Returns a request for the interface of this name.
 fn request(name: &str) -> ifreq {
     // SAFETY: an ifreq may be all zeroes: an empty name, and numbers.
     let mut request: ifreq = unsafe { std::mem::zeroed() };
@@ -190,7 +192,7 @@ fn request(name: &str) -> ifreq {
     request
 }
 
-/// As the kernel takes an address.
+/// Returns an address in the form that the kernel takes.
 fn address(ip: Ipv4Addr) -> sockaddr {
     let family = u16::try_from(libc::AF_INET).unwrap_or_default();
     let s_addr = u32::from_ne_bytes(ip.octets());

@@ -1,12 +1,12 @@
-//! What a page says that a command prints, and what it printed.
+//! Compares the output of a command with what a page shows.
 
-/// What stands for anything.
+/// The mark that stands for any text.
 const ANYTHING: &str = "...";
 
-/// How the output differs from what was expected: the first line that does, if one does.
+/// Returns the first line of the output that differs from what is expected, if there is one.
 #[must_use]
 pub fn differs(expected: &[String], output: &str) -> Option<String> {
-    // Of a guest's terminal, each line ends with a carriage return as well.
+    // On a guest's terminal, each line also ends with a carriage return.
     let output: Vec<&str> = output.lines().map(str::trim_end).collect();
     let expected: Vec<&str> = expected.iter().map(|line| line.trim_end()).collect();
     let furthest = furthest(&expected, &output)?;
@@ -16,9 +16,10 @@ pub fn differs(expected: &[String], output: &str) -> Option<String> {
     })
 }
 
-/// None if all lines match; else the number of the line to which no way leads.
+/// Returns `None` if all lines match, otherwise the index of the first expected line that cannot
+/// match.
 fn furthest(expected: &[&str], output: &[&str]) -> Option<usize> {
-    // Where in the output one may be, having matched so many of the lines expected.
+    // The places in the output that are possible after the expected lines so far.
     let mut places = vec![0];
     for (index, line) in expected.iter().enumerate() {
         let next: Vec<usize> = if *line == ANYTHING {
@@ -35,7 +36,7 @@ fn furthest(expected: &[&str], output: &[&str]) -> Option<usize> {
     if places.contains(&output.len()) { None } else { Some(expected.len()) }
 }
 
-/// One line.
+/// Whether one line of output matches a pattern.
 fn is_like(pattern: &str, line: &str) -> bool {
     let Some((start, rest)) = pattern.split_once(ANYTHING) else { return pattern == line };
     let Some(mut line) = line.strip_prefix(start) else { return false };

@@ -1,4 +1,4 @@
-//! A Markdown page, as far as it is tested: its blocks, and the lines between them.
+//! Reads a Markdown page: its blocks, and the lines between them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,36 +14,36 @@ pub struct Page {
     pub blocks: Vec<Block>,
 }
 
-/// What stands between two lines of three backquotes.
+/// A block: the lines between two lines with three backquotes.
 #[derive(Debug, Default)]
 pub struct Block {
-    /// The number of its first line, that with the backquotes.
+    /// The number of the block's first line, the one with the backquotes.
     pub line: usize,
     /// The word after the backquotes.
     pub kind: String,
-    /// Why it is not run.
+    /// The reason why the block is not run.
     pub skip: Option<String>,
-    /// The file of the repository that it shows.
+    /// The file of the repository that the block shows.
     pub file: Option<String>,
-    /// What is in it.
+    /// The lines of the block.
     pub lines: Vec<String>,
 }
 
-/// A command, and what comes of it.
+/// A command with its expected output and exit status.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// The number of its line.
+    /// The number of the command's line.
     pub line: usize,
-    /// What is typed.
+    /// The text that is typed.
     pub command: String,
-    /// What is printed, line by line.
+    /// The expected output, line by line.
     pub output: Vec<String>,
-    /// Its exit status.
+    /// The expected exit status.
     pub status: i32,
 }
 
 impl Page {
-    /// A page, by its path in the repository.
+    /// Reads a page. `path` is relative to the repository.
     #[must_use]
     #[track_caller]
     pub fn read(path: &str) -> Self {
@@ -51,10 +51,10 @@ impl Page {
         Self::parse(&text.or_fail(&format!("reading {path}"))).or_fail(path)
     }
 
-    /// The repository.
+    /// Returns the root directory of the repository.
     #[must_use]
     pub fn root() -> PathBuf {
-        // A directory below it is that of this crate.
+        // This crate is in a directory below the root.
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
@@ -88,16 +88,16 @@ impl Block {
         Self { line, kind, skip: value("skip"), file: value("file"), lines: Vec::new() }
     }
 
-    /// Its lines, as a file has them.
+    /// Returns the lines of the block as one text.
     #[must_use]
     pub fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
-    /// The commands in it.
+    /// Returns the commands in the block.
     ///
     /// # Errors
-    /// When it does not begin with one.
+    /// The block does not begin with a command.
     pub fn steps(&self) -> Result<Vec<Step>, String> {
         let mut steps: Vec<Step> = Vec::new();
         for (line, text) in (self.line + 1..).zip(&self.lines) {
@@ -107,7 +107,7 @@ impl Block {
             }
             let step = steps.last_mut().ok_or_else(|| format!("line {line} is not a command"))?;
             match text.strip_prefix('>') {
-                // As bash asks for the rest of a command.
+                // bash asks with "> " for the rest of a command.
                 Some(more) if step.output.is_empty() => {
                     step.command += "\n";
                     step.command += more.strip_prefix(' ').unwrap_or(more);
@@ -125,7 +125,7 @@ impl Block {
     }
 }
 
-/// 3 of "(3)".
+/// Returns 3 for "(3)".
 fn status(line: &str) -> Option<i32> {
     line.strip_prefix('(')?.strip_suffix(')')?.parse().ok()
 }

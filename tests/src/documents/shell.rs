@@ -1,4 +1,4 @@
-//! The bash that a page's commands are typed into.
+//! Starts the bash into which a page's commands are typed.
 
 use std::fs;
 use std::io::Write;
@@ -13,9 +13,9 @@ use crate::skip::is_root;
 use crate::wait::{OrFail, patience, within};
 use crate::{Process, environment};
 
-/// Reads commands, each ended by a NUL, from its stdin. The number of a command names the
-/// files of its output and, when it has ended, of its status. Its stdin is empty: nobody
-/// sits there.
+/// This loop reads commands from stdin, each ended by a NUL. It writes the output of command N to
+/// the file output.N and then the exit status to the file status.N. The commands themselves have an
+/// empty stdin.
 const LOOP: &str = r#"
 exec 3<&0 < /dev/null
 number=0
@@ -27,10 +27,10 @@ while IFS= read -r -d '' typed <&3; do
 done
 "#;
 
-/// A bash in an empty directory, with `vmlinuz`, `modules` and `initramfs` there, the kernel, its
-/// modules and the initial file system of `make guest`, and `lguest` in its PATH. Its network and its
-/// processes are its own, so that what a page does to the host is not done to this one,
-/// and ends with it.
+/// A bash in a directory that contains `vmlinuz`, `modules` and `initramfs`: the kernel, its
+/// modules and the initial file system of `make guest`. `lguest` is in its PATH. The bash has its
+/// own network and process namespaces, so that the commands of a page do not change this host, and
+/// end with it.
 #[derive(Debug)]
 pub struct Shell {
     bash: Child,
@@ -40,7 +40,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// A new one; for a user who may not have one, the test is skipped.
+    /// Starts a bash. Skips the test and returns `None` without root.
     #[must_use]
     #[track_caller]
     pub fn start() -> Option<Self> {
@@ -57,7 +57,8 @@ impl Shell {
             (environment::bzimage(), "work/vmlinuz"),
             (environment::initramfs(), "work/initramfs"),
         ];
-        // Copies, for the user that a page becomes: a home is its owner's alone.
+        // These are copies, because a page may run lguest as another user, who cannot read the home
+        // directory.
         for (file, name) in files {
             fs::copy(file, path(name)).or_fail("copying a file");
         }
@@ -87,7 +88,7 @@ impl Shell {
         Some(shell)
     }
 
-    /// Type this, wait until it is done; what it printed, and its status.
+    /// Types a command, waits until it is done, and returns its output and exit status.
     #[track_caller]
     pub fn type_in(&mut self, command: &str) -> (String, i32) {
         self.typed.write_all(command.as_bytes()).or_fail("typing");
@@ -109,7 +110,7 @@ impl Shell {
         }
     }
 
-    /// Make a file where the commands are run.
+    /// Creates a file in the directory in which the commands run.
     #[track_caller]
     pub fn file(&self, name: &str, contents: &str) {
         fs::write(self.scratch.path().join("work").join(name), contents).or_fail("writing a file");
@@ -118,7 +119,7 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // The first of its processes goes with unshare, and takes the others with it.
+        // unshare ends with its first process, and the kernel then kills the others.
         let unshare = Process(self.bash.id().cast_signed());
         unshare.signal_group(Signal::SIGKILL);
         let _ = self.bash.wait();

@@ -1,5 +1,5 @@
-//! The console's modes. `console` says hello with the size of the window, then
-//! echoes all it gets, byte by byte; after an [`ESCAPE`] comes a command instead:
+//! The console's modes. `console` prints hello with the size of the window, then echoes its input
+//! byte by byte. An [`ESCAPE`] begins a command:
 //!
 //! | byte | what it does |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | `z` | resets the device, brings it to life again, prints `reset done` |
 //! | `f N` newline | prints N KiB of numbered lines |
 //!
-//! `resets=N` resets the device N times, with output under way, and powers off.
-//! Options: `event_idx`, `wait=halt`.
+//! `resets=N` resets the device N times while output is on its way, and powers off. Options:
+//! `event_idx`, `wait=halt`.
 
 use core::fmt::Write;
 use core::ops::Range;
@@ -25,14 +25,14 @@ use super::Task;
 use crate::console::{BUFFER, Console};
 use crate::{interrupts, ports, start};
 
-/// What a command begins with: ASCII's record separator, ^^ on a keyboard.
+/// The byte that begins a command: ASCII's record separator, ^^ on a keyboard.
 pub(super) const ESCAPE: u8 = 0x1e;
 
-/// Bytes of one line of `f`, newline included, and how many make a KiB.
+/// The length of a line of `f`, newline included, and the number of lines in a KiB.
 const LINE: usize = 64;
 pub(super) const LINES: u32 = 16;
 
-/// `console`.
+/// The mode `console`.
 pub(super) fn echo(task: &Task<'_>) {
     let mut console = Console::find(&task.arguments);
     console.start();
@@ -45,7 +45,7 @@ pub(super) fn echo(task: &Task<'_>) {
     }
 }
 
-/// `resets=N`.
+/// The mode `resets=N`.
 pub(super) fn resets(task: &Task<'_>) {
     let count: u32 = task.number();
     let mut console = Console::find(&task.arguments);
@@ -58,19 +58,18 @@ pub(super) fn resets(task: &Task<'_>) {
     console.flush();
 }
 
-/// Where in its input it is.
+/// The state of the parser of input.
 enum State {
     Echo,
     Command,
-    /// After `f`: the number so far.
+    /// After `f`, with the number so far.
     Flood(u32),
 }
 
 struct Echo {
     console: Console,
     state: State,
-    /// The size that was printed last, and the configuration interrupts up to
-    /// then.
+    /// The size that was printed last, and the number of configuration interrupts up to then.
     size: (u16, u16),
     changes_seen: u64,
 }
@@ -93,7 +92,7 @@ impl Echo {
         }
     }
 
-    /// Echo all that comes before the next command, in one piece; the rest.
+    /// Echoes everything before the next command in one piece, and returns the rest.
     fn echo<'i>(&mut self, input: &'i [u8]) -> &'i [u8] {
         let escape = input.iter().position(|byte| *byte == ESCAPE);
         let (plain, rest) = input.split_at(escape.unwrap_or(input.len()));
@@ -146,7 +145,7 @@ impl Echo {
         }
     }
 
-    /// Until there was an interrupt, and it had a reason.
+    /// Waits for a configuration interrupt that has a reason.
     fn wait_for_change(&self) {
         let mut seen = self.changes_seen;
         self.console.wait_until(|| {
@@ -158,7 +157,7 @@ impl Echo {
     }
 
     fn print_size(&mut self, what: &str) {
-        // First the interrupts, then the size: a change in between is not missed.
+        // Count the interrupts before reading the size, so that no change in between is missed.
         self.changes_seen = start::count(interrupts::CONFIG);
         self.size = self.console.size();
         let (columns, rows) = self.size;
@@ -193,7 +192,7 @@ impl Echo {
     }
 }
 
-/// Lines of equal length, in order, so that a reader sees what is missing; in pieces as
+/// Prints numbered lines of equal length, so that a reader sees which are missing. Writes are as
 /// large as a buffer.
 fn flood(console: &mut Console, kib: u32) {
     let mut piece = [0; BUFFER];
@@ -206,7 +205,7 @@ fn flood(console: &mut Console, kib: u32) {
     }
 }
 
-/// As many of them as fit, with these numbers: eight digits, a space, dots.
+/// Fills `piece` with lines of these numbers: eight digits, a space, dots.
 pub(super) fn lines<'a>(piece: &'a mut [u8], numbers: &mut Range<u32>) -> &'a [u8] {
     let mut length = 0;
     for (line, number) in piece.chunks_exact_mut(LINE).zip(numbers) {
@@ -225,15 +224,15 @@ pub(super) fn lines<'a>(piece: &'a mut [u8], numbers: &mut Range<u32>) -> &'a [u
     piece.get(..length).unwrap_or_default()
 }
 
-/// One line in one piece, as a kernel's console would have it.
+/// Prints one line in one write, as a kernel's console does.
 pub(super) fn print(console: &mut Console, line: core::fmt::Arguments<'_>) {
     let mut text = Text::<256>::new();
-    // Lines are shorter.
+    // Lines are shorter than the buffer.
     let _ = text.write_fmt(line);
     console.write(text.bytes());
 }
 
-/// Text in a buffer of its own.
+/// Text in a fixed buffer.
 struct Text<const SIZE: usize> {
     buffer: [u8; SIZE],
     length: usize,

@@ -1,7 +1,6 @@
-//! `consoles`: all the consoles that there are, at the same time. Each says `hello`
-//! and its number, in the order of the bus, and echoes all it gets. None waits for
-//! another: where the host takes no output, the others are served. After an
-//! [`ESCAPE`] comes a command:
+//! `consoles` uses all consoles at the same time. Each prints `hello` and its number, in the order
+//! of the bus, and echoes its input. Consoles do not wait for each other: if the host does not take
+//! the output of one, the others continue. An [`ESCAPE`] begins a command:
 //!
 //! | byte | what it does |
 //! |---|---|
@@ -17,13 +16,13 @@ use crate::console::{BUFFER, Console};
 use crate::interrupts::Wait;
 use crate::ports;
 
-/// As many consoles a bus can have.
+/// The most consoles on a bus.
 const MOST: usize = 248;
 
-/// Few, so that there is memory for all.
+/// Entries of a queue. There are few, so that the memory suffices for all consoles.
 const ENTRIES: u16 = 4;
 
-/// `consoles`.
+/// The mode `consoles`.
 pub(super) fn all(task: &Task<'_>) {
     let mut users = open_all(&task.arguments);
     for user in users.iter_mut().flatten() {
@@ -47,26 +46,26 @@ fn open_all(arguments: &Arguments<'_>) -> [Option<User>; MOST] {
     })
 }
 
-/// Who uses a console.
+/// The state of one console.
 struct User {
     console: Console,
     number: usize,
     state: State,
 }
 
-/// Where in its input it is.
+/// The state of the parser of input.
 #[derive(Clone, Copy)]
 enum State {
     Echo,
     Command,
-    /// After `f`: the number so far.
+    /// After `f`, with the number so far.
     Number(u32),
-    /// The next chunk, and how many there are.
+    /// Printing: the next chunk, and the number of chunks.
     Flood(u32, u32),
 }
 
 impl User {
-    /// Do what can be done without waiting; whether there was something.
+    /// Does what is possible without waiting, and returns whether that was anything.
     fn step(&mut self, buffer: &mut [u8; BUFFER]) -> bool {
         if !self.console.has_room() {
             return false;
@@ -111,7 +110,7 @@ impl User {
         }
     }
 
-    /// Echo all that comes before the next command, in one piece; the rest.
+    /// Echoes everything before the next command in one piece, and returns the rest.
     fn echo<'i>(&mut self, input: &'i [u8]) -> (State, &'i [u8]) {
         let escape = input.iter().position(|byte| *byte == ESCAPE);
         let (plain, rest) = input.split_at(escape.unwrap_or(input.len()));

@@ -1,25 +1,25 @@
-//! The ways in which a guest ends, or does not.
+//! The ways in which a guest ends, or hangs.
 
 use super::Task;
 use crate::memory::Region;
 use crate::serial::Serial;
 use crate::{ports, start};
 
-/// An address in the window for devices where none is: the last page of it.
+/// An address in the device window where no device is: its last page.
 const NOWHERE: u64 = 0xfebf_f000;
 
-/// `status=N`: end with this exit status.
+/// The mode `status=N` ends with this exit status.
 pub(super) fn status(task: &Task<'_>) {
     ports::exit(task.number());
 }
 
-/// `panic`: as a kernel that has panicked.
+/// The mode `panic` ends like a kernel that has panicked.
 pub(super) fn panic(_: &Task<'_>) {
     ports::panicked();
 }
 
-/// `reset=acpi`, `cf9`, `keyboard`, or `triple` (Linux's reboot=t: the interrupt
-/// descriptor table is empty).
+/// The mode `reset` resets by `acpi`, `cf9`, `keyboard`, or `triple` (Linux's reboot=t: an empty
+/// interrupt descriptor table).
 pub(super) fn reset(task: &Task<'_>) {
     match task.value {
         "acpi" => ports::reset_by_acpi(),
@@ -30,15 +30,15 @@ pub(super) fn reset(task: &Task<'_>) {
     }
 }
 
-/// `crash=triple` (the interrupt descriptor table is there, but broken: that is
-/// not a reset), `emulation` (KVM gives up), `fault` (the guest itself gives
-/// up), or `panic` (Rust gives up).
+/// The mode `crash` crashes by `triple` (a broken interrupt descriptor table, which is not a
+/// reset), `emulation` (an instruction that KVM cannot emulate), `fault` (an exception in the
+/// guest), or `panic` (a Rust panic).
 pub(super) fn crash(task: &Task<'_>) {
     match task.value {
-        // Zeroes: descriptors that are not present.
+        // Zeroes are descriptors that are not present.
         "triple" => start::triple_fault(0xfff, Region::take(0x1000, 16).address()),
         "emulation" => start::fail_emulation(NOWHERE),
-        // Not canonical: #GP.
+        // The address is not canonical and causes a #GP.
         "fault" => match Region::outside(1 << 63, 8) {
             Some(nowhere) => nowhere.write(0, 0_u64),
             None => fail!("probe: the image is everywhere"),
@@ -48,7 +48,7 @@ pub(super) fn crash(task: &Task<'_>) {
     }
 }
 
-/// `hang=halt` or `spin`, with interrupts off.
+/// The mode `hang` hangs with interrupts off: `halt` or `spin`.
 pub(super) fn hang(task: &Task<'_>) {
     match task.value {
         "halt" => start::halt_for_good(),
@@ -60,7 +60,7 @@ pub(super) fn hang(task: &Task<'_>) {
     }
 }
 
-/// `noconsole`: a guest that idles, and never looks for a console.
+/// The mode `noconsole` idles, and never looks for a console.
 pub(super) fn noconsole(_: &Task<'_>) {
     report!("probe: idle");
     loop {
@@ -68,7 +68,7 @@ pub(super) fn noconsole(_: &Task<'_>) {
     }
 }
 
-/// `serial=TEXT`: a line on COM1.
+/// The mode `serial=TEXT` prints a line on COM1.
 pub(super) fn serial(task: &Task<'_>) {
     Serial.write(task.value.as_bytes());
     Serial.write(b"\n");

@@ -1,17 +1,15 @@
-//! `hostile`: every attack that we know of, on every queue of every virtio device
-//! of the machine, as a driver that means harm would do it. After each the device
-//! is reset, and must serve an honest driver on all of its queues. All of it is done
-//! twice, without and with the event index (VIRTIO_F_EVENT_IDX). For each queue
-//! there is a line in the end, with the number of attacks; the exit status is 0,
-//! or 1 after the first attack that a device did not take as it should: then the
-//! last lines tell which. `hostile=NAME` makes one attack only. Options: `stay`
-//! goes on as `console` does instead of ending; `trace` names each attack before it
-//! is made, for those after which nothing more is said; `host=IP` is the address
-//! that answers behind a network card.
+//! `hostile` makes every attack that we know of on every queue of every virtio device of the
+//! machine. After each attack it resets the device, which must then serve an honest driver on all
+//! of its queues. It does everything twice, without and with the event index (VIRTIO_F_EVENT_IDX).
+//! At the end it prints a line with the number of attacks for each queue. The exit status is 0, or
+//! 1 after the first attack that a device did not handle correctly; the last lines then name the
+//! attack. `hostile=NAME` makes only one attack. Options: `stay` continues like `console` instead
+//! of ending; `trace` prints the name of each attack before it is made, for attacks after which
+//! nothing more is printed; `host=IP` is the address that answers behind a network card.
 //!
-//! An attack is a [`chains::Chain`], or a function of [`rings`], [`queues`],
-//! [`life`], [`transport`], [`pci`], [`changes`], [`events`] or [`requests`]; what they have in hand is a
-//! [`bench::Bench`], and what makes sure that a device is well is in [`honest`].
+//! An attack is a [`chains::Chain`], or a function of [`rings`], [`queues`], [`life`],
+//! [`transport`], [`pci`], [`changes`], [`events`] or [`requests`]. Attacks work on a
+//! [`bench::Bench`]; [`honest`] checks that a device still works.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -46,27 +44,27 @@ pub(super) use storm::storm;
 
 use bench::{Bench, Outcome, Role, Target};
 
-/// What the guest ends with when a device did not recover.
+/// The exit status after a device did not recover.
 const NOT_WELL: u8 = 1;
 
 /// An attack on one queue.
 struct Attack {
     name: &'static str,
-    /// Queues that it makes sense on.
+    /// Whether the attack makes sense on a queue with this role.
     on: fn(Role) -> bool,
-    /// Do it, and see that the device answers as it should.
+    /// Makes the attack, and checks that the device reacts correctly.
     run: fn(&Bench, &Target) -> Outcome,
 }
 
-/// An attack for queues of every kind.
+/// Returns an attack for queues of every kind.
 const fn on_all(name: &'static str, run: fn(&Bench, &Target) -> Outcome) -> Attack {
     Attack { name, on: |_| true, run }
 }
 
-/// All attacks done.
+/// How many attacks were made.
 static DONE: AtomicU32 = AtomicU32::new(0);
 
-/// All of it.
+/// The mode `hostile`.
 pub(super) fn attack(task: &Task<'_>) {
     interrupts::enable();
     for (kind, device) in Virtio::all() {
@@ -88,7 +86,7 @@ pub(super) fn attack(task: &Task<'_>) {
     ports::exit(0);
 }
 
-/// All attacks on the queues of a device.
+/// Makes all attacks on the queues of a device.
 fn attack_device(bench: &Bench, task: &Task<'_>) {
     let (name, how) = (bench.name, bench.how());
     report!("hostile: {name}{how} ...");
@@ -99,7 +97,7 @@ fn attack_device(bench: &Bench, task: &Task<'_>) {
     }
 }
 
-/// All attacks on a queue, or the one of this name; how many.
+/// Makes all attacks on a queue, or the one of this name, and returns how many there were.
 fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
     let mut count = 0;
     let (only, trace) = (task.value, task.arguments.has("trace"));
@@ -138,7 +136,7 @@ fn attack_queue(bench: &Bench, target: &Target, task: &Task<'_>) -> u32 {
     count
 }
 
-/// End here if a queue is not as it should be.
+/// Ends the guest if a device did not handle an attack correctly.
 fn judge(bench: &Bench, attack: &str, outcome: Result<(), (u16, &'static str)>) {
     if let Err((queue, why)) = outcome {
         let status = bench.device.status();

@@ -1,5 +1,5 @@
-//! `memory`: print the memory map, and see that RAM is where it says: the first
-//! and the last page of every range keep what is written into them.
+//! `memory` prints the memory map, and checks that RAM is where the map says: the first and the
+//! last page of every range keep what is written into them.
 
 use super::Task;
 use crate::boot_params::{RAM, Range};
@@ -8,7 +8,7 @@ use crate::paging;
 
 const PAGE: u64 = 4096;
 
-/// Print and touch.
+/// The mode `memory`.
 pub(super) fn walk(task: &Task<'_>) {
     let mut ram = 0;
     for range in task.boot_params.memory_map() {
@@ -20,14 +20,14 @@ pub(super) fn walk(task: &Task<'_>) {
             touch((range.start + range.length) / PAGE * PAGE - PAGE);
         }
     }
-    // What is told as RAM must not end where there is more of the same.
+    // RAM must not continue after the last range of the map.
     if let Some(range) = task.boot_params.memory_map().last() {
         report_hole(range);
     }
     report!("ram {} KiB", ram >> 10);
 }
 
-/// The first and the last word of a page. Both are what they were afterwards.
+/// Writes to the first and the last word of a page, and restores both.
 fn touch(page: u64) {
     let Some(memory) = Region::outside(page, PAGE) else {
         report!("  {page:#x} is the guest's own");
@@ -46,7 +46,7 @@ fn touch(page: u64) {
     report!("  {page:#x} touched");
 }
 
-/// Behind the last range nothing answers: it reads as ones.
+/// Checks that nothing answers after the last range: it reads as ones.
 fn report_hole(range: Range) {
     let end = range.start + range.length;
     if let Some(memory) = Region::outside(end, 8) {

@@ -38,7 +38,7 @@ fn what_nobody_would_send_ends_it() {
         (&[0, 0, 0, 0, 0][..], Broken::Kind(0)),
         (&[0xff; 5], Broken::Kind(0xff)),
         (b"[    0.0", Broken::Kind(b'[')),
-        // The other direction's.
+        // This kind belongs to the other direction.
         (&[STDIN, 0, 0, 0, 0], Broken::Kind(STDIN)),
         (&[STDOUT, 1, 0x40, 0, 0], Broken::Length(STDOUT, 0x4001)),
         (&[STDOUT, 0xff, 0xff, 0xff, 0xff], Broken::Length(STDOUT, u32::MAX)),
@@ -53,7 +53,8 @@ fn what_nobody_would_send_ends_it() {
     }
 }
 
-/// Refused by its header: nobody waits, or keeps memory, for what it speaks of.
+/// A frame that is too long is refused as soon as its header is there, before any memory is used
+/// for it.
 #[test]
 fn a_frame_that_is_too_long_is_not_waited_for() {
     let mut parser = Parser::default();
@@ -69,7 +70,7 @@ fn of_what_is_not_whole_nothing_is_handed_out() {
     }
 }
 
-/// Numbers without a pattern: no panic, and never more kept than a frame.
+/// Random bytes never cause a panic, and the parser never keeps more than one frame.
 #[test]
 fn noise() {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -79,7 +80,7 @@ fn noise() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            // A kind that may exist, and a length that may be one.
+            // This makes a kind that may exist and a length that may be valid.
             let [kind, length, ..] = state.to_le_bytes();
             let header = [kind % 8, length, u8::from(length > 200), 0, 0];
             let bytes = [&header[..], &state.to_le_bytes()].concat();

@@ -1,6 +1,6 @@
-//! Asks DHCP servers for an address, by each of several cards until one is answered
-//! ([`super::dhcp`] has the messages). Broadcasts over UDP in both directions: for these a card
-//! needs no address, and a kernel no packet sockets.
+//! Asks DHCP servers for an address on several cards, until one answers ([`super::dhcp`] has the
+//! messages). It uses UDP broadcasts in both directions. These need no address on the card, and no
+//! packet sockets in the kernel.
 
 use std::fs;
 use std::io;
@@ -15,19 +15,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::dhcp::{self, Identity, Kind, Lease};
 use crate::sys;
 
-/// How long each question waits for its answer, in seconds: a bridge may take half a minute until
-/// a new port forwards.
+/// How long to wait for the answer to each request, in seconds. A bridge may take half a minute
+/// until it forwards on a new port.
 const WAITS: [u64; 8] = [1, 1, 2, 4, 8, 8, 8, 8];
 
-/// So often an offer is taken before another one is asked for.
+/// How often to request the same offer before asking for another one.
 const REQUESTS: usize = 4;
 
 const SERVER_PORT: u16 = 67;
 
-/// No answer is longer: Ethernet's frames are not.
+/// The longest answer: an Ethernet frame.
 const LONGEST: usize = 1500;
 
-/// A card that asks.
+/// A DHCP client on one card.
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     card: &'a str,
@@ -37,10 +37,10 @@ pub(super) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// On this card, which has to be up.
+    /// Creates a client on this card, which has to be up.
     ///
     /// # Errors
-    /// When it is not an Ethernet card, say.
+    /// The socket cannot be opened, for example because this is not an Ethernet card.
     pub(super) fn new(card: &'a str) -> io::Result<Self> {
         let mac = fs::read_to_string(format!("/sys/class/net/{card}/address"))?;
         let mac = parse_mac(mac.trim()).ok_or(io::ErrorKind::Unsupported)?;
@@ -53,12 +53,13 @@ impl<'a> Client<'a> {
         u16::try_from(self.started.elapsed().as_secs()).unwrap_or(u16::MAX)
     }
 
-    /// A card whose cable is pulled sends nothing, and may send later.
+    /// Sends a message. Errors are ignored: a card whose cable is pulled cannot send now, but may
+    /// later.
     fn send(&self, message: &[u8]) {
         let _ = self.socket.send_to(message, (Ipv4Addr::BROADCAST, SERVER_PORT));
     }
 
-    /// The next answer to this client, if there is one already.
+    /// Returns the next answer to this client that has already arrived, if there is one.
     fn receive(&self) -> Option<(Kind, Lease)> {
         let mut bytes = [0; LONGEST];
         loop {
@@ -70,7 +71,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Take an offer: what the server says to that.
+    /// Requests an offer, and returns the server's answer.
     fn take(&self, offer: &Lease) -> io::Result<Option<Lease>> {
         for wait in WAITS.iter().take(REQUESTS) {
             self.send(&dhcp::request(self.identity, self.seconds(), offer));
@@ -87,10 +88,10 @@ impl<'a> Client<'a> {
     }
 }
 
-/// What the first server gives that answers, and on which card; None if none does.
+/// Returns the lease from the first server that answers, and its card. `None` if no server answers.
 ///
 /// # Errors
-/// When the kernel does not let us wait.
+/// The kernel refuses to poll.
 pub(super) fn lease<'a>(clients: &mut [Client<'a>]) -> io::Result<Option<(&'a str, Lease)>> {
     for wait in WAITS {
         for client in &*clients {
@@ -105,7 +106,7 @@ pub(super) fn lease<'a>(clients: &mut [Client<'a>]) -> io::Result<Option<(&'a st
     Ok(None)
 }
 
-/// The first answer of a kind that is wanted, to any of these clients.
+/// Waits for the first answer of a wanted kind, to any of these clients.
 fn first<'b, 'a>(
     clients: &'b [Client<'a>],
     patience: Duration,
@@ -125,7 +126,7 @@ fn first<'b, 'a>(
         }
         let sockets = clients.iter().map(|it| PollFd::new(it.socket.as_fd(), PollFlags::POLLIN));
         let mut sockets: Vec<_> = sockets.collect();
-        // Rounded up, so that it is not asked again for less than a millisecond.
+        // Rounded up, so that this does not poll again for less than a millisecond.
         let left = u16::try_from(left.as_millis().saturating_add(1)).unwrap_or(u16::MAX);
         match poll(&mut sockets, PollTimeout::from(left)) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -1,21 +1,21 @@
-//! The messages of DHCP (RFC 2131, options of RFC 2132): what a client sends, and what it takes
-//! from an answer. The sender of an answer may be anybody on the network: nothing in it is believed that
-//! was not checked.
+//! The messages of DHCP (RFC 2131, options of RFC 2132): what a client sends, and how it reads an
+//! answer. Anybody on the network may have sent an answer, so all of it is checked before it is
+//! used.
 
 use std::net::Ipv4Addr;
 
-/// The fixed part, up to the options' magic number.
+/// The size of the fixed part, up to the options' magic number.
 const FIXED: usize = 236;
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 
-/// BOOTP servers want no shorter message.
+/// The shortest message that BOOTP servers accept.
 const SHORTEST: usize = 300;
 
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
 
-/// Answer to all: the card has no address yet.
+/// The flag that requests an answer by broadcast, because the card has no address yet.
 const BROADCAST: u8 = 0x80;
 
 const PAD: u8 = 0;
@@ -29,10 +29,10 @@ const SERVER: u8 = 54;
 const WANTED: u8 = 55;
 const END: u8 = 255;
 
-/// No domain's name is longer.
+/// The longest name of a domain.
 const LONGEST_DOMAIN: usize = 253;
 
-/// A client's card, and the number of its conversation with the servers.
+/// A client's hardware address, and the transaction number of its conversation with the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) mac: [u8; 6],
@@ -47,7 +47,7 @@ pub(super) enum Kind {
     Nak,
 }
 
-/// What a server gives.
+/// The addresses that a server assigns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) address: Ipv4Addr,
@@ -60,7 +60,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The network's mask; without one, that of the address' class.
+    /// Returns the network's mask, or that of the address' class if the server named none.
     pub(crate) fn mask(&self) -> Ipv4Addr {
         let [first, ..] = self.address.octets();
         self.mask.unwrap_or(match first {
@@ -71,12 +71,12 @@ impl Lease {
     }
 }
 
-/// "Is there a server?"
+/// Returns the message DHCPDISCOVER: "Is there a server?"
 pub(super) fn discover(identity: Identity, seconds: u16) -> Vec<u8> {
     message(identity, seconds, 1, &[])
 }
 
-/// "I take this offer."
+/// Returns the message DHCPREQUEST: "I take this offer."
 pub(super) fn request(identity: Identity, seconds: u16, offer: &Lease) -> Vec<u8> {
     let option = |code: u8, address: Ipv4Addr| [&[code, 4][..], &address.octets()].concat();
     let options = [option(REQUESTED, offer.address), option(SERVER, offer.server)].concat();
@@ -88,7 +88,7 @@ fn message(identity: Identity, seconds: u16, kind: u8, options: &[u8]) -> Vec<u8
     message.extend(identity.number.to_be_bytes());
     message.extend(seconds.to_be_bytes());
     message.extend([BROADCAST, 0]);
-    // Four addresses: the client has none, the server and the relay say theirs.
+    // Four addresses: the client has none yet, and servers and relays fill in theirs.
     message.extend([0; 16]);
     message.extend(identity.mac);
     message.resize(FIXED, 0);
@@ -100,7 +100,7 @@ fn message(identity: Identity, seconds: u16, kind: u8, options: &[u8]) -> Vec<u8
     message
 }
 
-/// What a datagram says, if it is an answer to this client.
+/// Decodes a datagram, if it is an answer to this client.
 pub(super) fn answer(datagram: &[u8], identity: Identity) -> Option<(Kind, Lease)> {
     let (fixed, rest) = datagram.split_at_checked(FIXED)?;
     let is_ours = fixed.starts_with(&[REPLY, ETHERNET, 6])
@@ -128,7 +128,7 @@ pub(super) fn answer(datagram: &[u8], identity: Identity) -> Option<(Kind, Lease
             .map(str::to_string),
         server: options.find(SERVER).and_then(address)?,
     };
-    // A refusal has no address in it.
+    // A refusal contains no address.
     let is_good = kind == Kind::Nak || is_hosts(lease.address);
     is_good.then_some((kind, lease))
 }
@@ -141,18 +141,18 @@ fn is_hosts(it: Ipv4Addr) -> bool {
     !(it.is_unspecified() || it.is_broadcast() || it.is_multicast() || it.is_loopback())
 }
 
-/// Ones, then zeroes.
+/// Whether the bits are ones followed by zeroes.
 fn is_mask(mask: Ipv4Addr) -> bool {
     mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == u32::BITS
 }
 
-/// It is written into a file of lines.
+/// Whether this can be written into a file of lines.
 fn is_domain(name: &&str) -> bool {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && name.len() <= LONGEST_DOMAIN && name.bytes().all(is_good)
 }
 
-/// A code, a length and a value each.
+/// The options of a message. Each has a code, a length and a value.
 struct Options<'a>(&'a [u8]);
 
 impl<'a> Options<'a> {
@@ -190,7 +190,7 @@ mod tests {
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 77);
     const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 1);
 
-    /// An answer of this kind, with more options.
+    /// Returns an answer of this kind, with more options.
     fn reply(kind: u8, more: &[u8]) -> Vec<u8> {
         let mut reply = discover(IDENTITY, 0);
         reply.truncate(FIXED + 4);
@@ -241,7 +241,7 @@ mod tests {
         for length in 0..whole.len() - 1 {
             assert_eq!(answer(&whole[..length], IDENTITY), None, "{length}");
         }
-        // Of another card's conversation, of no server, of a kind for servers.
+        // Answers to another card, from no server, and of a kind for servers.
         assert_eq!(answer(&whole, Identity { number: 1, ..IDENTITY }), None);
         assert_eq!(answer(&whole, Identity { mac: [2; 6], ..IDENTITY }), None);
         assert_eq!(answer(&discover(IDENTITY, 0), IDENTITY), None);

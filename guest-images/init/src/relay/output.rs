@@ -8,18 +8,18 @@ use lguest_init::frame::{FromGuest, MOST};
 use crate::port::Port;
 use crate::{Result, sys};
 
-/// What a terminal may hold that has not been read: its length cannot be asked for.
+/// The most unread bytes in a terminal. A terminal cannot be asked for their number.
 const TERMINAL: usize = 64 << 10;
 
-/// A stream.
+/// A stream of output.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// None when it has ended.
+    /// `None` if the stream has ended.
     file: Option<File>,
-    /// What says so to the launcher.
+    /// The constructor of this stream's frames.
     frame: fn(Vec<u8>) -> FromGuest,
-    /// The command has ended: so much is still taken. Those of its children that live on
-    /// may keep the other end open, and write to it for ever.
+    /// How many more bytes are read after the command has ended. Its surviving children may keep
+    /// the other end open, and write to it forever.
     left: usize,
 }
 
@@ -28,7 +28,7 @@ impl Output {
         Self { file, frame, left: usize::MAX }
     }
 
-    /// What is to be waited for.
+    /// Returns the file to poll.
     pub(super) fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
@@ -37,13 +37,13 @@ impl Output {
         self.file.is_none()
     }
 
-    /// Nothing more than it has now.
+    /// Limits the stream to the bytes that it has now.
     pub(super) fn take_the_rest(&mut self) {
         self.left = self.file.as_ref().map_or(0, |file| sys::unread(file).unwrap_or(TERMINAL));
     }
 
-    /// Send what there is, as far as the credit goes. With `last`, what is not there does
-    /// not come any more.
+    /// Sends what has been written, as far as the credit allows. With `last`, an empty stream is at
+    /// its end.
     pub(super) fn send(&mut self, port: &mut Port, credit: &mut u32, last: bool) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = [0; MOST];
@@ -63,7 +63,7 @@ impl Output {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock && !last => Ok(()),
-            // Nobody writes to it any more.
+            // All writers have closed the stream.
             _ => {
                 self.file = None;
                 Ok(())

@@ -1,6 +1,5 @@
-//! A device on the bench: its queues with their rings, memory for all that is
-//! offered to it, the honest way to bring it to life, and the ways to see what
-//! became of what was offered.
+//! A device under attack: its queues with their rings, memory for what is offered to it, the
+//! correct way to start it, and ways to check what became of the offered buffers.
 
 use core::hint::spin_loop;
 use core::sync::atomic::{Ordering, fence};
@@ -10,28 +9,28 @@ use crate::modes::Task;
 use crate::ring::{Descriptor, NEXT, Ring};
 use crate::virtio::{F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Virtio, status};
 
-/// Entries of every queue. Few: some attacks fill a ring.
+/// The entries of every queue. There are few, because some attacks fill a ring.
 pub(super) const SIZE: u16 = 16;
 
-/// No interrupt (4.1.5.1.2).
+/// The value for no interrupt (4.1.5.1.2).
 pub(super) const NO_VECTOR: u16 = 0xffff;
 
-/// More queues than any device has that we are given.
+/// More queues than any device of a test has.
 const MOST_QUEUES: usize = 16;
 
-/// Looks at a status register, each as long as an exit and then some, until we
-/// call it never: several seconds.
+/// How often to read the status register before giving up. Each read is an exit, so this is several
+/// seconds.
 const PATIENCE: u32 = 100_000;
 
-/// VIRTIO_BLK_F_FLUSH: without it each write is waited for.
+/// VIRTIO_BLK_F_FLUSH: without it, a write is answered only when it is stable.
 const F_BLOCK_FLUSH: u64 = 1 << 9;
 /// VIRTIO_NET_F_CTRL_VQ and VIRTIO_NET_F_MQ.
 const F_NET_QUEUES: u64 = 1 << 17 | 1 << 22;
 
-/// Nothing, or what is not as it should be.
+/// The error says what is wrong.
 pub(super) type Outcome = Result<(), &'static str>;
 
-/// What a queue is for.
+/// The purpose of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     ConsoleReceive,
@@ -44,42 +43,42 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether a request may have nothing for the device to read.
+    /// Whether a request may have no part that the device reads.
     pub(super) fn is_for_guest(self) -> bool {
         matches!(self, Self::ConsoleReceive | Self::Block | Self::NetReceive | Self::Random)
     }
 
-    /// Whether every legal request is answered, and not only when there is input.
+    /// Whether every legal request is answered even without input.
     pub(super) fn answers(self) -> bool {
         !matches!(self, Self::ConsoleReceive | Self::NetReceive)
     }
 }
 
-/// A queue.
+/// A queue under attack.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target {
     pub(super) index: u16,
     pub(super) role: Role,
     pub(super) ring: Ring,
-    /// The most entries that the device offers.
+    /// The most entries that the device offers for the queue.
     pub(super) most: u16,
     doorbell: Region,
 }
 
 impl Target {
-    /// Whatever the device wants to know.
+    /// Notifies the device, even if it has suppressed notifications.
     pub(super) fn notify(&self) {
         fence(Ordering::SeqCst);
         self.doorbell.write(0, self.index);
     }
 
-    /// Offer a chain of address, length, flags; it begins with descriptor 0.
+    /// Offers a chain of (address, length, flags), which begins with descriptor 0.
     pub(super) fn offer(&self, parts: &[(u64, u32, u16)]) {
         self.set_chain(parts);
         self.offer_head(0);
     }
 
-    /// Write a chain of address, length, flags, without offering it.
+    /// Writes a chain of (address, length, flags) without offering it.
     pub(super) fn set_chain(&self, parts: &[(u64, u32, u16)]) {
         for (index, (address, length, flags)) in (0_u16..).zip(parts) {
             let more = usize::from(index) + 1 < parts.len();
@@ -90,10 +89,10 @@ impl Target {
         }
     }
 
-    /// Offer the chain of this descriptor.
+    /// Offers the chain that begins with this descriptor.
     pub(super) fn offer_head(&self, head: u16) {
         let index = self.ring.avail_index();
-        // With the event index: an interrupt for the next answer, as a driver asks for it.
+        // With the event index, request an interrupt for the next answer, as a driver does.
         self.ring.set_used_event(self.ring.used_index());
         self.ring.set_avail(index, head);
         fence(Ordering::SeqCst);
@@ -102,19 +101,19 @@ impl Target {
     }
 }
 
-/// A device, and all that we need to attack it.
+/// A device, and everything needed to attack it.
 pub(super) struct Bench {
     pub(super) name: &'static str,
     pub(super) device: Virtio,
     pub(super) wanted: u64,
     targets: [Option<Target>; MOST_QUEUES],
-    /// Room for requests.
+    /// Memory for requests.
     pub(super) buffer: Region,
-    /// Room for an indirect table.
+    /// Memory for an indirect table.
     pub(super) table: Region,
-    /// Behind the last byte of RAM.
+    /// The address after the last byte of RAM.
     pub(super) ram_end: u64,
-    /// Who answers behind the network card.
+    /// The address that answers behind the network card.
     pub(super) host: [u8; 4],
 }
 
@@ -159,12 +158,12 @@ impl Bench {
         }
     }
 
-    /// Accept the event index from now on (VIRTIO_F_EVENT_IDX, 2.7.10), or do not.
+    /// Accepts the event index from now on (VIRTIO_F_EVENT_IDX, 2.7.10), or does not.
     pub(super) fn use_event_index(&mut self, yes: bool) {
         self.wanted = self.wanted & !F_EVENT_IDX | if yes { F_EVENT_IDX } else { 0 };
     }
 
-    /// What lines say of a bench that uses it.
+    /// Returns the text for reports that says whether the event index is used.
     pub(super) fn how(&self) -> &'static str {
         if self.wanted & F_EVENT_IDX == 0 { "" } else { " with the event index" }
     }
@@ -173,19 +172,19 @@ impl Bench {
         self.targets.iter().flatten()
     }
 
-    /// Bring it to life by the book.
+    /// Starts the device correctly.
     pub(super) fn start(&self) -> Outcome {
         self.prepare()?;
         self.go();
         Ok(())
     }
 
-    /// As far as the queues: reset, features.
+    /// Starts the device up to the set-up of its queues: reset and features.
     pub(super) fn prepare(&self) -> Outcome {
         self.prepare_with(self.wanted)
     }
 
-    /// Reset the device, and accept those of the offered features that are wanted.
+    /// Resets the device, and accepts those offered features that are wanted.
     pub(super) fn prepare_with(&self, wanted: u64) -> Outcome {
         self.begin();
         let offered = self.device.offered();
@@ -194,19 +193,19 @@ impl Bench {
         ok_if(self.device.accept(accepted), "does not accept what it offers")
     }
 
-    /// As far as the features: reset, and we know how to drive it.
+    /// Starts the device up to its features: reset, ACKNOWLEDGE and DRIVER.
     pub(super) fn begin(&self) {
         self.device.reset();
         self.device.set_status(status::ACKNOWLEDGE);
         self.device.set_status(status::ACKNOWLEDGE | status::DRIVER);
     }
 
-    /// From the queues on.
+    /// Sets up the queues and starts the device.
     pub(super) fn go(&self) {
         self.go_with(NO_VECTOR);
     }
 
-    /// Enable the queues, which interrupt by this vector, and set DRIVER_OK.
+    /// Enables the queues with this interrupt vector, and sets DRIVER_OK.
     pub(super) fn go_with(&self, vector: u16) {
         for target in self.targets() {
             target.ring.clear();
@@ -219,12 +218,14 @@ impl Bench {
         self.device.status() & status::NEEDS_RESET != 0
     }
 
-    /// Wait until the device has used so many; or broken down, or died.
+    /// Waits until the device has used `count` chains. Fails if the device needs a reset or does
+    /// not react.
     pub(super) fn expect_used(&self, target: &Target, count: u16) -> Outcome {
         self.expect(|| target.ring.used_index() == count)
     }
 
-    /// Wait until the device has used at least so many: frames come when others send them.
+    /// Waits until the device has used at least `count` chains. Frames also come from other
+    /// senders.
     pub(super) fn expect_frame(&self, target: &Target, count: u16) -> Outcome {
         self.expect(|| target.ring.used_index().wrapping_sub(count) < SIZE)
     }
@@ -239,17 +240,17 @@ impl Bench {
         Err("does not answer")
     }
 
-    /// Wait until the device says that it needs a reset.
+    /// Waits until the device says that it needs a reset.
     pub(super) fn expect_broken(&self) -> Outcome {
         ok_if((0..PATIENCE).any(|_| self.is_broken()), "does not say that it needs a reset")
     }
 
-    /// What was done breaks nothing: soon would be too late.
+    /// Checks that the device does not need a reset.
     pub(super) fn expect_whole(&self) -> Outcome {
         ok_if(!(0..5).any(|_| self.is_broken()), "broke down on what is legal")
     }
 
-    /// Offer a chain, and wait for the answer: its length.
+    /// Offers a chain, waits for the answer, and returns its length.
     pub(super) fn ask(
         &self,
         target: &Target,
@@ -264,7 +265,7 @@ impl Bench {
     }
 }
 
-/// Whether it becomes true while we look at memory for some microseconds.
+/// Polls for some microseconds, and returns whether `done` became true.
 fn comes(mut done: impl FnMut() -> bool) -> bool {
     (0..200).any(|_| {
         spin_loop();
@@ -272,12 +273,12 @@ fn comes(mut done: impl FnMut() -> bool) -> bool {
     })
 }
 
-/// An error with this text, unless it is true.
+/// Returns an error with this text unless `holds`.
 pub(super) fn ok_if(holds: bool, otherwise: &'static str) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise) }
 }
 
-/// An address in the usual notation.
+/// Parses an address in dotted notation.
 fn ip(text: &str) -> [u8; 4] {
     let mut numbers = text.split('.').map(|number| number.parse().unwrap_or(0));
     [(); 4].map(|()| numbers.next().unwrap_or(0))

@@ -1,15 +1,15 @@
-//! `breakdowns`: breaks every virtio device of the machine, one after the other, and again,
-//! each time in other words, until somebody ends it.
+//! `breakdowns` breaks every virtio device of the machine, one after the other, and starts again,
+//! each time with another error message, until somebody ends the guest.
 
 use crate::modes::Task;
 use crate::virtio::{F_VERSION_1, Virtio, offset};
 
-/// An address without any memory, to which a number is added.
+/// An address without memory, to which a number is added.
 const NOWHERE: u64 = 0xffff_0000_0000_0000;
-/// What the rings are aligned to, and more.
+/// The distance of the addresses, which keeps rings aligned.
 const STEP: u64 = 4096;
 
-/// All attacks of this file.
+/// The mode `breakdowns`.
 pub(in crate::modes) fn breakdowns(_: &Task<'_>) {
     for turn in (0..1 << 20).cycle() {
         for (_, device) in Virtio::all() {

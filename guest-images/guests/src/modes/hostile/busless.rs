@@ -1,5 +1,5 @@
-//! `busless`: reads from the disk and, when that has not answered in time, takes the bus
-//! from it. For a disk that hangs: the vCPU waits for it then.
+//! `busless` reads from the disk. If the disk does not answer in time, the mode clears the disk's
+//! bus master bit. It is for a disk that hangs; the vCPU then waits for the disk.
 
 use super::bench::{Bench, Role};
 use super::judge;
@@ -9,11 +9,12 @@ use crate::modes::Task;
 use crate::ring::WRITE;
 use crate::virtio::Virtio;
 
-/// A read is a header, all zeroes for the first sector, and then room for data and status.
+/// The length of a read request's header. All zeroes mean a read of the first sector. Data and
+/// status follow.
 const HEADER: u32 = 16;
 const ANSWER: u32 = 512 + 1;
 
-/// It ends when the disk goes on.
+/// The mode `busless`. It ends when the disk answers.
 pub(in crate::modes) fn busless(task: &Task<'_>) {
     interrupts::enable();
     let benches = Virtio::all().map(|(kind, device)| Bench::new(kind, device, task));

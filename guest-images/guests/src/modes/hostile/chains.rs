@@ -1,20 +1,20 @@
-//! Attacks by descriptors (virtio 1.2, 2.7.5): chains that lead nowhere, or where
-//! they should not. Each is a row: what is in the queue's table and what in an
-//! indirect one, and on which queues the device must refuse to go on. On the
-//! others it must answer. A few rows are legal, and look as if they were not.
+//! Attacks by descriptors (virtio 1.2, 2.7.5): chains that lead nowhere, or to forbidden addresses.
+//! Each attack is a row: the queue's table, an indirect table, and the roles of the queues on which
+//! the device must report a violation. On other queues the device must answer. A few rows are
+//! legal, although they do not look so.
 
 use super::bench::{Bench, Outcome, Role, SIZE, Target};
 use crate::memory::Region;
 use crate::ring::{Descriptor, INDIRECT, NEXT, WRITE};
 
-/// Flags that stand for [`WRITE`] or nothing, as is right on this queue; or wrong.
+/// Flags that stand for [`WRITE`] or none, whichever is right for this queue; or for the wrong one.
 const RIGHT: u16 = 1 << 15;
 const WRONG: u16 = 1 << 14;
 
-/// Where a descriptor points to.
+/// The target of a descriptor.
 #[derive(Clone, Copy)]
 enum To {
-    /// A buffer of ours.
+    /// A buffer of the guest.
     Buffer,
     /// The indirect table.
     Table,
@@ -22,13 +22,13 @@ enum To {
     UsedRing,
     /// The registers of the device.
     Bar,
-    /// So far before the end of RAM.
+    /// This many bytes before the end of RAM.
     End(u64),
     /// This address.
     At(u64),
 }
 
-/// A descriptor: where to, length, flags, next.
+/// A descriptor: target, length, flags, next.
 type Part = (To, u32, u16, u16);
 
 /// A chain.
@@ -37,7 +37,7 @@ pub(super) struct Chain {
     head: u16,
     table: &'static [Part],
     indirect: &'static [Part],
-    /// Where it is a violation of the protocol.
+    /// The queues on which the chain is a violation of the protocol.
     breaks: fn(Role) -> bool,
 }
 
@@ -48,7 +48,7 @@ const fn direct(name: &'static str, table: &'static [Part], breaks: fn(Role) -> 
     Chain { name, head: 0, table, indirect: &[], breaks }
 }
 
-/// The first descriptor refers to the indirect table.
+/// Returns a chain whose first descriptor refers to the indirect table.
 const fn indirect(
     name: &'static str,
     table: &'static [Part],
@@ -61,12 +61,12 @@ const fn indirect(
 const GOOD: Part = (To::Buffer, 64, RIGHT, 0);
 const GOOD_AND_ON: Part = (To::Buffer, 64, RIGHT | NEXT, 1);
 
-/// A good descriptor, and the one that follows it.
+/// Returns a good descriptor that leads to the next one.
 const fn on(next: u16) -> Part {
     (To::Buffer, 64, RIGHT | NEXT, next)
 }
 
-/// A chain as long as the queue, and one that is longer, for an indirect table.
+/// A chain as long as the queue, and a longer one, for an indirect table.
 #[rustfmt::skip]
 const FULL: [Part; SIZE as usize] = [
     on(1), on(2), on(3), on(4), on(5), on(6), on(7), on(8),
@@ -78,7 +78,7 @@ const TOO_LONG: [Part; SIZE as usize + 1] = [
     on(9), on(10), on(11), on(12), on(13), on(14), on(15), on(16), GOOD,
 ];
 
-/// All attacks of this file.
+/// The attacks of this file.
 pub(super) const CHAINS: &[Chain] = &[
     Chain { name: "head-beyond", head: SIZE, table: &[], indirect: &[], breaks: ALWAYS },
     Chain { name: "head-far-beyond", head: 0xffff, table: &[], indirect: &[], breaks: ALWAYS },
@@ -113,7 +113,7 @@ pub(super) const CHAINS: &[Chain] = &[
     indirect("indirect-of-15", &[(To::Table, 15, INDIRECT, 0)], &[GOOD], ALWAYS),
     indirect("indirect-of-17", &[(To::Table, 17, INDIRECT, 0)], &[GOOD], ALWAYS),
     indirect("indirect-of-0", &[(To::Table, 0, INDIRECT, 0)], &[GOOD], ALWAYS),
-    // 2.7.5.3.1 bounds the chain, not the table that it lies in.
+    // 2.7.5.3.1 limits the chain, not the table that contains it.
     indirect("indirect-long-table", &[(To::Table, 256 * 16, INDIRECT, 0)], &[GOOD], NEVER),
     indirect("indirect-full-chain", &[(To::Table, 256 * 16, INDIRECT, 0)], &FULL, NEVER),
     indirect("indirect-long-chain", &[(To::Table, 256 * 16, INDIRECT, 0)], &TOO_LONG, ALWAYS),
@@ -139,7 +139,7 @@ pub(super) const CHAINS: &[Chain] = &[
         &[(To::Buffer, 64, RIGHT | NEXT, 2)],
         ALWAYS,
     ),
-    // 2.7.5.3.2: both must work.
+    // 2.7.5.3.2: a device must support both.
     indirect("chain-then-indirect", &[GOOD_AND_ON, (To::Table, 16, INDIRECT, 0)], &[GOOD], NEVER),
     indirect("table-marked-write", &[(To::Table, 16, INDIRECT | WRITE, 0)], &[GOOD], NEVER),
 ];
@@ -149,7 +149,7 @@ fn is_block(role: Role) -> bool {
 }
 
 impl Chain {
-    /// Offer it to a device that has just been started.
+    /// Offers the chain to a device that has just been started.
     pub(super) fn offer(&self, bench: &Bench, target: &Target) -> Outcome {
         bench.start()?;
         bench.buffer.part(0, 64).write_bytes(0, &[b'.'; 64]);
@@ -165,8 +165,8 @@ impl Chain {
 
     fn judge(&self, bench: &Bench, target: &Target) -> Outcome {
         let (breaks, ring) = ((self.breaks)(target.role), &target.ring);
-        // A console hands one buffer back unseen before it takes input, and looks
-        // at others only when all are there again.
+        // A console first hands back one empty buffer. Before it takes input, it waits until all
+        // buffers are offered again.
         let patient = target.role == Role::ConsoleReceive;
         ring.set_avail_index(if patient { SIZE } else { 1 });
         target.notify();

@@ -1,15 +1,14 @@
-//! Attacks on how a device announces that its configuration has changed: ISR status
-//! (virtio 1.2, 4.1.4.5) and a vector that is masked. The change is a breakdown, which
-//! a driver can bring about at any time (2.1.2).
+//! Attacks on the announcement of a changed configuration: ISR status (virtio 1.2, 4.1.4.5) and a
+//! masked vector. The change is DEVICE_NEEDS_RESET, which a driver can cause at any time (2.1.2).
 
 use super::bench::{Bench, Outcome, SIZE, Target, ok_if};
 use super::{Attack, on_all};
 use crate::interrupts;
 
-/// ISR status: the configuration has changed.
+/// The ISR bit for a changed configuration.
 const CONFIGURATION: u8 = 1 << 1;
 
-/// The vector of the configuration.
+/// The vector for changes of the configuration.
 const VECTOR: u16 = 0;
 
 pub(super) const ATTACKS: &[Attack] =
@@ -23,7 +22,7 @@ fn isr_read(bench: &Bench, target: &Target) -> Outcome {
     ok_if(isr() == 0, "keeps its ISR status when it is read")
 }
 
-/// The state after power-on has no bit.
+/// The bit is not set after a reset.
 fn isr_reset(bench: &Bench, target: &Target) -> Outcome {
     break_masked(bench, target)?;
     bench.device.reset();
@@ -32,7 +31,7 @@ fn isr_reset(bench: &Bench, target: &Target) -> Outcome {
     ok_if(!pending, "keeps an interrupt pending when it is reset")
 }
 
-/// Break the device with the configuration's vector masked; it is pending then.
+/// Breaks the device while the configuration's vector is masked. The vector is then pending.
 fn break_masked(bench: &Bench, target: &Target) -> Outcome {
     let device = &bench.device;
     bench.prepare()?;

@@ -1,7 +1,6 @@
-//! Attacks by the event index (VIRTIO_F_EVENT_IDX; virtio 1.2, 2.7.7, 2.7.10): what the
-//! driver says of the interrupts that it wants is nonsense, and what the device says of
-//! the notifications that it wants is overwritten. Without the feature the same fields
-//! mean nothing.
+//! Attacks by the event index (VIRTIO_F_EVENT_IDX; virtio 1.2, 2.7.7, 2.7.10). The driver requests
+//! interrupts with nonsensical values, and overwrites the device's field for notifications. Without
+//! the feature, these fields have no meaning.
 
 use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
 use super::{Attack, rings};
@@ -10,7 +9,7 @@ use crate::{interrupts, start};
 pub(super) const ATTACKS: &[Attack] =
     &[Attack { name: "event-index-lies", on: Role::answers, run: lies }];
 
-/// All requests are answered; then those whose interrupts are wanted have them.
+/// All requests are answered, and afterwards the requested interrupts come.
 fn lies(bench: &Bench, target: &Target) -> Outcome {
     let (device, entry) = (&bench.device, target.index + 1);
     bench.prepare()?;
@@ -28,7 +27,7 @@ fn lies(bench: &Bench, target: &Target) -> Outcome {
         target.notify();
         bench.expect_used(target, count)?;
     }
-    // The first may be one that a lie has asked for, and that was on its way.
+    // The first interrupt may belong to an earlier nonsensical value.
     let mut came = true;
     for count in 7..10 {
         let before = start::count(interrupts::TRANSMIT);

@@ -1,6 +1,6 @@
-//! An honest driver, after an attack: it resets the device, sets it up by the
-//! book, and has each queue do its work once. What a queue gives can be told from
-//! what an earlier life of it gave.
+//! An honest driver, which runs after an attack. It resets the device, sets it up correctly, and
+//! has each queue do its work once. The data of each life differs, so that an answer from an
+//! earlier life is recognized.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,13 +15,13 @@ pub(super) const OUR_SECTOR: u64 = 16;
 const NET_HEADER: u64 = 12;
 const FRAME: u32 = 2048;
 
-/// So many frames of others there may be before ours.
+/// The most frames from other senders before ours.
 const OTHER_FRAMES: u16 = 1000;
 
-/// How many lives there were: no two are served the same.
+/// The number of lives so far. Each life uses other data.
 static LIVES: AtomicU32 = AtomicU32::new(0);
 
-/// All queues serve; or the one that does not, and why.
+/// Checks that all queues work. The error names the queue that does not, and why.
 pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
     LIVES.fetch_add(1, Ordering::Relaxed);
     bench.start().map_err(|why| (0, why))?;
@@ -31,7 +31,7 @@ pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
             Role::ConsoleTransmit => transmit(bench, target),
             Role::Block => write_and_read(bench, target, LIVES.load(Ordering::Relaxed)),
             Role::NetReceive if target.index == 0 => receive(bench, target),
-            // Frames come to the first pair only, until the driver wants more.
+            // Frames come only to the first pair until the driver enables more.
             Role::NetReceive => Ok(()),
             Role::NetTransmit => send(bench, target),
             Role::NetControl => control(bench, target),
@@ -42,7 +42,7 @@ pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
     Ok(())
 }
 
-/// A console's first buffer comes back at once, and empty.
+/// Expects that a console hands back its first buffer at once, empty.
 fn knock(bench: &Bench, target: &Target) -> Outcome {
     let length = bench.ask(target, &[(bench.buffer.address(), 64, WRITE)])?;
     ok_if(length == 0, "has input that nobody typed")
@@ -54,7 +54,7 @@ fn transmit(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Our sector, with this number in it.
+/// Writes our sector with this number in it, and reads it back.
 pub(super) fn write_and_read(bench: &Bench, target: &Target, number: u32) -> Outcome {
     let (data, sector) = (bench.buffer.part(4096, 512), OUR_SECTOR);
     data.write(0, number);
@@ -67,7 +67,7 @@ pub(super) fn write_and_read(bench: &Bench, target: &Target, number: u32) -> Out
     ok_if(same, "reads something else than was written")
 }
 
-/// A block request (5.2.6), framed as Linux does; the status.
+/// Makes a block request (5.2.6) in the parts that Linux uses, and returns its status.
 pub(super) fn block(
     bench: &Bench,
     target: &Target,
@@ -88,13 +88,13 @@ pub(super) fn block(
     Ok(status.read(0))
 }
 
-/// Ask who has the host's address, and wait for the answer.
+/// Sends an ARP request for the host's address, and waits for the answer.
 fn receive(bench: &Bench, target: &Target) -> Outcome {
     receive_no_other(bench, target, None)
 }
 
-/// Ask who has the host's address. An answer to an earlier question of another
-/// driver must not come.
+/// Sends an ARP request for the host's address, and waits for the answer. An answer to `other`, the
+/// request of an earlier driver, must not come.
 pub(super) fn receive_no_other(bench: &Bench, target: &Target, other: Option<[u8; 4]>) -> Outcome {
     let transmit = transmit_queue(bench)?;
     let buffers = bench.buffer.part(4096, u64::from(SIZE) * u64::from(FRAME));
@@ -122,7 +122,7 @@ pub(super) fn receive_no_other(bench: &Bench, target: &Target, other: Option<[u8
     Err("gets other frames only")
 }
 
-/// Of a network card.
+/// Returns the transmit queue of a network card.
 pub(super) fn transmit_queue(bench: &Bench) -> Result<&Target, &'static str> {
     let mut targets = bench.targets();
     targets.find(|target| target.role == Role::NetTransmit).ok_or("has no transmit queue")
@@ -132,8 +132,8 @@ fn frame(buffers: &Region, head: u16) -> Region {
     buffers.part(u64::from(head) * u64::from(FRAME), FRAME.into())
 }
 
-/// "Who has the host's address? Tell us" (RFC 826); who we are, which is somebody
-/// else of the same network each time.
+/// Sends an ARP request for the host's address (RFC 826), and returns the sender's address in it.
+/// The sender is another address of the same network each time.
 pub(super) fn ask_host(bench: &Bench, transmit: &Target) -> Result<[u8; 4], &'static str> {
     let [a, b, c, _] = bench.host;
     let our = [a, b, c, u8::try_from(2 + LIVES.load(Ordering::Relaxed) % 250).unwrap_or(2)];
@@ -158,7 +158,7 @@ fn answers(frame: &Region, our: [u8; 4]) -> bool {
     kind == [8, 6, 0, 1, 8, 0, 6, 4, 0, 2] && to == our
 }
 
-/// A frame of a type that nobody knows.
+/// Sends a frame of an unknown type.
 fn send(bench: &Bench, target: &Target) -> Outcome {
     let packet = bench.buffer.part(0, 12 + 60);
     packet.clear();
@@ -168,7 +168,7 @@ fn send(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// "Use one queue pair" (5.1.6.5.5).
+/// Sends the command "use one queue pair" (5.1.6.5.5).
 fn control(bench: &Bench, target: &Target) -> Outcome {
     let (command, ack) = (bench.buffer.part(0, 4), bench.buffer.part(16, 1));
     command.write_bytes(0, &[4, 0, 1, 0]);

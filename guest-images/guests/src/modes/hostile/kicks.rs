@@ -1,7 +1,7 @@
-//! `kicks=N`: N notifications of every queue of every virtio device of the machine, one
-//! after the other and all devices together: first of queues that are not live, then of
-//! queues that are, and have nothing new. The devices must serve then as before; else it ends
-//! as `hostile` does. Options: `stay`, `host=IP`.
+//! `kicks=N` sends N notifications to every queue of every virtio device of the machine, one device
+//! after the other and then all together: first to queues that are not live, then to queues that
+//! are live and have nothing new. The devices must work afterwards; otherwise the mode ends as
+//! `hostile` does. Options: `stay`, `host=IP`.
 
 use super::bench::{Bench, Target};
 use super::{honest, judge};
@@ -9,10 +9,10 @@ use crate::modes::{Task, console};
 use crate::virtio::Virtio;
 use crate::{interrupts, ports};
 
-/// More devices than any machine has that we are given.
+/// More devices than the machine of any test has.
 const MOST: usize = 8;
 
-/// All attacks of this file.
+/// The mode `kicks=N`.
 pub(in crate::modes) fn kicks(task: &Task<'_>) {
     let count: u32 = task.number();
     interrupts::enable();

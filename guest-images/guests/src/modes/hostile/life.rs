@@ -1,5 +1,5 @@
-//! Attacks by the status byte and the features (virtio 1.2, 2.1, 2.2, 3.1.1): steps
-//! left out or taken back, features that are not there, and resets at any time.
+//! Attacks by the status byte and the features (virtio 1.2, 2.1, 2.2, 3.1.1): steps left out or
+//! taken back, features that were not offered, and resets at any time.
 
 use super::bench::{Bench, Outcome, SIZE, Target, ok_if};
 use super::queues::enable_at;
@@ -21,7 +21,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     on_all("reset-storm", reset_storm),
 ];
 
-/// DRIVER_OK without FEATURES_OK, and a notification on top.
+/// Sets DRIVER_OK without FEATURES_OK, and sends a notification.
 fn driver_ok_early(bench: &Bench, target: &Target) -> Outcome {
     bench.begin();
     enable_at(bench, target, [0xfff; 3]);
@@ -30,7 +30,7 @@ fn driver_ok_early(bench: &Bench, target: &Target) -> Outcome {
     ok_if(bench.device.status() == DRIVER, "goes live without features")
 }
 
-/// 2.2.2: all bits, and none.
+/// 2.2.2: accepts all feature bits, and none.
 fn features(bench: &Bench, _target: &Target) -> Outcome {
     let offered = bench.device.offered();
     for wanted in [u64::MAX, offered | 1 << 63, offered | 1 << 34, offered & !F_VERSION_1, 0] {
@@ -47,7 +47,8 @@ fn features(bench: &Bench, _target: &Target) -> Outcome {
     Ok(())
 }
 
-/// 2.2.2: a bit in a later word was not offered either. Words 2 and 3 can be cleared again.
+/// 2.2.2: accepts a bit in a later word, which was not offered either. Words 2 and 3 can be cleared
+/// again.
 fn features_beyond(bench: &Bench, _target: &Target) -> Outcome {
     let accepted = bench.device.offered() & bench.wanted;
     let write = |select: u32, word: u32| {
@@ -66,7 +67,7 @@ fn features_beyond(bench: &Bench, _target: &Target) -> Outcome {
     Ok(())
 }
 
-/// After FEATURES_OK they stay.
+/// Features do not change after FEATURES_OK.
 fn features_late(bench: &Bench, _target: &Target) -> Outcome {
     bench.prepare()?;
     let common = &bench.device.common;
@@ -77,7 +78,7 @@ fn features_late(bench: &Bench, _target: &Target) -> Outcome {
     ok_if(before == after, "takes features after FEATURES_OK")
 }
 
-/// 2.1.1: no bit goes but by a reset, and none is skipped.
+/// 2.1.1: only a reset clears a status bit, and no step can be skipped.
 fn status_oddly(bench: &Bench, _target: &Target) -> Outcome {
     let device = &bench.device;
     device.reset();
@@ -94,7 +95,7 @@ fn status_oddly(bench: &Bench, _target: &Target) -> Outcome {
     Ok(())
 }
 
-/// 2.1: the driver has given up; nothing is served.
+/// 2.1: a device with FAILED serves nothing.
 fn failed(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     bench.device.set_status(LIVE | status::FAILED);
@@ -105,8 +106,8 @@ fn failed(bench: &Bench, target: &Target) -> Outcome {
     ok_if(kept && target.ring.used_index() == 0, "serves a driver that has given up")
 }
 
-/// As many requests as there is room for, and a reset at once: what the device
-/// writes after that it writes into somebody's memory (2.4.1).
+/// Offers as many requests as there is room for, and resets the device at once. The device must not
+/// write to memory after that (2.4.1).
 fn reset_with_requests(bench: &Bench, target: &Target) -> Outcome {
     for spins in [0, 1000, 100_000] {
         bench.start()?;
@@ -124,7 +125,7 @@ fn reset_with_requests(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// From every step on the way, and with all doorbells rung.
+/// Resets at every step of the set-up, and with all doorbells rung.
 fn reset_storm(bench: &Bench, _target: &Target) -> Outcome {
     for _ in 0..5 {
         bench.begin();

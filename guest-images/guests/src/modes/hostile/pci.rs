@@ -1,5 +1,5 @@
-//! Attacks by the PCI configuration space (PCI 3.0, 6.1; virtio 1.2, 4.1.4.9):
-//! the BAR moved, the device switched off, the window into the BAR bent.
+//! Attacks by the PCI configuration space (PCI 3.0, 6.1; virtio 1.2, 4.1.4.9): a moved BAR, a
+//! disabled device, and wrong values for the window into the BAR.
 
 use super::bench::{Bench, Outcome, Role, Target, ok_if};
 use super::{Attack, on_all, rings};
@@ -32,7 +32,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     on_all("configuration-space-filled", fill_space),
 ];
 
-/// Onto RAM, the next device, nothing: it stays, and serves.
+/// Moves the BAR onto RAM, onto the next device, and onto nothing. The BAR does not move, and the
+/// device works.
 fn move_bar(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let function = bench.device.function;
@@ -49,7 +50,7 @@ fn move_bar(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Its registers are not there, and come back as they were.
+/// Without memory decoding the registers disappear, and come back unchanged.
 fn decode_off(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (function, before) = (bench.device.function, bench.device.status());
@@ -62,7 +63,7 @@ fn decode_off(bench: &Bench, target: &Target) -> Outcome {
     ok_if(bench.device.status() == before, "takes writes with its memory switched off")
 }
 
-/// Then it may not touch memory.
+/// A device that is not bus master must not access memory.
 fn master_off(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let function = bench.device.function;
@@ -75,8 +76,8 @@ fn master_off(bench: &Bench, target: &Target) -> Outcome {
     ok_if(silent, "writes into memory though it is not bus master")
 }
 
-/// A live device that lost the bus needs a reset (2.1.2). It says so, but its interrupt
-/// is a write to memory as well, and comes when it has the bus again.
+/// A live device that lost the bus needs a reset (2.1.2). Its status says so at once, but its
+/// interrupt is a write to memory as well, and comes when the device has the bus again.
 fn master_back(bench: &Bench, target: &Target) -> Outcome {
     let (device, function) = (&bench.device, bench.device.function);
     bench.prepare()?;
@@ -103,7 +104,7 @@ fn master_back(bench: &Bench, target: &Target) -> Outcome {
     ok_if(target.ring.used_index() == 0, "serves though it needs a reset")
 }
 
-/// A driver may make it the bus master when it is live: it serves from then on.
+/// A driver may make the device bus master after DRIVER_OK. The device works from then on.
 fn master_late(bench: &Bench, target: &Target) -> Outcome {
     let function = bench.device.function;
     bench.prepare()?;
@@ -118,8 +119,8 @@ fn master_late(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_used(target, 1)
 }
 
-/// Doorbells are part of its memory, and not there when that is switched off. It may look
-/// into the ring by itself before it sleeps, but not each time.
+/// Doorbells are part of the device's memory, and do not exist without memory decoding. The device
+/// may look into the ring by itself before it sleeps, but not each time.
 fn dead_doorbell(bench: &Bench, target: &Target) -> Outcome {
     let function = bench.device.function;
     for _ in 0..50 {
@@ -142,13 +143,13 @@ fn dead_doorbell(bench: &Bench, target: &Target) -> Outcome {
     Err("hears a doorbell with its memory switched off")
 }
 
-/// 4.1.2.1: no legacy driver takes it for its own.
+/// 4.1.2.1: the subsystem ID does not match a legacy driver.
 fn subsystem(bench: &Bench, _target: &Target) -> Outcome {
     let [_, _, low, high] = bench.device.function.read(SUBSYSTEM).to_le_bytes();
     ok_if(u16::from_le_bytes([low, high]) >= 0x40, "has the subsystem of a legacy device")
 }
 
-/// Places and lengths that it must not have; then a reset through it.
+/// Writes forbidden offsets and lengths into the window, then resets the device through it.
 fn window(bench: &Bench, _target: &Target) -> Outcome {
     bench.start()?;
     let function = bench.device.function;
@@ -184,7 +185,7 @@ fn window(bench: &Bench, _target: &Target) -> Outcome {
     ok_if(bench.device.status() == 0, "is not reset through its window")
 }
 
-/// All ones everywhere but in the command register, in all widths.
+/// Writes all ones everywhere except to the command register, in all widths.
 fn fill_space(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let function = bench.device.function;

@@ -1,6 +1,6 @@
-//! Attacks by the registers of queues (virtio 1.2, 4.1.4.3): sizes and places that
-//! a queue cannot have, and writing when it is too early or too late. What is
-//! refused shows on reading back; rings that cannot be break the device.
+//! Attacks by the registers of queues (virtio 1.2, 4.1.4.3): impossible sizes and addresses, and
+//! writes that are too early or too late. A refused value shows when it is read back; impossible
+//! rings break the device.
 
 use super::bench::{Bench, NO_VECTOR, Outcome, Role, SIZE, Target, ok_if};
 use super::{Attack, on_all, rings};
@@ -29,18 +29,19 @@ pub(super) const ATTACKS: &[Attack] = &[
     on_all("only-this-enabled", only_this),
 ];
 
-/// Write a register of the queue, and read it back.
+/// Writes the size register of the queue, and reads it back.
 fn write_size(bench: &Bench, size: u16) -> u16 {
     bench.device.common.write(offset::QUEUE_SIZE, size);
     bench.device.common.read(offset::QUEUE_SIZE)
 }
 
-/// Have the registers be those of this queue.
+/// Selects this queue.
 pub(super) fn select(bench: &Bench, queue: u16) {
     bench.device.common.write(offset::QUEUE_SELECT, queue);
 }
 
-/// 0, no power of two, more than is offered: it stays as it was.
+/// Writes 0, a number that is not a power of two, and more than is offered. The size does not
+/// change.
 fn queue_size(bench: &Bench, target: &Target) -> Outcome {
     bench.prepare()?;
     select(bench, target.index);
@@ -50,7 +51,7 @@ fn queue_size(bench: &Bench, target: &Target) -> Outcome {
     ok_if(!taken, "takes a queue size that it must not")
 }
 
-/// Rings at these addresses, or where they should be if that is 0.
+/// Enables the queue with its rings at these addresses; 0 stands for the correct address.
 fn at(bench: &Bench, target: &Target, addresses: [u64; 3]) -> Outcome {
     bench.prepare()?;
     let Ring { descriptors, avail, used, .. } = target.ring;
@@ -66,7 +67,7 @@ fn pick(addresses: [u64; 3], good: [u64; 3], part: usize) -> u64 {
     found.or(good.get(part).copied()).unwrap_or(0)
 }
 
-/// Enable it with its rings at these addresses.
+/// Enables the queue with its rings at these addresses.
 pub(super) fn enable_at(bench: &Bench, target: &Target, [descriptors, avail, used]: [u64; 3]) {
     let device = &bench.device;
     select(bench, target.index);
@@ -95,7 +96,7 @@ fn at_end(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_used(&other, 1)
 }
 
-/// 4.1.4.3.2: only 1 enables, and nothing disables.
+/// 4.1.4.3.2: only 1 enables a queue, and nothing disables it.
 fn enable(bench: &Bench, target: &Target) -> Outcome {
     bench.prepare()?;
     select(bench, target.index);
@@ -111,7 +112,7 @@ fn enable(bench: &Bench, target: &Target) -> Outcome {
     ok_if(common.read::<u16>(offset::QUEUE_ENABLE) == 1, "is disabled while it is live")
 }
 
-/// 4.1.4.3.1: what there is not has a size of 0.
+/// 4.1.4.3.1: a queue that does not exist has the size 0.
 fn no_such_queue(bench: &Bench, _target: &Target) -> Outcome {
     bench.prepare()?;
     let common = &bench.device.common;
@@ -139,7 +140,7 @@ fn before_features(bench: &Bench, target: &Target) -> Outcome {
     ok_if(write_size(bench, SIZE) == target.most, "takes a size before FEATURES_OK")
 }
 
-/// CVE-2026-5747: from DRIVER_OK on a queue's registers are inert.
+/// CVE-2026-5747: after DRIVER_OK, the queue's registers do not change.
 fn while_live(bench: &Bench, target: &Target) -> Outcome {
     const REGISTERS: [u64; 6] = [0x20, 0x24, 0x28, 0x2c, 0x30, 0x34];
     bench.start()?;

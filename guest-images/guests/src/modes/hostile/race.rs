@@ -1,8 +1,8 @@
-//! `race=N`: N rounds for each queue of each virtio device, in which a second CPU writes
-//! what the device reads, or must not be told any more: a queue's registers while it
-//! works (CVE-2026-5747), a descriptor, and the header of a request. It ends as `hostile`
-//! does, with a line for each queue: how often the device answered, and how often it
-//! refused and needed a reset. Options: `stay`, `host=IP`. Needs `--cpus 2`.
+//! `race=N` makes N rounds for each queue of each virtio device. In each round a second CPU
+//! rewrites what the device reads: the queue's registers while it works (CVE-2026-5747), a
+//! descriptor, and the header of a request. The mode ends as `hostile` does, with a line for each
+//! queue that says how often the device answered, and how often it refused and needed a reset.
+//! Options: `stay`, `host=IP`. Needs `--cpus 2`.
 
 use super::bench::{Bench, NO_VECTOR, Outcome, Role, SIZE, Target, ok_if};
 use super::honest::{self, OUR_SECTOR};
@@ -12,11 +12,11 @@ use crate::ring::WRITE;
 use crate::virtio::{Virtio, offset};
 use crate::{interrupts, ports, second};
 
-/// What the second CPU writes: address, bytes, value.
+/// What the second CPU writes: address, number of bytes, value.
 type Write = (u64, u64, u64);
 
-/// How often a round of [`headers`] fills the ring: the moment between two looks at a header
-/// would be short.
+/// How often a round of [`headers`] fills the ring. The time between two reads of one header would
+/// be too short.
 const HEADERS: u32 = 10;
 
 /// How often a device answered, and how often it refused.
@@ -26,7 +26,7 @@ struct Counts {
     refused: u32,
 }
 
-/// All of it.
+/// The mode `race=N`.
 pub(in crate::modes) fn race(task: &Task<'_>) {
     let rounds: u32 = task.number();
     interrupts::enable();
@@ -57,8 +57,8 @@ pub(in crate::modes) fn race(task: &Task<'_>) {
 
 type Race = fn(&Bench, &Target, u32, &mut Counts) -> Outcome;
 
-/// From DRIVER_OK on a queue's registers are inert, from whichever CPU and
-/// whenever they are written.
+/// After DRIVER_OK, the queue's registers do not change, whichever CPU writes to them at whatever
+/// time.
 fn registers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> Outcome {
     bench.start()?;
     queues::select(bench, target.index);
@@ -97,7 +97,7 @@ fn registers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -
     ok_if(kept && common.read::<u16>(offset::QUEUE_MSIX_VECTOR) == NO_VECTOR, "lets it be resized")
 }
 
-/// As many requests as there is room for.
+/// Offers as many requests as there is room for.
 fn answers_all(bench: &Bench, target: &Target) -> Outcome {
     let index = target.ring.avail_index().wrapping_add(SIZE);
     target.ring.set_avail_index(index);
@@ -105,9 +105,8 @@ fn answers_all(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_used(target, index)
 }
 
-/// Whatever the device sees of a descriptor is one or the other, and no mixture that was not
-/// checked. (All bits of the good address are in the bad ones: half of each is not another place in
-/// RAM.)
+/// The device sees either one descriptor or the other, never an unchecked mixture. (All bits of the
+/// good address are also set in the bad ones, so half of each is not another place in RAM.)
 fn descriptors(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> Outcome {
     const BAD: [(u64, u64); 4] =
         [(0xffff << 48, 8), (0xd000_0000, 64), (0, u32::MAX as u64), (1 << 40, 1)];
@@ -124,7 +123,7 @@ fn descriptors(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts)
             (table + 8, 4, 64),
             (table, 8, good),
         ]);
-        // Of a few, one may be refused; then it takes no more.
+        // One of a few may be refused; the device then takes no more.
         for _ in 0..4 {
             if !target.role.answers() {
                 target.offer_head(0);
@@ -143,11 +142,11 @@ fn descriptors(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts)
     Ok(())
 }
 
-/// A request is what its header was when it was read: it is answered with success or an
-/// error, and of the disk only our sector is written.
+/// A request is what its header was when it was read. It is answered with success or an error, and
+/// only our sector of the disk is written.
 fn headers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> Outcome {
     let at = bench.buffer.address();
-    // A file would grow to there.
+    // A write there would make the file grow.
     let beyond = bench.device.config.read::<u64>(0) | OUR_SECTOR;
     let (writes, chain): ([Write; 4], &[(u64, u32, u16)]) = match target.role {
         Role::Block => (
@@ -178,7 +177,7 @@ fn headers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -> 
         bench.buffer.write(16, 0xee_u8);
         answers_all(bench, target)?;
         let status: u8 = bench.buffer.read(16);
-        // Of the last one.
+        // The status belongs to the last request.
         match (target.role, status) {
             // Success, an error of the device, or "unsupported" (5.2.6).
             (Role::Block, 0) | (Role::NetControl, 0) | (Role::NetTransmit, _) => {

@@ -1,6 +1,6 @@
-//! Attacks by what requests say: each device has its own (virtio 1.2, 5.1.6,
-//! 5.2.6, 5.3.6, 5.4.6). A bad request is answered with an error, or lost; only
-//! one that cannot even be answered breaks a device.
+//! Attacks by the contents of requests, which differ for each device (virtio 1.2, 5.1.6, 5.2.6,
+//! 5.3.6, 5.4.6). A bad request is answered with an error, or lost. Only a request that cannot be
+//! answered breaks a device.
 
 use super::Attack;
 use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
@@ -55,12 +55,12 @@ pub(super) const ATTACKS: &[Attack] = &[
     of("con", "console-pieces", console_pieces),
 ];
 
-/// How many sectors the disk has.
+/// Returns the number of sectors of the disk.
 fn capacity(bench: &Bench) -> u64 {
     bench.device.config.read(0)
 }
 
-/// Every place that is not wholly on the disk, by every request that has one.
+/// Makes every kind of request at places that are not completely on the disk.
 fn past_end(bench: &Bench, target: &Target) -> Outcome {
     let end = capacity(bench);
     let places = [
@@ -80,7 +80,8 @@ fn half_sectors(bench: &Bench, target: &Target) -> Outcome {
     refuses(bench, target, &places, "takes a part of a sector")
 }
 
-/// Neither reads nor writes at any of these: sector, and length in bytes.
+/// Expects that the device neither reads nor writes at any of these places: sector, and length in
+/// bytes.
 fn refuses(
     bench: &Bench,
     target: &Target,
@@ -98,7 +99,7 @@ fn refuses(
     Ok(())
 }
 
-/// Those that nobody knows, and those with more than they need.
+/// Makes requests of unknown types, and requests with more parts than they need.
 fn types(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let data = bench.buffer.part(4096, 512).address();
@@ -110,7 +111,7 @@ fn types(bench: &Bench, target: &Target) -> Outcome {
     ok_if(answer == OK, "does not flush")
 }
 
-/// 2.7.4.1: however it is cut.
+/// 2.7.4.1: requests may be cut into any parts.
 fn pieces(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let header = bench.buffer.part(0, 16);
@@ -160,7 +161,7 @@ fn no_status(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_broken()
 }
 
-/// Where a driver means the status to be, it must not be written.
+/// The status must not be written into a buffer that the device may only read.
 fn read_only_status(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let data = bench.buffer.part(4096, 513);
@@ -170,7 +171,8 @@ fn read_only_status(bench: &Bench, target: &Target) -> Outcome {
     ok_if(data.read::<u8>(512) == 0xee, "writes what it may only read")
 }
 
-/// Discard and write zeroes: only what is refused, for the disk is to stay.
+/// Makes discard and write-zeroes requests that must be refused. The contents of the disk must not
+/// change.
 fn extents(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (end, data) = (capacity(bench), bench.buffer.part(4096, 4096));
@@ -200,7 +202,7 @@ fn extents(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Room for less than a serial number: no byte beyond it is written.
+/// Offers less room than a serial number needs. No byte beyond it is written.
 fn serial(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let room = bench.buffer.part(4096, 32);
@@ -211,9 +213,9 @@ fn serial(bench: &Bench, target: &Target) -> Outcome {
     ok_if(after == [0xee; 31], "writes more than there is room for")
 }
 
-/// The header changes while the device reads it: it writes our sector, or is
-/// refused, and touches no other. (A number of which it sees one half of each is
-/// not a sector of the disk, either.)
+/// The header changes while the device reads it. The device writes our sector or refuses the
+/// request, and touches no other sector. (Half of one sector number and half of the other is not a
+/// sector of the disk either.)
 fn flip(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (header, status) = (bench.buffer.part(0, 16), bench.buffer.part(16, 1));
@@ -233,7 +235,7 @@ fn flip(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// 16 times the same 32 MiB (nothing of ours): less may be given, and soon.
+/// Offers the same unused 32 MiB 16 times. The device may fill less, and must answer soon.
 fn gigabytes(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (address, length) = (bench.ram_end / 2, (bench.ram_end / 4).min(1 << 28));
@@ -250,7 +252,7 @@ fn random_storm(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// A line whose letters are apart, with nothing in between.
+/// Prints a line whose letters are in separate buffers, with empty buffers in between.
 fn console_pieces(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     bench.buffer.write_bytes(0, b"hostile");

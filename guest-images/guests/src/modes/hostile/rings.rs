@@ -1,5 +1,5 @@
-//! Attacks by the rings themselves (virtio 1.2, 2.7.6 to 2.7.8): indices that
-//! jump, and a used ring that is not left to the device.
+//! Attacks by the rings (virtio 1.2, 2.7.6 to 2.7.8): indices that jump, and a driver that writes
+//! to the used ring.
 
 use super::bench::{Bench, Outcome, Role, SIZE, Target};
 use super::{Attack, on_all};
@@ -17,7 +17,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     on_all("descriptor-flips", flip),
 ];
 
-/// Entries that are all good, and an index that is not.
+/// All entries of the ring are good, but the index is not.
 fn jump(bench: &Bench, target: &Target, index: u16) -> Outcome {
     bench.start()?;
     fill(bench, target);
@@ -37,7 +37,7 @@ fn backwards(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_broken()
 }
 
-/// One chain in every entry of the ring: as many answers.
+/// Offers the same chain in every entry of the ring, and expects as many answers.
 fn one_head(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     fill(bench, target);
@@ -46,7 +46,7 @@ fn one_head(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_used(target, SIZE)
 }
 
-/// The device knows by itself where it is.
+/// The device must not rely on the contents of the used ring.
 fn used_ring(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     fill(bench, target);
@@ -58,7 +58,7 @@ fn used_ring(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// A table, though the driver has not said that it would use some.
+/// Offers an indirect table although the driver has not negotiated the feature.
 fn indirect(bench: &Bench, target: &Target) -> Outcome {
     bench.prepare_with(bench.wanted & !F_INDIRECT_DESC)?;
     bench.go();
@@ -69,9 +69,9 @@ fn indirect(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_broken()
 }
 
-/// The descriptor changes while the device looks at it: whatever it sees, it is
-/// one or the other, and no mixture that was not checked. (All bits of the good
-/// address are in the bad ones: half of each is not another place in RAM.)
+/// The descriptor changes while the device reads it. The device sees one or the other, never an
+/// unchecked mixture. (All bits of the good address are also set in the bad ones, so half of each
+/// is not another place in RAM.)
 fn flip(bench: &Bench, target: &Target) -> Outcome {
     const BAD: [(u64, u32); 4] =
         [(0xffff << 48, 8), (0xd000_0000, 64), (0, u32::MAX), (1 << 40, 1)];
@@ -98,7 +98,7 @@ fn flip(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Descriptor 0 is a good request of 64 bytes, and every entry means it.
+/// Writes a good request of 64 bytes into descriptor 0, and refers to it from every entry.
 pub(super) fn fill(bench: &Bench, target: &Target) {
     bench.buffer.write_bytes(0, &[b'.'; 64]);
     let flags = if target.role.is_for_guest() { WRITE } else { 0 };

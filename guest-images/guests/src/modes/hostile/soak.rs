@@ -1,7 +1,7 @@
-//! `soak`: all virtio devices of the machine at work at the same time, and reset in the
-//! midst of it, without an end: what [`super::storm`] does to one device after the other.
-//! Every [`REPORT`] lives a line tells how many there were; the exit status is 1 if a device
-//! writes or interrupts after its reset. What else happens is the host's affair.
+//! `soak` keeps all virtio devices of the machine busy at the same time, and resets them while they
+//! work, without end. It does to all devices what [`super::storm`] does to one after the other.
+//! Every [`REPORT`] lives it prints how many there were. The exit status is 1 if a device writes to
+//! memory or interrupts after its reset. The host's side of the test does the rest.
 
 use super::bench::Bench;
 use super::storm::{end, rest, spin, work};
@@ -9,19 +9,19 @@ use crate::interrupts;
 use crate::modes::Task;
 use crate::virtio::Virtio;
 
-/// More devices than any machine has that we are given.
+/// More devices than the machine of any test has.
 const MOST: usize = 8;
 
-/// The vector of the first device; the others have those that follow.
+/// The vector of the first device. The other devices use the following ones.
 const FIRST_VECTOR: u8 = 52;
 
-/// How long they work, in turns of a loop: some milliseconds.
+/// How long the devices work, in turns of a loop: some milliseconds.
 const WORK: u32 = 200_000;
 
-/// Lives from one line to the next.
+/// The number of lives between two lines of output.
 const REPORT: u32 = 10;
 
-/// All of it.
+/// The mode `soak`.
 pub(in crate::modes) fn soak(task: &Task<'_>) {
     interrupts::enable();
     let mut benches = [const { None }; MOST];

@@ -1,9 +1,9 @@
-//! `storm=N`: N lives of each virtio device of the machine. In each life every queue
-//! has as much work as its ring holds, and the device is reset while that is under
-//! way: at once, or somewhat later. From then on the memory that it was given stays
-//! as it is, and no interrupt comes (virtio 1.2, 2.4.1); else the exit status is 1,
-//! and the last line tells why. Option: `stay`, as for `hostile`. Not an attack: an
-//! honest driver that is always in a hurry, with the same [`Bench`] as the attacks.
+//! `storm=N` makes N lives of each virtio device of the machine. In each life every queue gets as
+//! much work as its ring holds, and the device is reset while it works: at once, or a little later.
+//! After the reset the device's memory must not change, and no interrupt may come (virtio 1.2,
+//! 2.4.1); otherwise the exit status is 1, and the last line says why. Option: `stay`, as for
+//! `hostile`. This is not an attack, but an honest driver that is always in a hurry, with the same
+//! [`Bench`] as the attacks.
 
 use super::bench::{Bench, Outcome, Role, SIZE, Target, ok_if};
 use super::{NOT_WELL, honest};
@@ -16,23 +16,23 @@ use crate::{interrupts, ports, start};
 /// How long a device works until it is reset, in turns of a loop.
 const SPINS: [u32; 4] = [0, 1_000, 10_000, 100_000];
 
-/// How long we watch it afterwards; and in one of so many lives, longer.
+/// How long to watch the memory after a reset. One life in `SELDOM` is watched longer.
 const WATCH: u32 = 1_000;
 const SELDOM: u32 = 64;
 const LONG_WATCH: u32 = 300_000;
 
-/// What memory is filled with that nobody must write to.
+/// The pattern in memory that the device must not write to.
 const PATTERN: u8 = 0xa5;
 
-/// Bytes in front of each buffer that are looked at: where a device begins to write.
+/// How many bytes at the beginning of each buffer are checked: a device begins to write there.
 const FRONT: usize = 64;
 
-/// Each queue's part of the buffer: a header, data, and a byte of status behind them.
+/// The part of the buffer for each queue: a header, data, and a status byte after them.
 const PART: u64 = 4096;
 const DATA: u64 = 512;
 const STATUS: u64 = 4000;
 
-/// All attacks of this file.
+/// The mode `storm=N`.
 pub(in crate::modes) fn storm(task: &Task<'_>) {
     let count: u32 = task.number();
     interrupts::enable();
@@ -58,7 +58,8 @@ pub(super) fn end(bench: &Bench, life: u32, why: &str) -> ! {
     ports::exit(NOT_WELL)
 }
 
-/// From one reset to the next, and a look at what comes after it; the requests done.
+/// Works from one reset to the next, and watches the memory after it. Returns the number of
+/// requests.
 fn live(bench: &Bench, life: u32) -> Result<u32, &'static str> {
     work(bench, life)?;
     let turn = usize::try_from(life).unwrap_or(0) % SPINS.len();
@@ -66,7 +67,7 @@ fn live(bench: &Bench, life: u32) -> Result<u32, &'static str> {
     rest(bench, life, interrupts::RECEIVE)
 }
 
-/// Bring it to life, with as much work as there is room for.
+/// Starts the device with as much work as there is room for.
 pub(super) fn work(bench: &Bench, life: u32) -> Outcome {
     bench.prepare()?;
     bench.go_with(0);
@@ -76,8 +77,8 @@ pub(super) fn work(bench: &Bench, life: u32) -> Outcome {
     Ok(())
 }
 
-/// Reset it, and see that nothing comes from it any more; the requests done. The vector
-/// is its own.
+/// Resets the device, checks that it does nothing any more, and returns the number of requests.
+/// `vector` belongs to this device alone.
 pub(super) fn rest(bench: &Bench, life: u32, vector: u8) -> Result<u32, &'static str> {
     bench.device.reset();
     let interrupts = start::count(vector);
@@ -95,8 +96,7 @@ pub(super) fn rest(bench: &Bench, life: u32, vector: u8) -> Result<u32, &'static
     ok_if(quiet, "interrupts after a reset").map(|()| done)
 }
 
-/// One life more, in which all work is waited for. (There is no saying what comes in
-/// from outside.)
+/// Lives once more, and waits for all of the work. (Input from outside may not come.)
 fn serves(bench: &Bench) -> Outcome {
     bench.prepare()?;
     bench.go_with(0);
@@ -108,7 +108,7 @@ fn serves(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// What the device has written to, or may have wanted to write to.
+/// Returns the memory that the device has written to, or could have written to.
 fn watched(bench: &Bench, target: &Target) -> [Region; 3] {
     let front = FRONT as u64;
     let part = part(bench, target);
@@ -119,7 +119,7 @@ fn part(bench: &Bench, target: &Target) -> Region {
     bench.buffer.part(u64::from(target.index) * PART, PART)
 }
 
-/// One request, in all entries of the ring.
+/// Offers one request in all entries of the ring.
 fn offer(bench: &Bench, target: &Target, life: u32) {
     let (part, even) = (part(bench, target), life.is_multiple_of(2));
     let (data, status) = (part.address() + DATA, part.address() + STATUS);
@@ -131,19 +131,19 @@ fn offer(bench: &Bench, target: &Target, life: u32) {
         }
         Role::NetReceive => &[(data, 2048, WRITE)],
         Role::NetTransmit => {
-            // Ethernet, to all, of a type that nobody knows, behind an empty header (5.1.6).
+            // An Ethernet broadcast of an unknown type, after an empty header (5.1.6).
             part.part(DATA, 12).clear();
             part.write_bytes(DATA + 12, &[0xff; 6]);
             part.write_bytes(DATA + 24, &[0x88, 0xb5]);
             &[(data, 12 + 60, 0)]
         }
         Role::NetControl => {
-            // "Use one queue pair", or all of them (5.1.6.5.5).
+            // The command "use one queue pair", or all of them (5.1.6.5.5).
             part.write_bytes(0, &[4, 0, if even { 1 } else { 2 }, 0]);
             &[(part.address(), 4, 0), (status, 1, WRITE)]
         }
         Role::Block => {
-            // 5.2.6: reads and writes take turns.
+            // 5.2.6: reads and writes alternate.
             let (kind, flags) = if even { (0_u32, WRITE) } else { (1, 0) };
             part.write(0, kind);
             part.write(8, honest::OUR_SECTOR);

@@ -1,5 +1,5 @@
-//! Attacks by doorbells, MSI-X vectors, and accesses of odd widths (virtio 1.2,
-//! 4.1.3, 4.1.4.4, 4.1.5). Where the device is live it must go on serving.
+//! Attacks by doorbells, MSI-X vectors, and accesses of odd widths (virtio 1.2, 4.1.3, 4.1.4.4,
+//! 4.1.5). A live device must continue to work.
 
 use super::bench::{Bench, NO_VECTOR, Outcome, Role, Target, ok_if};
 use super::queues::select;
@@ -16,7 +16,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     on_all("odd-accesses", odd_accesses),
 ];
 
-/// Nothing new, a thousand times; then something.
+/// Sends a thousand notifications without a request, then makes one.
 fn notify_storm(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     (0..1000).for_each(|_| target.notify());
@@ -25,7 +25,7 @@ fn notify_storm(bench: &Bench, target: &Target) -> Outcome {
     if target.role.answers() { bench.expect_used(target, 1) } else { bench.expect_whole() }
 }
 
-/// Doorbells of queues that are not enabled or do not exist, before and after.
+/// Rings doorbells of queues that are not enabled or do not exist, before and after DRIVER_OK.
 fn notify_nobody(bench: &Bench, target: &Target) -> Outcome {
     let doorbells = bench.device.notify;
     bench.device.reset();
@@ -59,10 +59,10 @@ fn vector(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Messages to nowhere, masked and not, while requests are served; then one
-/// interrupt comes as it should.
+/// Sets messages that route nowhere, masked and unmasked, while requests are served. Afterwards one
+/// interrupt comes correctly.
 fn rewrite_vectors(bench: &Bench, target: &Target) -> Outcome {
-    // All that can arrive is a vector that is counted, whatever the address says.
+    // If one of these arrives anyway, its vector is one that is counted.
     const NOWHERE: [(u64, u32); 4] =
         [(0, 0x3e), (0xfff0, 0x3e), (u64::MAX, 0x3e), (0xffff_fff0_fee0_0000, 0x3e)];
     let (device, entry) = (&bench.device, target.index + 1);
@@ -94,13 +94,13 @@ fn rewrite_vectors(bench: &Bench, target: &Target) -> Outcome {
     ok_if(came, "does not interrupt any more")
 }
 
-/// 4.1.3.1: registers have a width. All are read and written in all others, and
-/// what comes after them.
+/// 4.1.3.1: registers have a width. This reads and writes all of them, and the space after them, in
+/// all other widths.
 fn odd_accesses(bench: &Bench, _target: &Target) -> Outcome {
     bench.start()?;
     let (common, config) = (&bench.device.common, &bench.device.config);
     for at in (0..0x40).step_by(8).chain([0x1000 - 8]) {
-        // 8 bytes at 0x10 hold the status: not 0, which resets, nor FAILED.
+        // 8 bytes at 0x10 include the status, which must be neither 0 (a reset) nor FAILED.
         let value = 0x0707_070f_0707_0707_u64;
         common.write(at, value);
         let _: u64 = common.read(at);

@@ -1,5 +1,5 @@
-//! Attacks on network cards (virtio 1.2, 5.1.6): malformed frames, wrong
-//! headers, buffers that are too small, and commands cut short.
+//! Attacks on network cards (virtio 1.2, 5.1.6): malformed frames, wrong headers, buffers that are
+//! too small, and truncated commands.
 
 use super::super::bench::{Bench, Outcome, SIZE, Target, ok_if};
 use super::super::honest;
@@ -8,7 +8,7 @@ use crate::ring::{Descriptor, WRITE};
 /// VIRTIO_NET_F_MRG_RXBUF: a frame may lie in several buffers.
 const F_MERGEABLE: u64 = 1 << 15;
 
-/// Nothing, half a header, half an Ethernet header, more than any frame has.
+/// Sends nothing, half a header, half an Ethernet header, and more than any frame has.
 pub(super) fn frames(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let data = bench.buffer;
@@ -17,7 +17,7 @@ pub(super) fn frames(bench: &Bench, target: &Target) -> Outcome {
         bench.ask(target, &[(data.address(), length, 0)])?;
     }
     for (length, times) in [(65_536, 2), (65_536, SIZE), (1 << 20, SIZE)] {
-        // 1 MiB: whatever lies there is only read.
+        // 1 MiB of memory, which is only read.
         let part = (data.address(), length, 0);
         let parts = [part; SIZE as usize];
         bench.ask(target, parts.get(..times.into()).unwrap_or_default())?;
@@ -25,7 +25,7 @@ pub(super) fn frames(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Headers that promise what the frame has not (5.1.6.2).
+/// Sends headers that do not match the frame (5.1.6.2).
 pub(super) fn headers(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let frame = bench.buffer.part(0, 12 + 100);
@@ -47,7 +47,7 @@ pub(super) fn headers(bench: &Bench, target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Buffers of a byte or less than a header: what comes in does not fit.
+/// Offers buffers of one byte, or shorter than a header. No frame fits into them.
 pub(super) fn small_buffers(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let address = bench.buffer.address();
@@ -62,8 +62,8 @@ pub(super) fn small_buffers(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_whole()
 }
 
-/// Room for a part of the header, and none for a frame: that is lost, and the next one
-/// that finds enough room is not. (Frames come to the first pair.)
+/// Offers room for a part of the header and none for a frame. That frame is lost, and the next
+/// frame that finds enough room is not. (Frames come to the first pair.)
 pub(super) fn half_header(bench: &Bench, target: &Target) -> Outcome {
     bench.prepare_with(bench.wanted | F_MERGEABLE)?;
     bench.go();
@@ -83,8 +83,8 @@ pub(super) fn half_header(bench: &Bench, target: &Target) -> Outcome {
     bench.expect_frame(target, 1)
 }
 
-/// 5.1.6.4: what comes for one driver is not given to the next, which may not even be
-/// able to read it. The host has answered when the question has been sent.
+/// 5.1.6.4: frames for one driver are not given to the next driver, which may not be able to read
+/// them. The host has already answered when the request has been sent.
 pub(super) fn left_frames(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     if target.index != 0 {
@@ -95,7 +95,8 @@ pub(super) fn left_frames(bench: &Bench, target: &Target) -> Outcome {
     honest::receive_no_other(bench, target, Some(before))
 }
 
-/// Cut short, too long, of no class, with numbers that are too large.
+/// Sends commands that are truncated, too long, of an unknown class, or with numbers that are too
+/// large.
 pub(super) fn commands(bench: &Bench, target: &Target) -> Outcome {
     bench.start()?;
     let (command, ack) = (bench.buffer.part(0, 64), bench.buffer.part(64, 1));
@@ -120,7 +121,7 @@ pub(super) fn commands(bench: &Bench, target: &Target) -> Outcome {
         bench.ask(target, &[(command.address(), length, 0), (ack.address(), 1, WRITE)])?;
         ok_if(ack.read::<u8>(0) == 1, "obeys an unknown command")?;
     }
-    // Nowhere for the answer, and no command.
+    // A command without room for the answer, and an answer without a command.
     bench.ask(target, &[(command.address(), 4, 0)])?;
     bench.ask(target, &[(ack.address(), 1, WRITE)])?;
     Ok(())
