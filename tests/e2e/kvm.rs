@@ -1,30 +1,31 @@
 //! Tests that run on any KVM, with the probe of `guest-images/guests`: a guest
 //! of our own that does what its command line says.
 
-mod answers;
 mod attach;
 mod background;
+mod boot_tests;
 mod check;
 mod client;
 mod config;
 mod console;
+mod console_output;
 mod consoles;
 mod control;
-mod crowds;
 mod detached;
 mod disks;
 mod endings;
+mod exit_paths;
 mod floods;
 mod help;
 mod hostile;
-mod inherited;
+mod inherited_descriptors;
 mod keyboards;
 mod limits;
 mod machine;
-mod many;
-mod matrix;
+mod many_clients;
+mod many_consoles;
 mod names;
-mod peeks;
+mod peek;
 mod privilege;
 mod progress;
 mod pty_limits;
@@ -37,9 +38,8 @@ mod soak;
 mod sockets;
 mod stats;
 mod streams;
-mod torrents;
+mod terminal_answers;
 mod trace;
-mod trials;
 
 use std::path::Path;
 

@@ -16,27 +16,27 @@ use layers::{DEVICES, HOST, LAUNCHER, MACHINE, WIRE};
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn modules_of_the_launcher_import_only_what_stands_before_them() {
+fn modules_of_the_launcher_import_only_earlier_modules() {
     check("launcher/src", &LAUNCHER);
 }
 
 #[test]
-fn modules_of_devices_import_only_what_stands_before_them() {
+fn modules_of_devices_import_only_earlier_modules() {
     check("devices/src", &DEVICES);
 }
 
 #[test]
-fn modules_of_machine_import_only_what_stands_before_them() {
+fn modules_of_machine_import_only_earlier_modules() {
     check("launcher/machine/src", &MACHINE);
 }
 
 #[test]
-fn modules_of_host_import_only_what_stands_before_them() {
+fn modules_of_host_import_only_earlier_modules() {
     check("launcher/host/src", &HOST);
 }
 
 #[test]
-fn modules_of_wire_import_only_what_stands_before_them() {
+fn modules_of_wire_import_only_earlier_modules() {
     check("launcher/wire/src", &WIRE);
 }
 
@@ -67,7 +67,7 @@ fn ours(manifest: &str) -> Vec<&str> {
 }
 
 #[test]
-fn an_import_that_points_up_is_found() {
+fn an_upward_import_is_found() {
     let order = ["low", "high"];
     let graph = |from: &str, to: &str| Graph::from([(from.into(), BTreeSet::from([to.into()]))]);
     assert_eq!(upward(&graph("high", "low"), &order), []);

@@ -79,7 +79,7 @@ fn a_failed_test_has_its_name_in_it() {
 }
 
 #[test]
-fn a_command_that_fails_without_a_failed_test_is_one_and_so_is_a_run_without_tests() {
+fn a_failed_command_and_a_run_without_tests_count_as_failures() {
     let (well, lines) = summary(&mut summed(&["sh", "-c", "exit 3"]));
     assert!(!well);
     assert_ends(
@@ -102,7 +102,7 @@ fn a_part_of_a_run_only_records() {
 }
 
 #[test]
-fn a_test_that_leaves_is_skipped_and_can_be_demanded() {
+fn a_skipped_test_is_counted_and_can_be_made_a_failure() {
     let record = "printf 'left\\tx::y\\troot is needed for this\\n' >> \"$LGUEST_TEST_RECORDS\"; \
                   echo 'test result: ok. 2 passed; 0 failed;'";
     let (well, lines) = summary(&mut summed(&["sh", "-c", record]));
@@ -195,7 +195,7 @@ fn a_test_that_fails_twice_has_failed_and_the_others_go_on() {
 
 /// In different parts of a run.
 #[test]
-fn the_same_test_is_not_tried_again_twice() {
+fn a_test_is_retried_only_once() {
     let part = "tests/summed --record retried x froze; tests/summed --record passed x";
     let (well, lines) = summary(&mut summed(&["sh", "-c", &format!("{part}; {part}")]));
     assert!(!well);

@@ -31,7 +31,7 @@ fn attach(guest: &Running, words: &[&str]) -> Running {
 }
 
 #[test]
-fn what_was_printed_before_is_seen_and_what_is_typed_arrives() {
+fn a_client_gets_earlier_output_and_its_keys_reach_the_guest() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.expect("hello 80x24\n");
@@ -55,7 +55,7 @@ fn what_was_printed_before_is_seen_and_what_is_typed_arrives() {
 }
 
 #[test]
-fn the_key_that_leaves_can_be_typed_and_changed() {
+fn the_escape_key_can_be_typed_and_changed() {
     let guest = web();
     let mut user = attach(&guest, &["--escape=^A"]);
     user.expect("hello");
@@ -70,7 +70,7 @@ fn the_key_that_leaves_can_be_typed_and_changed() {
 
 /// However much has been typed that it has no room for.
 #[test]
-fn a_guest_that_does_not_read_can_be_left() {
+fn a_client_can_detach_from_a_guest_that_does_not_read() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.expect("hello 80x24\n");
@@ -83,7 +83,7 @@ fn a_guest_that_does_not_read_can_be_left() {
 }
 
 #[test]
-fn the_window_is_the_users() {
+fn the_guest_gets_the_size_of_the_clients_window() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.send([COMMAND, b'w']);
@@ -97,7 +97,7 @@ fn the_window_is_the_users() {
 }
 
 #[test]
-fn one_types_and_the_others_look_on() {
+fn one_client_types_and_the_others_only_watch() {
     let guest = web();
     let mut first = attach(&guest, &[]);
     first.expect("hello");
@@ -130,7 +130,7 @@ fn one_types_and_the_others_look_on() {
 }
 
 #[test]
-fn the_end_of_the_guest_is_told_with_the_rest_of_its_output() {
+fn a_client_gets_the_rest_of_the_output_and_the_reason_of_the_end() {
     let mut guest = web();
     let mut first = attach(&guest, &[]);
     // Before the next one sits down, who would have read it otherwise.
@@ -152,7 +152,7 @@ fn the_end_of_the_guest_is_told_with_the_rest_of_its_output() {
 }
 
 #[test]
-fn a_client_that_is_killed_is_not_noticed_by_the_guest() {
+fn the_guest_does_not_notice_a_killed_client() {
     let guest = web();
     until("nobody asks it anything", || guest.process().thread("client").is_none().then_some(()));
     let before = Held::at_rest(guest.process());
@@ -173,7 +173,7 @@ fn a_client_that_is_killed_is_not_noticed_by_the_guest() {
 
 /// Much more than the ring and the socket hold.
 #[test]
-fn a_client_that_is_stopped_holds_nobody_up_for_long() {
+fn a_stopped_client_delays_the_guest_only_briefly() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.expect("hello");
@@ -188,7 +188,7 @@ fn a_client_that_is_stopped_holds_nobody_up_for_long() {
 }
 
 #[test]
-fn the_terminal_of_lguest_itself_can_be_looked_at_only() {
+fn clients_can_only_watch_the_console_on_lguests_own_terminal() {
     let mut guest = probe("console").option("--name=web").on_terminal();
     guest.expect("hello");
     for words in [&["0"][..], &["--force"]] {
@@ -204,7 +204,7 @@ fn the_terminal_of_lguest_itself_can_be_looked_at_only() {
 }
 
 #[test]
-fn what_comes_from_a_file_is_typed() {
+fn stdin_from_a_file_is_typed() {
     let (guest, scratch) = (web(), Scratch::new());
     let keys = scratch.file("keys", "from a file");
     let line = format!(
@@ -221,7 +221,7 @@ fn what_comes_from_a_file_is_typed() {
 }
 
 #[test]
-fn what_the_guest_set_on_the_screen_is_taken_back_when_one_leaves() {
+fn detaching_undoes_the_terminal_modes_that_the_guest_has_set() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.expect("hello");
@@ -234,7 +234,7 @@ fn what_the_guest_set_on_the_screen_is_taken_back_when_one_leaves() {
 
 /// As `lguest console web | head -n 1` does.
 #[test]
-fn a_stay_ends_when_nobody_reads_it() {
+fn a_client_ends_when_its_stdout_is_closed() {
     let guest = web();
     let line = format!(
         "XDG_RUNTIME_DIR={} {} console -r web | head -n 1",
@@ -270,7 +270,7 @@ fn every_byte_goes_both_ways_unchanged() {
 }
 
 #[test]
-fn a_guest_that_resets_keeps_its_users_and_their_window() {
+fn a_guest_reset_keeps_clients_attached_with_their_window_size() {
     let guest = web();
     let mut user = attach(&guest, &[]);
     user.expect("hello 80x24\n");
@@ -281,7 +281,7 @@ fn a_guest_that_resets_keeps_its_users_and_their_window() {
 }
 
 #[test]
-fn a_launcher_that_is_killed_is_told_of_in_a_line() {
+fn a_client_reports_a_killed_launcher_in_one_line() {
     let guest = web();
     let mut users = [attach(&guest, &[]), attach(&guest, &["-r"]), attach(&guest, &["1"])];
     for user in &mut users {

@@ -11,7 +11,7 @@ fn shell(scratch: &Scratch, command: &str) -> Running {
 }
 
 #[test]
-fn under_timeout_it_names_the_option_that_gives_it_the_keys() {
+fn under_timeout_lguest_names_the_option_that_lets_it_read_keys() {
     let scratch = Scratch::new();
     let launch = probe("console").shell_line();
     let mut running = shell(&scratch, &format!("timeout 60 {launch}; echo status $?"));
@@ -28,7 +28,7 @@ fn under_timeout_it_names_the_option_that_gives_it_the_keys() {
 }
 
 #[test]
-fn with_that_option_it_has_the_keys() {
+fn with_timeout_foreground_lguest_reads_keys() {
     let scratch = Scratch::new();
     let launch = probe("console").shell_line();
     let mut running = shell(&scratch, &format!("timeout --foreground 60 {launch}; echo ended $?"));
@@ -41,7 +41,7 @@ fn with_that_option_it_has_the_keys() {
 
 /// A boot test reads no keys.
 #[test]
-fn a_boot_test_does_not_speak_of_keys() {
+fn a_boot_test_in_the_background_prints_no_message_about_keys() {
     let scratch = Scratch::new();
     let launch = probe("console").option("--expect=hello").shell_line();
     let mut running = shell(&scratch, &format!("timeout 60 {launch}; echo ended $?"));

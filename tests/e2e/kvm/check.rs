@@ -19,7 +19,7 @@ fn check_answers_in_json_too() {
 }
 
 #[test]
-fn a_kernel_that_is_not_there_is_named() {
+fn a_missing_kernel_is_named() {
     let missing = lguest(&["512", "/nonexistent/vmlinuz"]);
     assert_eq!(missing.status.code(), Some(1));
     let words = String::from_utf8(missing.stderr).unwrap();

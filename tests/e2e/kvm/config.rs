@@ -34,7 +34,7 @@ fn a_file_launches_a_guest() {
 }
 
 #[test]
-fn words_of_the_command_line_take_the_place_of_the_files() {
+fn the_command_line_overrides_the_file() {
     let scratch = Scratch::new();
     let file = file(&scratch, "status=42", "");
     let kernel = probe();
@@ -43,7 +43,7 @@ fn words_of_the_command_line_take_the_place_of_the_files() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_one_line_that_says_where() {
+fn an_error_in_a_file_is_reported_in_one_line_with_its_place() {
     let scratch = Scratch::new();
     for (more, words) in [
         ("\nblok = \"a\"", ":5: there is no option \"blok\": is it \"block\"?"),
@@ -81,7 +81,7 @@ fn described(scratch: &Scratch, name: &str) -> Value {
 }
 
 #[test]
-fn a_launch_that_was_printed_is_the_same_launch() {
+fn a_printed_config_starts_the_same_guest() {
     let scratch = Scratch::new();
     let _ = scratch.file("a,b.img", vec![0; 4096]);
     let _ = scratch.file("c.img", vec![0; 8192]);

@@ -19,7 +19,7 @@ fn on_terminal() -> Running {
 }
 
 #[test]
-fn one_thread_for_every_queue_and_no_other() {
+fn each_queue_has_a_thread_and_there_are_no_others() {
     let mut running = on_terminal();
     let mut threads = running.process().threads();
     threads.retain(|name| !name.starts_with("kvm-")); // the host kernel's own
@@ -82,7 +82,7 @@ fn a_flood_arrives_whole() {
 }
 
 #[test]
-fn what_the_guest_set_on_the_screen_is_taken_back() {
+fn lguest_undoes_the_terminal_modes_that_the_guest_has_set() {
     for (set, undone) in SCREENS {
         let mut running = on_terminal();
         running.send(set);

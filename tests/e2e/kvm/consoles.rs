@@ -48,7 +48,7 @@ fn a_file_is_appended_to_if_that_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_in_a_line() {
+fn impossible_consoles_are_refused_in_one_line() {
     let scratch = Scratch::new();
     let missing = scratch.path().join("no/log");
     // To open it would be to wait for its reader, deaf to everything.
@@ -92,7 +92,7 @@ fn web() -> Running {
 }
 
 #[test]
-fn what_was_printed_can_be_read_from_outside() {
+fn log_prints_the_buffered_output() {
     let running = web();
     let counts = running.lguest(&["peek", "web", "--json"]).well();
     assert_eq!(counts, "{\"dropped\":0,\"unread\":12}\n");
@@ -105,7 +105,7 @@ fn what_was_printed_can_be_read_from_outside() {
 }
 
 #[test]
-fn what_is_sent_is_typed_once() {
+fn send_types_its_text_once() {
     let running = web();
     assert_eq!(running.lguest(&["send", "web", "0", "over here"]).well(), "");
     until("the guest has read it", || {
@@ -116,7 +116,7 @@ fn what_is_sent_is_typed_once() {
 }
 
 #[test]
-fn what_the_guest_does_not_read_waits_and_can_be_seen() {
+fn input_that_the_guest_has_not_read_is_kept_and_peek_shows_it() {
     let (running, scratch) = (web(), Scratch::new());
     running.lguest(&["send", "web", "1", "echo hi\n"]).well();
     for _ in 0..2 {
@@ -142,7 +142,7 @@ fn what_the_guest_does_not_read_waits_and_can_be_seen() {
 }
 
 #[test]
-fn a_window_has_the_size_that_it_is_given() {
+fn resize_sets_the_size_of_the_window() {
     let running = web();
     running.lguest(&["send", "web", "0", "\u{1e}w"]).well();
     running.lguest(&["resize", "web", "0", "41", "133"]).well();
@@ -152,7 +152,7 @@ fn a_window_has_the_size_that_it_is_given() {
 }
 
 #[test]
-fn a_console_that_there_is_not_is_named() {
+fn a_console_that_does_not_exist_is_named() {
     let running = web();
     for words in [
         &["log", "web", "77"][..],
@@ -167,7 +167,7 @@ fn a_console_that_there_is_not_is_named() {
 }
 
 #[test]
-fn as_much_is_kept_as_is_asked_for() {
+fn a_console_buffers_as_much_output_as_its_option_says() {
     let running = named(probe("console").option("--console=sock,buffer=4K"));
     running.lguest(&["send", "web", "0", "\u{1e}f64\nflood done\n"]).well();
     until("the guest has printed all", || {
@@ -181,7 +181,7 @@ fn as_much_is_kept_as_is_asked_for() {
 
 /// All that the largest keeps fits into an answer.
 #[test]
-fn a_large_buffer_can_be_read_at_once() {
+fn one_answer_can_carry_the_largest_buffer() {
     let running = named(probe("console").option("--console=sock,buffer=16M"));
     running.lguest(&["send", "web", "0", "\u{1e}f17000\nflood done\n"]).well();
     until("the guest has printed all", || {
@@ -206,7 +206,7 @@ fn a_console_may_have_a_name() {
 }
 
 #[test]
-fn of_null_nothing_is_kept_and_nobody_is_there() {
+fn a_null_console_buffers_nothing() {
     let running = named(probe("console").option("--console=null"));
     let info = || running.lguest(&["info", "web", "--json"]).well();
     until("the guest has printed", || info().contains("\"dropped\":12").then_some(()));
@@ -263,7 +263,7 @@ fn a_log_can_be_followed_and_stays_unread() {
 }
 
 #[test]
-fn who_comes_and_goes_is_told_to_those_who_ask() {
+fn verbose_logs_clients_that_attach_and_leave() {
     for (option, told) in [("--verbose", true), ("--no-reboot", false)] {
         let mut guest = named(probe("console").option("--console=sock").option(option));
         let mut user = console(guest.runtime(), &["web"]);

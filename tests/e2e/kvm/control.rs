@@ -52,7 +52,7 @@ fn guests_are_listed_while_they_run() {
 }
 
 #[test]
-fn a_guest_without_a_name_has_one_all_the_same() {
+fn a_guest_without_a_name_is_named_after_its_pid() {
     let mut running = probe("console").on_terminal();
     hello(&mut running);
     let name = format!("guest-{}", running.process().0);
@@ -62,7 +62,7 @@ fn a_guest_without_a_name_has_one_all_the_same() {
 }
 
 #[test]
-fn info_tells_what_the_guest_has() {
+fn info_lists_what_the_guest_has() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk", [0; 4096]);
     let launch = named().option("--rng").option(&format!("--block={},ro", disk.display()));
@@ -94,7 +94,7 @@ fn info_tells_what_the_guest_has() {
 }
 
 #[test]
-fn stop_is_an_end_like_sigterm_and_kill_waits_for_nothing() {
+fn stop_ends_like_sigterm_and_kill_does_not_wait() {
     let ways = [("stop", 0, "stopped by `lguest stop`"), ("kill", 137, "killed by `lguest kill`")];
     for (verb, status, words) in ways {
         for mode in ["console", "hang=spin", "hang=halt"] {
@@ -128,7 +128,7 @@ fn a_guest_that_does_not_switch_itself_off_in_time_is_stopped() {
 }
 
 #[test]
-fn a_reset_is_as_the_guests_own() {
+fn reset_restarts_the_guest_like_its_own_reset() {
     let mut running = named().on_terminal();
     hello(&mut running);
     let (process, started) = (running.process(), running.process().start_time());

@@ -45,7 +45,7 @@ fn the_name_is_printed_when_the_guest_runs() {
 
 /// As `name=$(lguest --detach ...)` needs it.
 #[test]
-fn nothing_is_held_open_of_whoever_started_it() {
+fn a_detached_launcher_holds_no_descriptor_of_its_starter() {
     let mut running = probe("console").option("--detach").option("--console=stdio").piped();
     assert_eq!(running.wait(), End::Status(0));
     assert_eq!(running.stderr(), "");
@@ -68,7 +68,7 @@ fn nothing_is_held_open_of_whoever_started_it() {
 }
 
 #[test]
-fn its_words_go_on_where_stderr_is_a_file() {
+fn a_detached_launcher_keeps_logging_to_a_stderr_that_is_a_file() {
     let scratch = Scratch::new();
     let words = scratch.path().join("words");
     let line = probe("console").option("--detach").option("--name=web").shell_line();
@@ -91,7 +91,7 @@ fn fails_to_detach(launch: &Launch, words: &str) {
 }
 
 #[test]
-fn what_fails_is_told_to_the_process_that_waits() {
+fn an_error_before_the_guest_runs_is_reported_by_the_command() {
     fails_to_detach(&probe("console").option("--block=/nowhere"), "/nowhere");
     // No directory can be made below a file, the program that one is.
     let scratch = Scratch::new();
@@ -110,7 +110,7 @@ fn what_fails_is_told_to_the_process_that_waits() {
 
 /// Some services and scripts do; the kernel then keeps no child's status.
 #[test]
-fn whoever_ignores_the_end_of_children_has_the_status_all_the_same() {
+fn a_starter_that_ignores_sigchld_gets_the_status() {
     let scratch = Scratch::new();
     let line = probe("console").option("--detach").option("--block=/nowhere").shell_line();
     let line = format!("exec env --ignore-signal=CHLD {line}");
@@ -121,7 +121,7 @@ fn whoever_ignores_the_end_of_children_has_the_status_all_the_same() {
 }
 
 #[test]
-fn one_may_wait_for_a_guest_that_is_still_to_come() {
+fn console_wait_waits_for_a_guest_to_start() {
     let scratch = Scratch::new();
     let mut user = console(scratch.path(), &["web", "--wait"]);
     until("it waits", || waits(&user).then_some(()));
@@ -149,7 +149,7 @@ fn one_may_wait_for_a_guest_that_is_still_to_come() {
 }
 
 #[test]
-fn one_may_stay_when_the_guest_has_ended() {
+fn console_persist_waits_for_the_next_guest() {
     let scratch = Scratch::new();
     let launch =
         probe("console").option("--detach").option("--name=web").runtime(Some(scratch.path()));

@@ -29,7 +29,7 @@ fn refuses(launch: &Launch, words: &str) {
 }
 
 #[test]
-fn what_is_no_disk() {
+fn files_that_are_not_disks_are_refused() {
     let scratch = Scratch::new();
     let launch = || probe("poweroff");
     let missing = scratch.path().join("missing");
@@ -58,7 +58,7 @@ fn an_image_that_is_not_raw_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_compressed_image_is_warned_of() {
+fn a_compressed_image_causes_a_warning() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk.xz", [b"\xfd7zXZ\0".as_slice(), &[0; 4090]].concat());
     let mut running = with_disk(probe("poweroff"), &disk, "").piped();
@@ -71,7 +71,7 @@ fn a_compressed_image_is_warned_of() {
 }
 
 #[test]
-fn an_option_that_there_is_not() {
+fn an_unknown_option_is_refused() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk");
     let mut running = with_disk(probe("poweroff"), &disk, ",rw").on_terminal();
@@ -82,7 +82,7 @@ fn an_option_that_there_is_not() {
 }
 
 #[test]
-fn what_is_no_whole_sector_is_told_of() {
+fn a_partial_last_sector_causes_a_warning() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk", [0; 1000]);
     let mut running = with_disk(probe("poweroff"), &disk, "").on_terminal();
@@ -91,7 +91,7 @@ fn what_is_no_whole_sector_is_told_of() {
 }
 
 #[test]
-fn one_that_another_guest_uses_and_which_guest_that_is() {
+fn a_disk_in_use_is_refused_with_the_name_of_its_user() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk");
     let mut first = with_disk(probe("console"), &disk, "").on_terminal();
@@ -107,7 +107,7 @@ fn one_that_another_guest_uses_and_which_guest_that_is() {
 }
 
 #[test]
-fn readers_share_a_disk_that_nobody_writes() {
+fn read_only_guests_can_share_a_disk() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk");
     let mut first = with_disk(probe("console"), &disk, ",ro").on_terminal();

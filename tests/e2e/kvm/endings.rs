@@ -14,7 +14,7 @@ fn run(launch: &Launch) -> (End, Running) {
 }
 
 #[test]
-fn power_off_is_status_0_without_a_word() {
+fn a_power_off_is_status_0_without_a_message() {
     let (end, running) = run(&probe("poweroff").option("--console=null"));
     assert_eq!((end, running.stderr()), (End::Status(0), String::new()));
     let mut running = probe("console").fed("\x1ep");
@@ -80,7 +80,7 @@ fn a_panic_is_status_101() {
 }
 
 #[test]
-fn every_reset_is_seen_for_what_it_is() {
+fn every_kind_of_reset_is_reported_by_name() {
     let ways = [
         ("acpi", "ACPI reset register"),
         ("cf9", "port 0xcf9"),
@@ -97,7 +97,7 @@ fn every_reset_is_seen_for_what_it_is() {
 }
 
 #[test]
-fn a_triple_fault_that_nobody_wanted_is_a_crash() {
+fn an_unintended_triple_fault_is_a_crash() {
     let (end, running) = run(&probe("crash=triple"));
     assert_eq!(end, End::Status(102));
     assert!(running.stderr().contains("triple fault"), "{}", running.stderr());
@@ -105,7 +105,7 @@ fn a_triple_fault_that_nobody_wanted_is_a_crash() {
 }
 
 #[test]
-fn a_crash_is_told_in_a_few_readable_lines() {
+fn a_crash_is_reported_in_a_few_readable_lines() {
     if is_native() {
         return; // A KVM that runs everything gives no internal error.
     }
@@ -131,7 +131,7 @@ fn early_messages_come_out_before_any_driver() {
 }
 
 #[test]
-fn somebody_who_asked_for_words_is_told_of_silence() {
+fn with_verbose_a_guest_without_output_is_reported() {
     let mut running = probe("hang=halt").option("--verbose").piped();
     running.expect_stderr("printed nothing");
     running.process().signal(nix::sys::signal::Signal::SIGTERM);
@@ -139,7 +139,7 @@ fn somebody_who_asked_for_words_is_told_of_silence() {
 }
 
 #[test]
-fn a_terminal_is_told_of_silence_without_being_asked() {
+fn on_a_terminal_a_guest_without_output_is_reported() {
     let line = format!("exec {} 2>&1", probe("hang=halt").shell_line());
     let words = ["sh", "-c", &line];
     let mut running = program(&words, Path::new("/"), Pty::new(24, 200));
@@ -151,7 +151,7 @@ fn a_terminal_is_told_of_silence_without_being_asked() {
 }
 
 #[test]
-fn words_that_make_a_guest_silent_are_named_before_it_starts() {
+fn kernel_arguments_that_hide_all_output_cause_a_warning() {
     for (words, warning) in [
         (&["pci=off"][..], "pci=off on the kernel command line: the guest cannot use its console"),
         (&["acpi=off", "pci=nomsi"], "acpi=off pci=nomsi on the kernel command line: "),
@@ -168,7 +168,7 @@ fn words_that_make_a_guest_silent_are_named_before_it_starts() {
 }
 
 #[test]
-fn an_initrd_that_linux_does_not_know_is_warned_of() {
+fn an_initrd_of_an_unknown_format_causes_a_warning() {
     let scratch = Scratch::new();
     let text = scratch.file("text", "hello");
     for (file, warning) in [

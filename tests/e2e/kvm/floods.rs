@@ -52,7 +52,7 @@ fn number(json: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn a_gigabyte_that_nobody_reads_costs_a_few_megabytes() {
+fn a_gigabyte_of_unread_output_costs_a_few_megabytes() {
     let launch = probe("console").option("--name=one").option("--console=sock");
     let mut running = launch.argument("event_idx").piped();
     let log = |running: &Running| running.lguest(&["log", "one"]);
@@ -75,7 +75,7 @@ fn a_gigabyte_that_nobody_reads_costs_a_few_megabytes() {
 }
 
 #[test]
-fn a_reader_that_stands_still_for_a_gigabyte_costs_a_few_megabytes() {
+fn a_gigabyte_for_a_stopped_reader_costs_a_few_megabytes() {
     let (mut reader, stdout) = io::pipe().unwrap();
     let launch = probe("console").argument("event_idx");
     let mut running = launch.wired(Stdio::piped(), OwnedFd::from(stdout));
@@ -118,7 +118,7 @@ fn notifications_of_nothing_cost_no_memory() {
 }
 
 #[test]
-fn what_befalls_the_host_is_told_whatever_the_guest_breaks() {
+fn messages_about_the_host_are_printed_during_a_flood_of_guest_errors() {
     let Some(network) = Network::new() else { return };
     let launch = (0..40).fold(probe("breakdowns"), |launch, _| launch.option("--console=null"));
     let launch = (0..CARDS)

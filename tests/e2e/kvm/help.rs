@@ -78,7 +78,7 @@ fn the_version_tells_the_commit() {
 }
 
 #[test]
-fn the_manual_page_is_one_without_a_fault() {
+fn the_manual_page_has_no_formatting_errors() {
     let scratch = Scratch::new();
     let page = scratch.file("lguest.1", printed(&["generate", "man"]));
     let groff = Command::new("groff").args(["-man", "-Tutf8", "-z", "-ww"]).arg(&page).output();

@@ -111,7 +111,7 @@ fn every_attack_on_every_queue_is_survived() {
 
 /// The exit status is the guest's verdict.
 #[test]
-fn one_attack_by_its_name() {
+fn one_attack_can_be_chosen_by_name() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk", contents());
     let mut running = with_devices("hostile=loop-of-two", &disk, None).0.piped();

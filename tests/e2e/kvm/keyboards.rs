@@ -71,7 +71,7 @@ fn press(running: &mut Running, parts: &[&str]) {
 }
 
 #[test]
-fn three_ctrl_c_end_the_guest_in_every_spelling() {
+fn three_ctrl_c_end_the_guest_in_every_encoding() {
     for parts in CTRL_C {
         eprintln!("{parts:?}");
         let mut running = on_terminal();
@@ -86,7 +86,7 @@ fn three_ctrl_c_end_the_guest_in_every_spelling() {
 }
 
 #[test]
-fn what_looks_like_it_goes_to_the_guest_alone() {
+fn keys_that_resemble_ctrl_c_only_go_to_the_guest() {
     let mut running = on_terminal();
     for key in OTHERS {
         for _ in 0..4 {
@@ -100,7 +100,7 @@ fn what_looks_like_it_goes_to_the_guest_alone() {
 }
 
 #[test]
-fn each_of_the_three_is_the_guests_too() {
+fn the_guest_also_gets_each_of_three_ctrl_c() {
     let mut running = on_terminal();
     for parts in CTRL_C {
         for _ in 0..2 {
@@ -114,7 +114,7 @@ fn each_of_the_three_is_the_guests_too() {
 }
 
 #[test]
-fn a_console_is_left_in_every_spelling() {
+fn the_escape_key_detaches_in_every_encoding() {
     let guest = probe("console").option("--name=web").option("--console=sock").piped();
     for (escape, keys) in [("^]", ESCAPE), ("^C", CTRL_C)] {
         for parts in keys {
@@ -130,7 +130,7 @@ fn a_console_is_left_in_every_spelling() {
 }
 
 #[test]
-fn a_console_hands_on_other_keys_as_they_are() {
+fn other_keys_reach_the_guest_unchanged() {
     let guest = probe("console").option("--name=web").option("--console=sock").piped();
     let mut user = console(guest.runtime(), &["web", "--wait"]);
     user.expect("hello");

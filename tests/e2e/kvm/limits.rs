@@ -19,7 +19,7 @@ fn limited(launch: &Launch, limit: &str, scratch: &Scratch) -> Running {
 }
 
 #[test]
-fn with_too_few_files_it_ends_in_one_line() {
+fn too_few_file_descriptors_end_lguest_with_one_line() {
     let (network, scratch) = (Network::new(), Scratch::new());
     let disk = scratch.file("disk", [0; 4096]);
     // It has its console used, and reset: also what the devices open is opened.
@@ -51,7 +51,7 @@ fn with_too_few_files_it_ends_in_one_line() {
 }
 
 #[test]
-fn memory_that_the_host_does_not_give_is_named() {
+fn memory_that_the_host_refuses_is_named() {
     let scratch = Scratch::new();
     let mut running = limited(&probe("poweroff").memory("4G"), "-v 1000000", &scratch);
     let words = "reserving 4096 MiB of guest memory: the address space of this process is limited \
@@ -71,7 +71,7 @@ fn memory_for_the_launcher_itself_is_counted() {
 }
 
 #[test]
-fn a_host_without_kvm_is_told_what_to_do() {
+fn without_kvm_lguest_says_what_to_do() {
     let scratch = Scratch::new();
     let line = format!("mount -t tmpfs none /dev && exec {}", probe("poweroff").shell_line());
     let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &line];
@@ -82,7 +82,7 @@ fn a_host_without_kvm_is_told_what_to_do() {
 }
 
 #[test]
-fn a_user_who_may_not_use_kvm_is_told_what_to_do() {
+fn without_access_to_kvm_lguest_says_what_to_do() {
     let for_all = fs::metadata("/dev/kvm").unwrap().permissions().mode() & 0o006 != 0;
     if for_all {
         return skip("everybody may use /dev/kvm here");

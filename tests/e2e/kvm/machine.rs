@@ -12,14 +12,14 @@ fn map_of(memory: &str) -> String {
 }
 
 #[test]
-fn memory_ends_where_it_should() {
+fn the_memory_map_ends_at_the_size_of_the_memory() {
     for memory in ["64", "3071", "3072", "3073", "4G", "6G"] {
         assert!(map_of(memory).contains("0x"), "{memory}");
     }
 }
 
 #[test]
-fn what_does_not_fit_beneath_the_hole_is_above_it() {
+fn memory_beyond_the_hole_is_above_4_gib() {
     assert!(!map_of("3G").contains("0x100000000"));
     assert!(map_of("4G").contains("0x100000000"), "{}", map_of("4G"));
 }
@@ -33,7 +33,7 @@ fn every_cpu_count_starts() {
 }
 
 #[test]
-fn a_guest_that_cannot_start_is_one_line_and_an_untouched_terminal() {
+fn a_guest_that_cannot_start_is_one_line_and_leaves_the_terminal_alone() {
     let cut = std::fs::read(environment::probe()).unwrap();
     let scratch = tests::files::Scratch::new();
     let cases = [

@@ -50,7 +50,7 @@ fn the_directory_of_all_guests_may_have_a_long_name() {
 }
 
 #[test]
-fn of_two_that_start_at_once_one_runs() {
+fn one_of_two_launchers_with_the_same_name_runs() {
     let scratch = Scratch::new();
     for _ in 0..20 {
         let mut both = [(); 2].map(|()| named("console", scratch.path()).piped());
@@ -69,7 +69,7 @@ fn of_two_that_start_at_once_one_runs() {
 }
 
 #[test]
-fn what_a_killed_launcher_left_is_cleaned() {
+fn directories_of_killed_launchers_are_removed() {
     let scratch = Scratch::new();
     let directories = || below(&scratch.path().join("lguest")).len();
     let kill = || {
@@ -92,7 +92,7 @@ fn what_a_killed_launcher_left_is_cleaned() {
 }
 
 #[test]
-fn set_up_that_fails_leaves_no_name() {
+fn a_failed_start_leaves_no_directory() {
     let launch = Launch::kernel("/nonexistent").option("--name=one");
     let mut running = launch.on_terminal();
     assert_refused(&mut running, "/nonexistent: no such file");
@@ -101,7 +101,7 @@ fn set_up_that_fails_leaves_no_name() {
 }
 
 #[test]
-fn what_is_no_name_is_refused() {
+fn invalid_names_are_refused() {
     for bad in ["", ".hidden", "-x", "a/b", "..", "a b", &"x".repeat(65)] {
         let mut running = probe("poweroff").option(&format!("--name={bad}")).piped();
         assert_eq!(running.wait(), End::Status(2), "{bad}");
@@ -114,7 +114,7 @@ fn what_is_no_name_is_refused() {
 }
 
 #[test]
-fn without_a_place_for_names_a_guest_runs_without_one() {
+fn without_a_runtime_directory_a_guest_runs_unnamed() {
     let nowhere = Path::new("/proc");
     // Without one its messages are lost, which is reported.
     let silent = || probe("poweroff").option("--console=null");
@@ -131,7 +131,7 @@ fn without_a_place_for_names_a_guest_runs_without_one() {
 }
 
 #[test]
-fn a_place_that_others_can_change_is_refused() {
+fn a_runtime_directory_that_others_can_write_is_refused() {
     let scratch = Scratch::new();
     let all = scratch.path().join("lguest");
     fs::create_dir(&all).unwrap();
@@ -143,7 +143,7 @@ fn a_place_that_others_can_change_is_refused() {
 }
 
 #[test]
-fn a_user_without_a_runtime_directory_is_told_what_to_do() {
+fn a_name_without_a_runtime_directory_is_refused_with_advice() {
     if !is_root("being another user") {
         return;
     }
@@ -160,7 +160,7 @@ fn a_user_without_a_runtime_directory_is_told_what_to_do() {
 /// A launcher can write to its lock for as long as it lives, also when the lock has another owner
 /// by then.
 #[test]
-fn whoever_ends_a_guest_waits_for_no_process_that_its_launcher_names() {
+fn stop_waits_only_for_the_launcher_itself() {
     let mut running = probe("console").option("--name=one").piped();
     running.expect("hello");
     fs::write(running.directories()[0].join("lock"), "1\n").unwrap();
@@ -173,7 +173,7 @@ fn whoever_ends_a_guest_waits_for_no_process_that_its_launcher_names() {
 }
 
 #[test]
-fn root_reaches_a_guest_that_is_somebody_elses_by_then() {
+fn root_reaches_a_guest_that_has_dropped_privileges() {
     if !is_root("being another user") {
         return;
     }

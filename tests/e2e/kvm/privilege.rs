@@ -112,7 +112,7 @@ fn reboot(running: &mut Running) {
 }
 
 #[test]
-fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
+fn no_thread_and_no_guard_keeps_privileges_of_root() {
     let Some((_scratch, root)) = new_root() else { return };
     let Some(_network) = Network::new() else { return };
     let launch = confined(&environment::probe(), &root).option("--tunnet=192.168.19.1");
@@ -141,7 +141,7 @@ fn nothing_is_left_of_root_in_any_thread_nor_in_the_guard() {
 }
 
 #[test]
-fn who_would_be_root_still_is_refused() {
+fn a_launcher_that_would_stay_root_is_refused() {
     let Some((_scratch, root)) = new_root() else { return };
     let chroot = format!("--chroot={}", root.display());
     let words = "lguest would still be root, who can end every process of root's: give --username";
@@ -155,7 +155,7 @@ fn who_would_be_root_still_is_refused() {
 }
 
 #[test]
-fn a_user_without_another_root_directory() {
+fn username_works_without_chroot() {
     if !is_root() {
         return;
     }
@@ -168,7 +168,7 @@ fn a_user_without_another_root_directory() {
 }
 
 #[test]
-fn a_guest_reboots_from_the_files_that_were_opened_before() {
+fn a_reboot_uses_the_files_that_were_opened_at_the_start() {
     let Some((scratch, root)) = new_root() else { return };
     let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
     let mut running = started(&confined(&kernel, &root));
@@ -181,7 +181,7 @@ fn a_guest_reboots_from_the_files_that_were_opened_before() {
 }
 
 #[test]
-fn a_kernel_that_was_rewritten_is_what_reboots() {
+fn a_reboot_sees_new_contents_of_the_kernel_file() {
     let Some((scratch, root)) = new_root() else { return };
     let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
     let mut running = started(&confined(&kernel, &root));
@@ -192,7 +192,7 @@ fn a_kernel_that_was_rewritten_is_what_reboots() {
 }
 
 #[test]
-fn the_terminal_is_given_back_after_each_way_out() {
+fn every_ending_restores_the_terminal_without_privileges() {
     let Some((_scratch, root)) = new_root() else { return };
     let ways = [(Signal::SIGTERM, End::Status(143)), (Signal::SIGKILL, End::Killed(9))];
     for (signal, end) in ways {
@@ -207,7 +207,7 @@ fn the_terminal_is_given_back_after_each_way_out() {
 }
 
 #[test]
-fn a_crash_is_told_with_the_hosts_share_in_it() {
+fn a_crash_report_is_the_same_after_a_chroot() {
     // Asked of /dev/kvm, which is nowhere to be found by then.
     let Some((_scratch, root)) = new_root() else { return };
     let end = |launch: Launch| {
@@ -235,7 +235,7 @@ fn assert_refused(running: &mut Running, words: &str) {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused() {
+fn impossible_users_and_roots_are_refused() {
     if !is_root() {
         return;
     }
@@ -253,7 +253,7 @@ fn what_cannot_be_done_is_refused() {
 }
 
 #[test]
-fn only_root_can_give_up_what_only_root_has() {
+fn only_root_can_use_username() {
     let Some((scratch, root)) = new_root() else { return };
     for (option, words) in [
         (format!("--username={NOBODY}"), "--username nobody: only root can become another user"),
@@ -268,7 +268,7 @@ fn only_root_can_give_up_what_only_root_has() {
 }
 
 #[test]
-fn a_guard_that_is_not_there_yet_keeps_nobody_waiting() {
+fn an_early_error_does_not_wait_for_the_guard() {
     if !is_root() {
         return;
     }

@@ -31,7 +31,7 @@ fn shell(line: &str) -> tests::Running {
 }
 
 #[test]
-fn a_slow_file_is_told_of_and_the_line_is_gone_before_the_guest_runs() {
+fn progress_of_a_slow_file_is_shown_and_erased_before_the_guest_runs() {
     let scratch = Scratch::new();
     let Some((_disk, launch)) = slow(&scratch, "console") else { return };
     let mut running = shell(&format!("exec {} 2>&1", launch.shell_line()));
@@ -46,7 +46,7 @@ fn a_slow_file_is_told_of_and_the_line_is_gone_before_the_guest_runs() {
 }
 
 #[test]
-fn it_is_the_terminal_of_stderr_that_counts() {
+fn progress_is_shown_if_stderr_is_a_terminal() {
     let scratch = Scratch::new();
     let Some((_disk, launch)) = slow(&scratch, "console") else { return };
     let line =
@@ -60,7 +60,7 @@ fn it_is_the_terminal_of_stderr_that_counts() {
 }
 
 #[test]
-fn no_line_is_for_a_file() {
+fn no_progress_is_printed_into_a_file() {
     let scratch = Scratch::new();
     let Some((_disk, launch)) = slow(&scratch, "status=42") else { return };
     let mut running = launch.on_terminal();
@@ -70,7 +70,7 @@ fn no_line_is_for_a_file() {
 }
 
 #[test]
-fn a_guest_that_reboots_has_the_terminal_for_itself() {
+fn no_progress_is_shown_when_the_guest_reboots() {
     let scratch = Scratch::new();
     let Some((disk, launch)) = slow(&scratch, "reset=acpi") else { return };
     let mut running = shell(&format!("exec {} 2>&1", launch.shell_line()));

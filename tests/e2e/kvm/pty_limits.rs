@@ -26,7 +26,7 @@ fn namespace(line: &str) -> Option<Vec<&str>> {
 
 /// In a mount namespace with pseudo-terminals of its own, of which there are few.
 #[test]
-fn when_there_are_no_more_of_them_it_is_said() {
+fn a_host_without_free_ptys_is_reported() {
     let launch = probe("console").option("--console=pty").option("--console=pty");
     let few = "mount -t devpts -o newinstance,max=1,ptmxmode=666 devpts /dev/pts && \
                mount --bind /dev/pts/ptmx /dev/ptmx";
@@ -46,7 +46,7 @@ fn when_there_are_no_more_of_them_it_is_said() {
 /// [`environment::ptys`] tells how many in all. Each is its owner's alone, also where the
 /// host would let a group write to it.
 #[test]
-fn none_is_left_by_launchers_that_end_or_are_killed() {
+fn launchers_leave_no_pty_behind() {
     let all = environment::ptys();
     let launch = (0..25).fold(probe("console"), |launch, _| launch.option("--console=pty"));
     let line = launch.shell_line();

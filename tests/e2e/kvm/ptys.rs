@@ -63,7 +63,7 @@ impl User {
 }
 
 #[test]
-fn it_is_raw_and_nothing_that_is_printed_comes_back_as_a_key() {
+fn the_pty_is_raw_and_does_not_echo_output_as_input() {
     let (guest, path) = web("--console=pty");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let mut user = User::open(&path);
@@ -77,7 +77,7 @@ fn it_is_raw_and_nothing_that_is_printed_comes_back_as_a_key() {
 }
 
 #[test]
-fn users_come_and_go() {
+fn programs_can_open_and_close_the_pty_repeatedly() {
     let (mut guest, path) = web("--console=pty");
     for round in 0..5 {
         let word = format!("round {round}.");
@@ -105,7 +105,7 @@ fn users_come_and_go() {
 
 /// As most programs do when they open a terminal, with all that has come by then.
 #[test]
-fn one_who_throws_away_what_was_there_sees_what_was_printed() {
+fn a_program_that_flushes_on_open_sees_the_buffered_output() {
     let (guest, path) = web("--console=pty");
     let mut round = 0;
     // What it sees, if it is as quick as a program is. On a busy machine it may be slower, which
@@ -133,7 +133,7 @@ fn one_who_throws_away_what_was_there_sees_what_was_printed() {
 }
 
 #[test]
-fn what_one_leaves_unread_is_there_for_the_next() {
+fn output_that_one_program_leaves_unread_is_there_for_the_next() {
     let (guest, path) = web("--console=pty");
     let user = User::open(&path);
     until("it is written", || {
@@ -145,7 +145,7 @@ fn what_one_leaves_unread_is_there_for_the_next() {
 
 /// Much more than the ring and the kernel hold.
 #[test]
-fn a_guest_waits_for_nobody_and_for_a_user_who_reads() {
+fn a_guest_waits_for_a_reader_and_not_for_an_absent_one() {
     let (guest, path) = web("--console=pty,buffer=64K");
     guest.lguest(&["send", "web", "0", "\u{1e}f1024\nflood done\n"]).well();
     until("the guest has printed all", || {
@@ -170,7 +170,7 @@ fn a_guest_waits_for_nobody_and_for_a_user_who_reads() {
 /// Who comes at once after another one sees what comes, be it that the launcher has not
 /// even noticed that there was nobody for a moment.
 #[test]
-fn users_who_follow_each_other_at_once_are_all_served() {
+fn programs_that_follow_each_other_at_once_all_get_output() {
     let (guest, path) = web("--console=pty");
     guest.lguest(&["send", "web", "0", "\u{1e}f90000000\n"]).well();
     for _ in 0..40 {
@@ -187,7 +187,7 @@ fn users_who_follow_each_other_at_once_are_all_served() {
 }
 
 #[test]
-fn the_window_is_the_terminals() {
+fn the_guest_gets_the_window_size_of_the_pty() {
     let (_guest, path) = web("--console=pty");
     let mut user = User::open(&path);
     user.expect("hello 80x24\n");
@@ -199,7 +199,7 @@ fn the_window_is_the_terminals() {
 }
 
 #[test]
-fn a_link_leads_to_it_for_as_long_as_it_is_there() {
+fn the_link_exists_as_long_as_the_pty() {
     let scratch = Scratch::new();
     let link = scratch.path().join("con0");
     let option = format!("--console=pty={}", link.display());
@@ -231,7 +231,7 @@ fn a_link_leads_to_it_for_as_long_as_it_is_there() {
 }
 
 #[test]
-fn whoever_has_it_open_sees_the_guest_end() {
+fn a_program_on_the_pty_sees_the_guest_end() {
     let (mut guest, path) = web("--console=pty");
     let mut user = User::open(&path);
     user.expect("hello 80x24\n");
@@ -249,7 +249,7 @@ fn whoever_has_it_open_sees_the_guest_end() {
 
 /// It looks again and again whether what is there has been read, but not for ever.
 #[test]
-fn the_end_waits_for_who_has_not_read_all() {
+fn the_end_waits_briefly_for_a_slow_reader() {
     let (mut guest, path) = web("--console=pty");
     let mut user = User::open(&path);
     user.expect("hello 80x24\n");
@@ -264,7 +264,7 @@ fn the_end_waits_for_who_has_not_read_all() {
 
 /// Nobody there, and somebody: its threads sleep.
 #[test]
-fn nothing_is_polled() {
+fn the_pty_threads_do_not_poll() {
     let (guest, path) = web("--console=pty");
     let scratch = Scratch::new();
     let threads =

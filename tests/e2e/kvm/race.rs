@@ -10,7 +10,7 @@ use super::hostile;
 const WAITING: [(&str, usize); 3] = [("con", 0), ("net", 0), ("net", 2)];
 
 #[test]
-fn what_a_second_cpu_rewrites_is_read_once() {
+fn memory_that_a_second_cpu_rewrites_is_read_once() {
     let network = Network::new();
     let (scratch, before) = (Scratch::new(), hostile::contents());
     let disk = scratch.file("disk", &before);

@@ -21,7 +21,7 @@ fn held(process: Process) -> (usize, usize) {
 }
 
 #[test]
-fn two_hundred_reboots_in_one_process_leave_nothing() {
+fn two_hundred_reboots_leak_nothing() {
     let mut running = probe("console").on_terminal();
     running.expect("hello 100x30");
     reboot(&mut running);
@@ -43,7 +43,7 @@ fn two_hundred_reboots_in_one_process_leave_nothing() {
 }
 
 #[test]
-fn a_storm_of_device_resets_ends() {
+fn three_hundred_device_resets_succeed() {
     let mut running = probe("resets=300").piped();
     assert_eq!(running.wait(), End::Status(0));
 }
@@ -76,7 +76,7 @@ fn stormed(lives: usize, disk: &Path, network: Option<&Network>) -> Running {
 /// Four devices, LGUEST_TEST_RESETS of each: the guest looks whether anything comes
 /// from a device after its reset, and we at what the launcher holds.
 #[test]
-fn ten_thousand_resets_of_devices_at_work_leave_nothing() {
+fn ten_thousand_resets_of_busy_devices_leak_nothing() {
     let network = Network::new();
     let scratch = Scratch::new();
     let disk = scratch.file("disk", vec![0; 1 << 20]);

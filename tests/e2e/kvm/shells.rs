@@ -54,7 +54,7 @@ fn power_off(shell: &mut Running) {
 }
 
 #[test]
-fn in_the_background_it_leaves_the_terminal_alone() {
+fn a_launcher_in_the_background_leaves_the_terminal_alone() {
     let scratch = Scratch::new();
     let mut shell = shell(&scratch);
     let before = modes(&mut shell);
@@ -75,7 +75,7 @@ fn in_the_background_it_leaves_the_terminal_alone() {
 }
 
 #[test]
-fn a_stopped_job_gives_the_terminal_back_and_takes_it_again() {
+fn a_stopped_job_restores_the_terminal_and_makes_it_raw_again() {
     let scratch = Scratch::new();
     let mut shell = shell(&scratch);
     let before = modes(&mut shell);
@@ -98,7 +98,7 @@ fn a_stopped_job_gives_the_terminal_back_and_takes_it_again() {
 }
 
 #[test]
-fn the_shell_finds_the_terminal_as_it_was_after_each_way_out() {
+fn every_ending_restores_the_terminal_for_the_shell() {
     let scratch = Scratch::new();
     let mut shell = shell(&scratch);
     let before = modes(&mut shell);
@@ -123,7 +123,7 @@ fn the_shell_finds_the_terminal_as_it_was_after_each_way_out() {
 }
 
 #[test]
-fn script_sees_the_status_and_gets_its_terminal_back() {
+fn script_gets_the_status_and_a_restored_terminal() {
     let scratch = Scratch::new();
     for (mode, keys, status) in [
         ("poweroff", "", 0),
@@ -145,7 +145,7 @@ fn script_sees_the_status_and_gets_its_terminal_back() {
 }
 
 #[test]
-fn a_window_of_tmux_is_followed_and_given_back() {
+fn a_tmux_window_is_followed_and_restored() {
     let scratch = Scratch::new();
     let tmux = Tmux::new(scratch.path(), "env PS1='user$ ' sh");
     tmux.expect(0, "user$");

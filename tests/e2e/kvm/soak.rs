@@ -60,7 +60,7 @@ type AtWork = (Held, u64);
 
 #[test]
 #[ignore = "takes as long as SOAK_MINUTES says: make soak"]
-fn whatever_is_done_nothing_is_left_over() {
+fn random_actions_leak_nothing() {
     let (minutes, seed) = (environment::soak_minutes(), environment::soak_seed());
     eprintln!("SOAK_MINUTES={minutes} SOAK_SEED={seed}");
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);

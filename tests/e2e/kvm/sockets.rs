@@ -45,7 +45,7 @@ fn socket_in(scratch: &Scratch) -> PathBuf {
 }
 
 #[test]
-fn bytes_go_both_ways_to_one_at_a_time() {
+fn the_socket_carries_bytes_for_one_client_at_a_time() {
     let scratch = Scratch::new();
     let socket = socket_in(&scratch);
     let mut guest = web(&socket);
@@ -97,7 +97,7 @@ fn long_directory(scratch: &Scratch, length: usize) -> PathBuf {
 }
 
 #[test]
-fn a_path_may_be_as_long_as_that_of_a_socket() {
+fn the_longest_socket_path_works_and_a_longer_one_is_refused() {
     let scratch = Scratch::new();
     let longest = long_directory(&scratch, 107).join("con0");
     assert_eq!(longest.as_os_str().len(), 107);
@@ -119,7 +119,7 @@ fn a_path_may_be_as_long_as_that_of_a_socket() {
 
 /// A relative path is short, wherever it is.
 #[test]
-fn a_short_path_may_lead_into_a_deep_directory() {
+fn a_relative_path_works_in_a_deep_directory() {
     let scratch = Scratch::new();
     let deep = scratch.path().join("d".repeat(200));
     fs::create_dir(&deep).unwrap();
@@ -136,7 +136,7 @@ fn a_short_path_may_lead_into_a_deep_directory() {
 
 /// As the README says: socat, on a real terminal.
 #[test]
-fn socat_makes_a_terminal_a_seat_at_it() {
+fn socat_connects_a_terminal_to_the_socket() {
     let scratch = Scratch::new();
     let socket = socket_in(&scratch);
     let mut guest = web(&socket);
@@ -154,7 +154,7 @@ fn socat_makes_a_terminal_a_seat_at_it() {
 }
 
 #[test]
-fn a_name_is_taken_from_nobody_who_uses_it() {
+fn a_socket_in_use_is_not_replaced() {
     let scratch = Scratch::new();
     let socket = socket_in(&scratch);
     let option = format!("--console=sock={}", socket.display());
@@ -196,7 +196,7 @@ fn a_name_is_taken_from_nobody_who_uses_it() {
 
 /// In a directory of somebody else's, what has this name a moment later may be a link.
 #[test]
-fn nothing_is_changed_by_its_name() {
+fn the_socket_is_never_changed_by_its_path() {
     let scratch = Scratch::new();
     let (socket, calls) = (socket_in(&scratch), scratch.path().join("calls"));
     let launch = probe("poweroff").option(&format!("--console=sock={}", socket.display()));

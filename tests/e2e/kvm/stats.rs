@@ -82,7 +82,7 @@ fn each_byte_is_counted_on_its_way() {
 
 /// The table has what the JSON has.
 #[test]
-fn the_table_is_for_people() {
+fn the_table_shows_what_the_json_has() {
     let mut running = guest();
     running.expect("hello");
     until("it is counted", || {
@@ -159,7 +159,7 @@ fn a_signal_that_stops_a_vcpu_is_counted() {
 
 /// One attack on each queue, without and with the event index. Each time its device has to be reset.
 #[test]
-fn what_breaks_the_protocol_is_counted() {
+fn protocol_violations_are_counted() {
     let launch = probe("hostile=loop-of-one").argument("stay").argument("wait=halt");
     let mut running = launch.option("--rng").option("--name=one").on_terminal();
     running.expect("hello");
@@ -183,7 +183,7 @@ fn watch(runtime: &Path, words: &[&str]) -> Running {
 }
 
 #[test]
-fn rates_come_every_second_until_the_guests_end() {
+fn watch_prints_rates_every_second_until_the_guest_ends() {
     let mut running = guest();
     running.expect("hello");
     let mut watching = watch(running.runtime(), &["one", "--watch"]);
@@ -207,7 +207,7 @@ fn rates_come_every_second_until_the_guests_end() {
 }
 
 #[test]
-fn who_has_seen_enough_presses_ctrl_c() {
+fn ctrl_c_ends_watch() {
     let mut running = guest();
     running.expect("hello");
     let mut watching = watch(running.runtime(), &["one", "--watch", "--json"]);
@@ -219,7 +219,7 @@ fn who_has_seen_enough_presses_ctrl_c() {
 }
 
 #[test]
-fn a_guest_that_there_is_not_is_one_line() {
+fn a_guest_that_does_not_exist_is_reported_in_one_line() {
     let mut running = guest();
     running.expect("hello");
     for words in [&["stats", "two"][..], &["stats", "two", "--watch"], &["stats", "two", "--json"]]

@@ -14,7 +14,7 @@ use tests::{End, until};
 use super::probe;
 
 #[test]
-fn stdout_that_is_a_socket_takes_a_console_and_a_log() {
+fn a_console_and_a_log_can_write_to_a_stdout_that_is_a_socket() {
     for options in [
         &["--console=file=/dev/stdout"][..],
         &["--console=file=/proc/self/fd/1,append"],
@@ -34,7 +34,7 @@ fn stdout_that_is_a_socket_takes_a_console_and_a_log() {
 
 /// Opened by its name it would be emptied.
 #[test]
-fn stdout_that_is_a_file_is_written_where_it_ends() {
+fn a_stdout_that_is_a_file_is_appended_to() {
     let scratch = Scratch::new();
     let path = scratch.file("log", "before\n");
     let mut stdout = File::options().append(true).open(&path).unwrap();
@@ -49,7 +49,7 @@ fn stdout_that_is_a_file_is_written_where_it_ends() {
 }
 
 #[test]
-fn another_socket_is_refused_as_one() {
+fn any_other_socket_is_refused() {
     let scratch = Scratch::new();
     let path = scratch.path().join("socket");
     let _listener = UnixListener::bind(&path).unwrap();

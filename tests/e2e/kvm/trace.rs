@@ -2,7 +2,7 @@
 //! has not asked for it.
 
 mod calls;
-mod ends;
+mod endings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,7 +82,7 @@ fn hello(running: &mut Running) {
 
 /// All devices at work, two vCPUs, a pause and a reset.
 #[test]
-fn it_tells_of_every_thread_in_order() {
+fn a_trace_has_the_events_of_every_thread_in_order() {
     let scratch = Scratch::new();
     let launch = probe("console").option("--name=one").option("--cpus=2").option("--rng");
     let (launch, file) = traced(&launch.argument("wait=halt"), &scratch);
@@ -135,7 +135,7 @@ fn it_tells_of_every_thread_in_order() {
 
 /// As any file of the command line's, it is opened while that can be done.
 #[test]
-fn it_is_opened_before_privilege_is_given_up() {
+fn the_trace_is_opened_before_privileges_are_dropped() {
     if !is_root("giving up privilege") {
         return;
     }
@@ -151,7 +151,7 @@ fn it_is_opened_before_privilege_is_given_up() {
 }
 
 #[test]
-fn a_file_that_cannot_be_is_one_line() {
+fn a_trace_file_that_cannot_be_created_is_reported_in_one_line() {
     let scratch = Scratch::new();
     let none = scratch.path().join("none/trace");
     let directory = scratch.path().to_path_buf();

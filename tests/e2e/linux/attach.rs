@@ -8,7 +8,7 @@ fn attach(guest: &Guest) -> Running {
 }
 
 #[test]
-fn a_shell_outlives_its_users_and_draws_for_each() {
+fn a_shell_survives_its_clients_and_redraws_for_each() {
     let launch = Launch::linux().option("--name=web").option("--console=stdio");
     let mut guest = Guest::of(launch.option("--console=sock").on_terminal());
 
@@ -48,7 +48,7 @@ fn a_shell_outlives_its_users_and_draws_for_each() {
 
 /// The guest's end goes and comes; its device is the same.
 #[test]
-fn a_driver_that_leaves_does_not_send_anybody_away() {
+fn unbinding_the_driver_keeps_clients_attached() {
     let launch = Launch::linux().option("--name=web").option("--console=stdio");
     let mut guest = Guest::of(launch.option("--console=sock").on_terminal());
     let mut user = attach(&guest);

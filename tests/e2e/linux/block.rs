@@ -96,7 +96,7 @@ fn a_file_system_goes_from_host_to_guest_and_back() {
 }
 
 #[test]
-fn disks_come_in_order_each_as_it_was_described() {
+fn disks_appear_in_order_with_their_options() {
     let scratch = Scratch::new();
     let first = image(&scratch, "first", 10 * MIB);
     let second = scratch.file("second", vec![b'2'; 1 << 20]);
@@ -134,7 +134,7 @@ fn disks_come_in_order_each_as_it_was_described() {
 }
 
 #[test]
-fn what_the_guest_discards_is_free_on_the_host() {
+fn discards_free_space_on_the_host() {
     let scratch = Scratch::new();
     let disk = ext4(&scratch, "disk", 256 * MIB, &[]);
     let empty = allocated(&disk);
@@ -157,7 +157,7 @@ fn what_the_guest_discards_is_free_on_the_host() {
 
 /// The block device is a loop device here, which only root can make.
 #[test]
-fn a_block_device_with_direct_io() {
+fn a_host_block_device_works_with_direct_io() {
     if !is_root("a loop device") {
         return;
     }

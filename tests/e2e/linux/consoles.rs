@@ -15,7 +15,7 @@ fn launch(first: &str, last: &str) -> Launch {
 }
 
 #[test]
-fn each_goes_where_it_was_told_to() {
+fn each_console_uses_its_host_end() {
     let scratch = Scratch::new();
     let (first, last) = (scratch.file("first", "gone\n"), scratch.file("last", "kept\n"));
     let launch = launch(first.to_str().unwrap(), last.to_str().unwrap());

@@ -4,8 +4,8 @@
 
 mod disk;
 mod kexec;
+mod login;
 mod network;
-mod seats;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

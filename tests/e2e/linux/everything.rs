@@ -164,7 +164,7 @@ fn expect_no_queue_threads(process: Process) {
 }
 
 #[test]
-fn all_drivers_leave_and_are_loaded_again() {
+fn all_drivers_are_unloaded_and_loaded_again_under_load() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
     let before = Held::at_rest(process);
@@ -200,7 +200,7 @@ fn all_drivers_leave_and_are_loaded_again() {
 }
 
 #[test]
-fn the_guest_reboots_and_the_launcher_is_told_to_end() {
+fn a_busy_guest_reboots_and_its_launcher_is_ended() {
     let Some(mut all) = Everything::boot(&[], &[]) else { return };
     let process = all.guest.process();
     let before = Held::at_rest(process);
@@ -226,7 +226,7 @@ fn the_guest_reboots_and_the_launcher_is_told_to_end() {
 
 /// The old kernel's queues are all it leaves behind, and the new one knows nothing of them.
 #[test]
-fn another_kernel_is_started_by_kexec() {
+fn a_busy_guest_starts_another_kernel_by_kexec() {
     let address = format!("ip={GUEST}::{HOST}:255.255.255.0::eth0:off");
     let words = format!("console=hvc0 quiet kexec=yes {NO_TX_NAPI} {address}");
     let kexec = kernel::kexec_program(&words);

@@ -1,15 +1,15 @@
 //! One command in a guest: what it prints is on our stdout, what it reads comes from our
 //! stdin, and its status is ours.
 
+mod all_options;
+mod directories;
 mod errors;
 mod guests;
 mod kernels;
 mod memory;
 mod network;
-mod places;
 mod streams;
 mod terminal;
-mod together;
 
 use tests::{End, Launch};
 
@@ -27,7 +27,7 @@ fn a_signal_is_128_and_its_number() {
 }
 
 #[test]
-fn what_is_not_found_is_127() {
+fn a_command_that_is_not_found_is_127() {
     let done = Launch::exec("/no/such/program").done();
     assert_eq!(done.end, End::Status(127));
     assert!(done.stderr.contains("not found"), "{}", done.stderr);
@@ -62,7 +62,7 @@ fn an_oops_is_103_whatever_the_command_says() {
 
 /// The kernel's own messages are where other commands find them.
 #[test]
-fn the_log_is_on_hvc0() {
+fn kernel_messages_are_on_hvc0() {
     let mut running = Launch::exec(
         "echo UP; read line; dmesg -n 8; echo MARK > /dev/kmsg; echo $line; read line",
     )

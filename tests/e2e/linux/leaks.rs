@@ -5,7 +5,7 @@ use tests::{End, Guest, Held, Launch, environment};
 
 /// LGUEST_TEST_REBOOTS tells how often; once by hand with 200 is what counts.
 #[test]
-fn reboots_in_one_process() {
+fn reboots_leak_nothing() {
     let mut guest = Guest::boot();
     let mut reboot = || {
         guest.type_line("reboot -f");
@@ -25,7 +25,7 @@ fn reboots_in_one_process() {
 
 /// The driver lets go of the console, and takes it again.
 #[test]
-fn the_driver_is_unbound_and_bound() {
+fn unbinding_and_binding_the_driver_leaks_nothing() {
     // Linux may number the console anew each time; names without a console do not open.
     let rounds = 20;
     let job = format!(

@@ -3,7 +3,7 @@
 mod calls;
 mod faults;
 mod forwarding;
-mod life;
+mod lifetime;
 mod picture;
 mod refusals;
 mod taps;

@@ -21,7 +21,7 @@ const DISK: &str = "(for n in 0 1 2 3 4 5; do \
     done; echo done) > /tmp/disk 2>&1 &";
 
 #[test]
-fn disk_and_network_lose_nothing() {
+fn a_pause_loses_no_disk_data_and_no_frames() {
     let Some(network) = Network::new() else { return };
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk", 64 * MIB);
@@ -54,7 +54,7 @@ fn disk_and_network_lose_nothing() {
 
 /// The request would continue to write to the memory of a paused guest.
 #[test]
-fn a_guest_whose_disk_hangs_cannot_be_paused_and_goes_on() {
+fn a_pause_fails_while_a_disk_hangs_and_the_guest_continues() {
     let scratch = Scratch::new();
     let Some(disk) = HangingDisk::new(scratch.path(), 16 * MIB) else { return };
     let launch = Launch::linux().option("--name=one");

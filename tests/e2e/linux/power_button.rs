@@ -13,7 +13,7 @@ fn boot() -> Guest {
 }
 
 #[test]
-fn the_guest_switches_itself_off() {
+fn the_power_button_powers_the_guest_off() {
     let mut guest = boot();
     guest.lguest(&["stop", "one", LONG]).well();
     assert_eq!(guest.wait(), End::Status(0));
@@ -23,7 +23,7 @@ fn the_guest_switches_itself_off() {
 }
 
 #[test]
-fn a_guest_that_ignores_it_is_ended() {
+fn a_guest_that_ignores_the_button_is_ended() {
     let mut guest = boot();
     guest.run("killall acpid");
     guest.lguest(&["stop", "one", "--grace=500ms"]).well();
@@ -33,7 +33,7 @@ fn a_guest_that_ignores_it_is_ended() {
 
 /// The button stays pressed while the guest is paused.
 #[test]
-fn a_paused_guest_obeys_when_it_goes_on() {
+fn a_paused_guest_gets_the_button_press_when_it_is_resumed() {
     let mut guest = boot();
     guest.lguest(&["pause", "one"]).well();
     let mut stop = Command::new(tests::environment::launcher());

@@ -27,14 +27,14 @@ fn head(scratch: &Scratch, file: PathBuf, length: usize) -> PathBuf {
 }
 
 #[test]
-fn files_that_are_not_there() {
+fn missing_files_are_refused() {
     refuses(&Launch::kernel("/nonexistent/vmlinuz"), "/nonexistent/vmlinuz: no such file");
     refuses(&Launch::linux().initrd("/nonexistent/initrd"), "/nonexistent/initrd: no such file");
     refuses(&Launch::kernel("/"), "directory");
 }
 
 #[test]
-fn truncated_kernels() {
+fn truncated_kernels_are_refused() {
     let scratch = Scratch::new();
     for (file, length) in [(bzimage(), 4096), (bzimage(), 5 << 20), (vmlinux(), 20 << 20)] {
         refuses(&Launch::kernel(head(&scratch, file, length)), "truncated");
@@ -42,7 +42,7 @@ fn truncated_kernels() {
 }
 
 #[test]
-fn what_is_no_kernel() {
+fn files_that_are_not_kernels_are_refused() {
     let scratch = Scratch::new();
     refuses(&Launch::kernel(scratch.file("empty", "")), "empty");
     refuses(&Launch::kernel(scratch.file("text", "#!/bin/sh\n")), "text");
@@ -52,7 +52,7 @@ fn what_is_no_kernel() {
 }
 
 #[test]
-fn what_does_not_fit() {
+fn initrds_that_do_not_fit_are_refused() {
     let scratch = Scratch::new();
     let large = scratch.file("large", vec![0; 600 << 20]);
     refuses(&Launch::linux().initrd(large), "large: it does not fit");

@@ -22,25 +22,25 @@ fn job(scratch: &Scratch) -> Launch {
 }
 
 #[test]
-fn nothing() {
+fn stdin_is_dev_null() {
     let scratch = Scratch::new();
     does_its_job(job(&scratch).wired(Stdio::null(), Stdio::piped()));
 }
 
 #[test]
-fn closed() {
+fn stdin_is_closed() {
     let scratch = Scratch::new();
     does_its_job(job(&scratch).closed(0).wired(Stdio::null(), Stdio::piped()));
 }
 
 #[test]
-fn a_pipe_into_which_nobody_writes() {
+fn stdin_is_an_empty_pipe() {
     let scratch = Scratch::new();
     does_its_job(job(&scratch).piped());
 }
 
 #[test]
-fn a_file() {
+fn stdin_is_a_file() {
     let scratch = Scratch::new();
     let script = scratch.file("script", "echo OK-$((6*7))\npoweroff -f\n");
     let mut running = Launch::linux().wired(File::open(script).unwrap(), Stdio::piped());
@@ -65,7 +65,7 @@ fn ctrl_c_in_a_pipe_is_input() {
 /// console as it is. (A shell that edits its lines has the guest's terminal drop
 /// what goes beyond a line buffer's 4095 bytes, as on any terminal of Linux.)
 #[test]
-fn a_long_script() {
+fn a_long_script_arrives_complete() {
     let count = 5000;
     let lines = "sum=$((sum+1)); : one more\n".repeat(count);
     let bytes = lines.len();

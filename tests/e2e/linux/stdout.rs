@@ -24,7 +24,7 @@ fn pipe_of_two() -> (File, OwnedFd) {
 }
 
 #[test]
-fn a_reader_that_leaves_is_not_missed() {
+fn a_reader_that_leaves_does_not_end_the_guest() {
     let scratch = Scratch::new();
     let (mut reader, stdout) = pipe_of_two();
     let mut running = printing(&scratch).wired(Stdio::null(), stdout);
@@ -37,7 +37,7 @@ fn a_reader_that_leaves_is_not_missed() {
 }
 
 #[test]
-fn a_reader_that_sleeps_does_not_hold_up_the_guest() {
+fn a_sleeping_reader_does_not_block_the_guest() {
     let scratch = Scratch::new();
     let (reader, stdout) = pipe_of_two();
     let mut running = printing(&scratch).wired(Stdio::null(), stdout);
@@ -50,7 +50,7 @@ fn a_reader_that_sleeps_does_not_hold_up_the_guest() {
 }
 
 #[test]
-fn a_slow_reader_gets_all() {
+fn a_slow_reader_loses_nothing() {
     let scratch = Scratch::new();
     let (mut reader, stdout) = pipe_of_two();
     let mut running = printing(&scratch).wired(Stdio::null(), stdout);
@@ -74,14 +74,14 @@ fn a_slow_reader_gets_all() {
 }
 
 #[test]
-fn a_full_disk_is_not_the_guests_problem() {
+fn a_full_disk_does_not_end_the_guest() {
     let scratch = Scratch::new();
     let mut running = printing(&scratch).wired(Stdio::null(), files::full());
     assert_eq!(running.wait(), End::Status(0));
 }
 
 #[test]
-fn a_closed_stdout_is_not_the_guests_problem() {
+fn a_closed_stdout_does_not_end_the_guest() {
     let scratch = Scratch::new();
     let mut running = printing(&scratch).closed(1).wired(Stdio::null(), Stdio::null());
     assert_eq!(running.wait(), End::Status(0));

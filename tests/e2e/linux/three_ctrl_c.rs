@@ -53,7 +53,7 @@ fn only_three_ctrl_c_in_a_second_end_the_guest() {
 }
 
 #[test]
-fn each_of_the_three_is_the_guests_too() {
+fn the_guest_also_gets_each_of_three_ctrl_c() {
     let mut guest = Guest::boot();
     guest.type_line("stty raw -echo; echo RA''W; head -c 2 | od -An -tx1");
     guest.expect("RAW\n");
@@ -63,12 +63,12 @@ fn each_of_the_three_is_the_guests_too() {
 }
 
 #[test]
-fn a_shell_at_its_prompt_ends() {
+fn three_ctrl_c_end_a_guest_at_its_prompt() {
     ends(&mut Guest::boot());
 }
 
 #[test]
-fn a_kernel_that_panicked_before_it_had_a_console_ends() {
+fn three_ctrl_c_end_a_kernel_that_panicked_early() {
     // No root file system and no init: the console's driver is a module that nobody loads.
     let launch = Launch::kernel(tests::environment::vmlinux()).option("--earlycon");
     let mut running = launch.on_terminal();
@@ -77,7 +77,7 @@ fn a_kernel_that_panicked_before_it_had_a_console_ends() {
 }
 
 #[test]
-fn a_kernel_that_spins_with_interrupts_off_ends() {
+fn three_ctrl_c_end_a_kernel_that_spins_with_interrupts_off() {
     let scratch = Scratch::new();
     for hung in [kernel::spinning(), kernel::halted()] {
         let mut running = Launch::kernel(scratch.file("kernel", hung)).on_terminal();

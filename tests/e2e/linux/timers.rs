@@ -24,12 +24,12 @@ fn a_kernel_without_kvm_clock_boots() {
 }
 
 #[test]
-fn a_kernel_that_knows_nothing_of_kvm_boots() {
+fn a_kernel_without_kvm_guest_support_boots() {
     boot(&["nopv"]);
 }
 
 #[test]
-fn words_about_timers_are_no_trap() {
+fn other_kernel_arguments_about_timers_work() {
     for words in [&["tsc=unstable"][..], &["nohz=off", "hpet=disable"]] {
         boot(words);
     }
@@ -56,7 +56,7 @@ fn the_clock_has_the_date_and_its_alarm_wakes_the_guest() {
 }
 
 #[test]
-fn virtualization_is_there_on_request() {
+fn nested_virtualization_exists_on_request() {
     let mut guest = boot(&[]);
     assert_eq!(guest.run("grep -cwE 'svm|vmx' /proc/cpuinfo; true"), "0");
     let mut guest = Guest::of(Launch::linux().option("--cpu").option("nested").on_terminal());
@@ -64,7 +64,7 @@ fn virtualization_is_there_on_request() {
 }
 
 #[test]
-fn a_feature_that_there_is_not_is_refused() {
+fn an_unknown_cpu_feature_is_refused() {
     let mut running = Launch::linux().option("--cpu=4").piped();
     assert_eq!(running.wait(), End::Status(2));
     assert!(running.stderr().contains("--cpus is the number of CPUs"), "{}", running.stderr());

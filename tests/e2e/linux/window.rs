@@ -10,7 +10,7 @@ fn expect_size(guest: &mut Guest, size: &str) {
 }
 
 #[test]
-fn the_window_is_the_users_also_when_it_changes() {
+fn the_guest_follows_the_size_of_the_window() {
     let mut guest = Guest::boot();
     // Nobody has to wait for the size at the start.
     assert_eq!(guest.run("stty size"), "30 100");

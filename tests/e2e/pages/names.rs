@@ -10,7 +10,7 @@ use super::{sources, spans};
 /// In docs/internals.md `Type::function` or `function()` is defined in the source that the
 /// last link before it led to.
 #[test]
-fn what_internals_names_is_in_the_file_named_before() {
+fn internals_names_existing_functions() {
     let sources = sources();
     let (mut file, mut seen) = (None, 0);
     let prose = Page::read("docs/internals.md").prose;
@@ -120,7 +120,7 @@ fn the_tests_that_are_named_exist() {
 /// A span like `kvm::hostile::every_attack...`, or a long name with underscores: a test that
 /// docs/security.md, ARCHITECTURE.md or CONTRIBUTING.md names.
 #[test]
-fn the_tests_of_rules_and_attacks_exist() {
+fn the_tests_named_for_rules_and_attacks_exist() {
     let source = |path: &str| fs::read_to_string(path).unwrap();
     let tests: String = super::rust_files("tests").iter().map(|path| source(path)).collect();
     let all = tests + &super::sources().into_iter().map(|(_, text)| text).collect::<String>();
@@ -145,7 +145,7 @@ const EXAMPLE: &str = "balloon";
 
 /// The files that the pages for contributors name.
 #[test]
-fn the_files_that_contributors_are_sent_to_exist() {
+fn the_files_named_for_contributors_exist() {
     let areas = ["devices/", "launcher/", "tests/", "fuzz/", "guest-images/", "docs/"];
     let mut seen = 0;
     for page in super::FOR_CONTRIBUTORS {

@@ -7,7 +7,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn output_is_like_what_is_expected() {
+fn matching_output_is_accepted() {
     for (expected, output) in [
         ("", ""),
         ("a\nb", "a\r\nb\r\n"),
@@ -25,7 +25,7 @@ fn output_is_like_what_is_expected() {
 }
 
 #[test]
-fn output_is_not_like_what_is_expected() {
+fn different_output_is_reported() {
     for (expected, output) in [
         ("", "a\n"),
         ("a", ""),

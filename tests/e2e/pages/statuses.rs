@@ -36,7 +36,7 @@ fn readme_has_every_status() {
 }
 
 #[test]
-fn no_page_has_one_that_there_is_not() {
+fn no_page_has_an_unknown_status() {
     let mut known = of_the_launcher();
     // A command's, which its shell takes for what it does not find.
     known.insert("127".into());

@@ -134,7 +134,7 @@ fn faults_of_source(path: &str, source: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_page_has_a_phrase_that_makes_readers_stop() {
+fn no_page_has_a_forbidden_phrase() {
     let all = pages().into_iter().chain(FOR_CONTRIBUTORS.map(String::from));
     let faults = all.flat_map(|path| {
         let texts = texts_of_page(&Page::read(&path).prose);
@@ -145,7 +145,7 @@ fn no_page_has_a_phrase_that_makes_readers_stop() {
 }
 
 #[test]
-fn no_source_has_a_phrase_that_makes_readers_stop() {
+fn no_source_has_a_forbidden_phrase() {
     let crates = ["devices/src", "launcher", "fuzz/src", "fuzz/fuzz_targets"];
     let guests = ["guest-images/init/src", "guest-images/guests/src"];
     let all = crates.into_iter().chain(guests).chain(["tests/src", "tests/e2e"]);
@@ -181,7 +181,7 @@ fn a_phrase_is_found_with_its_line_and_what_to_write() {
 }
 
 #[test]
-fn what_is_not_meant_is_not_found() {
+fn harmless_phrases_are_accepted() {
     let good = [
         "/// There is no file.\n/// It is no longer here.",
         "/// `whoever` in code.",

@@ -92,7 +92,7 @@ fn is_test(item: &Item) -> bool {
 }
 
 #[test]
-fn every_way_to_name_a_module_is_seen() {
+fn every_form_of_import_is_recognized() {
     let of = |text: &str| imports(text, &["a", "b"]).into_iter().collect::<Vec<_>>();
     assert_eq!(of("use crate::c::X;"), ["c"]);
     assert_eq!(of("use crate::{c, d::{X, Y as Z}, e::*};"), ["c", "d", "e"]);

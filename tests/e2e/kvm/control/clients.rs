@@ -24,7 +24,7 @@ fn ask(running: &Running, line: &str) -> Value {
 }
 
 #[test]
-fn a_thousand_clients_without_manners_leave_nothing() {
+fn a_thousand_malformed_clients_leak_nothing() {
     let mut running = named().on_terminal();
     hello(&mut running);
     let before = Held::at_rest(running.process());
@@ -59,7 +59,7 @@ fn a_thousand_clients_without_manners_leave_nothing() {
 }
 
 #[test]
-fn clients_that_stay_silent_hold_up_neither_the_guest_nor_its_end() {
+fn silent_clients_delay_neither_the_guest_nor_its_end() {
     let mut running = named().on_terminal();
     hello(&mut running);
     let silent: Vec<_> = (0..32).map(|_| connect(&running)).collect();
@@ -81,7 +81,7 @@ fn clients_that_stay_silent_hold_up_neither_the_guest_nor_its_end() {
 }
 
 #[test]
-fn clients_of_other_versions_can_ask_and_stop() {
+fn clients_of_other_versions_can_use_info_and_stop() {
     let mut running = named().on_terminal();
     hello(&mut running);
     let answer = ask(&running, r#"{"version":99,"do":"pause"}"#);
@@ -96,7 +96,7 @@ fn clients_of_other_versions_can_ask_and_stop() {
 }
 
 #[test]
-fn nobody_else_gets_at_the_socket() {
+fn other_users_cannot_reach_the_control_socket() {
     let mut running = named().on_terminal();
     hello(&mut running);
     let mode = |path: &str| {
@@ -108,7 +108,7 @@ fn nobody_else_gets_at_the_socket() {
 }
 
 #[test]
-fn another_user_who_gets_at_it_is_sent_away() {
+fn another_user_on_the_control_socket_is_refused() {
     if !is_root("being another user") {
         return;
     }

@@ -32,7 +32,7 @@ fn assert_still(running: &Running) {
 }
 
 #[test]
-fn a_paused_guest_uses_no_cpu_and_goes_on() {
+fn a_paused_guest_uses_no_cpu_and_can_be_resumed() {
     let mut running = probe("hang=spin").option("--name=one").option("--cpus=3").on_terminal();
     until("it runs", || running.process().thread("vcpu0").map(drop));
     for _ in 0..3 {
@@ -53,7 +53,7 @@ fn a_paused_guest_uses_no_cpu_and_goes_on() {
 }
 
 #[test]
-fn what_is_typed_meanwhile_is_there_afterwards() {
+fn keys_typed_during_a_pause_arrive_after_it() {
     let mut running = named().on_terminal();
     hello(&mut running);
     running.lguest(&["pause", "one"]).well();
@@ -67,7 +67,7 @@ fn what_is_typed_meanwhile_is_there_afterwards() {
 
 /// Its device takes nothing, so that all of it can be seen, and counted.
 #[test]
-fn what_waits_for_it_can_be_looked_at_and_is_read_once() {
+fn input_of_a_paused_guest_can_be_peeked_at_and_is_read_once() {
     const MUCH: usize = 20_000;
     let mut running = named().on_terminal();
     hello(&mut running);
@@ -93,7 +93,7 @@ fn what_waits_for_it_can_be_looked_at_and_is_read_once() {
 
 /// A disk that hangs holds up a vCPU that took the bus from it, and nobody else.
 #[test]
-fn a_vcpu_that_cannot_stop_keeps_nobody_from_ending_the_guest() {
+fn a_guest_with_a_vcpu_that_cannot_stop_can_be_ended() {
     let scratch = Scratch::new();
     let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
     disk.hang();
@@ -112,7 +112,7 @@ fn a_vcpu_that_cannot_stop_keeps_nobody_from_ending_the_guest() {
 
 /// Its devices do not even have threads.
 #[test]
-fn no_device_does_anything() {
+fn the_devices_of_a_paused_guest_do_nothing() {
     let mut running = named().option("--rng").on_terminal();
     hello(&mut running);
     let queues = |running: &Running| {
@@ -131,7 +131,7 @@ fn no_device_does_anything() {
 }
 
 #[test]
-fn a_guest_that_prints_stops_and_loses_nothing() {
+fn a_pause_loses_no_output() {
     const KIB: usize = 20_000;
     let mut running = named().piped();
     running.expect("hello 80x24\n");
@@ -156,7 +156,7 @@ fn a_guest_that_prints_stops_and_loses_nothing() {
 }
 
 #[test]
-fn a_reset_leaves_it_paused() {
+fn a_paused_guest_stays_paused_over_a_reset() {
     let mut running = named().on_terminal();
     hello(&mut running);
     running.lguest(&["pause", "one"]).well();

@@ -60,7 +60,7 @@ fn requests(running: &Running) -> [u64; 2] {
 }
 
 #[test]
-fn a_line_costs_the_same_system_calls() {
+fn tracing_adds_no_system_call_to_a_line() {
     let scratch = Scratch::new();
     let launch = probe("console").option("--name=one");
     let mut plain = launch.on_terminal();

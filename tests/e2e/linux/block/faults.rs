@@ -64,7 +64,7 @@ fn a_file_that_is_truncated_is_an_error_to_the_guest() {
 
 /// As a disk of the host's that breaks, and is well again.
 #[test]
-fn what_the_host_cannot_read_or_write_is_an_error_to_the_guest() {
+fn host_io_errors_are_io_errors_in_the_guest() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk", vec![b'x'; 16 << 20]);
     let mut guest = boot(&disk, "");

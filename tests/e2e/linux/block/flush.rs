@@ -15,7 +15,7 @@ fn position(calls: &[String], begins: &str, from: usize) -> usize {
 const WRITE: &str = "dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync 2> /dev/null";
 
 #[test]
-fn a_flush_waits_for_fdatasync_and_has_its_result() {
+fn a_flush_waits_for_fdatasync_and_returns_its_result() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk", 16 * MIB);
     let mut guest = boot(&disk, "");
@@ -78,7 +78,7 @@ fn without_sync_there_is_no_fdatasync() {
 
 /// A signal may come at any time, and is not the disk's fault.
 #[test]
-fn calls_that_are_interrupted_are_made_again() {
+fn interrupted_disk_calls_are_repeated() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk", 16 * MIB);
     let mut guest = boot(&disk, "");

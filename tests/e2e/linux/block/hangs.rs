@@ -21,7 +21,7 @@ fn disk(scratch: &Scratch) -> Option<HangingDisk> {
 }
 
 #[test]
-fn the_guest_lives_and_the_launcher_can_be_ended() {
+fn a_hanging_disk_blocks_neither_the_guest_nor_its_end() {
     let scratch = Scratch::new();
     let Some(disk) = disk(&scratch) else { return };
     let mut guest = hung(&disk);
@@ -39,7 +39,7 @@ const REBOOT: &str = "echo b > /proc/sysrq-trigger";
 
 /// Its read would write into the next one's memory.
 #[test]
-fn a_guest_that_reboots_waits_for_the_disk_and_the_user_need_not() {
+fn a_reboot_waits_for_a_hanging_disk_and_can_be_ended() {
     let scratch = Scratch::new();
     let Some(disk) = disk(&scratch) else { return };
     let mut guest = hung(&disk);
@@ -53,7 +53,7 @@ fn a_guest_that_reboots_waits_for_the_disk_and_the_user_need_not() {
 }
 
 #[test]
-fn a_guest_that_reboots_goes_on_when_the_disk_does() {
+fn a_reboot_continues_when_the_disk_answers() {
     let scratch = Scratch::new();
     let Some(disk) = disk(&scratch) else { return };
     let mut guest = hung(&disk);

@@ -42,7 +42,7 @@ fn killed(disk: &Path, round: u32) -> Vec<u32> {
 
 /// LGUEST_TEST_KILLS tells how often. The next round begins with what this one left.
 #[test]
-fn what_was_synced_is_there_after_a_kill() {
+fn synced_data_survive_a_killed_launcher() {
     let scratch = Scratch::new();
     let disk = ext4(&scratch, "disk", 128 * MIB, &[]);
     let mut logged = BTreeSet::new();

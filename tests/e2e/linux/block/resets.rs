@@ -18,7 +18,7 @@ fn held(process: Process) -> (usize, usize) {
 }
 
 #[test]
-fn the_driver_leaves_and_comes_back_while_the_disk_is_busy() {
+fn the_driver_is_unbound_and_bound_while_the_disk_is_busy() {
     let scratch = Scratch::new();
     let disk = image(&scratch, "disk", 64 * MIB);
     let mut guest = boot(&disk, ",queues=2");

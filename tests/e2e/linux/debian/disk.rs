@@ -33,7 +33,7 @@ fn fio(guest: &mut Debian, depth: u32) {
 
 #[test]
 #[ignore = "needs the image of make debian: make test-debian"]
-fn fio_finds_all_it_wrote_and_fstrim_and_discard_give_it_back() {
+fn fio_verifies_and_fstrim_and_discard_free_space() {
     let mut guest = Debian::boot(&[]);
     let image = guest.image.clone();
     for depth in [1, 32] {

@@ -7,13 +7,13 @@ use tests::files::Scratch;
 use tests::{End, Launch};
 
 #[test]
-fn a_kernel_without_a_driver_for_its_console() {
+fn a_kernel_without_a_console_driver_is_reported() {
     let launch = Launch::kernel(vmlinux()).option("--exec").option("true");
     launch.done().one_line(1, "virtio_console): give its modules with --modules DIR");
 }
 
 #[test]
-fn modules_of_another_kernel() {
+fn modules_of_another_kernel_are_refused() {
     let scratch = Scratch::new();
     // The release stands in each module; this one is as long.
     let dummy = fs::read(modules().join("kernel/drivers/net/dummy.ko")).unwrap();
@@ -31,7 +31,7 @@ fn modules_of_another_kernel() {
 
 /// Its own words say more than a number.
 #[test]
-fn a_module_that_the_kernel_refuses() {
+fn a_module_that_the_kernel_refuses_is_reported() {
     let scratch = Scratch::new();
     let loop_module = fs::read(modules().join("kernel/drivers/block/loop.ko")).unwrap();
     let at = loop_module.windows(8).position(|window| window == b"mod_unlo").unwrap();
@@ -46,7 +46,7 @@ fn a_module_that_the_kernel_refuses() {
 }
 
 #[test]
-fn what_does_not_go_together() {
+fn conflicting_options_are_refused() {
     let usage = |launch: Launch, words: &str| {
         let done = launch.done();
         assert_eq!(done.end, End::Status(2), "{}", done.stderr);
@@ -70,7 +70,7 @@ fn what_does_not_go_together() {
 }
 
 #[test]
-fn a_root_without_a_shell_or_a_disk() {
+fn a_root_without_a_shell_or_a_disk_is_reported() {
     let scratch = Scratch::new();
     let empty = [super::partition_table(8192), vec![0; 4 << 20]].concat();
     let empty = scratch.file("disk.img", empty);

@@ -33,7 +33,7 @@ fn root(scratch: &Scratch) -> PathBuf {
 }
 
 #[test]
-fn files_of_the_hosts_are_there() {
+fn files_of_the_host_are_copied() {
     let scratch = Scratch::new();
     let script = scratch.file("test.sh", "#!/bin/sh\necho \"$0 says $1\"; cat /data/below/file\n");
     fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
@@ -56,7 +56,7 @@ fn files_of_the_hosts_are_there() {
 }
 
 #[test]
-fn an_initrd_of_the_users_brings_the_shell() {
+fn the_users_initrd_provides_the_shell() {
     let scratch = Scratch::new();
     let file = scratch.file("mine", "mine\n");
     let mut launch = Launch::exec("cat /bin/mine; ls /init; uname -n").initrd(initramfs());

@@ -64,7 +64,7 @@ fn every_kernel_runs_a_command() {
 
 /// The driver that reports a panic has another name in old kernels.
 #[test]
-fn every_kernel_tells_of_its_panic() {
+fn every_kernel_reports_its_panic() {
     for row in rows() {
         let done = exec(&row, &row.tree, "echo c > /proc/sysrq-trigger").done();
         assert_eq!(done.end, End::Status(101), "{}: {}", row.name, done.stderr);

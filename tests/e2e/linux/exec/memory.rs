@@ -25,7 +25,7 @@ fn files_that_do_not_fit_are_refused_before_the_start() {
 
 /// It fits where it is loaded, and is known to be too large only when it is unpacked.
 #[test]
-fn files_that_the_kernel_loses_are_missed_by_the_init() {
+fn the_init_detects_files_that_the_kernel_lost() {
     let scratch = Scratch::new();
     let launch = Launch::exec("true").initrd(zeroes(&scratch, 128)).memory("192");
     launch.done().one_line(1, "give the guest more memory");
@@ -33,7 +33,7 @@ fn files_that_the_kernel_loses_are_missed_by_the_init() {
 
 /// What is broken is not said to be too large.
 #[test]
-fn an_initrd_that_does_not_unpack_is_named_as_that() {
+fn an_initrd_that_cannot_be_unpacked_is_reported() {
     let scratch = Scratch::new();
     let mut packed = std::fs::read(zeroes(&scratch, 1)).unwrap();
     packed.truncate(packed.len() / 2);

@@ -78,7 +78,7 @@ fn a_dhcp_server_gives_the_address() {
 }
 
 #[test]
-fn without_a_server_that_is_told() {
+fn a_missing_dhcp_server_is_reported() {
     let Some(_network) = bridge() else { return };
     on_bridge("true")
         .argument("ip=dhcp")

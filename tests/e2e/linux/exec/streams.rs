@@ -32,7 +32,7 @@ fn stdin_has_an_end() {
 
 /// More than all pipes and windows on the way hold.
 #[test]
-fn a_command_that_does_not_read_prints_all_the_same() {
+fn a_command_that_does_not_read_can_print() {
     let command = "head -c 3000000 /dev/zero; sleep 1; head -c 3000000 /dev/zero";
     let done = Launch::exec(command).done_with(noise(2 << 20));
     assert_eq!((done.end, done.stdout.len()), (End::Status(0), 6_000_000));
@@ -48,7 +48,7 @@ fn grandchildren_are_not_waited_for() {
 
 /// All that a pipe holds when the command ends is still written.
 #[test]
-fn what_was_written_last_is_not_lost() {
+fn the_last_output_is_not_lost() {
     let done = Launch::exec("head -c 60000 /dev/zero; head -c 60000 /dev/zero >&2").done();
     assert_eq!(done.stdout.len(), 60_000);
     assert_eq!(done.stderr.len(), 60_000);
@@ -56,7 +56,7 @@ fn what_was_written_last_is_not_lost() {
 
 /// One who reads slowly loses nothing, however long it takes, and the guest goes on.
 #[test]
-fn a_reader_that_stops_holds_up_the_command_and_not_the_guest() {
+fn a_stopped_reader_delays_the_command_and_not_the_guest() {
     let command =
         "(while sleep 1; do echo alive > /dev/kmsg; done) & dmesg -n 8; head -c 4000000 /dev/zero";
     let (reader, writer) = std::io::pipe().unwrap();

@@ -5,7 +5,7 @@ use tests::Flood;
 use super::*;
 
 #[test]
-fn down_and_up_and_deleted_and_made_again() {
+fn a_tap_goes_down_and_up_and_is_deleted_and_created_again() {
     let Some(network) = Network::new() else { return };
     let make = || {
         network.ip("tuntap add tap7 mode tap");

@@ -68,7 +68,7 @@ fn live_in_the_world(tell: &Sender<i32>, moved: &Receiver<()>, peers: &Sender<Ip
 }
 
 #[test]
-fn the_rest_of_the_world_as_the_page_has_it() {
+fn the_documented_commands_let_the_guest_reach_other_networks() {
     let Some((network, mut guest)) = boot(HOST) else { return };
     let peers = world(&network);
     network.expect_answer(GUEST);

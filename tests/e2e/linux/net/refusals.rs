@@ -9,7 +9,7 @@ fn interfaces(network: &Network) -> String {
 }
 
 #[test]
-fn interfaces_that_are_not_what_was_said() {
+fn interfaces_of_the_wrong_kind_are_refused() {
     let Some(network) = Network::new() else { return };
     network.ip("link add br0 type bridge");
     network.ip("link add cable0 type veth peer name cable1");
@@ -34,7 +34,7 @@ fn interfaces_that_are_not_what_was_said() {
 }
 
 #[test]
-fn a_tap_that_is_in_use() {
+fn a_tap_in_use_is_refused() {
     let Some(network) = Network::new() else { return };
     network.ip("tuntap add tap7 mode tap");
     let _first = Guest::of(card("tap:tap7").on_terminal());
@@ -43,7 +43,7 @@ fn a_tap_that_is_in_use() {
 }
 
 #[test]
-fn what_needs_a_privilege_or_a_driver() {
+fn missing_privileges_and_drivers_are_reported() {
     let Some(network) = Network::new() else { return };
     network.ip("link add br0 type bridge");
     network.ip("tuntap add tap7 mode tap user 12345");

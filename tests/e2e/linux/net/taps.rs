@@ -5,7 +5,7 @@ use tests::{Pty, program};
 use super::*;
 
 #[test]
-fn a_port_of_a_bridge() {
+fn the_tap_becomes_a_port_of_the_bridge() {
     let Some(network) = Network::new() else { return };
     network.ip("link add br0 mtu 1400 type bridge");
     network.ip("addr add 10.9.8.1/24 dev br0");
@@ -27,7 +27,7 @@ fn a_port_of_a_bridge() {
 
 /// Root made it; the launcher has no privilege at all.
 #[test]
-fn a_tap_made_beforehand_with_a_large_mtu() {
+fn a_tap_that_root_has_created_works_with_a_large_mtu() {
     let Some(network) = Network::new() else { return };
     network.ip("tuntap add tap7 mode tap user root");
     network.ip("link set tap7 mtu 9000 up");

@@ -54,7 +54,7 @@ fn megabytes_of_tcp_arrive_both_ways() {
 /// Frames for a guest that takes none cost its thread nothing, and are not
 /// waited for when it takes frames again.
 #[test]
-fn a_flood_at_a_guest_that_takes_nothing_costs_nothing() {
+fn a_flood_to_a_guest_without_buffers_costs_no_cpu() {
     let Some((network, mut guest)) = boot(&format!("{HOST}:02:00:00:00:00:19")) else { return };
     network.expect_answer(GUEST);
     network.ip(&format!("neigh replace {GUEST} lladdr 02:00:00:00:00:19 dev lg0 nud permanent"));

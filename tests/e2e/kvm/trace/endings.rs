@@ -12,7 +12,7 @@ use super::super::probe;
 use super::{by_thread, hello, read, traced};
 
 #[test]
-fn it_is_whole_however_the_guest_ends() {
+fn the_trace_is_valid_json_however_the_guest_ends() {
     type Way = (&'static str, fn(&mut Running), End);
     let ways: [Way; 7] = [
         ("power off", |running| running.send([0x1e, b'p']), End::Status(0)),
@@ -39,7 +39,7 @@ fn it_is_whole_however_the_guest_ends() {
 }
 
 #[test]
-fn it_is_whole_when_the_guest_crashes_or_panics() {
+fn the_trace_is_valid_json_after_a_crash_or_a_panic() {
     for (mode, status) in [("crash=triple", 102), ("panic", 101)] {
         let scratch = Scratch::new();
         let (launch, file) = traced(&probe(mode), &scratch);
@@ -51,7 +51,7 @@ fn it_is_whole_when_the_guest_crashes_or_panics() {
 
 /// The very last thing that the guest did is there: what ended it.
 #[test]
-fn nothing_is_missing_at_the_end() {
+fn the_trace_includes_the_last_event() {
     for _ in 0..10 {
         let scratch = Scratch::new();
         let (launch, file) = traced(&probe("status=7"), &scratch);
@@ -64,7 +64,7 @@ fn nothing_is_missing_at_the_end() {
 
 /// While the guest runs, too: what has happened is there soon.
 #[test]
-fn it_can_be_read_while_the_guest_runs_and_after_sigkill() {
+fn the_trace_can_be_read_while_the_guest_runs_and_after_sigkill() {
     let scratch = Scratch::new();
     let (launch, file) = traced(&probe("console"), &scratch);
     let mut running = launch.on_terminal();

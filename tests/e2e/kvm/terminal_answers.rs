@@ -65,7 +65,7 @@ fn late_answers_are_dropped() {
 }
 
 #[test]
-fn keys_after_the_answers_are_the_shells() {
+fn keys_typed_after_the_answers_go_to_the_shell() {
     let mut running = asked(QUESTIONS);
     running.send(format!("{ANSWERS}ls"));
     assert_eq!(running.wait(), End::Status(0));
@@ -73,14 +73,14 @@ fn keys_after_the_answers_are_the_shells() {
 }
 
 #[test]
-fn a_terminal_that_does_not_answer_holds_nobody_up_for_long() {
+fn a_terminal_that_does_not_answer_delays_the_end_only_briefly() {
     let mut running = asked(QUESTIONS);
     assert_eq!(running.wait(), End::Status(0));
     running.assert_terminal_restored();
 }
 
 #[test]
-fn answers_that_the_guest_got_are_not_waited_for() {
+fn answers_that_the_guest_has_read_are_not_waited_for() {
     let mut running = probe("console").on_terminal();
     running.expect("hello 100x30");
     running.send(QUESTIONS);
@@ -95,7 +95,7 @@ fn answers_that_the_guest_got_are_not_waited_for() {
 
 /// A terminal that answers by itself.
 #[test]
-fn a_shell_in_tmux_finds_nothing_typed() {
+fn a_shell_in_tmux_gets_no_answers_as_input() {
     let scratch = Scratch::new();
     let launch = probe("console").shell_line();
     let command = format!("{launch}; echo ENDED; cat -v");

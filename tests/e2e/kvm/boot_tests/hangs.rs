@@ -40,7 +40,7 @@ fn has(words: &str) -> impl Fn(&[String]) -> bool {
 
 /// The probe is an ELF file with symbols, and needs no other.
 #[test]
-fn each_cpu_is_told_of_with_its_function() {
+fn a_timeout_reports_the_function_of_each_cpu() {
     for (mode, doing, function) in [
         ("hang=spin", "running, in user mode, interrupts off", "endings"),
         ("hang=halt", "halted, interrupts off", "(halt_forever+0x"),
@@ -58,7 +58,7 @@ fn each_cpu_is_told_of_with_its_function() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn a_timeout_names_the_pattern_that_is_missing() {
     let (status, words) =
         said(&probe("hang=halt").option("--timeout=500ms").option("--expect=login: "), "");
     assert_eq!(status, 124, "{words}");
@@ -66,7 +66,7 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
-fn names_may_come_from_a_list() {
+fn function_names_can_come_from_a_symbols_file() {
     let scratch = Scratch::new();
     let list = "0000000000000000 A data\n0000000000100000 T a_name\nffffffff81000000 T _text\n";
     let option = format!("--symbols={}", scratch.file("System.map", list).display());
@@ -76,7 +76,7 @@ fn names_may_come_from_a_list() {
 
 /// A kernel without symbols.
 #[test]
-fn how_to_get_names_is_told() {
+fn without_symbols_lguest_says_how_to_get_names() {
     let scratch = Scratch::new();
     let kernel = scratch.file("kernel", tests::kernel::halted());
     let lines = late(&Launch::kernel(kernel).memory("64"), has("vcpu0: halted, interrupts off"));
@@ -95,7 +95,7 @@ fn a_guest_that_reboots_for_ever_is_ended() {
 
 /// Where the kernel has no name any more.
 #[test]
-fn a_function_behind_a_chroot_has_its_name() {
+fn function_names_work_after_a_chroot() {
     if !is_root("--chroot") {
         return;
     }
@@ -120,7 +120,7 @@ fn a_paused_guest_is_ended_in_time() {
 /// A disk that hangs holds up a vCPU that took the bus from it, and the threads of a guest
 /// that wants to start again.
 #[test]
-fn what_the_host_holds_up_is_told() {
+fn a_thread_stuck_in_a_host_call_is_reported() {
     let hangs = "lguest: vcpu0: in a system call of the host's that hangs";
     let mut lines = Vec::new();
     for seconds in TIMES {
@@ -140,7 +140,7 @@ fn what_the_host_holds_up_is_told() {
 
 /// A reader that does not read stdout delays the end no longer than that.
 #[test]
-fn a_reader_that_stands_still_does_not_hold_it_up() {
+fn a_stopped_reader_does_not_delay_the_timeout() {
     let scratch = Scratch::new();
     let input = File::open(scratch.file("input", "\x1ef 500\n")).unwrap();
     let (reader, writer) = nix::unistd::pipe().unwrap();
@@ -151,7 +151,7 @@ fn a_reader_that_stands_still_does_not_hold_it_up() {
 }
 
 #[test]
-fn its_last_lines_are_told_if_they_were_not_on_this_terminal() {
+fn a_timeout_prints_the_last_lines_of_a_console_elsewhere() {
     let launch = probe("consoles").option("--console=null").option("--expect=never");
     let lines = late(&launch, has("lguest:   hello 0"));
     let last = lines.iter().position(|line| line == "lguest: the guest said last:").unwrap();

@@ -6,7 +6,7 @@ use tests::{End, Flood};
 use super::*;
 
 #[test]
-fn both_ends_reach_each_other_without_a_word() {
+fn host_and_guest_reach_each_other_without_further_set_up() {
     let Some((network, mut guest)) = boot(HOST) else { return };
     assert!(network.ip("addr show dev lg0").contains("inet 192.168.19.1/24 brd 192.168.19.255"));
     guest.run(&format!("ping -c 3 {HOST}"));
@@ -22,7 +22,7 @@ fn both_ends_reach_each_other_without_a_word() {
 }
 
 #[test]
-fn a_tap_of_ours_goes_with_a_killed_launcher() {
+fn the_tap_disappears_with_a_killed_launcher() {
     let Some(network) = Network::new() else { return };
     let running = card("10.0.0.2/30:02:00:00:00:00:09").on_terminal();
     network.wait_for("lg0", true);
@@ -34,7 +34,7 @@ fn a_tap_of_ours_goes_with_a_killed_launcher() {
 
 /// Also while the other end sends as fast as it can.
 #[test]
-fn it_goes_on_after_an_unbind_and_after_a_reboot() {
+fn the_network_works_after_an_unbind_and_after_a_reboot() {
     let Some((network, mut guest)) = boot(HOST) else { return };
     let mac = guest.run("cat /sys/class/net/eth0/address");
     let process = guest.process();

@@ -23,7 +23,7 @@ fn power_off(running: &mut Running) {
 }
 
 #[test]
-fn the_log_has_what_stdout_has() {
+fn the_log_file_equals_stdout() {
     let scratch = Scratch::new();
     let before = scratch.file("log", "what was there before".repeat(1000));
     assert!(before.exists());
@@ -36,7 +36,7 @@ fn the_log_has_what_stdout_has() {
 
 /// Whatever hvc0 is; who comes later still finds what nobody has read.
 #[test]
-fn the_log_takes_nothing_from_others() {
+fn the_log_file_consumes_no_output() {
     for end in ["sock", "pty", "sock,buffer=4K"] {
         let scratch = Scratch::new();
         let launch = logging(&scratch).option("--name=one").option(&format!("--console={end}"));
@@ -58,7 +58,7 @@ fn the_log_takes_nothing_from_others() {
 }
 
 #[test]
-fn a_log_that_takes_nothing_is_told_of_and_no_end() {
+fn a_log_file_on_a_full_disk_is_reported_and_the_guest_continues() {
     let mut running = printing().option("--log=/dev/full").fed("words\n\x1ep");
     assert_eq!(running.wait(), End::Status(0));
     let words = running.stderr();

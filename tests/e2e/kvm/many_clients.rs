@@ -106,7 +106,7 @@ fn assert_alive(running: &Running) {
 }
 
 #[test]
-fn ten_thousand_who_come_and_go_leave_nothing() {
+fn ten_thousand_clients_that_attach_and_leave_leak_nothing() {
     let running = crowded();
     let runtime = running.runtime();
     let files = || tests::files::below(&runtime.join("lguest/crowd"));
@@ -132,7 +132,7 @@ fn ten_thousand_who_come_and_go_leave_nothing() {
 }
 
 #[test]
-fn a_console_that_there_is_not_is_looked_for_in_vain_and_not_made() {
+fn a_failed_attach_to_a_missing_console_leaks_nothing() {
     let running = crowded();
     until("nobody is there", || running.process().thread("client").is_none().then_some(()));
     let before = Held::at_rest(running.process());
@@ -154,7 +154,7 @@ fn a_console_that_there_is_not_is_looked_for_in_vain_and_not_made() {
 
 /// More than may ask at the same time.
 #[test]
-fn who_sits_at_a_console_keeps_nobody_from_asking() {
+fn attached_clients_do_not_block_control_requests() {
     let running = crowded();
     let mut seated: Vec<_> = (0..256)
         .map(|number| {
@@ -179,7 +179,7 @@ fn who_sits_at_a_console_keeps_nobody_from_asking() {
 
 /// The guest does not read its second console.
 #[test]
-fn who_leaves_before_the_guest_has_read_is_not_waited_for() {
+fn a_client_that_leaves_before_the_guest_has_read_frees_its_console() {
     let launch = probe("console").option("--name=crowd").option("--console=sock");
     let running = launch.option("--console=sock").piped();
     until("the guest has printed", || {
@@ -206,7 +206,7 @@ fn who_leaves_before_the_guest_has_read_is_not_waited_for() {
 }
 
 #[test]
-fn a_launcher_ends_while_its_clients_come_and_go() {
+fn a_launcher_ends_while_clients_attach_and_leave() {
     for round in 0..environment::stops() {
         let mut running = crowded();
         let runtime = running.runtime().to_path_buf();

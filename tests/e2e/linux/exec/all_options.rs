@@ -17,7 +17,7 @@ fn command() -> String {
 }
 
 #[test]
-fn a_file_of_options_two_cpus_a_card_a_trace_and_no_privilege() {
+fn exec_works_with_config_cpus_network_trace_and_username() {
     let scratch = Scratch::new();
     let empty = scratch.path().join("empty");
     fs::create_dir(&empty).unwrap();

@@ -98,7 +98,7 @@ const WAYS: &[Way] = &[
 ];
 
 #[test]
-fn every_way_out_gives_the_terminal_back() {
+fn every_ending_restores_the_terminal() {
     for way in WAYS {
         eprintln!("{}", way.name);
         let mut running = probe(way.mode).on_terminal();
@@ -127,7 +127,7 @@ const FAULTS: &[(Signal, i32)] = &[
 ];
 
 #[test]
-fn a_fault_signal_from_outside_ends_it_at_once() {
+fn a_fault_signal_from_another_process_ends_lguest() {
     for (fault, number) in FAULTS {
         eprintln!("{fault}");
         let mut running = probe("console").on_terminal();

@@ -53,7 +53,7 @@ fn each_of_fifty_consoles_works() {
 /// With the number of descriptors that shells usually grant, which is far too low,
 /// and may be raised.
 #[test]
-fn a_guest_has_as_many_consoles_as_the_bus_has_room_for() {
+fn a_guest_can_fill_the_bus_with_consoles() {
     let scratch = Scratch::new();
     let limited = |count| {
         let line = format!("ulimit -S -n 256; exec {}", consoles("most", count).shell_line());
@@ -78,7 +78,7 @@ fn a_guest_has_as_many_consoles_as_the_bus_has_room_for() {
 }
 
 #[test]
-fn with_too_few_files_for_its_consoles_it_ends_in_one_line() {
+fn too_few_descriptors_for_the_consoles_end_lguest_with_one_line() {
     let scratch = Scratch::new();
     let mut refused = 0;
     for files in (50..2000).step_by(50) {
@@ -102,7 +102,7 @@ fn with_too_few_files_for_its_consoles_it_ends_in_one_line() {
 }
 
 #[test]
-fn more_interrupts_than_there_are_routes_for_are_refused() {
+fn more_interrupts_than_kvm_has_routes_are_refused() {
     let scratch = Scratch::new();
     let mut launch = probe("poweroff");
     for number in 0..64 {

@@ -8,7 +8,7 @@ const PANIC: &str = "[    1.0] Kernel panic - not syncing: for a test";
 
 /// It would reboot at once (panic=-1), after a while (panic=5), never, or die amid its words.
 #[test]
-fn its_words_are_a_panic_and_a_reboot_is_not_waited_for() {
+fn the_kernels_panic_message_ends_the_guest_before_a_reboot() {
     let launch = printing().option("--expect=never");
     for rest in [
         "\n\x1er",
@@ -29,7 +29,7 @@ fn its_words_are_a_panic_and_a_reboot_is_not_waited_for() {
 
 /// The log has all of it, and it comes in pieces.
 #[test]
-fn a_panic_says_all_that_it_has_to_say() {
+fn the_log_contains_the_whole_panic_message() {
     let end = "Call Trace:\n---[ end Kernel panic - not syncing: for a test ]---\n";
     let mut running = printing().option("--strict").piped();
     running.expect("hello");
@@ -41,7 +41,7 @@ fn a_panic_says_all_that_it_has_to_say() {
 }
 
 #[test]
-fn without_a_boot_test_words_are_words() {
+fn without_a_boot_test_a_panic_message_has_no_effect() {
     let mut running = printing().on_terminal();
     running.expect("hello");
     running.send(format!("{PANIC}\r\x1er"));
@@ -52,7 +52,7 @@ fn without_a_boot_test_words_are_words() {
 
 /// Without a boot test, too.
 #[test]
-fn what_a_console_elsewhere_said_last_is_told() {
+fn a_panic_prints_the_last_lines_of_a_console_elsewhere() {
     let mut running = printing().option("--console=sock").option("--name=one").piped();
     until("it has greeted", || {
         let said = running.lguest(&["log", "one"]);
@@ -67,7 +67,7 @@ fn what_a_console_elsewhere_said_last_is_told() {
 }
 
 #[test]
-fn what_this_terminal_said_last_is_there_to_be_read() {
+fn a_panic_on_this_terminal_is_not_printed_twice() {
     let (status, words) = said(&printing(), "some words\n\x1ek");
     assert_eq!((status, words.as_str()), (101, "lguest: guest panicked\n"));
 }

@@ -16,7 +16,7 @@ fn shell(line: &str, scratch: &Scratch) -> Running {
 }
 
 #[test]
-fn a_detached_launcher_holds_no_lock_and_no_pipe_of_a_scripts() {
+fn a_detached_launcher_holds_no_lock_and_no_pipe_of_its_script() {
     let scratch = Scratch::new();
     let (lock, done) = (scratch.path().join("lock"), scratch.path().join("done"));
     let line = probe("console").option("--detach").option("--name=web").shell_line();
@@ -62,7 +62,7 @@ fn files_may_be_named_by_a_descriptor() {
 }
 
 #[test]
-fn no_directory_is_open_in_another_root() {
+fn no_directory_is_open_after_a_chroot() {
     let Some((scratch, root)) = new_root() else { return };
     let launch = probe("console").option("--username=nobody");
     let line = launch.option(&format!("--chroot={}", root.display())).shell_line();

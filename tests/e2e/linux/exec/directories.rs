@@ -15,7 +15,7 @@ const SAID: &str = "shm 1777\nmqueue 1777\n/tmp 1777\n/run/lock 1777\n1\n1\n/pro
     /var/lock/.\n/var/tmp/.\n1\n";
 
 #[test]
-fn they_are_all_there() {
+fn the_usual_directories_and_devices_exist() {
     let done = Launch::exec(COMMAND).done_with(b"input\n".to_vec());
     assert_eq!(done.well(), SAID);
 }

@@ -49,7 +49,7 @@ fn unread(running: &Running) -> (usize, usize) {
 }
 
 #[test]
-fn with_nobody_there_the_last_of_it_is_kept_and_the_rest_counted() {
+fn without_a_reader_the_last_output_is_kept_and_lost_bytes_are_counted() {
     let (running, printed) = (much(), printed());
     running.lguest(&["send", "much", "0", ALL]).well();
     until("the guest has printed all", || {
@@ -123,7 +123,7 @@ fn length(file: &Path) -> usize {
 }
 
 #[test]
-fn who_reads_gets_all_of_it() {
+fn a_client_that_reads_loses_nothing() {
     let (mut running, printed, scratch) = (much(), printed(), Scratch::new());
     let file = scratch.path().join("output");
     let mut user = into_file(&running, &file);
@@ -136,7 +136,7 @@ fn who_reads_gets_all_of_it() {
 }
 
 #[test]
-fn who_has_stopped_gets_the_last_of_it_and_is_told_of_the_rest() {
+fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     let (running, printed, scratch) = (much(), printed(), Scratch::new());
     // It gets no further than we read.
     let mut pipe = Pipe::new(&scratch);

@@ -49,7 +49,7 @@ fn peek(running: &Running, side: &str, times: usize) {
 }
 
 #[test]
-fn ten_thousand_looks_take_nothing_and_add_nothing() {
+fn ten_thousand_peeks_consume_nothing() {
     let running = consoles("seen", 2).piped();
     wait_for_all(running.runtime(), "seen", 2);
     let mut typist = Client::of(&running, "seen");

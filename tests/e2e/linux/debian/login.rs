@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 #[ignore = "needs the image of make debian: make test-debian"]
-fn a_getty_is_had_on_a_further_console_and_the_power_button_is_obeyed() {
+fn a_second_console_has_a_login_and_the_power_button_works() {
     let mut guest = Debian::boot(&["--name=deb", "--console=stdio", "--console=sock"]);
     guest.run("systemctl enable --now serial-getty@hvc1 2> /dev/null");
     let time = patience() + Duration::from_secs(240);

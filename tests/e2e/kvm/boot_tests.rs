@@ -28,7 +28,7 @@ fn printing() -> Launch {
 }
 
 #[test]
-fn what_is_expected_ends_the_guest() {
+fn an_expected_line_ends_the_guest() {
     let launch = printing().option("--expect=^one$").option("--expect=login: $");
     let mut running = launch.fed("one\r\ndebian login: ");
     assert_eq!(running.wait(), End::Status(0));
@@ -44,7 +44,7 @@ fn what_is_expected_ends_the_guest() {
 }
 
 #[test]
-fn what_came_first_decides() {
+fn the_first_match_in_the_output_decides() {
     let launch = printing().option("--expect=good").option("--fail-on=b.d");
     assert_eq!(
         said(&launch, "bad\ngood\n"),
@@ -57,7 +57,7 @@ fn what_came_first_decides() {
 
 /// Whatever was printed before the end counts, however quick that is.
 #[test]
-fn the_last_word_of_a_guest_counts() {
+fn output_just_before_the_end_counts() {
     let launch = printing().option("--expect=the last word").option("--no-reboot");
     for end in ["\x1ep", "\x1er", "\x1es", "\x1ek"] {
         let (status, words) = said(&launch, &format!("the last word{end}"));
@@ -66,7 +66,7 @@ fn the_last_word_of_a_guest_counts() {
 }
 
 #[test]
-fn a_guest_that_ends_before_is_no_success() {
+fn a_guest_that_ends_before_the_expected_line_fails() {
     let launch = printing().option("--expect=first").option("--expect=login: ");
     for (end, how) in
         [("\x1ep", "guest powered off"), ("\x1er", "guest reset by the ACPI reset register")]
@@ -87,7 +87,7 @@ fn a_guest_that_ends_before_is_no_success() {
 
 /// What is expected may come after a reboot.
 #[test]
-fn a_reboot_goes_on_with_what_is_expected() {
+fn the_expected_line_may_come_after_a_reboot() {
     let launch =
         printing().option("--expect=hello").option("--expect=hello").option("--expect=hello");
     let mut running = launch.piped();
@@ -100,7 +100,7 @@ fn a_reboot_goes_on_with_what_is_expected() {
 }
 
 #[test]
-fn the_kernels_own_words_count_in_a_boot_test_alone() {
+fn kernel_failures_only_count_in_a_boot_test() {
     let oops = "[    1.0] BUG: kernel NULL pointer dereference\n";
     let warning = "[    1.0] WARNING: CPU: 0 PID: 1 at kernel/foo.c:1 foo+0x1/0x2\n";
     let text = format!("{warning}{oops}\x1ep");
@@ -115,7 +115,7 @@ fn the_kernels_own_words_count_in_a_boot_test_alone() {
 
 /// Nobody is there, and nothing is kept; or the host end is a file, or somebody else's.
 #[test]
-fn it_is_seen_whatever_is_at_the_consoles_host_end() {
+fn output_is_matched_for_every_host_end() {
     let scratch = Scratch::new();
     let file = format!("file={}", scratch.path().join("hvc0").display());
     for end in ["null", "sock", "pty", "sock,buffer=4K", &file] {
@@ -127,7 +127,7 @@ fn it_is_seen_whatever_is_at_the_consoles_host_end() {
 
 /// It may be on its way to another console.
 #[test]
-fn what_a_kernel_says_before_it_has_a_console_is_seen() {
+fn early_output_is_matched() {
     let launch = probe("serial=early-words").option("--earlycon").option("--expect=early-w");
     for consoles in [&["stdio"][..], &["sock"], &["null"], &["sock", "stdio"]] {
         let option = |launch: Launch, end: &&str| launch.option(&format!("--console={end}"));
@@ -139,7 +139,7 @@ fn what_a_kernel_says_before_it_has_a_console_is_seen() {
 }
 
 #[test]
-fn who_sits_at_the_console_hears_the_reason() {
+fn attached_clients_get_the_reason_of_the_end() {
     let launch = probe("console").option("--name=one").option("--console=sock");
     let mut running = launch.option("--fail-on=bad thing").piped();
     let mut user = console(running.runtime(), &["one", "--wait"]);
@@ -153,14 +153,14 @@ fn who_sits_at_the_console_hears_the_reason() {
 
 /// However much it prints.
 #[test]
-fn what_is_expected_is_found_in_a_flood() {
+fn an_expected_line_is_found_in_a_flood_of_output() {
     let launch = printing().option("--expect=^00199999 ").option("--fail-on=^00200000 ");
     let (status, words) = said(&launch, "\x1ef 20000\n");
     assert!(status == 0 && words.contains(": 00199999 ...."), "{status}: {words}");
 }
 
 #[test]
-fn what_cannot_be_is_one_line() {
+fn impossible_options_are_refused_in_one_line() {
     for (options, status, words) in [
         (&["--expect=a("][..], 2, "invalid value 'a(' for '--expect <REGEX>': unclosed group"),
         (&["--fail-on="], 2, "for '--fail-on <REGEX>'"),

@@ -21,7 +21,7 @@ const CALLS: [(&str, &[&str]); 7] = [
 ];
 
 #[test]
-fn calls_that_are_interrupted_are_made_again() {
+fn interrupted_system_calls_are_repeated() {
     let Some(network) = Network::new() else { return };
     let launch = Launch::linux().option("--rng").option("--tunnet=192.168.19.1");
     let mut guest = Guest::of(launch.on_terminal());

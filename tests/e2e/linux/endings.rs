@@ -10,7 +10,7 @@ fn stamped(scratch: &Scratch, stamp: &str) -> Launch {
 }
 
 #[test]
-fn a_reboot_starts_it_again_in_the_same_process_with_fresh_files() {
+fn a_reboot_reads_kernel_and_initrd_anew() {
     let scratch = Scratch::new();
     let mut guest = Guest::of(stamped(&scratch, "first\n").on_terminal());
     let started = guest.process().start_time();
@@ -30,7 +30,7 @@ fn a_reboot_starts_it_again_in_the_same_process_with_fresh_files() {
 
 /// Each way that Linux knows to reset the machine is one that the machine has.
 #[test]
-fn every_way_of_reboot_is_seen_for_what_it_is() {
+fn every_reboot_method_of_linux_is_recognized() {
     for (argument, register) in [
         ("reboot=a", "ACPI reset register"),
         ("reboot=p", "port 0xcf9"),
@@ -78,7 +78,7 @@ fn a_byte_to_port_501_is_the_status() {
 }
 
 #[test]
-fn signals_end_it_in_order_and_give_the_terminal_back() {
+fn signals_end_the_launcher_and_restore_the_terminal() {
     for (signal, end) in [
         (Signal::SIGTERM, End::Status(143)),
         (Signal::SIGINT, End::Status(130)),

@@ -8,7 +8,7 @@ const NO_DRIVER: &str = "it had no driver for its console (virtio_console): ";
 
 /// Its init finds no console to read from, and the guest switches itself off.
 #[test]
-fn a_guest_without_its_devices_is_warned_of_and_reported() {
+fn a_guest_that_cannot_use_its_devices_is_reported() {
     let mut running = Launch::linux().argument("pci=off").fed("");
     assert_eq!(running.wait(), End::Status(0));
     let said = running.stderr();

@@ -23,7 +23,7 @@ fn run(launch: &Launch) -> (End, Running) {
 
 /// It never ends its line, and the shell asks the terminal where the cursor is.
 #[test]
-fn a_prompt_is_seen() {
+fn a_prompt_matches_without_a_newline() {
     let scratch = Scratch::new();
     let xml = format!("--junit={}", scratch.path().join("xml").display());
     let launch = Launch::linux().option("--expect=This is busybox").option("--expect=^guest# $");
@@ -39,7 +39,7 @@ const CRASH: &str = "echo c > /proc/sysrq-trigger";
 
 /// Whether it would hang then, or reboot.
 #[test]
-fn a_panic_is_seen_without_its_driver() {
+fn a_panic_is_recognized_without_the_pvpanic_driver() {
     for argument in ["panic=0", "panic=1", "panic=-1"] {
         let scratch = Scratch::new();
         let launch = job(CRASH, &scratch).argument(argument).option("--expect=never");
@@ -59,7 +59,7 @@ fn a_panic_is_seen_without_its_driver() {
 }
 
 #[test]
-fn a_panic_is_seen_with_its_driver() {
+fn a_panic_is_reported_by_the_pvpanic_driver() {
     let launch = Launch::linux().argument("panic=-1").option("--console=sock");
     for option in ["--strict", "--verbose"] {
         let mut running = launch.clone().option(option).option("--name=one").piped();
@@ -80,7 +80,7 @@ fn a_panic_is_seen_with_its_driver() {
 }
 
 #[test]
-fn without_a_boot_test_a_panic_without_its_driver_is_as_ever() {
+fn without_a_boot_test_and_the_driver_a_panic_is_not_recognized() {
     let scratch = Scratch::new();
     let launch = job(CRASH, &scratch).argument("panic=-1").option("--no-reboot");
     let (end, running) = run(&launch);
@@ -90,7 +90,7 @@ fn without_a_boot_test_a_panic_without_its_driver_is_as_ever() {
 
 /// "quiet" would hide it.
 #[test]
-fn a_warning_of_the_kernels_counts_with_strict() {
+fn strict_fails_on_a_kernel_warning() {
     let script = "echo '<4>WARNING: CPU: 0 PID: 1 at kernel/foo.c:1 f+0x1/0x2' > /dev/kmsg";
     let scratch = Scratch::new();
     let (end, running) = run(&job(script, &scratch).option("--strict"));
@@ -105,7 +105,7 @@ fn a_warning_of_the_kernels_counts_with_strict() {
 /// With the names that it has for its own functions, which come on a disk: a console takes
 /// its time for as much.
 #[test]
-fn a_guest_that_hangs_is_told_of_with_its_function() {
+fn a_timeout_reports_the_function_of_a_hanging_guest() {
     let scratch = Scratch::new();
     let symbols = scratch.file("symbols", []);
     File::options().write(true).open(&symbols).unwrap().set_len(32 << 20).unwrap();
