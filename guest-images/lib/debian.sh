@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Debian packages without being root: which version apt would install, its .deb, its files.
-# Sourced by ../build, which sets $cache and say and die.
+# Uses Debian packages without being root: which version apt would install, its .deb, its files. Sourced
+# by ../build, which defines $cache, say and die.
 
-# Asking apt takes seconds, so the answer is kept in a file, one package a line:
+# Asking apt takes seconds, so the answer is cached in a file, one package per line:
 #
 #   linux-image-cloud-amd64 6.1.192-2 linux-image-6.1.0-56-cloud-amd64
 #   name                    version   the kernel that a meta package stands for
 #
-# It is asked again when apt's lists have changed.
+# The file is renewed when apt's lists have changed.
 resolved_file=$cache/resolved
 
 resolve_packages() {
@@ -42,7 +42,7 @@ unpack() {
     if [ ! -e "$deb" ]; then
         say "downloading $1 $version"
         work=$(mktemp -d "$cache/packages/download.XXXXXX")
-        # apt would rather download as its own user, who may not write here.
+        # apt would otherwise download as its own user, who may not write here.
         if ! (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$1=$version" >&2); then
             rm -rf "$work"
             die "cannot download $1 $version: is there a network? are apt's lists current (apt-get update)?"

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# A bzImage taken apart. Sourced by ../build.
+# Takes a bzImage apart. Sourced by ../build.
 
-# Writes the ELF that bzImage $1 carries compressed to $2: QEMU starts it directly (PVH), without
-# minutes of decompression on an emulated CPU, and tests compare it with what the launcher unpacks.
-# Fields as in the kernel's Documentation/x86/boot.rst.
+# Writes the compressed ELF file inside bzImage $1 to $2. QEMU starts it directly (PVH), which saves
+# minutes of decompression on an emulated CPU, and tests compare it with what the launcher unpacks. The
+# fields are those of the kernel's Documentation/x86/boot.rst.
 extract_vmlinux() {
     local setup_sectors offset length start size
     setup_sectors=$(number_at "$1" $((0x1f1)) 1)
     offset=$(number_at "$1" $((0x248)) 4)
     length=$(number_at "$1" $((0x24c)) 4)
     start=$(((setup_sectors + 1) * 512 + offset))
-    # The kernel's build appends the uncompressed size, which decompressors take for rubbish.
+    # The kernel's build appends the uncompressed size, which decompressors regard as garbage.
     size=$(number_at "$1" $((start + length - 4)) 4)
 
     dd if="$1" of="$2.packed" bs=1M iflag=skip_bytes,count_bytes skip=$start count=$((length - 4)) status=none
@@ -19,10 +19,11 @@ extract_vmlinux() {
     [ "$(stat -c %s "$2")" = "$size" ] || die "$1: the kernel does not unpack to the size that it announces"
 }
 
-# The unsigned little-endian number of $3 bytes at offset $2 of file $1.
+# Prints the unsigned little-endian number of $3 bytes at offset $2 of file $1.
 number_at() { od -An -v -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '; }
 
-# The program that unpacks $1, by its first bytes. Debian's kernels are xz (generic), lz4 and zstd (cloud).
+# Prints the program that unpacks $1, by its first bytes. Debian's kernels use xz (generic), lz4 and
+# zstd (cloud).
 decompressor() {
     case $(od -An -v -t x1 -N 4 "$1" | tr -d ' ') in
         fd377a58) echo xz ;;

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The few kernel modules an image needs, out of the thousands that a kernel package has.
-# Sourced by ../build.
+# Copies the few kernel modules that an image needs out of the thousands in a kernel package. Sourced by
+# ../build.
 
-# Copies the modules named in list $3, with those they depend on, from the tree $1 of kernel
-# release $2 to $4, and indexes them for modprobe. What the kernel has built in needs no copy.
+# Copies the modules in list $3 and their dependencies from the tree $1 of kernel release $2 to $4, and
+# indexes them for modprobe. Built-in modules need no copy.
 stage_modules() {
     local root=$1 release=$2 list=$3 staged=$4 from=$1/lib/modules/$2 to=$4/lib/modules/$2 name
-    # From Debian 13 on modules come compressed; the guest should not spend its time on that.
+    # Since Debian 13 modules are compressed. The guest should not spend time on unpacking them.
     find "$from" -name '*.ko.xz' -exec xz -d {} +
     "$root/bin/busybox" depmod -b "$root" "$release" 2> /dev/null
     grep '\.ko:' "$from/modules.dep" > "$from/dependencies"
@@ -20,7 +20,7 @@ stage_modules() {
     (cd "$from" && xargs cp --parents -t "$to" < wanted)
     rm "$from/dependencies" "$from/wanted"
 
-    # depmod lists in the order of the directory, which is not the same twice.
+    # depmod lists modules in the order of the directory, which differs between copies.
     "$root/bin/busybox" depmod -b "$staged" "$release"
     for name in "$from" "$to"; do
         sort -o "$name/modules.dep" "$name/modules.dep"

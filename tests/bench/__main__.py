@@ -28,7 +28,7 @@ PARTS = ("boot", "disk", "net", "ping")
 
 
 def images():
-    """KEY=VALUE lines of what makes and finds the images, as environment."""
+    """Returns the KEY=VALUE lines of a script that makes images, as an environment."""
     lines = []
     for command in (["guest-images/build", "--print"], ["guest-images/debian", "--print"]):
         lines += subprocess.run([ROOT / command[0], *command[1:]], check=True, stdout=subprocess.PIPE,
@@ -37,8 +37,8 @@ def images():
 
 
 def inside(parts):
-    """In the nested host."""
-    # What is measured is no file system of the machine around the nested host.
+    """The part that runs in the nested host."""
+    # The measurements must not use a file system of the machine around the nested host.
     for key in ("KERNEL", "VMLINUX", "INITRAMFS", "LGUEST"):
         copied = f"/tmp/{key.lower()}"
         subprocess.run(["cp", os.environ[key], copied], check=True)
@@ -52,7 +52,7 @@ def inside(parts):
 
 
 def nested_host(environment):
-    """Runs this program again in there, with these options of nested-host and these words."""
+    """Runs this program in the nested host, with these options of nested-host and these words."""
     assignments = [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]
 
     def run(options, words):

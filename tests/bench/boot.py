@@ -27,7 +27,7 @@ def launchers():
 
 
 def guest_ram(pid):
-    """PSS in KiB of the mapping that is the guest's RAM: the largest one."""
+    """Returns the PSS in KiB of the guest's RAM, which is the largest mapping."""
     largest = (0, 0)
     for line in open(f"/proc/{pid}/smaps"):
         if line.startswith("Size:"):
@@ -48,7 +48,7 @@ def children(pid):
 
 
 def first_entry(started):
-    """When the first guest was entered, after `started`; the trace's clock is Python's."""
+    """Returns when the guest was first entered after `started`. The trace uses the same clock as Python."""
     for line in open(TRACING / "trace"):
         if found := re.search(r" (\d+\.\d+): kvm_entry:", line):
             return float(found[1]) - started

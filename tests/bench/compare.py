@@ -1,5 +1,5 @@
-"""The same work in the guests of several launchers, in turn and several times: other work on this machine
-disturbs all of them alike, and the median of each is taken. Used by disk, net and ping."""
+"""Does the same work in the guests of several launchers, in turn and several times, and takes medians. So other
+work on this machine disturbs all launchers alike. Used by disk, net and ping."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ import counters
 from guest import Guest
 
 ROUNDS = 3
-# What is counted in clock ticks is too coarse for one round.
+# Clock ticks are too coarse for one round.
 AVERAGE = {"vCPU CPU": statistics.mean}
 
 
@@ -39,7 +39,7 @@ def in_turn(launchers, work, little, much, prepare=None):
 
 
 def cells(cost, scale=1):
-    """The columns of a table that tell of costs, for `scale` of the units that were counted."""
+    """Returns the columns of a table with the costs, for `scale` units."""
     calls = ", ".join(f"{thread} {call} {hits * scale:.2f}" for (thread, call), hits in sorted(cost["calls by"].items())
                       if hits * scale >= 0.02)
     return (f"{cost['device CPU'] * scale / 1000:.1f} µs | {cost['vCPU CPU'] * scale / 1000:.1f} µs | "

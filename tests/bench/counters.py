@@ -1,7 +1,7 @@
-"""What a piece of work costs: the launcher's CPU time, KVM's exits, system calls. Used by disk, net, ping.
+"""Measures the cost of work: the launcher's CPU time, KVM's exits, system calls. Used by disk, net, ping.
 
-The work is done twice, once a little and once more of it; the difference is the cost of the difference,
-and whatever the beginning and the end of a program cost is in neither.
+The work is done twice, a small and a large amount of it. The difference of the costs is the cost of the
+difference, so that the beginning and the end of a program do not count.
 
     device CPU   run time of all threads but the vCPUs, in nanoseconds (/proc/PID/task/*/schedstat);
                  QEMU's main loop, iothread and workers, those of io_uring too
@@ -28,7 +28,7 @@ NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def threads(pid):
-    """Name of each thread of a process, by its number."""
+    """Returns the name of each thread of a process, by its id."""
     tasks = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -39,7 +39,7 @@ def threads(pid):
 
 
 def cpu_times(pid):
-    """(device CPU, vCPU CPU) in ns."""
+    """Returns (device CPU, vCPU CPU) in ns."""
     device = vcpu = 0
     for number, name in threads(pid).items():
         task = pathlib.Path(f"/proc/{pid}/task/{number}")
@@ -56,7 +56,7 @@ def cpu_times(pid):
 
 
 def start_counting():
-    """System calls and exits to user space are counted from now on, and not before: it costs time."""
+    """Starts to count system calls and exits to user space, which costs time."""
     for event, trigger in HISTOGRAM.items():
         (event / "trigger").write_text(trigger)
 
@@ -67,7 +67,7 @@ def stop_counting():
 
 
 def counted(event, pid):
-    """Hits of an event by (thread, key) of that process, since `start_counting`."""
+    """Returns the hits of an event by (thread, key) of the process since `start_counting`."""
     tasks = threads(pid)
     hits = {}
     for line in (event / "hist").read_text().splitlines():
@@ -79,7 +79,7 @@ def counted(event, pid):
 
 
 class Snapshot:
-    """All counters of a launcher at one moment."""
+    """The values of all counters of a launcher at one moment."""
 
     def __init__(self, pid):
         device, vcpu = cpu_times(pid)
@@ -114,7 +114,7 @@ def counts_of_one(pid, work, little, much):
 
 
 def idle_calls(pid, seconds):
-    """System calls while the guest has nothing to do, by thread and name; the vCPU's too."""
+    """Returns the system calls of an idle guest's launcher, by thread and name, including the vCPU's."""
     start_counting()
     time.sleep(seconds)
     hits = counted(CALLS, pid)

@@ -1,4 +1,4 @@
-"""Disks: fio in the guest against a file of the host's.
+"""Disks: fio in the guest on a file of the host.
 
 The file is on ext4 in the nested host's memory (a loop device over tmpfs) and in the page cache, so that
 what is measured is the way from the guest to the host's kernel and back, and no medium. (Not on tmpfs
@@ -17,7 +17,7 @@ import tools
 SIZE_MIB = 64
 DISKS = "/tmp/disks"
 
-# Name, fio's options, bytes of an operation, operations in the short and in the long run.
+# Name, options of fio, bytes per operation, and the numbers of operations in the short and the long run.
 JOBS = {
     "4 KiB random reads, depth 1": ("--rw=randread --iodepth=1", 4 << 10, 200, 1200),
     "4 KiB random reads, depth 32": ("--rw=randread --iodepth=32", 4 << 10, 500, 4500),
@@ -28,7 +28,7 @@ JOBS = {
 
 
 def launchers():
-    """Each with a file of its own, which is locked."""
+    """The launchers. Each has its own file, which is locked."""
     files = iter(range(len(os.listdir(DISKS))))
 
     def file():
@@ -47,7 +47,7 @@ def launchers():
 
 
 def make_disks(count):
-    """On a file system with a page cache of its own, and all of it in there."""
+    """Creates a file on a separate file system, and reads all of it into the page cache."""
     commands = [f"truncate -s {SIZE_MIB * count + 100}M /tmp/disk.ext4",
                 "mkfs.ext4 -q -F -E lazy_itable_init=0 -m 0 /tmp/disk.ext4", f"mkdir -p {DISKS}",
                 f"mount -o loop /tmp/disk.ext4 {DISKS}", f"rmdir {DISKS}/lost+found"]
@@ -57,7 +57,7 @@ def make_disks(count):
 
 
 def fio(guest, options, size, operations):
-    """Operations and bytes a second, as fio counts them."""
+    """Returns operations and bytes per second, as fio counts them."""
     said = guest.run(f"/usr/bin/fio --name=bench --filename=/dev/vda --direct=1 --ioengine=libaio {options} "
                      f"--bs={size} --size={SIZE_MIB}m --io_size={operations * size} --norandommap --randseed=1 "
                      "--eta=never --output-format=terse --terse-version=3")

@@ -7,12 +7,12 @@ import subprocess
 
 BANNER = b"This is busybox"
 PROMPT = b"guest# "
-# Seconds of the clock that counts instructions: a guest that says nothing for so long hangs.
+# The seconds after which a silent guest is regarded as hanging, by the clock that counts instructions.
 PATIENCE = 60
 
 
 class Guest:
-    """One that runs; ends itself at the end of the `with`."""
+    """A running guest. It ends at the end of the `with` block."""
 
     def __init__(self, command):
         self.seen = b""
@@ -36,7 +36,7 @@ class Guest:
         return self.process.pid
 
     def read_until(self, text):
-        """What came before it."""
+        """Waits for a text, and returns what came before it."""
         while text not in self.seen:
             output = self.process.stdout.fileno()
             if not select.select([output], [], [], PATIENCE)[0] or not (part := os.read(output, 4096)):
@@ -50,8 +50,8 @@ class Guest:
         self.process.stdin.flush()
 
     def run(self, command):
-        """What a command prints; it must succeed."""
-        # Not as it stands in the command, which the terminal may echo.
+        """Runs a command, which must succeed, and returns what it prints."""
+        # This differs from the text in the command, which the terminal may echo.
         self.send(f"{command}; echo EN''DED $?.")
         said = self.read_until(b"ENDED ").decode()
         status = self.read_until(b".").decode()

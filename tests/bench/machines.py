@@ -1,10 +1,10 @@
-"""The command lines of the launchers that are compared: as alike as they can be, and QEMU as somebody
-would set it up who knows it. Used by all parts."""
+"""The command lines of the compared launchers. They are as similar as possible, and QEMU is set up as an expert
+would do it. Used by all parts."""
 
 import os
 
 GUEST_MIB = 512
-# The words that lguest adds by itself, but for those of a network card (`net`).
+# The kernel arguments that lguest adds, except that of a network card (`net`).
 WORDS = "console=hvc0 quiet 8250.nr_uarts=0 cryptomgr.notests"
 
 
@@ -15,7 +15,7 @@ def lguest(*options, kernel="VMLINUX", words=""):
 
 def qemu(*options, kernel="VMLINUX", words=""):
     return ["qemu-system-x86_64", "-M", "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off",
-            # Thread names tell the vCPU's from the others.
+            # The names distinguish the vCPU's thread from the others.
             "-name", "microvm,debug-threads=on",
             "-enable-kvm", "-cpu", "host", "-m", f"{GUEST_MIB}m", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",

@@ -17,13 +17,13 @@ STREAM = (8 << 20, 48 << 20)
 PINGS = (20, 220)
 
 
-# Whether Linux' driver asks for an interrupt when a frame has left. It does by itself, and lguest tells it not to:
-# for each launcher what it is not without being told.
+# Whether Linux' driver requests an interrupt when a frame has been sent. By default it does, and lguest switches that
+# off. These are the settings that differ from each launcher's default.
 OTHERWISE = {"lguest": "virtio_net.napi_tx=1", "QEMU": "virtio_net.napi_tx=0"}
 
 
 def address(number, words):
-    """Of the guest on the network of this number: the host has 192.168.N.1, the guest 192.168.N.2."""
+    """Returns the kernel argument of the guest on network N: the host has 192.168.N.1, the guest 192.168.N.2."""
     return f"ip=192.168.{number}.2::192.168.{number}.1:255.255.255.0::eth0:off {words}"
 
 
@@ -39,7 +39,7 @@ def qemu(number, words=""):
 
 
 def launchers(otherwise=False):
-    """By name, with the number of the network."""
+    """Returns the launchers by name, with the numbers of their networks."""
     if otherwise:
         mine, its = OTHERWISE.values()
         return {(f"lguest, {mine}", 52): lguest(52, mine), (f"QEMU, {its}", 53): qemu(53, its)}
@@ -47,7 +47,7 @@ def launchers(otherwise=False):
 
 
 def make_taps(numbers):
-    """Nobody but us says anything on them, and no neighbour is asked for."""
+    """Sets up the networks so that they carry no other frames, and no ARP requests."""
     for number in numbers:
         for command in (f"ip tuntap add tap{number} mode tap vnet_hdr", f"ip link set tap{number} address 02:00:00:00:01:{number}",
                         f"sysctl -q net.ipv6.conf.tap{number}.disable_ipv6=1",
@@ -62,13 +62,13 @@ def still(guest, number):
 
 
 def listens(number):
-    """Whether somebody waits for a connection on that network's end."""
+    """Whether a server waits for a connection on this network."""
     sockets = subprocess.run(["ss", "-Hltn", f"src 192.168.{number}.1:5201"], check=True, stdout=subprocess.PIPE)
     return bool(sockets.stdout)
 
 
 def stream(guest, number, size, reverse):
-    """MB/s, from the guest or (reverse) to it."""
+    """Returns MB/s from the guest or (reverse) to it."""
     server = tools.run_here("/usr/bin/iperf3", "-s", "-1", "-B", f"192.168.{number}.1", stdout=subprocess.DEVNULL)
     while not listens(number):
         time.sleep(0.05)
@@ -79,7 +79,7 @@ def stream(guest, number, size, reverse):
 
 
 def ping(number, count):
-    """Round trip in µs, from the host."""
+    """Returns the round trip from the host in µs."""
     said = subprocess.run(["ping", "-q", "-c", str(count), "-i", "0.01", f"192.168.{number}.2"], check=True,
                           stdout=subprocess.PIPE, text=True).stdout
     if " 0% packet loss" not in said:

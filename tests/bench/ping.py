@@ -1,6 +1,6 @@
-"""One ping from the host, as lguest's author showed it in 2009: the launcher's system calls by thread and in
-order; then what many cost, and what an idle guest costs. Of each launcher as it is, and with the guest's driver
-told the opposite about the interrupt when its answer has left."""
+"""One ping from the host, as lguest's author showed it in 2009: the launcher's system calls by thread, in order.
+Then the cost of many pings, and of an idle guest. Each launcher is measured with its defaults, and with the
+opposite setting for the interrupt of a sent frame."""
 
 import os
 import re
@@ -35,19 +35,19 @@ def record(pid, work):
 
 
 def name_of(pid, descriptor):
-    """What an open file of the launcher is."""
+    """Returns the kind of an open file of the launcher."""
     path = os.readlink(f"/proc/{pid}/fd/{descriptor}")
     return {"/dev/net/tun": "tap"}.get(path, path.removeprefix("anon_inode:").strip("[]"))
 
 
 def calls_in_order(pid, trace):
-    """(seconds, thread, call): a call that sleeps stands where it returns."""
+    """Returns (seconds, thread, call). A call that sleeps has the time when it returns."""
     begun = {}
     for at, thread, what in trace:
         if found := re.match(r"sys_(\w+)\((?:fd: ([0-9a-f]+))?", what):
             begun[thread] = f"{found[1]}({name_of(pid, int(found[2], 16)) if found[2] else ''})"
         elif found := re.match(r"sys_\w+ -> (\S+)", what):
-            # What had begun before the trace has no name.
+            # A call that began before the trace has no name.
             result = int(found[1], 16)
             yield at, thread, f"{begun.pop(thread, '...')} = {result if result < 1 << 63 else result - (1 << 64)}"
         else:
@@ -60,7 +60,7 @@ def show(name, pid, number):
     yield ""
     yield "| µs | thread | call |"
     yield "|---|---|---|"
-    # From one frame of the host's to the next.
+    # From one frame of the host to the next.
     frames = [index for index, (_, _, call) in enumerate(calls) if re.match(r"readv?\(tap\) = \d", call)]
     first, last = frames[-2:]
     for at, thread, call in calls[first:last]:

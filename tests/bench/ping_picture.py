@@ -26,7 +26,7 @@ Step = collections.namedtuple("Step", "lane at end what")
 
 
 def threads(trace):
-    """The events of each thread by its name, in the order of their ends."""
+    """Returns the events of each thread by its name, in the order of their ends."""
     names = {event["tid"]: event["args"]["name"] for event in trace if event["name"] == "thread_name"}
     events = collections.defaultdict(list)
     for event in trace:
@@ -38,12 +38,12 @@ def threads(trace):
 
 
 def first(events, names, after, before):
-    """The first of these within that time; None if there is none."""
+    """Returns the first of these events in this period, or None."""
     return next((event for event in events if event.name in names and after <= event.end <= before), None)
 
 
 def pings(lanes):
-    """For each ping the slices that it is made of."""
+    """Returns the slices of each ping."""
     receive, transmit = lanes["net0-rx"], lanes["net0-tx"]
     frames = [event for event in receive if event.name == "request" and event.bytes == FRAME]
     for frame, following in zip(frames, frames[1:]):
@@ -60,7 +60,7 @@ def pings(lanes):
 
 
 def steps(ping):
-    """What the launcher did, with microseconds since the frame came."""
+    """Returns the actions of the launcher, with the time in µs since the frame came."""
     served, asked, kick, sent, told = ping
     zero = served.end
     listed = [
@@ -75,7 +75,7 @@ def steps(ping):
 
 
 def exits(lanes, ping):
-    """How often a vCPU came back from the guest meanwhile."""
+    """Returns how often a vCPU left the guest during the ping."""
     begin, end = ping[0].end, ping[-1].end
     return sum(begin <= event.end <= end for name, events in lanes.items() if name.startswith("vcpu") for event in events)
 
@@ -111,7 +111,7 @@ def draw(listed, returns, where):
         yield text(14, y, lane, font_weight="bold", fill=COLOURS[lane])
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y - 5}" y2="{y - 5}" stroke="#ddd"/>'
     asked, kick = listed[1], listed[2]
-    # Asleep, in the one call that each thread sleeps in; then awake.
+    # A thread sleeps in one call, and is awake afterwards.
     ends = {lane: [step for step in listed if step.lane == lane][-1].end for lane in ("net0-rx", "net0-tx")}
     for lane, woken in (("net0-rx", 0), ("net0-tx", kick.at)):
         for since, until in ((begin, woken), (ends[lane], end)):
@@ -138,7 +138,7 @@ def sleeps(lane, call, x, anchor):
 
 
 def marks(listed, scale):
-    """A number at each call; where they would lie on each other, beside."""
+    """Draws a number at each call. Numbers that would overlap are drawn beside each other."""
     free = {}
     for number, step in enumerate(listed, 1):
         y = TOP + LANES.index(step.lane) * LANE

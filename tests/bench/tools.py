@@ -1,6 +1,6 @@
-"""fio and iperf3 for guests, in a second initramfs, so that no guest needs a disk to run them from. Both come
-out of Debian's disk image, with their libraries. `provide` is called outside of the nested host, which does
-the work and leaves it in target/bench; `run_here` is for the nested host's own end of a network."""
+"""fio and iperf3 for guests, in a second initramfs, so that guests need no disk for them. Both come from Debian's
+disk image, with their libraries. `provide` is called outside of the nested host, which makes the initramfs in
+target/bench; `run_here` runs a program in the nested host itself."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ PROGRAMS = ("/usr/bin/fio", "/usr/bin/iperf3")
 
 
 def provide(environment, nested_host):
-    """Makes INITRAMFS, unless it has been made of the same images."""
+    """Makes INITRAMFS, unless it was already made from the same images."""
     made_of = INITRAMFS.with_name("made-of")
     recipe = "\n".join([environment["DEBIAN"], environment["INITRAMFS"], *PROGRAMS])
     if not (made_of.exists() and made_of.read_text() == recipe):
@@ -39,7 +39,7 @@ def extract():
         shutil.copyfile(f"{debian}{name}", copy)
         copy.chmod(0o755)
     (TREE / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    # The archive's lines take no blanks, and these files' names have none.
+    # The archive's lines cannot have blanks, and the names of these files have none.
     entries = "".join(f"file {name} 755 {TREE}{name}\n" for name in files) + f"file /etc/passwd 644 {TREE}/passwd\n"
     archive = subprocess.run([sys.executable, ROOT / "guest-images/make-cpio"], input=entries.encode(), check=True,
                              stdout=subprocess.PIPE).stdout
@@ -49,13 +49,13 @@ def extract():
 
 
 def for_guests():
-    """The command lines of `machines` take these programs along from now on."""
+    """Adds the programs to the command lines of `machines`."""
     os.environ["INITRAMFS"] = "/tmp/initramfs-with-tools"
     shutil.copy(INITRAMFS, os.environ["INITRAMFS"])
 
 
 def run_here(*words, **options):
-    """A program of the list in the nested host itself."""
+    """Starts a program of the list in the nested host itself."""
     libraries = f"{TREE}/lib/x86_64-linux-gnu"
     return subprocess.Popen([f"{TREE}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{TREE}{words[0]}",
                              *words[1:]], **options)

@@ -1,5 +1,5 @@
-//! Tests that run on any KVM, with the probe of `guest-images/guests`: a guest
-//! of our own that does what its command line says.
+//! Tests that run on any KVM, with the probe of `guest-images/guests`: a small guest of our own
+//! that does what its command line says.
 
 mod attach;
 mod background;
@@ -45,18 +45,19 @@ use std::path::Path;
 
 use tests::{Launch, environment, lguest, until};
 
-/// The probe, to do this.
+/// Launches the probe in this mode.
 fn probe(mode: &str) -> Launch {
     Launch::kernel(environment::probe()).memory("64").argument(&format!("mode={mode}"))
 }
 
-/// The probe with so many consoles, of which it uses all; nobody is at any of them.
+/// Launches the probe with this number of consoles, of which it uses all. No client is attached to
+/// them.
 fn consoles(name: &str, count: usize) -> Launch {
     let launch = probe("consoles").argument("wait=halt").option(&format!("--name={name}"));
     (0..count).fold(launch, |launch, _| launch.option("--console=sock"))
 }
 
-/// The guest has greeted on the last of its consoles, which it does in their order.
+/// Waits until the guest has greeted on the last of its consoles. It greets in their order.
 fn wait_for_all(runtime: &Path, name: &str, count: usize) {
     let last = count - 1;
     until("the guest has printed on all its consoles", || {

@@ -1,8 +1,6 @@
-//! The launcher as its users meet it: [`linux`] boots Linux (and runs in the
-//! nested host where this machine's KVM cannot), [`kvm`] runs guests of our own
-//! on whatever KVM there is, [`pages`] reads the documents,
-//! [`structure`] the sources, and [`summaries`] what is said of all these tests.
-//! One file per promise.
+//! The launcher as its users see it. [`linux`] boots Linux (in the nested host if this machine's
+//! KVM cannot), [`kvm`] runs small guests of our own on any KVM, [`pages`] checks the documents,
+//! [`structure`] the sources, and [`summaries`] the summaries of all these tests.
 
 #[cfg(test)]
 mod kvm;

@@ -1,5 +1,5 @@
-//! README.md, the pages of docs/ and the wording of the sources, as far as no guest is needed to
-//! check them. `tests/docs` runs these, and then `linux::documents`.
+//! Checks of README.md, the pages of docs/ and the wording of the sources that need no guest.
+//! `tests/docs` runs these, and then `linux::documents`.
 
 mod blocks;
 mod links;
@@ -14,11 +14,11 @@ use std::path::Path;
 use tests::documents::Page;
 use tests::files::below;
 
-/// Pages for people who change lguest, or report what is wrong with it.
+/// Pages for people who change lguest or report its faults.
 const FOR_CONTRIBUTORS: [&str; 4] =
     ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
-/// Paths in the repository of all pages for people who use lguest.
+/// Returns the paths of all pages for people who use lguest.
 fn pages() -> Vec<String> {
     let docs = below(&Page::root().join("docs"));
     let docs = docs.iter().filter(|path| path.extension().is_some_and(|it| it == "md"));
@@ -27,12 +27,12 @@ fn pages() -> Vec<String> {
     ["README.md", "guest-images/README.md"].map(String::from).into_iter().chain(docs).collect()
 }
 
-/// What stands between single backquotes in a line.
+/// Returns the code spans of a line: the text between single backquotes.
 fn spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// All sources of the launcher and its devices, with their paths.
+/// Returns all sources of the launcher, the devices and the init, with their paths.
 fn sources() -> Vec<(String, String)> {
     let directories = ["launcher", "devices/src", "guest-images/init/src"];
     let files = directories.into_iter().flat_map(rust_files);

@@ -1,5 +1,5 @@
-//! The modules of a crate stand in an order, and each imports only what stands before it: no two
-//! modules depend on each other, directly or in a circle. [`layers`] has the orders.
+//! The modules of a crate have an order, and each imports only earlier ones. So no two modules
+//! depend on each other, directly or in a circle. [`layers`] has the orders.
 
 mod imports;
 mod layers;
@@ -84,7 +84,7 @@ fn check(source: &str, order: &[&str]) {
     assert!(upward.is_empty(), "{source}: imports of a module that stands later: {upward:#?}");
 }
 
-/// Imports (importer, imported) whose target does not stand before the importer.
+/// Returns the imports (importer, imported) whose target does not come before the importer.
 fn upward(graph: &Graph, order: &[&str]) -> Vec<(String, String)> {
     let place = |module: &str| order.iter().position(|it| *it == module);
     let edges = graph.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to)));
@@ -98,7 +98,7 @@ fn graph(source: &str) -> Graph {
     for path in below_all(&root) {
         let inside = path.strip_prefix(&root).unwrap().to_str().unwrap();
         let path_of_module: Vec<_> = inside.trim_end_matches(".rs").split('/').collect();
-        // Tests and what only they use may import anything.
+        // Tests and their helpers may import anything.
         if matches!(path_of_module.first(), Some(&"lib" | &"main" | &"testing"))
             || path_of_module.contains(&"tests")
         {
@@ -113,7 +113,7 @@ fn graph(source: &str) -> Graph {
     graph
 }
 
-/// Whether a crate has such a top-level module: `crate::Name` may also be an item of its root.
+/// Whether a crate has this top-level module: `crate::Name` may also be an item of its root.
 fn root_has(root: &std::path::Path, module: &str) -> bool {
     root.join(format!("{module}.rs")).exists()
 }

@@ -1,5 +1,5 @@
-//! What the targets of the Makefile say of the tests that they ran: `tests/summed`, and
-//! `tests/in-nested-host` with a nested host and tests that are scripts.
+//! The summaries of the Makefile's test targets: `tests/summed`, and `tests/in-nested-host`, with
+//! scripts in the place of a nested host and of tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,19 +8,19 @@ use std::process::Command;
 
 use tests::files::Scratch;
 
-/// The top of the checkout.
+/// Returns the root of the checkout.
 fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A script, which can be started.
+/// Creates a script that can be run.
 fn script(scratch: &Scratch, name: &str, text: &str) -> String {
     let path = scratch.file(name, format!("#!/bin/sh\n{text}\n"));
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_string()
 }
 
-/// A command of `tests/summed`, which nobody else sums up.
+/// Returns a command that runs `tests/summed` without an outer summary.
 fn summed(words: &[&str]) -> Command {
     let mut command = Command::new(checkout().join("tests/summed"));
     command.args(words).current_dir(checkout());
@@ -28,7 +28,7 @@ fn summed(words: &[&str]) -> Command {
     command
 }
 
-/// The lines of the summary of what a shell does, and whether it is a success.
+/// Runs a command, and returns whether it succeeded and the lines of its summary.
 #[track_caller]
 fn summary(command: &mut Command) -> (bool, Vec<String>) {
     let output = command.output().unwrap();
@@ -36,7 +36,7 @@ fn summary(command: &mut Command) -> (bool, Vec<String>) {
     (output.status.success(), said.lines().map(str::to_string).collect())
 }
 
-/// The summary of a libtest that prints this.
+/// Returns the summary of a libtest that prints this.
 #[track_caller]
 fn of_libtest(prints: &str, status: i32) -> (bool, Vec<String>) {
     summary(&mut summed(&["sh", "-c", &format!("cat <<'END'\n{prints}\nEND\nexit {status}")]))
@@ -91,7 +91,7 @@ fn a_failed_command_and_a_run_without_tests_count_as_failures() {
     assert_ends(&lines, &["    the whole run", "", "0 passed, 1 failed, 0 skipped"]);
 }
 
-/// One summary, at the end of all.
+/// There is one summary, at the end of all parts.
 #[test]
 fn a_part_of_a_run_only_records() {
     let part = "tests/summed sh -c 'echo \"test result: ok. 2 passed; 0 failed;\"'";
@@ -114,8 +114,8 @@ fn a_skipped_test_is_counted_and_can_be_made_a_failure() {
     assert!(!well, "{lines:#?}");
 }
 
-/// `tests/in-nested-host` with these tests. The nested host is a script that runs the command here;
-/// `test` is what a test does, whose name is $name, at its try number $try.
+/// Runs `tests/in-nested-host` with these tests. The nested host is a script that runs the command
+/// here; `test` is the script of a test, with its name in $name and the number of its try in $try.
 #[track_caller]
 fn nested(names: &[&str], test: &str) -> (bool, Vec<String>) {
     let scratch = Scratch::new();
@@ -126,7 +126,7 @@ fn nested(names: &[&str], test: &str) -> (bool, Vec<String>) {
         shift
         exec \"$@\"";
     let host = script(&scratch, "host", host);
-    // Of a libtest, `--exact NAME` is what counts.
+    // A libtest gets the name after `--exact`.
     let tries = format!(
         "for name; do :; done
         tries=$RESULTS/tries.$name
@@ -163,7 +163,7 @@ fn the_slowest_tests_of_a_run_are_named() {
     assert!(well, "{lines:#?}");
     let slowest = ["Slowest of 2 tests, which took 13 s:", "    11 s  slow", "     2 s  quick"];
     assert_ends(&lines, &[&slowest[..], &["", "3 passed, 0 failed, 0 skipped"]].concat());
-    // A nested host tells how long each took, which is not asserted.
+    // A nested host prints how long each test took, which is not asserted.
     let (_, lines) = nested(&["a"], "true");
     assert!(lines.iter().any(|line| line.starts_with("Slowest of 1 tests")), "{lines:#?}");
 }
@@ -193,7 +193,7 @@ fn a_test_that_fails_twice_has_failed_and_the_others_go_on() {
     assert_ends(&lines, &failed);
 }
 
-/// In different parts of a run.
+/// The tries are in different parts of a run.
 #[test]
 fn a_test_is_retried_only_once() {
     let part = "tests/summed --record retried x froze; tests/summed --record passed x";

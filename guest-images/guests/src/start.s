@@ -1,8 +1,7 @@
-// The part in kernel mode: as short as can be, because some hosts emulate it
-// instruction by instruction (host without hardware virtualization: about 2 us
-// each, and only the common ones). All tables are ready-made; the guest enters
-// user mode at once and stays there but for interrupts, faults, and the few
-// functions that `kernel_call` is given.
+// The part that runs in kernel mode. It is as short as possible, because some hosts emulate it
+// instruction by instruction (a host without hardware virtualization takes about 2 us for each, and
+// knows only the common ones). All tables are prebuilt. The guest enters user mode at once, and leaves
+// it only for interrupts, faults, and the few functions that `kernel_call` is given.
 
     .set KERNEL_CODE, 0x10
     .set KERNEL_DATA, 0x18
@@ -50,7 +49,7 @@ start:
     iretq
 
 // --- The second CPU: real mode, at the page that it was sent to (second.rs) ---
-// (SDM 3A, 9.4.4.) The first copies this there; all addresses are absolute.
+// (SDM 3A, 9.4.4.) The first CPU copies this code there; all addresses are absolute.
 
     .code16
     .balign 8
@@ -75,7 +74,7 @@ second_start:
     .word KERNEL_CODE
     .code64
 
-// copy_second_start(): in user mode, with the calling convention of C.
+// copy_second_start(): runs in user mode, with the calling convention of C.
     .globl copy_second_start
 copy_second_start:
     lea rsi, [rip + second_start]
@@ -106,7 +105,7 @@ second_in_long_mode:
     .section .vectors, "ax"
     .globl vectors
 vectors:
-    // Without an error code of their own: 0 stands in for it.
+    // Exceptions without an error code: 0 takes its place.
     .irp number, 0, 1, 2, 3, 4, 5
     .balign 16
     push 0
@@ -131,7 +130,7 @@ vectors:
     push 9
     jmp fault
 
-    // Invalid TSS, segment not present, stack, general protection, page.
+    // Exceptions with an error code: invalid TSS, segment not present, stack, general protection, page.
     .irp number, 10, 11, 12, 13, 14
     .balign 16
     push \number
@@ -149,9 +148,8 @@ vectors:
     push 17                         // alignment check: error code
     jmp fault
 
-    // Up to 31: what else Intel and AMD may think of. The error codes of some
-    // would be reported shifted by one place; that is loud enough. Up to 47:
-    // interrupts that nobody asked for.
+    // Up to 31: exceptions that Intel and AMD may add. If one has an error code, its report is shifted
+    // by one field, which is noticeable enough. Up to 47: interrupts that the guest has not requested.
     .irp number, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
     .balign 16
     push 0
@@ -165,7 +163,7 @@ vectors:
     jmp fault
     .endr
 
-    // Those that drivers use (interrupts.rs).
+    // The vectors that drivers use (interrupts.rs).
     .irp number, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63
     .balign 16
     inc qword ptr [{counts} + 8 * \number]
@@ -183,7 +181,7 @@ end_of_interrupt:
 
 // --- From user mode into kernel mode and back --------------------------------
 
-// kernel_call(function, argument): `ud2` is the one way in that every host has.
+// kernel_call(function, argument): `ud2` is the only entry to kernel mode that every host supports.
     .globl kernel_call
 kernel_call:
     mov rax, rdi
@@ -202,12 +200,12 @@ invalid_opcode:
     push 6
     jmp fault
 
-// What kernel_call is given. In assembly, because a compiler would use
-// instructions that hosts do not emulate.
+// The functions for kernel_call. They are in assembly, because a compiler would use instructions that
+// some hosts do not emulate.
 
-// halt_unless_new(total): sleep until an interrupt, unless one has come since
-// the caller read the total. Interrupts are off on entry, and sti holds them
-// off until the hlt has begun: none gets lost in between.
+// halt_unless_new(total): sleeps until an interrupt, unless one has come since the caller read the
+// total. Interrupts are off on entry, and sti keeps them off until the hlt has begun, so that none is
+// lost in between.
     .globl halt_unless_new
 halt_unless_new:
     cmp qword ptr [{total}], rdi
@@ -223,23 +221,23 @@ halt_forever:
 2:  hlt
     jmp 2b
 
-// interrupts_off(): in the flags that the caller gets back. On the stack: our
+// interrupts_off(): clears the interrupt flag in the flags that the caller gets back. The stack has our
 // return address, then rip, cs, rflags.
     .globl interrupts_off
 interrupts_off:
     and qword ptr [rsp + 24], ~FLAG_INTERRUPT
     ret
 
-// load_idt_and_fault(address of limit and base): what the processor makes of a
-// fault that it cannot deliver is a triple fault.
+// load_idt_and_fault(address of limit and base): a fault that the processor cannot deliver becomes a
+// triple fault.
     .globl load_idt_and_fault
 load_idt_and_fault:
     lidt [rdi]
     ud2
 
-// cannot_be_emulated(address without memory behind it): an instruction that
-// emulators do not have. Processors do; they are sent where there are no
-// instructions, so that KVM tries to emulate those.
+// cannot_be_emulated(address without memory): an instruction that KVM's emulator does not have. A
+// processor executes it, and then jumps to an address without instructions, where KVM tries to
+// emulate.
     .globl cannot_be_emulated
 cannot_be_emulated:
     cmpxchg16b [rip + scratch]
@@ -247,8 +245,8 @@ cannot_be_emulated:
 
 // --- Faults -------------------------------------------------------------------
 
-// On the stack: vector, error code, rip, cs, rflags, rsp, ss. Note them down
-// and go back to user mode, to the function that reports them.
+// The stack has: vector, error code, rip, cs, rflags, rsp, ss. Record them, and return to user mode, to
+// the function that reports them.
 fault:
     cmp qword ptr [{fault_count}], 0
     jne fault_in_fault
@@ -270,7 +268,7 @@ fault:
     push rax
     iretq
 
-// A fault while one is reported: there is nothing left but to end.
+// A fault during the report of a fault ends the guest.
 fault_in_fault:
     mov dx, {exit_port}
     mov al, {exit_faulted}
@@ -286,15 +284,15 @@ task_state:                         // SDM 3A, 8.7
     .quad kernel_stack_end
     .zero 90
     .word permissions - task_state
-// User mode may use every port (SDM 1, 19.5.2). Not by IOPL: where the host has
-// no hardware virtualization, user mode runs without it.
+// User mode may use every port (SDM 1, 19.5.2). IOPL would not suffice, because user mode runs without
+// it on hosts without hardware virtualization.
 permissions:
     .zero 65536 / 8
     .byte 0xff
 task_state_end:
     .set TASK_LIMIT, 104 + 8192     // of its last byte
 
-// The second CPU's, without ports.
+// The task state segment of the second CPU, without ports.
     .balign 128
     .globl second_task_state
 second_task_state:
@@ -336,9 +334,8 @@ idt_register:
     .word idt_end - idt - 1
     .quad idt
 
-// Page tables: the first 4 GiB mapped to themselves with pages of 2 MiB, all
-// present, writable, and open to user mode. The upper part of memory is mapped
-// by paging.rs when somebody wants it.
+// Page tables: the first 4 GiB are mapped to themselves with pages of 2 MiB, all present, writable, and
+// accessible in user mode. paging.rs maps memory above when it is needed.
     .set TABLE, 0x7
     .set PAGE, 0x87
     .set DEVICE_PAGE, 0x9f          // not cached

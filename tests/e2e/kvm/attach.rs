@@ -1,5 +1,5 @@
-//! `lguest console`: people at the consoles of a guest that runs. The guest is the
-//! probe, which echoes what it reads on its first console.
+//! `lguest console`: clients at the consoles of a running guest. The guest is the probe, which
+//! echoes its input on its first console.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use tests::{End, Held, Pty, Running, console, environment, program, until};
 
 use super::probe;
 
-/// The key that leaves.
+/// The escape key, ^].
 const ESCAPE: u8 = 0x1d;
 
-/// Commands to the probe begin with this byte.
+/// The byte that begins a command to the probe.
 const COMMAND: u8 = 0x1e;
 
-/// A guest named "web" with nobody at its two consoles.
+/// Starts a guest named "web" with two consoles, to which no client is attached.
 fn web() -> Running {
     let launch = probe("console").option("--name=web").option("--console=sock");
     let running = launch.option("--console=sock").piped();
@@ -25,7 +25,7 @@ fn web() -> Running {
     running
 }
 
-/// Somebody at a console of it.
+/// Attaches a client to a console of the guest.
 fn attach(guest: &Running, words: &[&str]) -> Running {
     console(guest.runtime(), &[&["web"], words].concat())
 }
@@ -44,7 +44,7 @@ fn a_client_gets_earlier_output_and_its_keys_reach_the_guest() {
     user.assert_terminal_restored();
     assert!(user.stderr().contains("left the console; the guest goes on"), "{}", user.stderr());
 
-    // What has been seen once is not shown again; what is printed meanwhile is.
+    // Output that was shown once is not shown again. New output is.
     guest.lguest(&["send", "web", "0", "meanwhile"]).well();
     until("the guest has printed it", || {
         guest.lguest(&["log", "web"]).well().ends_with("meanwhile").then_some(())
@@ -68,7 +68,7 @@ fn the_escape_key_can_be_typed_and_changed() {
     user.assert_terminal_restored();
 }
 
-/// However much has been typed that it has no room for.
+/// The client has typed more than the guest has room for.
 #[test]
 fn a_client_can_detach_from_a_guest_that_does_not_read() {
     let guest = web();
@@ -133,7 +133,7 @@ fn one_client_types_and_the_others_only_watch() {
 fn a_client_gets_the_rest_of_the_output_and_the_reason_of_the_end() {
     let mut guest = web();
     let mut first = attach(&guest, &[]);
-    // Before the next one sits down, who would have read it otherwise.
+    // Wait before the next client attaches, because it would read the output otherwise.
     first.expect("hello");
     let mut users = [first, attach(&guest, &["-r"]), attach(&guest, &["1"])];
     for user in &mut users {
@@ -171,7 +171,7 @@ fn the_guest_does_not_notice_a_killed_client() {
     user.expect("alive");
 }
 
-/// Much more than the ring and the socket hold.
+/// The output is much more than the ring and the socket hold.
 #[test]
 fn a_stopped_client_delays_the_guest_only_briefly() {
     let guest = web();
@@ -232,7 +232,7 @@ fn detaching_undoes_the_terminal_modes_that_the_guest_has_set() {
     user.expect("\u{1b}[?1049l\u{1b}[?25h");
 }
 
-/// As `lguest console web | head -n 1` does.
+/// `lguest console web | head -n 1` ends like this.
 #[test]
 fn a_client_ends_when_its_stdout_is_closed() {
     let guest = web();
@@ -251,13 +251,13 @@ fn a_client_ends_when_its_stdout_is_closed() {
     user.assert_terminal_restored();
 }
 
-/// Twice, as what is printed may come in any pieces.
+/// The test runs twice, because output may come in any pieces.
 #[test]
 fn every_byte_goes_both_ways_unchanged() {
     let guest = web();
     let mut user = attach(&guest, &["--escape=none"]);
     user.expect("hello 80x24\n");
-    // But the one with which commands to the probe begin.
+    // All bytes except the one that begins a command to the probe.
     let bytes: Vec<u8> = (0..=255).filter(|byte| *byte != COMMAND).collect();
     for _ in 0..2 {
         user.send(&bytes);

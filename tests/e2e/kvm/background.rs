@@ -1,11 +1,11 @@
-//! A launcher whose terminal is another job's: it does not read keys, and says so.
+//! A launcher whose terminal belongs to another job: it does not read keys, and reports that.
 
 use tests::files::Scratch;
 use tests::{End, Pty, Running, program};
 
 use super::probe;
 
-/// Run this shell command on a terminal.
+/// Runs this shell command on a terminal.
 fn shell(scratch: &Scratch, command: &str) -> Running {
     program(&["sh", "-c", command], scratch.path(), Pty::new(30, 100))
 }
@@ -39,7 +39,7 @@ fn with_timeout_foreground_lguest_reads_keys() {
     assert_eq!(running.stderr(), "");
 }
 
-/// A boot test reads no keys.
+/// A boot test does not read keys.
 #[test]
 fn a_boot_test_in_the_background_prints_no_message_about_keys() {
     let scratch = Scratch::new();

@@ -1,5 +1,4 @@
-//! Boot tests: what is expected of a guest, what it must not say, and what is written
-//! down of it. The probe prints what it is told to, as its console's echo.
+//! Boot tests: expected lines, forbidden lines, and reports. The probe echoes what the test types.
 
 mod hangs;
 mod logs;
@@ -11,11 +10,11 @@ use tests::{End, Launch, console};
 
 use super::probe;
 
-/// The guest gets this on its console, and prints it.
+/// The line that the guest prints first.
 const PREFIX: &str = "hello 80x24\n";
 
-/// Have the probe print this, or do what it says (0x1e and a letter); its status, and what
-/// lguest said.
+/// Makes the probe print `text`, or obey it (0x1e and a letter). Returns the status and the
+/// messages.
 #[track_caller]
 fn said(launch: &Launch, text: &str) -> (i32, String) {
     let mut running = launch.fed(text);
@@ -38,7 +37,7 @@ fn an_expected_line_ends_the_guest() {
         "{words}"
     );
     assert_eq!(words.lines().count(), 1);
-    // All that it printed until then is there.
+    // Everything that the guest printed before the match is there.
     assert_eq!(running.text(), format!("{PREFIX}one\r\ndebian login: "));
     running.assert_nothing_left();
 }
@@ -55,7 +54,7 @@ fn the_first_match_in_the_output_decides() {
     assert_eq!(status, 0, "{words}");
 }
 
-/// Whatever was printed before the end counts, however quick that is.
+/// Output before the end counts, however quickly the guest ends.
 #[test]
 fn output_just_before_the_end_counts() {
     let launch = printing().option("--expect=the last word").option("--no-reboot");
@@ -77,7 +76,7 @@ fn a_guest_that_ends_before_the_expected_line_fails() {
             (104, format!("lguest: {how} before this was seen: \"login: \"\n"))
         );
     }
-    // A status of its own says more.
+    // A status of the guest's own takes precedence.
     assert_eq!(said(&launch, "\x1es").0, 42);
     let mut running = launch.option("--name=one").piped();
     running.expect("hello");
@@ -85,7 +84,7 @@ fn a_guest_that_ends_before_the_expected_line_fails() {
     assert_eq!(running.wait(), End::Status(104));
 }
 
-/// What is expected may come after a reboot.
+/// The expected lines may come after a reboot.
 #[test]
 fn the_expected_line_may_come_after_a_reboot() {
     let launch =
@@ -113,7 +112,7 @@ fn kernel_failures_only_count_in_a_boot_test() {
     assert_eq!(said(&printing().option("--strict"), &text), (103, words));
 }
 
-/// Nobody is there, and nothing is kept; or the host end is a file, or somebody else's.
+/// The host end may be absent, a file, or a client's.
 #[test]
 fn output_is_matched_for_every_host_end() {
     let scratch = Scratch::new();
@@ -125,7 +124,7 @@ fn output_is_matched_for_every_host_end() {
     }
 }
 
-/// It may be on its way to another console.
+/// The line may also be on its way to another console.
 #[test]
 fn early_output_is_matched() {
     let launch = probe("serial=early-words").option("--earlycon").option("--expect=early-w");
@@ -151,7 +150,7 @@ fn attached_clients_get_the_reason_of_the_end() {
     assert!(user.stderr().contains(words), "{}", user.stderr());
 }
 
-/// However much it prints.
+/// The line is found however much the guest prints.
 #[test]
 fn an_expected_line_is_found_in_a_flood_of_output() {
     let launch = printing().option("--expect=^00199999 ").option("--fail-on=^00200000 ");

@@ -1,4 +1,4 @@
-//! `lguest check`, and what is wrong with a command line, told before anything starts.
+//! `lguest check`, and errors of a command line that are reported before anything starts.
 
 use std::process::{Command, Output};
 

@@ -1,5 +1,5 @@
-//! A client that speaks the control protocol itself (docs/control.md): quicker than
-//! a process each, and as ill-mannered as a test wants it.
+//! A client that speaks the control protocol directly (docs/control.md). This is faster than a
+//! process for each request, and the client can break the protocol.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -11,29 +11,29 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tests::{OrFail, Running, patience};
 
-/// One connection.
+/// A connection to a control socket.
 pub(super) struct Client(BufReader<UnixStream>);
 
 impl Client {
-    /// To the guest of this launcher.
+    /// Connects to the guest of this launcher.
     #[track_caller]
     pub(super) fn of(running: &Running, name: &str) -> Self {
         Self::below(running.runtime(), name).or_fail("connecting to a guest")
     }
 
-    /// To the guest of this name, below this runtime directory.
+    /// Connects to the guest of this name, below this runtime directory.
     pub(super) fn below(runtime: &Path, name: &str) -> io::Result<Self> {
         let stream = UnixStream::connect(runtime.join("lguest").join(name).join("control"))?;
         stream.set_read_timeout(Some(patience()))?;
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Write what is said as it is.
+    /// Writes bytes unchanged.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// The answer to a request, which need not name the version.
+    /// Sends a request, and returns the answer. The version is added to the request.
     pub(super) fn request(&mut self, mut request: Value) -> io::Result<Value> {
         request["version"] = 1.into();
         self.write(format!("{request}\n").as_bytes())?;
@@ -42,7 +42,7 @@ impl Client {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    /// What is answered to a request that is granted.
+    /// Sends a request that must succeed, and returns its result.
     #[track_caller]
     pub(super) fn ask(&mut self, request: Value) -> Value {
         let answer = self.request(request).or_fail("asking a guest");
@@ -50,13 +50,13 @@ impl Client {
         answer["ok"].clone()
     }
 
-    /// All that is kept of what a console has printed.
+    /// Returns the buffered output of a console.
     #[track_caller]
     pub(super) fn log(&mut self, console: usize) -> Vec<u8> {
         data(&self.ask(json!({ "do": "log", "console": console })))
     }
 
-    /// Type on a console, as far as there is room: so many bytes.
+    /// Types on a console, and returns how many bytes there was room for.
     #[track_caller]
     pub(super) fn send(&mut self, console: usize, keys: &[u8]) -> usize {
         let data = BASE64.encode(keys);
@@ -64,7 +64,7 @@ impl Client {
         usize::try_from(answer["taken"].as_u64().unwrap()).unwrap()
     }
 
-    /// Sit down at a console; the rest of the connection are frames.
+    /// Attaches to a console. The rest of the connection consists of frames.
     pub(super) fn attach(&mut self, console: usize, mode: &str) -> io::Result<()> {
         let answer = self.request(json!({
             "do": "attach", "console": console, "mode": mode, "rows": 0, "columns": 0,
@@ -73,13 +73,13 @@ impl Client {
         refused.map_or(Ok(()), |text| Err(io::Error::other(text)))
     }
 
-    /// Write a frame.
+    /// Writes a frame.
     pub(super) fn write_frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
         self.write(&[&[kind], length.to_le_bytes().as_slice(), payload].concat())
     }
 
-    /// The next frame: its kind, and what it carries.
+    /// Reads the next frame: its kind and its contents.
     pub(super) fn read_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut header = [0; 5];
         self.0.read_exact(&mut header)?;
@@ -90,7 +90,7 @@ impl Client {
         Ok((kind, payload))
     }
 
-    /// Read what the guest prints until it ends so.
+    /// Reads output until it ends with `end`, and returns it.
     pub(super) fn read_until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         let mut printed = Vec::new();
         while !printed.ends_with(end) {
@@ -102,20 +102,21 @@ impl Client {
         Ok(printed)
     }
 
-    /// This connection, for another thread. What has been read ahead stays here.
+    /// Returns a second handle of this connection for another thread. Bytes that were read ahead
+    /// stay with this handle.
     #[track_caller]
     pub(super) fn again(&self) -> Self {
         Self(BufReader::new(self.0.get_ref().try_clone().or_fail("duplicating a socket")))
     }
 
-    /// Nothing more is said.
+    /// Shuts down the writing side.
     pub(super) fn hush(&self) {
-        // Fails for a connection that is gone, on which nothing is said either.
+        // This fails for a connection that is closed, which is fine.
         let _ = self.0.get_ref().shutdown(Shutdown::Write);
     }
 }
 
-/// The bytes of an answer.
+/// Decodes the bytes in an answer.
 #[track_caller]
 pub(super) fn data(answer: &Value) -> Vec<u8> {
     BASE64.decode(answer["data"].as_str().unwrap()).or_fail("decoding what a guest said")

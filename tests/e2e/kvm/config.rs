@@ -1,4 +1,4 @@
-//! `--config FILE` and `--print-config`: a launch that is written down is the same launch.
+//! `--config FILE` and `--print-config`: a launch from a file is the same as from a command line.
 
 use std::process::{Command, Output};
 
@@ -13,7 +13,7 @@ fn start(scratch: &Scratch, words: &[&str]) -> Output {
     Command::new(launcher()).args(words).current_dir(scratch.path()).output().unwrap()
 }
 
-/// A file that has the probe do this.
+/// Creates a file that starts the probe in this mode.
 fn file(scratch: &Scratch, mode: &str, more: &str) -> String {
     let kernel = probe();
     let text = format!(
@@ -29,7 +29,7 @@ fn a_file_launches_a_guest() {
     let file = file(&scratch, "status=42", "console = \"file=out\"\n");
     let output = start(&scratch, &["--config", &file]);
     assert_eq!((output.status.code(), output.stderr), (Some(42), Vec::new()));
-    // Names in it are looked up where lguest was started.
+    // Relative names in the file start at the directory in which lguest was started.
     assert!(scratch.path().join("out").exists());
 }
 
@@ -60,7 +60,8 @@ fn an_error_in_a_file_is_reported_in_one_line_with_its_place() {
     let output = start(&scratch, &["--config", "nowhere.toml"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    // What is wrong with all of it together is clap's to say, and whose it may be.
+    // clap reports errors that concern several options, which may come from the file or the command
+    // line.
     let file = file(&scratch, "poweroff", "");
     let said =
         String::from_utf8(start(&scratch, &["--config", &file, "--cpus=65"]).stderr).unwrap();
@@ -68,7 +69,7 @@ fn an_error_in_a_file_is_reported_in_one_line_with_its_place() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// The output of `lguest info`, without what differs between guests.
+/// Returns the output of `lguest info`, without what differs between guests.
 fn described(scratch: &Scratch, name: &str) -> Value {
     let mut info: Value =
         serde_json::from_str(&lguest(scratch.path(), &["info", name, "--json"]).well()).unwrap();
@@ -101,7 +102,7 @@ fn a_printed_config_starts_the_same_guest() {
     );
     let mut shell = program(&["bash", "-c", &script], scratch.path(), Pty::new(24, 80));
     assert_eq!(shell.wait(), End::Status(0), "{}", shell.stderr());
-    // What waits to be read is told, too.
+    // The output includes the number of unread bytes.
     for name in ["first", "second"] {
         wait_for_all(scratch.path(), name, 2);
     }

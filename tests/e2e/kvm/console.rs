@@ -1,11 +1,10 @@
-//! The console, with a driver that makes no assumptions: interrupts, threads,
-//! sizes, all 256 bytes.
+//! The console, with a driver that makes no assumptions: interrupts, threads, sizes, all 256 bytes.
 
 use tests::{End, Running, until};
 
 use super::probe;
 
-/// Commands to the probe begin with this byte.
+/// The byte that begins a command to the probe.
 const COMMAND: u8 = 0x1e;
 
 fn command(running: &mut Running, letter: u8) {
@@ -59,7 +58,7 @@ fn a_device_that_is_reset_serves_again() {
     let mut running = on_terminal();
     for round in 0..10 {
         command(&mut running, b'z');
-        // What lies in the guest's buffers at a reset is the guest's to lose.
+        // The guest may lose what is in its buffers at a reset.
         running.expect("reset done");
         let text = format!("again {round};");
         running.send(&text);
@@ -76,7 +75,7 @@ fn a_flood_arrives_whole() {
     running.send([&[COMMAND][..], b"f 1024\n"].concat());
     running.send([COMMAND, b'p']);
     assert_eq!(running.wait(), End::Status(0));
-    // The pipe may still hold the last of it.
+    // The pipe may still contain the last output.
     until("all is read", || running.output().has_ended().then_some(()));
     assert!(running.output().len() > 1 << 20, "{} bytes", running.output().len());
 }
@@ -86,7 +85,7 @@ fn lguest_undoes_the_terminal_modes_that_the_guest_has_set() {
     for (set, undone) in SCREENS {
         let mut running = on_terminal();
         running.send(set);
-        // The guest echoes it.
+        // The guest echoes the sequence.
         running.expect(set);
         command(&mut running, b'p');
         assert_eq!(running.wait(), End::Status(0));
@@ -94,14 +93,14 @@ fn lguest_undoes_the_terminal_modes_that_the_guest_has_set() {
     }
 }
 
-/// What a guest's program sets, and how the launcher undoes it.
+/// What a guest's program sets, and what the launcher prints to undo it.
 const SCREENS: &[(&str, &str)] = &[
     ("\x1b[?1049h\x1b[?25l", "\x1b[?1049l\x1b[?25h"),
     // Keyboard modes: Kitty's, pushed or set, and xterm's.
     ("\x1b[>1u\x1b[>5u", "\x1b[<2u"),
     ("\x1b[=5u", "\x1b[=0u"),
     ("\x1b[>4;2m", "\x1b[>4m"),
-    // Kitty's are those of one screen.
+    // Kitty's keyboard modes belong to one screen.
     ("\x1b[>1u\x1b[?1049h\x1b[=5u", "\x1b[=0u\x1b[?1049l\x1b[<1u"),
     // The shape of the cursor.
     ("\x1b[4 q", "\x1b[0 q"),

@@ -1,6 +1,5 @@
-//! Much output: of a guest with nobody at its console, with somebody who reads, with
-//! somebody who has stopped. The guest prints numbered lines of equal length, and the
-//! test knows what each byte of them is.
+//! Large outputs: without a client, with a client that reads, and with a client that has stopped.
+//! The guest prints numbered lines of equal length, so the test knows each byte.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -20,17 +19,17 @@ use super::{consoles, wait_for_all};
 const KIB: usize = 64 << 10;
 const ALL: &str = "\u{1e}f 65536\n";
 
-/// What is kept of a console's output.
+/// The size of a console's buffer.
 const KEPT: usize = 1 << 20;
 
-/// Two consoles, of a guest named "much".
+/// Starts a guest named "much" with two consoles.
 fn much() -> Running {
     let running = consoles("much", 2).piped();
     wait_for_all(running.runtime(), "much", 2);
     running
 }
 
-/// All that it prints on its first console when it is told [`ALL`].
+/// Returns everything that the guest prints on its first console for [`ALL`].
 fn printed() -> Vec<u8> {
     let mut all = b"hello 0\n".to_vec();
     for number in 0..KIB * 16 {
@@ -40,7 +39,7 @@ fn printed() -> Vec<u8> {
     all
 }
 
-/// What nobody has read of the first console, and what is lost.
+/// Returns the numbers of unread and lost bytes of the first console.
 fn unread(running: &Running) -> (usize, usize) {
     let counts = running.lguest(&["peek", "much", "0", "--json"]).well();
     let counts: Value = serde_json::from_str(&counts).unwrap();
@@ -60,7 +59,7 @@ fn without_a_reader_the_last_output_is_kept_and_lost_bytes_are_counted() {
     assert_eq!(unread(&running), (KEPT, dropped));
     assert_eq!(Client::of(&running, "much").log(0), printed[dropped..]);
 
-    // A client that comes then learns about the loss, and sees no half of a line.
+    // A client that attaches now learns about the loss, and sees no partial line.
     let mut client = Client::of(&running, "much");
     client.attach(0, "write").unwrap();
     let (kind, lost) = client.read_frame().unwrap();
@@ -71,7 +70,7 @@ fn without_a_reader_the_last_output_is_kept_and_lost_bytes_are_counted() {
     assert!(shown == printed[dropped + line..], "{} bytes", shown.len());
 }
 
-/// `lguest console much > FILE`, on a terminal.
+/// Starts `lguest console much > FILE` on a terminal.
 fn into_file(running: &Running, file: &Path) -> Running {
     let (runtime, launcher) = (running.runtime().display(), environment::launcher());
     let line = format!(
@@ -84,7 +83,7 @@ fn into_file(running: &Running, file: &Path) -> Running {
     user
 }
 
-/// A pipe with a name, and what has been read from it.
+/// A named pipe, and what was read from it.
 struct Pipe {
     path: PathBuf,
     reader: File,
@@ -96,14 +95,14 @@ impl Pipe {
     fn new(scratch: &Scratch) -> Self {
         let path = scratch.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        // Open to be written as well, so that it has no end.
+        // Opened for writing as well, so that it has no end.
         let flags = nix::libc::O_NONBLOCK;
         let reader =
             File::options().read(true).write(true).custom_flags(flags).open(&path).unwrap();
         Self { path, reader, shown: Vec::new() }
     }
 
-    /// Read until this is true of all that was read.
+    /// Reads until `there` is true for everything that was read.
     #[track_caller]
     fn read_until(&mut self, what: &str, there: impl Fn(&[u8]) -> bool) {
         until(what, || {
@@ -138,10 +137,10 @@ fn a_client_that_reads_loses_nothing() {
 #[test]
 fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     let (running, printed, scratch) = (much(), printed(), Scratch::new());
-    // It gets no further than we read.
+    // The guest gets no further than this test reads.
     let mut pipe = Pipe::new(&scratch);
     let mut user = into_file(&running, &pipe.path);
-    // Before, so that the ring has all its memory.
+    // This comes first, so that the ring has allocated all its memory.
     running.lguest(&["send", "much", "0", "\u{1e}f 2048\n"]).well();
     pipe.read_until("it reads", |shown| shown.ends_with(b"flood done\n"));
     let before = (pipe.shown.len(), running.process().memory_beyond_guest());
@@ -150,7 +149,7 @@ fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     let middle = before.0 + (4 << 20);
     pipe.read_until("it is in the middle of it", |shown| shown.len() > middle);
     user.process().signal(Signal::SIGSTOP);
-    // The guest waits for it, or does not any more: no other console is held up.
+    // Whether the guest waits for the client or not, other consoles are not delayed.
     for number in 0..20 {
         let line = format!("line {number}\n");
         running.lguest(&["send", "much", "1", &line]).well();
@@ -160,7 +159,7 @@ fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     }
     let mut asking = Client::of(&running, "much");
     until("the guest has printed all", || asking.log(0).ends_with(b"flood done\n").then_some(()));
-    // An answer with all of the ring in it takes some, for a moment.
+    // An answer with the whole ring in it needs memory for a moment.
     until("it holds no more memory than before", || {
         (running.process().memory_beyond_guest() < before.1 + 2048).then_some(())
     });
@@ -169,15 +168,16 @@ fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     pipe.read_until("it has the newest", |shown| shown.ends_with(b"flood done\n"));
     user.press(0x1d);
     assert_eq!(user.wait(), End::Status(0));
-    // Of the greeting, it has come before.
+    // The greeting is not part of it, because it came before.
     let printed = &printed[b"hello 0\n".len()..];
     let missing = missing(&pipe.shown[before.0..], printed);
     assert!(missing > 1 << 20, "{missing} bytes lost");
     assert_eq!(missing, told(&user.stderr()));
 }
 
-/// How many bytes of what was printed were not shown: in one place, or in several on a machine so
-/// busy that nobody read for a while. All others came, each once and in its place.
+/// Returns how many bytes of the output were not shown. They may be missing in one place, or in
+/// several on a machine so busy that nobody read for a while. Asserts that all other bytes came,
+/// each once and in order.
 fn missing(shown: &[u8], printed: &[u8]) -> usize {
     let mut missing = 0;
     for (at, byte) in shown.iter().enumerate() {
@@ -190,7 +190,8 @@ fn missing(shown: &[u8], printed: &[u8]) -> usize {
     missing
 }
 
-/// Where these bytes begin in what was printed: each line but the last begins with its number.
+/// Returns the position of these bytes in the output. Each line but the last begins with its
+/// number.
 fn place_of(shown: &[u8], printed: &[u8]) -> usize {
     let next = shown.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let number = shown.get(next..next + 8).and_then(|digits| str::from_utf8(digits).ok());
@@ -200,7 +201,7 @@ fn place_of(shown: &[u8], printed: &[u8]) -> usize {
     }
 }
 
-/// How many bytes somebody at a console was told to be lost.
+/// Returns how many lost bytes a client was notified of.
 fn told(said: &str) -> usize {
     let lost = said.lines().filter_map(|line| {
         let line = line.strip_prefix("lguest: ")?;

@@ -1,5 +1,4 @@
-//! Consoles that are not on this terminal, and command lines that ask for what
-//! cannot be.
+//! Consoles that are not on lguest's terminal, and command lines with impossible consoles.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +50,7 @@ fn a_file_is_appended_to_if_that_is_asked_for() {
 fn impossible_consoles_are_refused_in_one_line() {
     let scratch = Scratch::new();
     let missing = scratch.path().join("no/log");
-    // To open it would be to wait for its reader, deaf to everything.
+    // Opening the pipe would wait for its reader.
     let pipe = scratch.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (options, status, words) in [
@@ -72,15 +71,15 @@ fn impossible_consoles_are_refused_in_one_line() {
     }
 }
 
-/// A guest named "web" that can be asked.
+/// Starts a guest named "web" that commands can reach.
 fn named(launch: Launch) -> Running {
     let running = launch.option("--name=web").piped();
     until("it answers", || (running.lguest(&["info", "web"]).status == Some(0)).then_some(()));
     running
 }
 
-/// A guest named "web" with two consoles: it echoes what it reads on the first, and
-/// leaves the second alone.
+/// Starts a guest named "web" with two consoles. It echoes its input on the first, and ignores the
+/// second.
 fn web() -> Running {
     let launch = probe("console").option("--name=web").option("--console=sock");
     let running = launch.option("--console=sock").piped();
@@ -127,7 +126,7 @@ fn input_that_the_guest_has_not_read_is_kept_and_peek_shows_it() {
     let counts = running.lguest(&["peek", "web", "1", "--input", "--json"]).well();
     assert_eq!(counts, "{\"unread\":8}\n");
 
-    // More than there is room for, from stdin.
+    // The text from stdin is longer than there is room for.
     let much = fs::File::open(scratch.file("much", vec![b'x'; 3 << 20])).unwrap();
     let mut send = Command::new(environment::launcher());
     send.args(["send", "web", "1", "-"]).env("XDG_RUNTIME_DIR", running.runtime());
@@ -179,7 +178,7 @@ fn a_console_buffers_as_much_output_as_its_option_says() {
     assert_eq!(counts, format!("{{\"dropped\":{},\"unread\":4096}}\n", printed - 4096));
 }
 
-/// All that the largest keeps fits into an answer.
+/// The largest buffer fits into one answer.
 #[test]
 fn one_answer_can_carry_the_largest_buffer() {
     let running = named(probe("console").option("--console=sock,buffer=16M"));
@@ -238,7 +237,7 @@ fn a_log_can_be_followed_and_stays_unread() {
     assert_eq!(log.wait(), End::Status(0));
     assert_eq!(log.stderr(), "lguest: guest powered off\n");
 
-    // As `lguest log --follow | sed '/word/q'` does: the reader has had enough.
+    // `lguest log --follow | sed '/word/q'` ends like this: the reader closes the pipe.
     let guest = web();
     let follow = |rest: &str| {
         let line = format!(
@@ -252,9 +251,9 @@ fn a_log_can_be_followed_and_stays_unread() {
     log.expect("hello");
     guest.lguest(&["send", "web", "0", "a word\n"]).well();
     log.expect("a word\r\n");
-    // Nothing more is printed that could tell it so.
+    // The command ends although nothing more is printed.
     assert_eq!((log.wait(), log.stderr().as_str()), (End::Status(0), ""));
-    // One that is cut off is not one that has ended.
+    // A log that is cut off did not end with the guest.
     let mut log = follow("");
     log.expect("hello");
     guest.process().signal(Signal::SIGKILL);

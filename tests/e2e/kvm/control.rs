@@ -1,5 +1,4 @@
-//! The control socket and the commands that use it: what each does to a guest,
-//! seen from outside.
+//! The control socket and the commands that use it: what each does to a guest, seen from outside.
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
@@ -10,7 +9,7 @@ use super::probe;
 mod clients;
 mod pause;
 
-/// The probe's console, with a name.
+/// Launches the probe's console with a name.
 fn named() -> tests::Launch {
     probe("console").option("--name=one")
 }
@@ -109,7 +108,7 @@ fn stop_ends_like_sigterm_and_kill_does_not_wait() {
     }
 }
 
-/// It has no idea of power buttons.
+/// This guest does not handle the power button.
 #[test]
 fn a_guest_that_does_not_switch_itself_off_in_time_is_stopped() {
     for paused in [false, true] {
@@ -135,7 +134,7 @@ fn reset_restarts_the_guest_like_its_own_reset() {
     for _ in 0..3 {
         running.lguest(&["reset", "one"]).well();
         hello(&mut running);
-        // Its own; the name stays.
+        // The guest resets itself, and keeps its name.
         running.send([0x1e, b'r']);
         hello(&mut running);
         assert_eq!(state(&running), "running");

@@ -1,5 +1,5 @@
-//! `--detach`: guests that go on by themselves, and those who wait for them
-//! (`lguest console --wait`, `--persist`).
+//! `--detach`: guests in the background, and clients that wait for them (`lguest console --wait`,
+//! `--persist`).
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -10,15 +10,15 @@ use tests::{End, Launch, Running, console, until};
 
 use super::probe;
 
-/// The key that leaves.
+/// The escape key, ^].
 const ESCAPE: u8 = 0x1d;
 
-/// Launchers that have been left alone.
+/// Returns the number of launchers in the background.
 fn left_alone(running: &Running) -> usize {
     running.family().len()
 }
 
-/// Does it watch a directory for a guest to come?
+/// Whether the client watches a directory for a guest to start.
 fn waits(user: &Running) -> bool {
     user.process().descriptors().iter().any(|file| file.contains("inotify"))
 }
@@ -29,7 +29,7 @@ fn the_name_is_printed_when_the_guest_runs() {
     assert_eq!(running.wait(), End::Status(0));
     running.expect("web\r\n");
     running.assert_terminal_restored();
-    // It runs at once, and has the console that it would have had on the terminal.
+    // The guest runs, and has the console that would otherwise be on the terminal.
     assert!(running.lguest(&["list"]).well().contains("web "));
     assert_eq!(left_alone(&running), 1);
     let mut user = console(running.runtime(), &["web"]);
@@ -39,11 +39,11 @@ fn the_name_is_printed_when_the_guest_runs() {
     user.press(ESCAPE);
     assert_eq!(user.wait(), End::Status(0));
     running.lguest(&["stop", "web"]).well();
-    // The command returns when all is gone.
+    // The command returns when the launcher and its directory are gone.
     assert_eq!((left_alone(&running), running.directories().len()), (0, 0));
 }
 
-/// As `name=$(lguest --detach ...)` needs it.
+/// `name=$(lguest --detach ...)` would wait for an open descriptor.
 #[test]
 fn a_detached_launcher_holds_no_descriptor_of_its_starter() {
     let mut running = probe("console").option("--detach").option("--console=stdio").piped();
@@ -58,7 +58,7 @@ fn a_detached_launcher_holds_no_descriptor_of_its_starter() {
         let file = fs::read_link(launcher.file(&format!("fd/{number}"))).unwrap();
         assert_eq!(file.to_str(), Some("/dev/null"));
     }
-    // It has a session of its own.
+    // The launcher has a session of its own.
     assert_ne!(
         nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(launcher.0))),
         nix::unistd::getsid(None)
@@ -93,7 +93,7 @@ fn fails_to_detach(launch: &Launch, words: &str) {
 #[test]
 fn an_error_before_the_guest_runs_is_reported_by_the_command() {
     fails_to_detach(&probe("console").option("--block=/nowhere"), "/nowhere");
-    // No directory can be made below a file, the program that one is.
+    // The runtime directory is a file, so no directory can be created below it.
     let scratch = Scratch::new();
     let nowhere = scratch.file("no-directory", "");
     let launch = probe("console").option("--name=web").runtime(Some(&nowhere));
@@ -108,7 +108,7 @@ fn an_error_before_the_guest_runs_is_reported_by_the_command() {
     running.assert_nothing_left();
 }
 
-/// Some services and scripts do; the kernel then keeps no child's status.
+/// Some services and scripts ignore SIGCHLD. The kernel then keeps no status of a child.
 #[test]
 fn a_starter_that_ignores_sigchld_gets_the_status() {
     let scratch = Scratch::new();
@@ -140,7 +140,7 @@ fn console_wait_waits_for_a_guest_to_start() {
     assert_eq!(user.wait(), End::Status(0));
     user.assert_terminal_restored();
 
-    // It has not made the terminal its own before.
+    // The client does not make the terminal raw before the guest starts.
     let mut user = console(scratch.path(), &["later", "-w"]);
     until("it waits", || waits(&user).then_some(()));
     user.press(0x03);
@@ -172,7 +172,7 @@ fn console_persist_waits_for_the_next_guest() {
         process.signal(Signal::SIGKILL);
     }
     user.expect_stderr("the guest's launcher has ended; waiting for the next guest of that name");
-    // The kernel closes a killed process' files one after the other.
+    // The kernel closes the files of a killed process one after the other.
     until("the name is free", || {
         (!tests::lguest(scratch.path(), &["list"]).well().contains("web")).then_some(())
     });
@@ -185,7 +185,7 @@ fn console_persist_waits_for_the_next_guest() {
     assert_eq!(user.wait(), End::Status(0));
     user.assert_terminal_restored();
 
-    // The key leaves while it waits, too.
+    // The escape key also works while the client waits.
     until("the place is free", || {
         let info = tests::lguest(scratch.path(), &["info", "web", "--json"]);
         (!info.well().contains("writer")).then_some(())

@@ -1,5 +1,5 @@
-//! Disks that cannot be used are refused before a guest starts, in one line, and
-//! the terminal is not touched.
+//! Disks that cannot be used are refused before a guest starts, in one line, without touching the
+//! terminal.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn with_disk(launch: Launch, path: &Path, options: &str) -> Launch {
     launch.option(&format!("--block={}{options}", path.display()))
 }
 
-/// It ends by itself, with one line about a disk that contains `words`.
+/// Asserts that lguest ends by itself, with one line about a disk that contains `words`.
 #[track_caller]
 fn refuses(launch: &Launch, words: &str) {
     let mut running = launch.on_terminal();
@@ -100,7 +100,7 @@ fn a_disk_in_use_is_refused_with_the_name_of_its_user() {
     refuses(&with_disk(probe("poweroff"), &disk, ""), &who);
     refuses(&with_disk(probe("poweroff"), &disk, ",ro"), &who);
 
-    // The lock goes with the process, whatever ends it.
+    // The lock disappears with the process, however that ends.
     first.process().signal(nix::sys::signal::Signal::SIGKILL);
     assert_eq!(first.wait(), End::Killed(9));
     assert_eq!(with_disk(probe("poweroff"), &disk, "").piped().wait(), End::Status(0));

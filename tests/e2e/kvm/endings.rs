@@ -1,4 +1,4 @@
-//! How a guest ends, and what the launcher makes of it.
+//! How a guest ends, and what the launcher reports.
 
 use std::path::Path;
 
@@ -44,14 +44,14 @@ fn a_guest_that_never_had_a_console_is_reported() {
     let said = running.stderr();
     assert!(said.contains("it had no driver for its console"), "{said}");
 
-    // By the serial port, or by its status, it spoke.
+    // These guests have printed something on the serial port, or ended with a status.
     for speaks in [probe("serial=early-words").option("--earlycon"), probe("status=3")] {
         let (_, running) = run(&speaks);
         assert!(!running.stderr().contains("driver"), "{}", running.stderr());
     }
 }
 
-/// A kernel that panics before it has a console does this for ever.
+/// A kernel that panics before it has a console restarts forever.
 #[test]
 fn a_guest_that_restarts_without_a_console_is_reported_once() {
     let mut running = probe("reset=acpi").option("--verbose").piped();
@@ -88,7 +88,8 @@ fn every_kind_of_reset_is_reported_by_name() {
         ("triple", "triple fault"),
     ];
     for (way, words) in ways {
-        // AMD's CPUs lose what tells a triple fault from a crash: announced.
+        // AMD's CPUs do not tell a triple fault from a crash, so the guest announces it with
+        // reboot=t.
         let launch = probe(&format!("reset={way}")).argument("reboot=t").option("--no-reboot");
         let (end, running) = run(&launch);
         assert_eq!(end, End::Status(0), "{way}");

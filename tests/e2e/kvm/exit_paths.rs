@@ -1,17 +1,17 @@
-//! Every way out, as one table: the status is right, the terminal is as it was
-//! (modes and file flags), and neither a process nor a directory is left behind.
+//! Every ending in one table: the status is right, the terminal is restored (modes and file flags),
+//! and no process and no directory is left.
 
 use nix::sys::signal::Signal;
 use tests::{End, Running, until};
 
 use super::probe;
 
-/// A way out.
+/// An ending.
 struct Way {
     name: &'static str,
-    /// What the guest is told to do.
+    /// The mode of the guest.
     mode: &'static str,
-    /// What the user does.
+    /// The action of the user.
     act: fn(&mut Running),
     end: End,
 }
@@ -106,7 +106,7 @@ fn every_ending_restores_the_terminal() {
         assert_eq!(running.wait(), way.end, "{}", way.name);
         running.assert_terminal_restored();
         running.assert_nothing_left();
-        // A launcher that was killed could not remove its directory.
+        // A killed launcher cannot remove its directory.
         let left = usize::from(matches!(way.end, End::Killed(_)));
         assert_eq!(running.directories().len(), left, "{}", way.name);
         running.lguest(&["list"]).well();
@@ -114,8 +114,8 @@ fn every_ending_restores_the_terminal() {
     }
 }
 
-/// Signals that the kernel sends for faults, and their numbers. Sent by another process,
-/// they end the launcher like any other signal.
+/// Signals that the kernel sends for faults, and their numbers. If another process sends them, they
+/// end the launcher like any other signal.
 const FAULTS: &[(Signal, i32)] = &[
     (Signal::SIGSEGV, 11),
     (Signal::SIGBUS, 7),

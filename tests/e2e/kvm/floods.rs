@@ -1,5 +1,5 @@
-//! Much of what costs the guest nothing: output that nobody reads, notifications of
-//! nothing, and devices that break. The launcher's memory and log are watched meanwhile.
+//! Unread output, notifications without requests, and devices that break, in large numbers. The
+//! test watches the launcher's memory and log.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,26 +12,26 @@ use tests::{End, Network, Process, Running, patience, until, within};
 
 use super::{hostile, probe};
 
-/// A gigabyte in KiB, as the probe is told, and in bytes.
+/// The command for a gigabyte of output, in KiB.
 const GIGABYTE: &str = "\u{1e}f 1048576\n";
 const BYTES: u64 = 1 << 30;
 
-/// What the guest says first.
+/// The first line of the guest.
 const HELLO: &str = "hello 80x24\n";
 
-/// Of what it prints then.
+/// The beginning of the last line of that output.
 const LAST_LINE: &str = "16777215 ";
 
-/// The megabyte that a console keeps, and what clients that look at it cost; in KiB.
+/// The most memory in KiB for the buffer of a console (1 MiB) and the clients that read it.
 const MOST_GROWTH: u64 = 4 * 1024;
 
-/// Of each queue, before its device is live and afterwards.
+/// The number of notifications to each queue, before its device is live and afterwards.
 const KICKS: u64 = 20_000;
 
-/// Network cards whose interfaces are deleted.
+/// The number of network cards whose interfaces are deleted.
 const CARDS: usize = 6;
 
-/// The most memory that it has of its own until `done`, in KiB beyond what it had.
+/// Returns the largest growth of the process' private memory until `done`, in KiB.
 #[track_caller]
 fn most_growth(process: Process, mut done: impl FnMut() -> bool) -> u64 {
     let before = process.memory_beyond_guest();
@@ -44,7 +44,7 @@ fn most_growth(process: Process, mut done: impl FnMut() -> bool) -> u64 {
     most - before
 }
 
-/// A number in what a command printed as JSON.
+/// Returns a number in JSON output.
 #[track_caller]
 fn number(json: &str, name: &str) -> u64 {
     let (_, rest) = json.split_once(&format!("\"{name}\":")).unwrap();
@@ -83,13 +83,13 @@ fn a_gigabyte_for_a_stopped_reader_costs_a_few_megabytes() {
     reader.read_exact(&mut hello).unwrap();
     assert_eq!(hello, HELLO.as_bytes());
 
-    // It is not read from here on: the guest waits for its reader a while, and then no more.
+    // Nobody reads from here on. The guest waits for the reader a while, and then no longer.
     running.send(format!("{GIGABYTE}\u{1e}p"));
     let process = running.process();
     let grown = most_growth(process, || process.thread("vcpu0").is_none());
     assert!(grown < MOST_GROWTH, "{grown} KiB more than before");
 
-    // All that came is what was printed, but for as much as is told to be lost.
+    // The output is what the guest printed, except for the bytes that are reported as lost.
     let mut rest = Vec::new();
     File::from(OwnedFd::from(reader)).read_to_end(&mut rest).unwrap();
     assert_eq!(running.wait(), End::Status(0));

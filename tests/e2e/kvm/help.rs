@@ -1,5 +1,4 @@
-//! What tells people and shells how lguest is used: help, `--version`, the manual page,
-//! completions; in the shells themselves.
+//! Help, `--version`, the manual page and shell completions, which are tested in the shells.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -92,21 +91,21 @@ fn the_manual_page_has_no_formatting_errors() {
     }
 }
 
-/// A shell on a terminal, with lguest and its completions.
+/// Starts a shell on a terminal, with lguest and its completions.
 fn shell(scratch: &Scratch, words: &[&str], prompt: &str) -> Running {
     let mut line = vec!["env".to_string()];
     let path = std::env::var("PATH").unwrap();
     line.push(format!("PATH={}:{path}", scratch.path().join("bin").display()));
     line.push(format!("XDG_RUNTIME_DIR={}", scratch.path().display()));
     line.extend(["TERM=dumb".into(), "HISTFILE=".into(), format!("PS1={prompt}")]);
-    // They talk on stderr, too.
+    // The shells also print on stderr.
     line.extend(["sh", "-c", "exec 2>&1; exec \"$@\"", "sh"].map(Into::into));
     line.extend(words.iter().map(ToString::to_string));
     let line: Vec<_> = line.iter().map(String::as_str).collect();
     program(&line, scratch.path(), Pty::new(24, 80))
 }
 
-/// A directory with lguest, the file of completions, and a guest that runs, called web.
+/// Returns a directory with lguest and the completions, and a running guest called web.
 fn with_guest(shell: &str) -> (Scratch, Running) {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path().join("bin")).unwrap();
@@ -130,7 +129,7 @@ fn bash_completes_options_and_guests() {
     bash.send("\n");
     bash.expect(concat!("lguest ", env!("CARGO_PKG_VERSION")));
     bash.expect("ready$ ");
-    // Files are completed after it.
+    // The option completes file names.
     bash.send("lguest 64 kernel --blo\tcompl\t");
     bash.expect("--block completions");
     bash.send("\x15lguest stop w\t");

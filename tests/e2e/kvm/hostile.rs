@@ -1,6 +1,6 @@
-//! A guest that means harm, to every queue of every device: after each attack the
-//! device serves again, and nothing else has happened to anybody. The attacks are
-//! the probe's (guest-images/guests/src/modes/hostile.rs).
+//! A hostile guest attacks every queue of every device. After each attack the device must work
+//! again, and nothing else may have changed. The probe makes the attacks
+//! (guest-images/guests/src/modes/hostile.rs).
 
 use std::fs;
 use std::path::Path;
@@ -11,27 +11,28 @@ use tests::{End, Held, Launch, Network, Running, patience};
 
 use super::probe;
 
-/// Where the network card leads.
+/// The host's address on the network of the card.
 const HOST: &str = "192.168.77.1";
 
-/// What an honest driver writes between the attacks.
+/// The size of the sector that an honest driver writes between the attacks.
 const SECTOR: usize = 512;
 const OUR_SECTOR: usize = 16;
 
-/// Attacks that make sense on any queue.
+/// The least number of attacks on any queue.
 const LEAST: usize = 60;
 
-/// Lines that say something else than that a device broke down.
+/// How many lines may be about something else than a broken device.
 const OTHER_LINES: u64 = 10;
 
-/// A megabyte of which no two sectors are the same.
+/// A megabyte in which all sectors differ.
 pub(super) fn contents() -> Vec<u8> {
     (0..1 << 17)
         .flat_map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .collect()
 }
 
-/// With a device of every kind, as far as this user may have them; the queues.
+/// Adds a device of every kind that this user may have, and returns the launch and the number of
+/// queues.
 pub(super) fn with_devices(
     mode: &str,
     disk: &Path,
@@ -39,7 +40,7 @@ pub(super) fn with_devices(
 ) -> (Launch, Vec<(&'static str, usize)>) {
     let launch = probe(mode).option("--earlycon").option("--rng").argument(&format!("host={HOST}"));
     let launch = launch.option(&format!("--block={},queues=2", disk.display()));
-    // One after the other, they have the same directory open.
+    // Both launchers use the same directory, one after the other.
     let launch = launch.runtime(disk.parent()).option("--name=guest");
     let mut devices = vec![("con", 2), ("blk", 2), ("rng", 1)];
     if network.is_none() {
@@ -69,7 +70,7 @@ fn every_attack_on_every_queue_is_survived() {
     let (scratch, before) = (Scratch::new(), contents());
     let disk = scratch.file("disk", &before);
 
-    // What a launcher holds whose guest uses the console and nothing else.
+    // The honest launcher shows what a launcher holds whose guest only uses the console.
     let mut honest = with_devices("console", &disk, network.as_ref()).0.piped();
     honest.expect("hello 80x24\n");
     let process = honest.process();
@@ -101,7 +102,7 @@ fn every_attack_on_every_queue_is_survived() {
 
     let errors = running.stderr();
     assert!(errors.contains("the guest broke the protocol"), "{errors}");
-    // More than one line in a second about each device, and it is a flood.
+    // More than one line per second about each device would be a flood.
     let most = OTHER_LINES + u64::try_from(kinds).unwrap() * (begin.elapsed().as_secs() + 1);
     let lines = u64::try_from(errors.lines().count()).unwrap();
     assert!(lines <= most, "{lines} lines, {most} at most:\n{errors}");

@@ -1,5 +1,5 @@
-//! Descriptors that are open when lguest is started, beside stdin, stdout and stderr: lguest closes
-//! them with `--detach`, and when it drops privileges.
+//! Descriptors other than stdin, stdout and stderr that are open when lguest is started. lguest
+//! closes them with `--detach`, and when it drops privileges.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,7 +10,7 @@ use tests::{End, Pty, Running, environment, program, until};
 use super::privilege::new_root;
 use super::probe;
 
-/// Nothing but a shell that runs this.
+/// Runs this line in a shell.
 fn shell(line: &str, scratch: &Scratch) -> Running {
     program(&["sh", "-c", line], scratch.path(), Pty::new(30, 100))
 }
@@ -20,7 +20,7 @@ fn a_detached_launcher_holds_no_lock_and_no_pipe_of_its_script() {
     let scratch = Scratch::new();
     let (lock, done) = (scratch.path().join("lock"), scratch.path().join("done"));
     let line = probe("console").option("--detach").option("--name=web").shell_line();
-    // The pipe's reader ends when nobody can write any more.
+    // The reader of the pipe ends when no process can write to it.
     let line = format!(
         "exec 9> {}; flock 9; {{ {line} && echo started >&8; }} 8>&1 | cat > {}",
         lock.display(),
@@ -34,7 +34,7 @@ fn a_detached_launcher_holds_no_lock_and_no_pipe_of_its_script() {
     running.assert_nothing_left();
 }
 
-/// They are opened before, and kept for every start to come.
+/// lguest opens the files before it closes descriptors, and keeps them for every restart.
 #[test]
 fn files_may_be_named_by_a_descriptor() {
     let scratch = Scratch::new();

@@ -1,20 +1,20 @@
-//! Keyboards of today's terminals: a program in the guest asks for Kitty's protocol or for
-//! xterm's modifyOtherKeys, and ^C and ^] then arrive as escape sequences.
+//! Keyboard protocols: a program in the guest requests Kitty's protocol or xterm's modifyOtherKeys,
+//! and ^C and ^] then arrive as escape sequences.
 
 use tests::{End, Running, console, until};
 
 use super::probe;
 
-/// Commands to the probe begin with this byte.
+/// The byte that begins a command to the probe.
 const COMMAND: u8 = 0x1e;
 
-/// ^C, in the parts in which it arrives.
+/// Encodings of ^C, in the parts in which they arrive.
 const CTRL_C: &[&[&str]] = &[
     &["\x1b[99;5u"],
     &["\x1b[27;5;99~"],
-    // With the kind of event, and the key's release apart.
+    // With the event type, and with the release of the key.
     &["\x1b[99;5:1u", "\x1b[99;5:3u"],
-    // With alternate key codes: shifted, and of a Cyrillic layout's key.
+    // With alternate key codes: shifted, and the key of a Cyrillic layout.
     &["\x1b[99:67;5u"],
     &["\x1b[1089::99;5u"],
     // With caps lock and num lock.
@@ -23,11 +23,11 @@ const CTRL_C: &[&[&str]] = &[
     // Split over reads.
     &["\x1b[99", ";5u"],
     &["\x1b", "[27;5;9", "9~"],
-    // With all keys reported, the modifier too.
+    // With all keys reported, including the modifier.
     &["\x1b[57442;5u", "\x1b[99;5u", "\x1b[99;5:3u", "\x1b[57442;1:3u"],
 ];
 
-/// Not ^C.
+/// Sequences that are not ^C.
 const OTHERS: &[&str] = &[
     "\x1b[99;6u",
     "\x1b[99;7u",
@@ -43,7 +43,7 @@ const OTHERS: &[&str] = &[
     "\x1b[A",
 ];
 
-/// ^] in the parts in which it arrives.
+/// Encodings of ^], in the parts in which they arrive.
 const ESCAPE: &[&[&str]] = &[
     &["\x1b[93;5u"],
     &["\x1b[93;5:1u", "\x1b[93;5:3u"],
@@ -59,8 +59,8 @@ fn on_terminal() -> Running {
     running
 }
 
-/// Press a key that arrives in these parts, each in a read of its own. After the last of
-/// them the launcher may end.
+/// Presses a key that arrives in these parts, each in a read of its own. The launcher may end after
+/// the last part.
 fn press(running: &mut Running, parts: &[&str]) {
     for part in parts {
         running.send(part);
@@ -75,7 +75,7 @@ fn three_ctrl_c_end_the_guest_in_every_encoding() {
     for parts in CTRL_C {
         eprintln!("{parts:?}");
         let mut running = on_terminal();
-        // On a slow machine, three may take more than a second.
+        // On a slow machine, three presses may take more than a second.
         let end = until("three of them end it", || {
             press(&mut running, parts);
             running.poll_end()
@@ -92,7 +92,7 @@ fn keys_that_resemble_ctrl_c_only_go_to_the_guest() {
         for _ in 0..4 {
             press(&mut running, &[key]);
         }
-        // As it is: the guest echoes it.
+        // The guest gets the key unchanged, and echoes it.
         running.expect(&key.repeat(4));
     }
     running.send([COMMAND, b'p']);
@@ -138,12 +138,12 @@ fn other_keys_reach_the_guest_unchanged() {
         press(&mut user, &[key]);
         user.expect(key);
     }
-    // A key that begins like it, alone; and another one in parts.
+    // A key that begins like the escape key, and another key in parts.
     press(&mut user, &["\x1b"]);
     user.expect("\x1b");
     press(&mut user, &["\x1b[93", ";6u"]);
     user.expect("\x1b[93;6u");
-    // Pressed twice, it is the guest's.
+    // If the key is pressed twice, the guest gets it.
     user.send("\x1b[93;5u\x1b[93;5:3u\x1b[93;5u\x1b[93;5:3ux");
     user.expect("\x1b[93;5u\x1b[93;5:3ux");
     press(&mut user, &["\x1b[93;5u"]);

@@ -1,5 +1,4 @@
-//! A launcher that may not have what it needs (files, memory, KVM): it says so, in
-//! one line, and leaves nothing behind.
+//! A launcher that lacks files, memory or KVM reports that in one line, and leaves nothing behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +8,10 @@ use tests::{End, Launch, Network, Pty, Running, environment, is_root, program, s
 
 use super::probe;
 
-/// More than a launcher with these devices needs.
+/// More descriptors than a launcher with these devices needs.
 const PLENTY: u32 = 200;
 
-/// Start it in a shell that has set this limit.
+/// Starts the launch in a shell that has set this limit.
 fn limited(launch: &Launch, limit: &str, scratch: &Scratch) -> Running {
     let line = format!("ulimit {limit}; exec {}", launch.shell_line());
     program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100))
@@ -22,14 +21,14 @@ fn limited(launch: &Launch, limit: &str, scratch: &Scratch) -> Running {
 fn too_few_file_descriptors_end_lguest_with_one_line() {
     let (network, scratch) = (Network::new(), Scratch::new());
     let disk = scratch.file("disk", [0; 4096]);
-    // It has its console used, and reset: also what the devices open is opened.
+    // The guest uses and resets its console, so that the devices open everything.
     let mut launch =
         probe("resets=2").option("--rng").option(&format!("--block={}", disk.display()));
     if network.is_some() {
         launch = launch.option("--tunnet=192.168.77.1");
     }
     let mut enough = None;
-    // The shell has three, and wants more for itself.
+    // The shell has three descriptors, and needs a few more.
     for files in 12..PLENTY {
         let mut running = limited(&launch, &format!("-n {files}"), &scratch);
         let end = running.wait();
@@ -60,7 +59,7 @@ fn memory_that_the_host_refuses_is_named() {
     running.assert_nothing_left();
 }
 
-/// Just enough for the guest: the launcher's own memory counts, too.
+/// The limit is just enough for the guest, but the launcher's own memory counts as well.
 #[test]
 fn memory_for_the_launcher_itself_is_counted() {
     let scratch = Scratch::new();

@@ -1,10 +1,11 @@
-//! The machine that a guest finds: its memory, and what it cannot have.
+//! The machine of a guest: its memory, and impossible sizes.
 
 use tests::{End, Launch, environment};
 
 use super::probe;
 
-/// The probe walks the map and touches each range's first and last page.
+/// Returns the memory map that the probe prints. It touches the first and the last page of each
+/// range.
 fn map_of(memory: &str) -> String {
     let mut running = probe("memory").memory(memory).option("--earlycon").piped();
     assert_eq!(running.wait(), End::Status(0), "{}", running.text());

@@ -1,4 +1,4 @@
-//! Clients that come and go, by the thousand and by the dozen at once.
+//! Clients that attach and leave: thousands in turn, and dozens at once.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,12 @@ use tests::{End, Held, Pty, Running, environment, program, until};
 use super::client::Client;
 use super::{consoles, probe, wait_for_all};
 
-/// Consoles of the guests here; at the last one sit users of `lguest console` alone.
+/// The number of consoles of the guests here. Only users of `lguest console` attach to the last
+/// one.
 const CONSOLES: usize = 5;
 const USERS: usize = CONSOLES - 1;
 
-/// The key that leaves.
+/// The escape key, ^].
 const ESCAPE: u8 = 0x1d;
 
 fn crowded() -> Running {
@@ -25,24 +26,24 @@ fn crowded() -> Running {
     running
 }
 
-/// Come, and go in one of nine ways. An error is the launcher's, or that there are too
-/// many already, or that somebody else types there.
+/// Connects, and leaves in one of nine ways. An error comes from the launcher: too many clients, or
+/// another client types there.
 fn stay(runtime: &Path, number: usize) -> io::Result<()> {
     let (console, mut client) = (number % USERS, Client::below(runtime, "crowd")?);
     let mode = ["watch", "write", "force"][number / 9 % 3];
     match number % 9 {
-        // Before it has asked.
+        // The client leaves before it has sent a request.
         0 => {}
         1 => client.write(b"GET / HTTP/1.1\r\n\0\xff\n")?,
         2 => client.write(b"{\"version\":1,\"do\":\"attach\",\"conso")?,
         3 => client.write(b"{\"version\":1,\"do\":\"attach\",\"console\":1}\n")?,
-        // Without a word, having asked, and having typed.
+        // The client leaves without a frame after a request, and after typing.
         4 => client.attach(console, mode)?,
         5 => {
             client.attach(console, mode)?;
             client.write_frame(b'd', b"some words ")?;
         }
-        // In the middle of a frame, and with a malformed one.
+        // The client leaves in the middle of a frame, and after a malformed one.
         6 => {
             client.attach(console, mode)?;
             client.write(b"d\xff\0\0\0half a")?;
@@ -52,7 +53,7 @@ fn stay(runtime: &Path, number: usize) -> io::Result<()> {
             client.write_frame(b'?', b"what is that")?;
             while client.read_frame().is_ok() {}
         }
-        // With manners.
+        // The client leaves in the normal way.
         _ => {
             client.attach(console, mode)?;
             client.hush();
@@ -62,7 +63,7 @@ fn stay(runtime: &Path, number: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// As [`stay`], again and again by several at once; how often it was granted.
+/// Runs [`stay`] from several threads, and returns how often it succeeded.
 fn stays(runtime: &Path, count: usize) -> usize {
     const AT_ONCE: usize = 8;
     let some = |first| {
@@ -75,12 +76,12 @@ fn stays(runtime: &Path, count: usize) -> usize {
     })
 }
 
-/// `lguest console` on a terminal of its own, left by the key or killed.
+/// Runs `lguest console` on a terminal, and ends it by the escape key or a signal.
 fn real_stays(runtime: &Path, count: usize) {
     let runtime = format!("XDG_RUNTIME_DIR={}", runtime.display());
     let launcher = environment::launcher();
     let (launcher, console) = (launcher.to_str().unwrap(), USERS.to_string());
-    // The one before may sit there still, for a moment.
+    // The previous client may still be attached for a moment.
     let words = ["env", &runtime, launcher, "console", "crowd", &console, "--force"];
     for number in 0..count {
         let mut user = program(&words, &PathBuf::from("/"), Pty::new(30, 100));
@@ -96,7 +97,7 @@ fn real_stays(runtime: &Path, count: usize) {
     }
 }
 
-/// The guest reads and prints on each of its consoles.
+/// Asserts that the guest reads and prints on each of its consoles.
 fn assert_alive(running: &Running) {
     for console in 0..CONSOLES {
         let mut client = Client::of(running, "crowd");
@@ -113,7 +114,7 @@ fn ten_thousand_clients_that_attach_and_leave_leak_nothing() {
     let none = || running.process().thread("client").is_none().then_some(());
     until("nobody is there", none);
     let (before, files_before) = (Held::at_rest(running.process()), files());
-    // What is allocated once is, then.
+    // This allocates everything that is only allocated once.
     stays(runtime, 1000);
     until("nobody is there", none);
     let memory = running.process().memory_beyond_guest();
@@ -152,7 +153,7 @@ fn a_failed_attach_to_a_missing_console_leaks_nothing() {
     assert_eq!(consoles(), known);
 }
 
-/// More than may ask at the same time.
+/// There are more attached clients than the limit for connections with requests.
 #[test]
 fn attached_clients_do_not_block_control_requests() {
     let running = crowded();
@@ -169,10 +170,10 @@ fn attached_clients_do_not_block_control_requests() {
     for (number, client) in seated.iter_mut().enumerate() {
         let hello = format!("hello {}\n", number % CONSOLES);
         let said = client.read_until(b"alive").unwrap();
-        // The first one has read the greeting: it is not new to the others.
+        // The first client has read the greeting, which is then not new to the others.
         assert!(said == b"alive" || said == format!("{hello}alive").as_bytes(), "{said:?}");
     }
-    // One goes, one comes.
+    // One client leaves, and another attaches.
     drop(seated.pop());
     until("there is room", || Client::of(&running, "crowd").attach(0, "watch").ok());
 }
@@ -190,18 +191,18 @@ fn a_client_that_leaves_before_the_guest_has_read_frees_its_console() {
     for stays in [false, true] {
         let mut client = Client::of(&running, "crowd");
         client.attach(1, "write").unwrap();
-        // More than there is room for.
+        // This is more than there is room for.
         client.write_frame(b'd', &[b'x'; 600 << 10]).unwrap();
         until("there is no room", || {
             (Client::of(&running, "crowd").send(1, b"y") == 0).then_some(())
         });
-        // Closed, or as far as it would say more.
+        // Once the connection is closed, and once only its writing side.
         client.hush();
         let _client = stays.then_some(client);
         before.assert_again(running.process());
     }
     let unread = running.lguest(&["peek", "crowd", "1", "--input"]).well();
-    // Perhaps after a y, which was quicker.
+    // A y may have been typed before.
     assert!(unread.contains("xxx"), "nothing was typed");
 }
 
@@ -237,11 +238,11 @@ fn a_launcher_ends_while_clients_attach_and_leave() {
     }
 }
 
-/// End the guest in one way or another; its launcher's end, and what clients are told.
+/// Ends the guest in one of several ways. Returns how its launcher ends, and what its clients read.
 fn end(running: &Running, round: usize) -> (End, &'static str) {
     match round % 3 {
         0 => {
-            // There may be too many who ask, in this moment.
+            // There may be too many clients at this moment.
             until("it hears", || {
                 (running.lguest(&["stop", "crowd"]).status == Some(0)).then_some(())
             });

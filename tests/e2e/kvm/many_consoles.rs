@@ -1,4 +1,4 @@
-//! Many consoles: of one guest, and of many guests at once.
+//! Many consoles, of one guest and of many guests at once.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tests::{End, Pty, Running, lguest, program, until};
 use super::client::Client;
 use super::{consoles, probe, wait_for_all};
 
-/// As many devices a guest can have: 31 slots of a bus, with 8 functions each.
+/// The most devices of a guest: 31 slots of a bus with 8 functions each.
 const MOST: usize = 248;
 
 fn log(runtime: &Path, name: &str, console: usize) -> String {
@@ -50,8 +50,7 @@ fn each_of_fifty_consoles_works() {
     running.assert_nothing_left();
 }
 
-/// With the number of descriptors that shells usually grant, which is far too low,
-/// and may be raised.
+/// The test runs with the usual limit of descriptors, which is too low. lguest raises it.
 #[test]
 fn a_guest_can_fill_the_bus_with_consoles() {
     let scratch = Scratch::new();

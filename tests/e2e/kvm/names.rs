@@ -1,5 +1,5 @@
-//! Names of guests, and the directories that belong to them: one launcher for a
-//! name, and nothing left of it whatever becomes of the launcher.
+//! Names of guests, and the directories that belong to them. A name has one launcher, and its
+//! directory disappears however the launcher ends.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,13 +30,13 @@ fn a_name_has_one_launcher() {
     let words = format!("guest one is running already (pid {}): ", first.process().0);
     assert_refused(&mut named("console", scratch.path()).on_terminal(), &words);
 
-    // The first has not noticed, and can be reached.
+    // The first launcher has not noticed, and can be reached.
     lguest(scratch.path(), &["stop", "one"]).well();
     assert_eq!(first.wait(), End::Status(0));
     assert_eq!(below(&scratch.path().join("lguest")), [] as [&Path; 0]);
 }
 
-/// Longer than the path of a socket may be.
+/// The directory's name is longer than a socket's path may be.
 #[test]
 fn the_directory_of_all_guests_may_have_a_long_name() {
     let scratch = Scratch::new();
@@ -63,7 +63,7 @@ fn one_of_two_launchers_with_the_same_name_runs() {
         won.expect("hello 80x24\n");
         won.process().signal(Signal::SIGKILL);
         assert_eq!(won.wait(), End::Killed(9));
-        // What it left is there for the next two.
+        // The directory that the killed launcher left is there for the next two.
         assert_eq!(below(&scratch.path().join("lguest")).len(), 1);
     }
 }
@@ -97,7 +97,7 @@ fn a_failed_start_leaves_no_directory() {
     let mut running = launch.on_terminal();
     assert_refused(&mut running, "/nonexistent: no such file");
     running.assert_nothing_left();
-    // That it was made at all is what the other tests show.
+    // Other tests show that the socket was created at all.
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn invalid_names_are_refused() {
 #[test]
 fn without_a_runtime_directory_a_guest_runs_unnamed() {
     let nowhere = Path::new("/proc");
-    // Without one its messages are lost, which is reported.
+    // Without a console the guest's messages would be lost, which lguest reports.
     let silent = || probe("poweroff").option("--console=null");
     let mut running = silent().runtime(Some(nowhere)).piped();
     assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
@@ -125,7 +125,7 @@ fn without_a_runtime_directory_a_guest_runs_unnamed() {
     assert!(running.stderr().contains("no name and no control socket"), "{}", running.stderr());
     assert_refused(&mut named("poweroff", nowhere).on_terminal(), "making /proc/lguest: ");
 
-    // Root has /run then, and others nothing.
+    // Root then uses /run, and other users have no directory.
     let mut running = silent().runtime(None).piped();
     assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));
 }
@@ -157,8 +157,8 @@ fn a_name_without_a_runtime_directory_is_refused_with_advice() {
     assert_refused(&mut running, "XDG_RUNTIME_DIR is not set: set it to a directory of your own");
 }
 
-/// A launcher can write to its lock for as long as it lives, also when the lock has another owner
-/// by then.
+/// A launcher can write to its lock file as long as it lives, even if another launcher owns the
+/// lock by then.
 #[test]
 fn stop_waits_only_for_the_launcher_itself() {
     let mut running = probe("console").option("--name=one").piped();
@@ -187,7 +187,7 @@ fn root_reaches_a_guest_that_has_dropped_privileges() {
     let mut running = tests::program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
     running.expect("hello 100x30");
     assert!(running.lguest(&["list"]).well().contains("one"));
-    // Named as it was where it was started.
+    // The path is relative to the directory in which the launcher was started.
     let info = running.lguest(&["info", "one"]).well();
     assert!(info.contains(disk.to_str().unwrap()), "{info}");
     running.lguest(&["pause", "one"]).well();
@@ -196,7 +196,8 @@ fn root_reaches_a_guest_that_has_dropped_privileges() {
     running.expect("hello 100x30");
     running.lguest(&["stop", "one"]).well();
     assert_eq!(running.wait(), End::Status(0));
-    // What it had no way to remove is in nobody's way; `stop` may have removed it already.
+    // A directory that the launcher could not remove does no harm. `stop` may have removed it
+    // already.
     assert!(running.directories().len() <= 1);
     assert_eq!(running.lguest(&["list"]).well().lines().count(), 1);
     assert_eq!(running.directories().len(), 0);

@@ -1,4 +1,4 @@
-//! Looking at a console while somebody types on it.
+//! `lguest peek` while another client types.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,10 +12,10 @@ use super::{consoles, wait_for_all};
 
 const PEEKS: usize = 10_000;
 
-/// Bytes of a line, newline included.
+/// The length of a line, newline included.
 const LINE: usize = 32;
 
-/// As many bytes are on their way, so that each peek is a small one.
+/// The number of bytes on their way. It is small, so that each peek is short.
 const WINDOW: usize = 16 << 10;
 
 const END: &[u8] = b"typed all\n";
@@ -24,7 +24,7 @@ fn line(number: usize) -> String {
     format!("{number:08} {:.<1$}\n", "", LINE - 10)
 }
 
-/// Whether this is a part of all lines, from wherever on.
+/// Whether these bytes are a part of the lines, from any position.
 fn is_part(bytes: &[u8]) -> bool {
     let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else { return true };
     let digits = bytes.get(at + 1..at + 9).and_then(|digits| std::str::from_utf8(digits).ok());
@@ -44,7 +44,7 @@ fn peek(running: &Running, side: &str, times: usize) {
         assert!(is_part(&bytes), "{:?}", String::from_utf8_lossy(&bytes));
         full += usize::from(!bytes.is_empty());
     }
-    // What is printed is read at once, what is typed waits for the guest.
+    // Output is read at once; input waits for the guest.
     assert!(side == "output" || full > times / 100, "{full} saw something: nothing is tested");
 }
 
@@ -98,7 +98,7 @@ fn wait_for(count: &AtomicUsize, least: usize) {
     }
 }
 
-/// One less when it is dropped, also by a panic.
+/// Decrements the counter when it is dropped, also by a panic.
 struct Countdown<'c>(&'c AtomicUsize);
 
 impl Drop for Countdown<'_> {

@@ -1,5 +1,5 @@
-//! `--username` and `--chroot`: what a launcher is when its guest runs, as /proc tells it
-//! of each thread and of the terminal's guard, and that nothing is missing afterwards.
+//! `--username` and `--chroot`: the privileges of each thread and of the terminal's guard while the
+//! guest runs, as /proc shows them; and that everything works without privileges.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use tests::{End, Launch, Network, Process, Running, environment, patience, until
 
 use super::probe;
 
-/// A user of every Debian, who has nothing.
+/// A user of every Debian system, who owns nothing.
 const NOBODY: &str = "nobody";
 
-/// All that can be open, so that all of it is opened before.
+/// Launches a guest with everything that can be opened, so that it is opened before privileges are
+/// dropped.
 fn confined(kernel: &Path, root: &Path) -> Launch {
     let disk = root.with_extension("disk");
     fs::write(&disk, [0; 4096]).unwrap();
@@ -29,8 +30,7 @@ fn confined(kernel: &Path, root: &Path) -> Launch {
         .option(&format!("--chroot={}", root.display()))
 }
 
-/// An empty directory to be the root of everything, in one that goes with the test. None
-/// if we have no privilege to give up.
+/// Returns an empty directory for `--chroot`, in a directory of the test. `None` without root.
 pub(super) fn new_root() -> Option<(Scratch, PathBuf)> {
     is_root().then(Scratch::new).map(|scratch| {
         let root = scratch.path().join("root");
@@ -39,7 +39,7 @@ pub(super) fn new_root() -> Option<(Scratch, PathBuf)> {
     })
 }
 
-/// On a terminal, when its guest runs: no later than that it has given up what it had.
+/// Starts it on a terminal, and waits until the guest runs. By then it has dropped its privileges.
 #[track_caller]
 fn started(launch: &Launch) -> Running {
     let mut running = launch.on_terminal();
@@ -47,14 +47,14 @@ fn started(launch: &Launch) -> Running {
     running
 }
 
-/// Its guest switches itself off.
+/// Makes the guest power off.
 #[track_caller]
 fn power_off(running: &mut Running) {
     running.send([0x1e, b'p']);
     assert_ended(running, End::Status(0));
 }
 
-/// It ends like this, and leaves the terminal as it was, and no process.
+/// Asserts that the launcher ends like this, restores the terminal and leaves no process.
 #[track_caller]
 fn assert_ended(running: &mut Running, end: End) {
     assert_eq!(running.wait(), end);
@@ -62,7 +62,7 @@ fn assert_ended(running: &mut Running, end: End) {
     running.assert_no_process_left();
 }
 
-/// The lines of /proc/PID/status of all threads, without those that do not concern us.
+/// Returns the distinct credentials of all threads, from /proc/PID/status.
 fn credentials(process: Process) -> Vec<String> {
     let wanted =
         ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs", "Seccomp"];
@@ -80,14 +80,14 @@ fn credentials(process: Process) -> Vec<String> {
     all
 }
 
-/// All of its threads become this. The guard takes its moment, beside the launcher.
+/// Waits until all threads have these credentials. The guard process may need a moment.
 #[track_caller]
 fn assert_becomes(process: Process, wanted: &str) {
     let _ = within(patience(), || (credentials(process) == [wanted]).then_some(()));
     assert_eq!(credentials(process), [wanted], "{:?}", process.threads());
 }
 
-/// What these lines are for a user without any privilege, and with no group but the own.
+/// Returns the credentials of a user without privileges and supplementary groups.
 fn nobody() -> String {
     let user = User::from_name(NOBODY).unwrap().unwrap();
     let (uid, gid) = (user.uid, user.gid);
@@ -99,7 +99,7 @@ fn nobody() -> String {
     )
 }
 
-/// Whether there is any privilege to give up; if not, the test is skipped.
+/// Whether the tests run as root. If not, this skips the test.
 #[track_caller]
 pub(super) fn is_root() -> bool {
     tests::is_root("giving up privilege")
@@ -121,7 +121,7 @@ fn no_thread_and_no_guard_keeps_privileges_of_root() {
     let family = running.family();
     let guards: Vec<_> = family.iter().filter(|process| **process != launcher).collect();
     assert_eq!(guards.len(), 1);
-    // The guest runs: no later than now.
+    // The guest runs, so privileges must have been dropped.
     assert_eq!(credentials(launcher), [nobody()], "{:?}", launcher.threads());
     for process in &family {
         assert_becomes(*process, &nobody());
@@ -129,7 +129,7 @@ fn no_thread_and_no_guard_keeps_privileges_of_root() {
             let found = fs::read_link(process.file(link)).unwrap();
             assert_eq!(found, root, "{link} of {:?}", process.threads());
         }
-        // A directory from outside would be a way back.
+        // A directory outside of the root would be a way out.
         for entry in fs::read_dir(process.file("fd")).unwrap() {
             assert!(!entry.unwrap().path().is_dir(), "{:?}", process.descriptors());
         }
@@ -147,7 +147,7 @@ fn a_launcher_that_would_stay_root_is_refused() {
     let words = "lguest would still be root, who can end every process of root's: give --username";
     refuses(&probe("console").option(&chroot), words);
     refuses(&probe("console").option("--username=root"), "--username root: that is root itself");
-    // A directory in the place of a stream would be a way out of the new root.
+    // A stream that is a directory would be a way out of the new root.
     let launch = probe("console").option(&chroot).option("--username=nobody");
     let mut running = launch.wired(File::open("/").unwrap(), Stdio::null());
     assert_eq!(running.wait(), End::Status(1));
@@ -173,7 +173,7 @@ fn a_reboot_uses_the_files_that_were_opened_at_the_start() {
     let kernel = scratch.file("kernel", fs::read(environment::probe()).unwrap());
     let mut running = started(&confined(&kernel, &root));
     reboot(&mut running);
-    // Another file of that name is not seen, as nothing is that is outside.
+    // A new file of that name is not seen, because nothing outside is.
     fs::remove_file(&kernel).unwrap();
     fs::write(&kernel, "no kernel").unwrap();
     reboot(&mut running);
@@ -208,7 +208,7 @@ fn every_ending_restores_the_terminal_without_privileges() {
 
 #[test]
 fn a_crash_report_is_the_same_after_a_chroot() {
-    // Asked of /dev/kvm, which is nowhere to be found by then.
+    // The report needs facts about /dev/kvm, which cannot be opened after the chroot.
     let Some((_scratch, root)) = new_root() else { return };
     let end = |launch: Launch| {
         let mut running = launch.piped();
@@ -245,7 +245,7 @@ fn impossible_users_and_roots_are_refused() {
     refuses(&launch().option("--username=nobody-at-all"), "--username nobody-at-all: no such user");
     refuses(&chroot(&scratch.path().join("missing")), "missing: no such directory");
     refuses(&chroot(&scratch.file("file", "")), "file: it is not a directory");
-    // The files are looked at before there is no way to do so.
+    // lguest checks the files before it can no longer open them.
     let bare = Launch::kernel("/nonexistent").option(&format!("--username={NOBODY}"));
     refuses(&bare, "lguest: /nonexistent: no such file");
     let initrd = launch().option(&format!("--username={NOBODY}")).initrd("/nonexistent");
@@ -272,8 +272,8 @@ fn an_early_error_does_not_wait_for_the_guard() {
     if !is_root() {
         return;
     }
-    // The launcher fails right after it has become another user, when the guard may or may
-    // not have come to do the same: it ends either way.
+    // The launcher fails right after it has become another user. The guard may have done so or not;
+    // it must end either way.
     let scratch = Scratch::new();
     let kernel = scratch.file("kernel", "no kernel");
     for _ in 0..20 {

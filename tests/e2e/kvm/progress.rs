@@ -1,4 +1,4 @@
-//! A file that takes its time is seen to do so, on a terminal, and nowhere else.
+//! Progress of a slow file is shown on a terminal, and nowhere else.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,15 @@ use tests::{End, HangingDisk, Launch, Pty, program, until};
 
 use super::probe;
 
-/// So large that it takes seconds, when every piece of up to 128 KiB takes this.
+/// The size of the file. Reading it takes seconds, because every read of up to 128 KiB takes this
+/// long.
 const SIZE: u64 = 4 << 20;
 const PIECE: Duration = Duration::from_millis(60);
 
-/// What wipes the line.
+/// The sequence that erases the line.
 const WIPED: &str = "\r\x1b[K";
 
-/// A launch with an initrd that is slow to read; none for a user who cannot make one.
+/// Launches a guest with an initrd that is slow to read. `None` for a user who cannot mount one.
 fn slow(scratch: &Scratch, mode: &str) -> Option<(HangingDisk, Launch)> {
     let directory = scratch.path().join("slow");
     fs::create_dir(&directory).unwrap();
@@ -77,7 +78,7 @@ fn no_progress_is_shown_when_the_guest_reboots() {
     running.expect(" of 4 MiB");
     running.expect(WIPED);
     let first = disk.answered();
-    // All of the second time.
+    // The second boot reads all of the file again.
     until("it is read again", || (disk.answered() >= 2 * first).then_some(()));
     running.press_three_ctrl_c();
     let _ = running.wait();

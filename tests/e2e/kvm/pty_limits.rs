@@ -1,5 +1,5 @@
-//! How many pseudo-terminals there are: `--console pty` in mount namespaces with some of
-//! their own, so that nobody else's are counted.
+//! Limits of pseudo-terminals: `--console pty` in mount namespaces with a devpts of their own, so
+//! that other terminals are not counted.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +9,8 @@ use tests::{End, Pty, environment, program, skip};
 
 use super::probe;
 
-/// The words that run a shell's line in a mount namespace. Who is not root needs a user namespace
-/// for it; where the host gives none, the test is skipped.
+/// The words that run a shell's line in a mount namespace. An ordinary user needs a user namespace
+/// for it. The test is skipped if the host grants none.
 fn namespace(line: &str) -> Option<Vec<&str>> {
     let words = match geteuid().is_root() {
         true => vec!["unshare", "--mount"],
@@ -24,7 +24,7 @@ fn namespace(line: &str) -> Option<Vec<&str>> {
     Some([&words[..], &["sh", "-c", line]].concat())
 }
 
-/// In a mount namespace with pseudo-terminals of its own, of which there are few.
+/// The mount namespace has a devpts that allows only a few pseudo-terminals.
 #[test]
 fn a_host_without_free_ptys_is_reported() {
     let launch = probe("console").option("--console=pty").option("--console=pty");
@@ -43,8 +43,8 @@ fn a_host_without_free_ptys_is_reported() {
     running.assert_nothing_left();
 }
 
-/// [`environment::ptys`] tells how many in all. Each is its owner's alone, also where the
-/// host would let a group write to it.
+/// [`environment::ptys`] is the number of all pseudo-terminals. Each belongs to its owner alone,
+/// even where the host would let a group write to it.
 #[test]
 fn launchers_leave_no_pty_behind() {
     let all = environment::ptys();

@@ -1,5 +1,5 @@
-//! `--console pty[=LINK]`: terminals that other programs open. The guest is the probe,
-//! which echoes what it reads.
+//! `--console pty[=LINK]`: terminals that other programs open. The guest is the probe, which echoes
+//! its input.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -18,10 +18,11 @@ use tests::{End, Pty, Running, Snapshot, Strace, patience, program, until};
 
 use super::probe;
 
-/// For so long after somebody has opened the device, nothing is written to it.
+/// How long nothing is written to the device after a program has opened it.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// A guest named "web" with its console on a pseudo-terminal, and the device.
+/// Starts a guest named "web" with its console on a pseudo-terminal, and returns the path of the
+/// device.
 fn web(option: &str) -> (Running, PathBuf) {
     let running = probe("console").option("--name=web").option(option).piped();
     until("the guest has printed", || {
@@ -33,7 +34,7 @@ fn web(option: &str) -> (Running, PathBuf) {
     (running, path)
 }
 
-/// Somebody who opens it, and changes nothing about it.
+/// A program that opens the device, and does not change its modes.
 struct User(File);
 
 impl User {
@@ -47,7 +48,7 @@ impl User {
         self.0.write_all(keys).unwrap();
     }
 
-    /// All that comes until this does.
+    /// Reads until `text` comes, and returns everything.
     fn expect(&mut self, text: &str) -> String {
         let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
         while !String::from_utf8_lossy(&read).contains(text) {
@@ -71,7 +72,7 @@ fn the_pty_is_raw_and_does_not_echo_output_as_input() {
     assert_eq!(user.expect("\n"), "hello 80x24\n");
     user.send(b"every byte: \x03\x11\x13\x1d\r");
     assert_eq!(user.expect("\r"), "every byte: \x03\x11\x13\x1d\r");
-    // The probe echoes: what had been echoed to it would be here.
+    // The probe echoes its input, so input that came from an echo would be here.
     let log = guest.lguest(&["log", "web"]).well();
     assert_eq!(log, "hello 80x24\nevery byte: \x03\x11\x13\x1d\r");
 }
@@ -81,7 +82,7 @@ fn programs_can_open_and_close_the_pty_repeatedly() {
     let (mut guest, path) = web("--console=pty");
     for round in 0..5 {
         let word = format!("round {round}.");
-        // Somebody who types and leaves at once.
+        // This program types and closes the device at once.
         let mut user = User::open(&path);
         user.send(word.as_bytes());
         drop(user);
@@ -90,7 +91,7 @@ fn programs_can_open_and_close_the_pty_repeatedly() {
         });
         let mut user = User::open(&path);
         user.expect(&word);
-        // A client of lguest's sits beside them.
+        // A client of lguest is attached as well.
         guest.lguest(&["send", "web", "0", "beside."]).well();
         user.expect("beside.");
     }
@@ -103,13 +104,13 @@ fn programs_can_open_and_close_the_pty_repeatedly() {
     guest.assert_nothing_left();
 }
 
-/// As most programs do when they open a terminal, with all that has come by then.
+/// Most programs flush a terminal when they open it, with everything that has arrived by then.
 #[test]
 fn a_program_that_flushes_on_open_sees_the_buffered_output() {
     let (guest, path) = web("--console=pty");
     let mut round = 0;
-    // What it sees, if it is as quick as a program is. On a busy machine it may be slower, which
-    // decides nothing: then once more.
+    // This is what a program sees that is quick. A busy machine may delay it, which decides
+    // nothing; then the test tries again.
     let sees = || {
         round += 1;
         let word = format!("round {round}.");
@@ -120,7 +121,7 @@ fn a_program_that_flushes_on_open_sees_the_buffered_output() {
         let came = Instant::now();
         let mut user = User::open(&path);
         let modes = tcgetattr(&user.0).unwrap();
-        // What a program takes to get there: time enough for a launcher that writes at once.
+        // A program needs this long to flush: enough time for a launcher that writes at once.
         sleep(Duration::from_millis(30));
         tcsetattr(&user.0, SetArg::TCSAFLUSH, &modes).unwrap();
         let quick = came.elapsed() < SETTLING;
@@ -143,7 +144,7 @@ fn output_that_one_program_leaves_unread_is_there_for_the_next() {
     assert_eq!(User::open(&path).expect("\n"), "hello 80x24\n");
 }
 
-/// Much more than the ring and the kernel hold.
+/// The output is much more than the ring and the kernel hold.
 #[test]
 fn a_guest_waits_for_a_reader_and_not_for_an_absent_one() {
     let (guest, path) = web("--console=pty,buffer=64K");
@@ -155,11 +156,11 @@ fn a_guest_waits_for_a_reader_and_not_for_an_absent_one() {
     let late = user.expect("flood done\n");
     let (notice, _) = late.trim_start().split_once("]\r\n").unwrap();
     assert!(notice.starts_with("[lguest: ") && notice.ends_with("bytes are lost"), "{notice:?}");
-    // The same for one who is there: all of it.
+    // A program that reads gets all of it.
     user.send(b"\x1ef1024\nsecond done\n");
     let second = user.expect("second done\n");
     assert_eq!(second.len(), 1024 * 1024 + "second done\n".len());
-    // One who is there and does not read is absent after a while.
+    // A program that does not read is regarded as absent after a while.
     user.send(b"\x1ef1024\nthird done\n");
     until("the guest has printed all", || {
         guest.lguest(&["log", "web"]).well().ends_with("third done\n").then_some(())
@@ -167,8 +168,8 @@ fn a_guest_waits_for_a_reader_and_not_for_an_absent_one() {
     assert!(user.expect("third done\n").contains("bytes are lost]"));
 }
 
-/// Who comes at once after another one sees what comes, be it that the launcher has not
-/// even noticed that there was nobody for a moment.
+/// A program that opens the device right after another one closed it gets the output, even if the
+/// launcher has not noticed that the device was closed.
 #[test]
 fn programs_that_follow_each_other_at_once_all_get_output() {
     let (guest, path) = web("--console=pty");
@@ -181,7 +182,7 @@ fn programs_that_follow_each_other_at_once_all_get_output() {
             user = User::open(&path);
         }
         user.expect("\n");
-        // Not what had been left for it.
+        // The next program gets only what was left for it.
         user.expect("\n");
     }
 }
@@ -218,7 +219,7 @@ fn the_link_exists_as_long_as_the_pty() {
     assert_eq!(guest.wait(), End::Status(143));
     assert!(fs::symlink_metadata(&link).is_err(), "the link is left");
 
-    // One that a killed launcher has left.
+    // A killed launcher has left this link.
     symlink("/dev/pts/no-more", &link).unwrap();
     let (guest, path) = web(&option);
     assert_eq!(fs::read_link(&link).unwrap(), path);
@@ -236,7 +237,7 @@ fn a_program_on_the_pty_sees_the_guest_end() {
     let mut user = User::open(&path);
     user.expect("hello 80x24\n");
     user.send(b"last words\x1ep");
-    // For a moment, the launcher waits for him.
+    // The launcher waits for the program for a moment.
     until("the guest has ended", || {
         guest.process().threads().iter().all(|name| !name.starts_with("vcpu")).then_some(())
     });
@@ -247,7 +248,7 @@ fn a_program_on_the_pty_sees_the_guest_end() {
     assert!(fds[0].revents().unwrap().contains(PollFlags::POLLHUP));
 }
 
-/// It looks again and again whether what is there has been read, but not for ever.
+/// The launcher checks repeatedly whether the program has read everything, but not forever.
 #[test]
 fn the_end_waits_briefly_for_a_slow_reader() {
     let (mut guest, path) = web("--console=pty");
@@ -262,7 +263,7 @@ fn the_end_waits_briefly_for_a_slow_reader() {
     assert!(looked.len() > 2, "{looked:?}");
 }
 
-/// Nobody there, and somebody: its threads sleep.
+/// The threads sleep, with and without a program on the device.
 #[test]
 fn the_pty_threads_do_not_poll() {
     let (guest, path) = web("--console=pty");
@@ -272,13 +273,13 @@ fn the_pty_threads_do_not_poll() {
     let mut users = Vec::new();
     for round in 0..2 {
         let trace = Strace::attach(guest.process(), scratch.path(), &[]);
-        // What takes its time, and has nothing to do with them.
+        // These commands take time, and do not concern the console.
         for _ in 0..20 {
             guest.lguest(&["list"]).well();
         }
         let calls = trace.detach_all();
         for thread in threads {
-            // strace interrupts what they sleep in.
+            // strace interrupts the call in which a thread sleeps.
             let made = calls.get(&thread).map_or(0, Vec::len);
             assert!(made <= 2, "{:?}", calls[&thread]);
         }

@@ -1,12 +1,12 @@
-//! A guest with two CPUs, of which one writes what a device reads or must not be told any
-//! more, while the other has the device work (guest-images/guests/src/modes/hostile/race.rs).
+//! A guest with two CPUs. One of them rewrites what a device reads, while the other keeps the
+//! device busy (guest-images/guests/src/modes/hostile/race.rs).
 
 use tests::files::Scratch;
 use tests::{Network, environment, patience};
 
 use super::hostile;
 
-/// Queues that answer when somebody else has something for them.
+/// Queues that answer only when there is input.
 const WAITING: [(&str, usize); 3] = [("con", 0), ("net", 0), ("net", 2)];
 
 #[test]
@@ -18,7 +18,7 @@ fn memory_that_a_second_cpu_rewrites_is_read_once() {
     let (launch, devices) =
         hostile::with_devices(&format!("race={rounds}"), &disk, network.as_ref());
     let mut running = launch.option("--cpus=2").argument("stay").piped();
-    // The guest's verdict: it does not come as far as this with a device that is not well.
+    // The guest only gets this far if its devices work.
     running.expect_within("hello 80x24\n", patience() * 4 + patience() * (rounds / 10));
 
     let said = running.text();
@@ -30,7 +30,7 @@ fn memory_that_a_second_cpu_rewrites_is_read_once() {
         let counts = rest.split([' ', '\n']).filter_map(|word| word.parse::<u32>().ok()).take(2);
         let [answered, refused] = counts.collect::<Vec<_>>()[..] else { panic!("{said}") };
         assert!(answered >= rounds, "{line}{answered} answered");
-        // Else it was no race: the bad values were never seen.
+        // If nothing was refused, the device never saw the bad values, and there was no race.
         assert!(refused > 0 || WAITING.contains(&(device, queue)), "{line}none refused");
     }
     hostile::power_off(&mut running);

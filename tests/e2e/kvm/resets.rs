@@ -1,4 +1,4 @@
-//! Resets of the machine and of its device, many times: nothing is left over.
+//! Many resets of the machine and of its devices leak nothing.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tests::{End, Flood, Held, Network, Process, Running, environment, patience, 
 
 use super::{hostile, probe};
 
-/// So many rounds show a leak of one descriptor or thread.
+/// This many rounds show a leak of one descriptor or thread.
 const ROUNDS: usize = 200;
 
 fn reboot(running: &mut Running) {
@@ -15,7 +15,7 @@ fn reboot(running: &mut Running) {
     running.expect("hello 100x30");
 }
 
-/// Descriptors and threads; a thread that is on its way out is given its moment.
+/// Returns the numbers of descriptors and threads, after a moment for threads that are ending.
 fn held(process: Process) -> (usize, usize) {
     (process.descriptors().len(), process.threads().len())
 }
@@ -48,11 +48,12 @@ fn three_hundred_device_resets_succeed() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// A guest that resets each of its devices so often while all its queues work, and then is on its console.
+/// Starts a guest that resets each of its devices `lives` times while all queues are busy, and then
+/// uses its console.
 fn stormed(lives: usize, disk: &Path, network: Option<&Network>) -> Running {
     let launch = hostile::with_devices(&format!("storm={lives}"), disk, network).0.argument("stay");
     let mut running = launch.piped();
-    // Input and frames, for the queues that wait for some.
+    // Input and frames for the queues that wait for some.
     running.send_beside(vec![b'x'; 1 << 16]);
     let flood = network.map(|network| {
         network.wait_for("lg0", true);
@@ -73,8 +74,8 @@ fn stormed(lives: usize, disk: &Path, network: Option<&Network>) -> Running {
     running
 }
 
-/// Four devices, LGUEST_TEST_RESETS of each: the guest looks whether anything comes
-/// from a device after its reset, and we at what the launcher holds.
+/// There are four devices with LGUEST_TEST_RESETS resets each. The guest checks that a device does
+/// nothing after its reset; the test checks descriptors and threads of the launcher.
 #[test]
 fn ten_thousand_resets_of_busy_devices_leak_nothing() {
     let network = Network::new();

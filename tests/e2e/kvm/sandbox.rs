@@ -1,5 +1,5 @@
-//! What the kernel refuses a launcher, as /proc tells it of each thread and of the terminal's
-//! guard: in every launch, of any user.
+//! What the kernel refuses to every launcher, whichever user starts it: as /proc shows it for each
+//! thread and for the terminal's guard.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use tests::{End, Process, Running, patience, within};
 use super::privilege::is_root;
 use super::probe;
 
-/// No program grants privilege any more, and there is a filter of system calls (2).
+/// no_new_privs is set, and there is a seccomp filter (2).
 const CLOSED: [&str; 2] = ["NoNewPrivs: 1", "Seccomp: 2"];
 
-/// These lines of /proc/PID/status, of all threads.
+/// Returns these lines of /proc/PID/status for all threads.
 fn closed(process: Process) -> Vec<[String; 2]> {
     let threads = fs::read_dir(process.file("task")).unwrap();
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status")).ok();
@@ -27,7 +27,7 @@ fn closed(process: Process) -> Vec<[String; 2]> {
         .collect()
 }
 
-/// The guard takes its moment, beside the launcher.
+/// Waits until all processes are restricted. The guard process may need a moment.
 #[track_caller]
 fn assert_closed(running: &Running) {
     let family = running.family();
@@ -52,7 +52,7 @@ fn no_launcher_can_type_into_its_terminal() {
     let mut running = launch.on_terminal();
     running.expect("hello 100x30");
     assert_closed(&running);
-    // The threads of the next guest, too.
+    // The threads of the next guest are restricted as well.
     running.send([0x1e, b'r']);
     running.expect("hello 100x30");
     assert_closed(&running);

@@ -1,5 +1,5 @@
-//! Under what people start it from: an interactive shell with its jobs, script
-//! and tmux. The shell is the user here; it must find its terminal as it was.
+//! lguest under an interactive shell with its jobs, under script, and under tmux. Each must find
+//! its terminal as it was.
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
@@ -7,17 +7,17 @@ use tests::{End, Launch, Process, Pty, Running, Tmux, program, until};
 
 use super::probe;
 
-/// Commands to the probe begin with this byte.
+/// The byte that begins a command to the probe.
 const COMMAND: char = '\x1e';
 
 const PROMPT: &str = "user$ ";
 
-/// An interactive shell on a terminal of its own, ready for a command.
+/// Starts an interactive shell on a terminal, and waits until it is ready.
 fn shell(scratch: &Scratch) -> Running {
     let settings = scratch
         .file("settings", format!("PS1='{PROMPT}'\nbind 'set enable-bracketed-paste off'\n"));
     let words = ["bash", "--rcfile", settings.to_str().unwrap(), "-i"];
-    // An interactive bash prompts on stderr; it is to be seen with the rest.
+    // An interactive bash prompts on stderr; the test reads that as well.
     let together = ["sh", "-c", "exec \"$@\" 2>&1", "sh"];
     let words: Vec<_> = together.iter().chain(&words).copied().collect();
     let mut shell = program(&words, scratch.path(), Pty::new(30, 100));
@@ -31,8 +31,8 @@ fn run(shell: &mut Running, command: &str) -> String {
     shell.expect(PROMPT)
 }
 
-/// What stty says of the terminal while a command runs, which is when a
-/// launcher would be running.
+/// Returns what stty prints about the terminal while a command runs. A launcher would run with
+/// these modes.
 fn modes(shell: &mut Running) -> String {
     run(shell, "stty -g")
 }
@@ -41,7 +41,7 @@ fn console() -> Launch {
     probe("console")
 }
 
-/// The launcher that this shell has started.
+/// Returns the launcher that this shell has started.
 fn launcher(shell: &Running) -> Process {
     until("the launcher runs", || {
         shell.family().into_iter().find(|process| process.thread("vcpu0").is_some())
@@ -60,7 +60,7 @@ fn a_launcher_in_the_background_leaves_the_terminal_alone() {
     let before = modes(&mut shell);
     run(&mut shell, &format!("{} &", console().shell_line()));
     shell.expect("hello 100x30");
-    // It was neither stopped, nor did it take the terminal.
+    // The launcher was not stopped, and did not take the terminal.
     assert!(run(&mut shell, "jobs").contains("Running"));
     assert_eq!(modes(&mut shell), before);
     assert_eq!(run(&mut shell, "echo alive").trim_end(), "alive");
@@ -117,7 +117,7 @@ fn every_ending_restores_the_terminal_for_the_shell() {
         shell.expect(PROMPT);
         assert_eq!(run(&mut shell, "echo $?").trim_end(), status.to_string(), "{mode}");
         assert_eq!(modes(&mut shell), before, "{mode} {signal:?}");
-        // The shell edits its lines as before: two keys, one of them taken back.
+        // The shell edits its line as before: two keys, one of them erased.
         assert!(run(&mut shell, "echo edix\x7fted").contains("edited"));
     }
 }

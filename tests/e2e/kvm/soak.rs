@@ -1,9 +1,8 @@
-//! `make soak`: guests whose devices are all at work and reset all the time
-//! (guest-images/guests/src/modes/hostile/soak.rs), and a host that pauses, resets, resizes,
-//! looks and types at random, pulls the cable, stops the launcher, and in the end ends it.
-//! Each launcher is looked at twice while its guest is paused with everything at work:
-//! it must not have come to hold more than at first. SOAK_MINUTES says for how long,
-//! SOAK_SEED repeats what one has done.
+//! `make soak`: guests whose devices are busy and reset all the time
+//! (guest-images/guests/src/modes/hostile/soak.rs). The test pauses, resets, resizes, reads and
+//! types at random, pulls the network cable, stops the launcher, and finally ends it. It compares
+//! each launcher twice while the guest is paused under load: the launcher must not hold more than
+//! at first. SOAK_MINUTES is the duration; SOAK_SEED repeats a run.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,19 +13,19 @@ use tests::{Chance, End, Flood, Held, Network, Running, environment, patience, u
 
 use super::hostile;
 
-/// What is done to one launcher until it is ended.
+/// The number of actions on one launcher before it is ended.
 const ACTIONS: u64 = 60;
 
-/// What it may come to have of its own, in KiB: what a console keeps, and what clients and
-/// threads that there have been leave in the allocator's hands.
+/// How much the launcher's private memory may grow, in KiB: the buffer of a console, and what
+/// clients and threads leave in the allocator.
 const MOST_GROWTH: u64 = 4 * 1024;
 
-/// A guest that is reset says so, and there are not more lines than this of anything else.
+/// The most lines on stderr, not counting those about resets.
 const MOST_LINES: usize = 20;
 
 type Action = fn(&mut Soak<'_>);
 
-/// What the host does. Each returns when it has been done.
+/// The actions of the host. Each returns when it is done.
 const ALL: [(&str, Action); 8] = [
     ("pause", pause),
     ("reset", |soak| soak.tell(&["reset", "guest"])),
@@ -38,7 +37,7 @@ const ALL: [(&str, Action); 8] = [
     ("pull the cable", pull),
 ];
 
-/// How a launcher is ended.
+/// The ways to end a launcher.
 const ENDS: [(&str, Action, End); 4] = [
     ("stop", |soak| soak.tell(&["stop", "guest"]), End::Status(0)),
     ("kill", |soak| soak.tell(&["kill", "guest"]), End::Status(137)),
@@ -55,7 +54,7 @@ struct Soak<'a> {
     queues: usize,
 }
 
-/// Descriptors and threads, and memory in KiB.
+/// The descriptors and threads, and the memory in KiB.
 type AtWork = (Held, u64);
 
 #[test]
@@ -74,7 +73,7 @@ fn random_actions_leak_nothing() {
     }
 }
 
-/// From the start of a launcher to its end, or to the end of the time; how much was done.
+/// Runs one launcher until it is ended or the time is over. Returns the number of actions.
 fn soak(network: Option<&Network>, chance: Chance, end: Instant) -> u64 {
     let (scratch, before) = (Scratch::new(), hostile::contents());
     let disk = scratch.file("disk", &before);
@@ -111,8 +110,8 @@ fn soak(network: Option<&Network>, chance: Chance, end: Instant) -> u64 {
 }
 
 impl Soak<'_> {
-    /// The guest goes on: what it says now it has not said before. However long that takes on a
-    /// busy machine, it takes a guest so much of a CPU at most; and one that hangs uses none.
+    /// Waits until the guest prints something new. However slow the machine is, the guest needs a
+    /// limited amount of CPU time for that; a guest that hangs uses none.
     #[track_caller]
     fn lives(&mut self) {
         let (from, process) = (self.running.text().len(), self.running.process());
@@ -131,13 +130,13 @@ impl Soak<'_> {
         }
     }
 
-    /// Run a command, which succeeds.
+    /// Runs a command, which must succeed.
     #[track_caller]
     fn tell(&mut self, words: &[&str]) {
         tests::lguest(&self.runtime, words).well();
     }
 
-    /// What the launcher holds while all queues are at work; the guest is paused there.
+    /// Pauses the guest, and returns what the launcher holds while all queues are busy.
     #[track_caller]
     fn held(&mut self) -> AtWork {
         let queues = self.queues;
@@ -152,7 +151,7 @@ impl Soak<'_> {
         })
     }
 
-    /// As many as at first, once what was on its way out is gone.
+    /// Asserts that the launcher holds as much as at first, once ending threads are gone.
     #[track_caller]
     fn assert_holds(&mut self, (at_first, memory): &AtWork) {
         let mut last = None;
@@ -166,7 +165,7 @@ impl Soak<'_> {
     }
 }
 
-/// Whether a thread of this name serves a queue: "net0-tx1".
+/// Whether a thread of this name serves a queue, such as "net0-tx1".
 fn is_queue(name: &str) -> bool {
     let devices = ["con0-", "blk0-", "rng0-", "net0-"];
     devices.iter().any(|device| name.starts_with(device))
@@ -189,7 +188,7 @@ fn type_words(soak: &mut Soak<'_>) {
     let length = 1 + soak.chance.below(5000);
     let words = "x".repeat(usize::try_from(length).unwrap_or(1));
     let said = tests::lguest(&soak.runtime, &["send", "guest", "0", &words]);
-    // There is room for it, or there is not.
+    // Either there is room for the text, or there is not.
     assert!(matches!(said.status, Some(0 | 75)), "{said:?}");
 }
 
@@ -201,7 +200,7 @@ fn look(soak: &mut Soak<'_>) {
     }
 }
 
-/// Somebody looks on, and leaves, or is killed.
+/// Attaches a client that watches, and then leaves or is killed.
 fn attach(soak: &mut Soak<'_>) {
     let mut user = tests::console(&soak.runtime, &["guest", "0", "--read-only"]);
     user.expect_stderr("attached to guest");
@@ -214,7 +213,7 @@ fn attach(soak: &mut Soak<'_>) {
     }
 }
 
-/// SIGSTOP and SIGCONT.
+/// Stops the launcher by SIGSTOP, and continues it by SIGCONT.
 fn stop(soak: &mut Soak<'_>) {
     let process = soak.running.process();
     process.signal(Signal::SIGSTOP);

@@ -1,5 +1,5 @@
-//! `--console sock=PATH`: programs that know nothing of lguest, at a console of a guest
-//! that runs. The guest is the probe, which echoes what it reads.
+//! `--console sock=PATH`: other programs at a console of a running guest. The guest is the probe,
+//! which echoes its input.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -13,7 +13,7 @@ use tests::{End, Pty, Running, console, patience, program, until};
 
 use super::probe;
 
-/// A guest named "web" with its console on this socket, and what there is to connect to.
+/// Starts a guest named "web" with its console on this socket, and waits until the socket exists.
 fn web(socket: &Path) -> Running {
     let option = format!("--console=sock={}", socket.display());
     let running = probe("console").option("--name=web").option(&option).piped();
@@ -29,7 +29,7 @@ fn connect(socket: &Path) -> UnixStream {
     stream
 }
 
-/// All that comes until this does.
+/// Reads until `text` comes, and returns everything.
 fn expect(mut stream: &UnixStream, text: &str) -> String {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while !String::from_utf8_lossy(&read).contains(text) {
@@ -62,7 +62,7 @@ fn the_socket_carries_bytes_for_one_client_at_a_time() {
     (&first).read_exact(&mut echo).unwrap();
     assert_eq!(&echo, b"every byte: \x00\x03\x1d\xff");
 
-    // Others have to wait, whichever way they come.
+    // Other clients are refused, by either way.
     let pid = std::process::id();
     let refused = expect(&connect(&socket), "\n");
     assert_eq!(refused, format!("lguest: the console is in use by pid {pid}\r\n"));
@@ -74,7 +74,7 @@ fn the_socket_carries_bytes_for_one_client_at_a_time() {
     user.press(0x1d);
     assert_eq!(user.wait(), End::Status(0));
 
-    // What is printed meanwhile is there for the next.
+    // Output from this time is there for the next client.
     guest.lguest(&["send", "web", "0", "meanwhile"]).well();
     let next = until("the place is free", || {
         let next = connect(&socket);
@@ -88,7 +88,7 @@ fn the_socket_carries_bytes_for_one_client_at_a_time() {
     guest.assert_nothing_left();
 }
 
-/// A directory whose name together with that of a socket in it has so many bytes.
+/// Creates a directory so that the path of a socket in it has `length` bytes.
 fn long_directory(scratch: &Scratch, length: usize) -> PathBuf {
     let base = scratch.path().as_os_str().len() + 1;
     let path = scratch.path().join("d".repeat(length - base - "/con0".len()));
@@ -117,7 +117,7 @@ fn the_longest_socket_path_works_and_a_longer_one_is_refused() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// A relative path is short, wherever it is.
+/// A relative path is short, however deep its directory is.
 #[test]
 fn a_relative_path_works_in_a_deep_directory() {
     let scratch = Scratch::new();
@@ -134,7 +134,7 @@ fn a_relative_path_works_in_a_deep_directory() {
     assert!(!deep.join("con0").exists(), "the socket is left");
 }
 
-/// As the README says: socat, on a real terminal.
+/// The documents describe this: socat on a real terminal.
 #[test]
 fn socat_connects_a_terminal_to_the_socket() {
     let scratch = Scratch::new();
@@ -143,7 +143,7 @@ fn socat_connects_a_terminal_to_the_socket() {
     let address = format!("UNIX:{}", socket.display());
     let mut user = program(&["socat", "-,raw,echo=0", &address], Path::new("/"), Pty::new(24, 80));
     user.expect("hello 80x24\n");
-    // No echo of the terminal's own, no line, no meaning of any key.
+    // Neither the terminal nor socat changes these keys.
     user.send("key by key \x03\x1a\x1d\r\n.");
     user.expect("key by key \x03\x1a\x1d\r\n.");
     assert_eq!(user.text().matches("key by key").count(), 1, "{:?}", user.text());
@@ -168,13 +168,13 @@ fn a_socket_in_use_is_not_replaced() {
     };
     let guest = web(&socket);
     refused("con0: somebody listens there already: give another name");
-    // A launcher that is killed leaves it behind, and the next takes it.
+    // A killed launcher leaves the socket behind, and the next one replaces it.
     guest.process().signal(Signal::SIGKILL);
     drop(guest);
     assert_eq!(UnixStream::connect(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let mut guest = web(&socket);
     expect(&connect(&socket), "hello");
-    // What somebody has put in its place is not ours to remove.
+    // The launcher does not remove a file that somebody else has put in its place.
     fs::remove_file(&socket).unwrap();
     let other = UnixListener::bind(&socket).unwrap();
     guest.process().signal(Signal::SIGTERM);
@@ -194,7 +194,7 @@ fn a_socket_in_use_is_not_replaced() {
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "something is left");
 }
 
-/// In a directory of somebody else's, what has this name a moment later may be a link.
+/// In a directory of another user, a path may be a link a moment later.
 #[test]
 fn the_socket_is_never_changed_by_its_path() {
     let scratch = Scratch::new();

@@ -1,5 +1,4 @@
-//! `lguest stats`, of a guest that does what it is told: exact counts where it is known
-//! what there is to count.
+//! `lguest stats` has exact counts for a guest whose actions are known.
 
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use tests::{End, Pty, Running, program, until};
 
 use super::probe;
 
-/// The probe's console, with a name.
+/// Starts the probe's console with a name.
 fn guest() -> Running {
     probe("console").option("--name=one").on_terminal()
 }
@@ -17,7 +16,7 @@ fn stats(running: &Running) -> Value {
     serde_json::from_str(&running.lguest(&["stats", "one", "--json"]).well()).unwrap()
 }
 
-/// A count of a queue or vCPU, by name.
+/// Returns a count of a queue or vCPU, by name.
 fn count(stats: &Value, thread: &str, field: &str) -> u64 {
     let all = ["queues", "vcpus"].into_iter().flat_map(|key| stats[key].as_array().unwrap());
     let mut found = all.filter(|entry| entry["name"] == thread);
@@ -29,7 +28,7 @@ fn counts(stats: &Value, thread: &str, fields: &[&str]) -> Vec<u64> {
     fields.iter().map(|field| count(stats, thread, field)).collect()
 }
 
-/// Type so many bytes, one at a time, each echoed before the next.
+/// Types this number of bytes, and waits for the echo of each.
 fn type_bytes(running: &mut Running, count: u64) {
     for _ in 0..count {
         running.send("q");
@@ -54,7 +53,7 @@ fn each_byte_is_counted_on_its_way() {
     };
     are("con0-tx", [51, hello + 50, 0, 0]);
     are("con0-rx", [50, 0, 50, 0]);
-    // The guest's side of it: each interrupt that it had was sent.
+    // The guest counts its interrupts: each of them was sent.
     for byte in [0x1e, b'i'] {
         let before = count(&stats(&running), "con0-rx", "requests");
         running.send([byte]);
@@ -70,8 +69,8 @@ fn each_byte_is_counted_on_its_way() {
         rest.split_whitespace().next().unwrap().parse().unwrap()
     };
     let (rx, tx) = (told("rx"), told("tx"));
-    // A key is announced before the next one is waited for; what comes close together the
-    // guest's interrupt controller makes one of.
+    // Wait for the interrupt of each key, because the guest's interrupt controller merges
+    // interrupts that come close together.
     until("each is announced", || {
         (count(&stats(&running), "con0-rx", "interrupts") == 52).then_some(())
     });
@@ -80,7 +79,7 @@ fn each_byte_is_counted_on_its_way() {
     assert!(rx > 0 && rx <= 52 && tx > 0 && tx <= count(&now, "con0-tx", "interrupts"));
 }
 
-/// The table has what the JSON has.
+/// The table shows the same numbers as the JSON.
 #[test]
 fn the_table_shows_what_the_json_has() {
     let mut running = guest();
@@ -101,12 +100,12 @@ fn the_table_shows_what_the_json_has() {
         lines[5][..4],
         ["vcpu0", &port_in.to_string(), &port_out.to_string(), &mmio.to_string()]
     );
-    // It looked for its device by the ports, and set it up in memory.
+    // The guest found its device by the ports, and configured it in memory.
     assert!(port_in > 0 && port_out > 0 && mmio > 0, "{table}");
     assert_eq!(lines.len(), 6);
 }
 
-/// While it is paused nothing happens, and what has happened can be asked for.
+/// Nothing happens while the guest is paused, and the counters can be read.
 #[test]
 fn counts_outlive_pauses_and_resets() {
     let mut running = guest();
@@ -120,7 +119,7 @@ fn counts_outlive_pauses_and_resets() {
     assert_eq!(stats(&running)["vcpus"], paused["vcpus"]);
     running.lguest(&["resume", "one"]).well();
     running.expect("typed");
-    // The device is reset, and so is the guest: its counts go on.
+    // The device is reset, and then the guest. The counters are not.
     running.send([0x1e, b'z']);
     running.expect("reset done");
     type_bytes(&mut running, 5);
@@ -147,7 +146,7 @@ fn a_signal_that_stops_a_vcpu_is_counted() {
         running.lguest(&["pause", "one"]).well();
         assert!(count(&stats(&running), "vcpu0", "interrupted") > before);
         running.lguest(&["resume", "one"]).well();
-        // It is in the guest again, and not on its way there.
+        // The vCPU is in the guest again, and not on its way there.
         let ticks = running.process().thread("vcpu0").unwrap().ticks();
         until("it works", || {
             (running.process().thread("vcpu0")?.ticks() > ticks + 1).then_some(())
@@ -157,7 +156,7 @@ fn a_signal_that_stops_a_vcpu_is_counted() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// One attack on each queue, without and with the event index. Each time its device has to be reset.
+/// One attack on each queue, without and with the event index. The device needs a reset each time.
 #[test]
 fn protocol_violations_are_counted() {
     let launch = probe("hostile=loop-of-one").argument("stay").argument("wait=halt");
@@ -168,13 +167,13 @@ fn protocol_violations_are_counted() {
         assert_eq!(count(&now, queue, "errors"), 2, "{queue}: {now}");
         assert!(count(&now, queue, "kicks") > 0, "{queue}: {now}");
     }
-    // An honest driver was served in between, and had chosen no vector.
+    // An honest driver without a vector was served in between.
     assert!(count(&now, "rng0-req", "suppressed") > 0, "{now}");
     assert_eq!(count(&now, "rng0-req", "interrupts"), 0, "{now}");
     assert!(count(&now, "rng0-req", "to_guest") > 0, "{now}");
 }
 
-/// Somebody who watches, on a terminal of his own.
+/// Starts `lguest stats --watch` on a terminal.
 fn watch(runtime: &Path, words: &[&str]) -> Running {
     let runtime = format!("XDG_RUNTIME_DIR={}", runtime.display());
     let launcher = tests::environment::launcher();
@@ -191,7 +190,7 @@ fn watch_prints_rates_every_second_until_the_guest_ends() {
         watching.expect("QUEUE    KICKS/s  REQUESTS/s  ");
         watching.expect("VCPU   PORT-IN/s  ");
     }
-    // Some second has it; what a second is, the machine's load decides.
+    // One of the lines has the count. The machine's load decides which.
     let mut shown = 0;
     type_bytes(&mut running, 50);
     for _ in 0..4 {

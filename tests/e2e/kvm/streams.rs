@@ -1,5 +1,5 @@
-//! Files for output that are the launcher's own stdout, by one of its names. If that is a socket,
-//! as a service's is, it cannot be opened by a name.
+//! Output files that are the launcher's own stdout, by one of its names. If stdout is a socket, as
+//! that of a service is, it cannot be opened by a name.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ fn a_console_and_a_log_can_write_to_a_stdout_that_is_a_socket() {
     }
 }
 
-/// Opened by its name it would be emptied.
+/// Opening the file by its name would truncate it.
 #[test]
 fn a_stdout_that_is_a_file_is_appended_to() {
     let scratch = Scratch::new();

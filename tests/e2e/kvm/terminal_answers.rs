@@ -1,5 +1,5 @@
-//! Answers of a terminal that come when the guest that asked has ended: they are not the
-//! user's next command.
+//! Answers of a terminal that come after the guest that asked has ended. They must not become input
+//! of the shell.
 
 use std::io::Read;
 
@@ -8,28 +8,28 @@ use tests::{End, Running, Tmux, until};
 
 use super::probe;
 
-/// Commands to the probe begin with this byte.
+/// The byte that begins a command to the probe.
 const COMMAND: u8 = 0x1e;
 
-/// Questions for the cursor's place and the terminal's kind.
+/// Questions for the cursor's position and the terminal's type.
 const QUESTIONS: &str = "\x1b[6n\x1b[c";
 
-/// Their answers.
+/// The answers to [`QUESTIONS`].
 const ANSWERS: &str = "\x1b[3;1R\x1b[?1;2c";
 
-/// A guest that has asked these questions, and has ended before an answer came.
+/// Starts a guest that asks these questions and ends before an answer comes.
 fn asked(questions: &str) -> Running {
     let mut running = probe("console").on_terminal();
     running.expect("hello 100x30");
     running.send(questions);
-    // The guest echoes it.
+    // The guest echoes the question.
     running.expect(questions);
     running.send([COMMAND, b'p']);
     until_the_guest_has_ended(&running);
     running
 }
 
-/// Its launcher reads nothing but answers then.
+/// Waits until the guest has ended. From then on its launcher reads only answers.
 fn until_the_guest_has_ended(running: &Running) {
     until("the guest has ended", || {
         let threads = running.process().threads();
@@ -38,7 +38,7 @@ fn until_the_guest_has_ended(running: &Running) {
     });
 }
 
-/// What the next program would read, if it read keys.
+/// Returns what the next program would read from the terminal.
 fn left(running: &Running) -> String {
     running.pty().make_raw();
     let length = usize::try_from(running.pty().unread()).unwrap();
@@ -53,7 +53,7 @@ fn late_answers_are_dropped() {
         (QUESTIONS, ANSWERS),
         ("\x1b[?2026$p\x1b[>0q", "\x1b[?2026;2$y\x1bP>|kitty(0.42)\x1b\\"),
         ("\x1b]11;?\x1b\\", "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\"),
-        // One that this terminal does not know, before one that all know.
+        // A question that this terminal does not know, before one that all terminals know.
         ("\x1b[?u\x1b[c", "\x1b[?62;22c"),
     ] {
         let mut running = asked(questions);
@@ -93,7 +93,7 @@ fn answers_that_the_guest_has_read_are_not_waited_for() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// A terminal that answers by itself.
+/// tmux is a terminal that answers by itself.
 #[test]
 fn a_shell_in_tmux_gets_no_answers_as_input() {
     let scratch = Scratch::new();

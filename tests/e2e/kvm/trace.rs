@@ -1,5 +1,5 @@
-//! `--trace FILE`: what is in the file, however the guest ends, and that nobody pays who
-//! has not asked for it.
+//! `--trace FILE`: what the file contains however the guest ends, and that a launch without it
+//! costs nothing.
 
 mod calls;
 mod endings;
@@ -14,7 +14,7 @@ use tests::{End, Launch, Running, is_root};
 
 use super::probe;
 
-/// A launch that is traced, and the file.
+/// Returns a launch with a trace, and the path of the file.
 fn traced(launch: &Launch, scratch: &Scratch) -> (Launch, PathBuf) {
     let file = scratch.path().join("trace.json");
     (launch.clone().option(&format!("--trace={}", file.display())), file)
@@ -25,7 +25,7 @@ fn read(file: &Path) -> Vec<Value> {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:.1000}"))
 }
 
-/// The events of each thread, and the name that the trace gives it.
+/// Returns the events of each thread, with the thread's name in the trace.
 fn by_thread(events: &[Value]) -> BTreeMap<u64, (String, Vec<Value>)> {
     let mut threads: BTreeMap<u64, (String, Vec<Value>)> = BTreeMap::new();
     for event in events {
@@ -44,7 +44,7 @@ fn by_thread(events: &[Value]) -> BTreeMap<u64, (String, Vec<Value>)> {
     threads
 }
 
-/// Begin and end, in nanoseconds.
+/// Returns begin and end of an event, in nanoseconds.
 fn times(event: &Value) -> (u64, u64) {
     let nanoseconds = |key: &str| {
         let microseconds = event.get(key).map_or(0.0, |value| value.as_f64().unwrap());
@@ -57,8 +57,8 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["name"].as_str().unwrap()).collect()
 }
 
-/// One after the other by their ends; and each begins after the one before it ended, or
-/// before that began, and has it within.
+/// Asserts that events are ordered by their ends, and that each begins after the previous one
+/// ended, or contains it.
 fn assert_ordered_and_nested(thread: &str, events: &[Value]) {
     let mut open: Vec<(u64, u64)> = Vec::new();
     for event in events {
@@ -80,7 +80,7 @@ fn hello(running: &mut Running) {
     running.expect("hello");
 }
 
-/// All devices at work, two vCPUs, a pause and a reset.
+/// All devices are busy, with two vCPUs, a pause and a reset.
 #[test]
 fn a_trace_has_the_events_of_every_thread_in_order() {
     let scratch = Scratch::new();
@@ -117,23 +117,23 @@ fn a_trace_has_the_events_of_every_thread_in_order() {
         let threads = threads.values().filter(|(thread, _)| thread == name);
         threads.flat_map(|(_, events)| names(events)).filter(|event| *event == what).count()
     };
-    // "hello" twice, ten echoes.
+    // "hello" twice, and ten echoes.
     assert_eq!(count("con0-tx", "request"), 12);
-    // Ten keys and the two of the command, which may come as one.
+    // Ten keys and the two bytes of the command, which may come as one.
     assert!((11..=12).contains(&count("con0-rx", "request")));
     assert!(count("con0-tx", "kick") > 0 && count("con0-tx", "interrupt") > 0);
     assert!(count("vcpu0", "port out") > 100 && count("vcpu0", "mmio write") > 10);
     let echoes = of(first).1.iter().filter(|event| event["name"] == "request");
     let bytes: Vec<_> = echoes.map(|event| event["args"]["from_guest"].as_u64().unwrap()).collect();
     assert_eq!(bytes, [13, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
-    // Served within the request, interrupted after it.
+    // The device serves within the request, and interrupts after it.
     let serve = of(first).1.iter().position(|event| event["name"] == "serve").unwrap();
     assert_eq!(names(&of(first).1)[serve..][..3], ["serve", "request", "interrupt"]);
     let exit = threads.values().flat_map(|(_, events)| events).find(|it| it["name"] == "port out");
     assert_eq!(exit.unwrap()["args"], serde_json::json!({ "bytes": 4, "port": "0xcf8" }));
 }
 
-/// As any file of the command line's, it is opened while that can be done.
+/// The trace is opened together with the other files of the command line.
 #[test]
 fn the_trace_is_opened_before_privileges_are_dropped() {
     if !is_root("giving up privilege") {

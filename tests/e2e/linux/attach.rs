@@ -1,8 +1,8 @@
-//! `lguest console` with Linux: a shell on a console that nobody sat at before.
+//! `lguest console` with Linux: a shell on a console to which no client was attached before.
 
 use tests::{Guest, Launch, PROMPT, Running, console, until};
 
-/// Somebody at hvc1 of this guest, on a terminal of 30 lines of 100 characters.
+/// Attaches a client to hvc1 of this guest, on a terminal of 30 lines of 100 characters.
 fn attach(guest: &Guest) -> Running {
     console(guest.runtime(), &["web", "1"])
 }
@@ -13,7 +13,8 @@ fn a_shell_survives_its_clients_and_redraws_for_each() {
     let mut guest = Guest::of(launch.option("--console=sock").on_terminal());
 
     let mut user = attach(&guest);
-    // Not what a shell asks its terminal (ESC [ 6 n) while nobody is there.
+    // The client does not see the shell's question to its terminal (ESC [ 6 n) from the time
+    // without a client.
     user.expect(PROMPT);
     user.send("stty size; echo $$ > /shell; trap 'echo > /hup' HUP\r");
     user.expect("30 100\r\n");
@@ -22,7 +23,7 @@ fn a_shell_survives_its_clients_and_redraws_for_each() {
     user.wait();
     user.assert_terminal_restored();
 
-    // Others leave less politely.
+    // Other clients are killed.
     for _ in 0..5 {
         let mut user = attach(&guest);
         user.expect_stderr("attached");
@@ -33,20 +34,20 @@ fn a_shell_survives_its_clients_and_redraws_for_each() {
         });
     }
 
-    // The shell draws its line for somebody who comes, with the same window as before.
+    // The shell redraws its line for a client whose window has the same size as before.
     let mut user = attach(&guest);
     user.expect("\rguest# \u{1b}[J");
     user.send("[ $$ = $(cat /shell) ] && [ ! -e /hup ] && echo 'SA''ME'; stty size\r");
     user.expect("SAME\r\n30 100\r\n");
 
-    // Its answer would be keys to the shell.
+    // The answer of the terminal would be input of the shell.
     assert!(!user.text().contains("\u{1b}[6n\u{1b}[6n"), "{:?}", user.text());
     user.press(0x1d);
     user.wait();
     assert_eq!(guest.power_off(), tests::End::Status(0));
 }
 
-/// The guest's end goes and comes; its device is the same.
+/// The guest's driver is unbound and bound; the device stays.
 #[test]
 fn unbinding_the_driver_keeps_clients_attached() {
     let launch = Launch::linux().option("--name=web").option("--console=stdio");
@@ -54,7 +55,7 @@ fn unbinding_the_driver_keeps_clients_attached() {
     let mut user = attach(&guest);
     user.expect(PROMPT);
     for round in 0..3 {
-        // Linux numbers the console anew each time; names without a console do not open.
+        // Linux numbers the console anew each time; device files without a console do not open.
         guest.run(&format!(
             "cd /sys/bus/virtio/drivers/virtio_console; echo virtio1 > unbind; echo virtio1 > bind; \
              cd /; number=1; until echo round {round} > /dev/hvc$number; \

@@ -1,5 +1,4 @@
-//! Disks, as Linux uses them. That what cannot be used is refused, is seen in
-//! `kvm::disks`.
+//! Disks, as Linux uses them. `kvm::disks` tests that unusable disks are refused.
 
 mod faults;
 mod flush;
@@ -18,14 +17,14 @@ use tests::{End, Guest, Launch, is_root};
 
 pub(super) const MIB: u64 = 1 << 20;
 
-/// A sparse file.
+/// Creates a sparse file.
 pub(super) fn image(scratch: &Scratch, name: &str, length: u64) -> PathBuf {
     let path = scratch.path().join(name);
     File::create(&path).unwrap().set_len(length).unwrap();
     path
 }
 
-/// An ext4 file system on so much of a sparse file, with these files in it.
+/// Creates an ext4 file system with these files on the first part of a sparse file.
 pub(super) fn ext4(scratch: &Scratch, name: &str, length: u64, files: &[(&str, &str)]) -> PathBuf {
     let (path, root) = (image(scratch, name, length), scratch.path().join("root"));
     fs::create_dir_all(&root).unwrap();
@@ -36,29 +35,29 @@ pub(super) fn ext4(scratch: &Scratch, name: &str, length: u64, files: &[(&str, &
     path
 }
 
-/// What a program of the host says; it must succeed.
+/// Runs a program on the host, asserts that it succeeds, and returns its output.
 pub(super) fn host(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The host's check of a file system: its journal first, if it was left in use,
-/// and then nothing is wrong with it.
+/// Asserts that the host's check of a file system finds nothing wrong. The check first replays the
+/// journal, if the file system was left in use.
 pub(super) fn assert_clean(image: &Path) {
     let path = image.to_str().unwrap();
-    // Status 1: the journal was replayed, and that was all.
+    // Status 1 means that the journal was replayed, and nothing else.
     let replay = Command::new("e2fsck").args(["-p", "-E", "journal_only", path]).output().unwrap();
     assert!(matches!(replay.status.code(), Some(0 | 1)), "{replay:?}");
     host("e2fsck", &["-fn", path]);
 }
 
-/// What is in a file of an ext4 image.
+/// Returns the contents of a file in an ext4 image.
 pub(super) fn file_in(image: &Path, name: &str) -> String {
     host("debugfs", &["-R", &format!("cat {name}"), image.to_str().unwrap()])
 }
 
-/// Bytes that a file takes on the host.
+/// Returns how many bytes a file takes on the host.
 pub(super) fn allocated(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
@@ -83,7 +82,7 @@ fn a_file_system_goes_from_host_to_guest_and_back() {
     guest.run(
         "yes from the guest | head -c 5000000 > /mnt/answer; sha256sum < /mnt/answer > /mnt/sum",
     );
-    // From the disk, not from the guest's memory.
+    // This makes the guest read from the disk, not from its page cache.
     guest.run("sync; echo 3 > /proc/sys/vm/drop_caches");
     guest.run("sha256sum < /mnt/answer | cmp - /mnt/sum");
     assert_eq!(guest.power_off(), End::Status(0));
@@ -118,7 +117,7 @@ fn disks_appear_in_order_with_their_options() {
         guest.process().threads().into_iter().filter(|name| name.starts_with("blk")).collect();
     assert_eq!(names, ["blk0-q0", "blk0-q1", "blk1-q0", "blk2-q0", "blk2-q1"]);
 
-    // Both CPUs' queues work.
+    // The queues of both CPUs work.
     for cpu in 0..2 {
         let write = format!("echo {cpu} | dd of=/dev/vda bs=512 seek={cpu} conv=sync,fsync");
         guest.run(&format!("taskset -c {cpu} sh -c '{write}' 2> /dev/null"));
@@ -126,7 +125,7 @@ fn disks_appear_in_order_with_their_options() {
     let bytes = fs::read(&first).unwrap();
     assert_eq!((bytes[0], bytes[512]), (b'0', b'1'));
 
-    // Read-only: read, and not written, whatever the guest's root tries.
+    // The read-only disk can be read and not be written, whatever the guest's root tries.
     assert_eq!(guest.run("head -c 3 /dev/vdb; echo"), "222");
     guest.run("blockdev --setrw /dev/vdb; ! dd if=/dev/zero of=/dev/vdb bs=4k count=1 conv=fsync");
     assert!(fs::read(&second).unwrap() == vec![b'2'; 1 << 20]);
@@ -155,7 +154,7 @@ fn discards_free_space_on_the_host() {
     assert_eq!(guest.run(limits), "2147483648\n2147483648");
 }
 
-/// The block device is a loop device here, which only root can make.
+/// The block device is a loop device, which only root can create.
 #[test]
 fn a_host_block_device_works_with_direct_io() {
     if !is_root("a loop device") {

@@ -1,12 +1,12 @@
-//! Boot tests of Linux: a prompt, a panic with and without the driver that reports it,
-//! warnings, and a guest that hangs.
+//! Boot tests of Linux: a prompt, a panic with and without the driver that reports it, warnings,
+//! and a guest that hangs.
 
 use std::fs::{self, File};
 
 use tests::files::Scratch;
 use tests::{End, Launch, Running};
 
-/// A guest that does this, and has no drivers but those of its console.
+/// Launches a guest that runs this script, with the drivers of its console only.
 fn job(script: &str, scratch: &Scratch) -> Launch {
     Launch::job(script, scratch).option(&format!("--log={}", scratch.path().join("log").display()))
 }
@@ -21,7 +21,7 @@ fn run(launch: &Launch) -> (End, Running) {
     (running.wait(), running)
 }
 
-/// It never ends its line, and the shell asks the terminal where the cursor is.
+/// A prompt does not end its line, and the shell asks the terminal for the cursor's position.
 #[test]
 fn a_prompt_matches_without_a_newline() {
     let scratch = Scratch::new();
@@ -37,7 +37,7 @@ fn a_prompt_matches_without_a_newline() {
 
 const CRASH: &str = "echo c > /proc/sysrq-trigger";
 
-/// Whether it would hang then, or reboot.
+/// The panic is recognized whether the kernel would then hang or reboot.
 #[test]
 fn a_panic_is_recognized_without_the_pvpanic_driver() {
     for argument in ["panic=0", "panic=1", "panic=-1"] {
@@ -68,7 +68,7 @@ fn a_panic_is_reported_by_the_pvpanic_driver() {
         });
         running.lguest(&["send", "one", "0", &format!("{CRASH}\n")]).well();
         assert_eq!(running.wait(), End::Status(101), "{option}");
-        // Nobody sees its console: what it said last is told.
+        // Nobody sees the console, so its last lines are printed.
         let words = running.stderr();
         for part in ["the guest said last", "RIP: "] {
             assert!(words.contains(part), "no {part:?}: {words}");
@@ -88,7 +88,7 @@ fn without_a_boot_test_and_the_driver_a_panic_is_not_recognized() {
     assert!(running.stderr().contains("guest reset by "), "{}", running.stderr());
 }
 
-/// "quiet" would hide it.
+/// "quiet" would hide the warning.
 #[test]
 fn strict_fails_on_a_kernel_warning() {
     let script = "echo '<4>WARNING: CPU: 0 PID: 1 at kernel/foo.c:1 f+0x1/0x2' > /dev/kmsg";
@@ -102,8 +102,8 @@ fn strict_fails_on_a_kernel_warning() {
     assert!(log(&scratch).contains("WARNING"), "a pattern cannot match what is not printed");
 }
 
-/// With the names that it has for its own functions, which come on a disk: a console takes
-/// its time for as much.
+/// The kernel's function names come from the guest's own list, which is copied through a disk
+/// because a console would be slow.
 #[test]
 fn a_timeout_reports_the_function_of_a_hanging_guest() {
     let scratch = Scratch::new();

@@ -1,12 +1,11 @@
-//! Every byte arrives as it was sent, in both directions. On the console that
-//! Linux prints its messages to, it takes ^O for the SysRq key; these guests
-//! print them elsewhere.
+//! Every byte arrives unchanged, in both directions. On the console of the kernel's messages, Linux
+//! takes ^O as the SysRq key; these guests print their messages elsewhere.
 
 use std::time::Duration;
 
 use tests::{Guest, Launch, Running, patience, until};
 
-/// As many bytes, in which all values come in all neighbourhoods.
+/// Returns pseudo-random bytes, in which all values occur next to all others.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
@@ -15,11 +14,11 @@ fn noise(length: usize) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()[3]
     };
-    // First each value, as a rare one might be missing from the rest.
+    // Each value comes first, because a rare one might be missing from the rest.
     (0..=255).chain(std::iter::repeat_with(&mut next)).take(length).collect()
 }
 
-/// Send so much to a guest with a raw terminal, which keeps it and then sends it back.
+/// Sends bytes to a guest with a raw terminal, which stores them and then sends them back.
 fn there_and_back(running: &mut Running, length: usize) {
     let sent = noise(length);
     let keep = format!("echo READY; head -c {length} > /tmp/kept; wc -c < /tmp/kept");
@@ -41,7 +40,7 @@ fn a_terminal_changes_no_byte() {
     let mut guest = Guest::of(Launch::linux().argument("console=ttyS0").on_terminal());
     there_and_back(&mut guest, 1 << 20);
     guest.expect("guest# ");
-    // Keys that terminals like to take for themselves, and ^C for the guest's programs.
+    // These are keys that terminals like to handle themselves, and ^C for the guest's programs.
     guest.type_line("stty raw -echo; echo KEYS; head -c 5 | od -An -tx1; stty sane");
     guest.expect("KEYS\n");
     guest.send(b"\r\x13\x11\x1a\x03");

@@ -1,11 +1,11 @@
-//! Several consoles, as Linux has them: hvc0 and those after it.
+//! Several consoles in Linux: hvc0 and the following ones.
 
 use std::fs;
 
 use tests::files::Scratch;
 use tests::{End, Guest, Launch, PROMPT};
 
-/// On this terminal, in two files, and nowhere.
+/// Launches a guest with consoles on this terminal, in two files, and discarded.
 fn launch(first: &str, last: &str) -> Launch {
     Launch::linux()
         .option("--console=stdio")
@@ -20,14 +20,14 @@ fn each_console_uses_its_host_end() {
     let (first, last) = (scratch.file("first", "gone\n"), scratch.file("last", "kept\n"));
     let launch = launch(first.to_str().unwrap(), last.to_str().unwrap());
     let mut guest = Guest::of(launch.on_terminal());
-    // No shells, whose prompts would come between.
+    // Without shells, no prompt comes in between.
     guest.run(
         "for n in 1 2 3; do stty -F /dev/hvc$n raw -echo; echo \"I am hvc$n\" > /dev/hvc$n; done",
     );
-    // One that nobody reads holds nobody up.
+    // A console that nobody reads does not delay the others.
     guest.run("dd if=/dev/zero bs=64k count=20 2> /dev/null | tr '\\0' x > /dev/hvc2");
     guest.run("seq 1000 > /dev/hvc1");
-    // Each has a size of its own, and this terminal's is the first one's.
+    // Each console has a size of its own; the first has that of this terminal.
     assert_eq!(guest.run("stty size; stty size < /dev/hvc1"), "30 100\n24 80");
     guest.pty().resize(41, 133);
     tests::until("the size follows", || {

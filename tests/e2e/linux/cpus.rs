@@ -1,4 +1,4 @@
-//! As many CPUs as were asked for, with the clock and the timer of KVM.
+//! The requested number of CPUs, with KVM's clock and timer.
 
 use tests::{Guest, Launch};
 
@@ -18,7 +18,7 @@ fn boot(cpus: u32) -> Guest {
     guest
 }
 
-/// On each of them a program runs, and timers fire.
+/// Runs a program and timers on each CPU.
 fn use_each(guest: &mut Guest, cpus: u32) {
     for cpu in 0..cpus {
         let place = format!("taskset -c {cpu} sh -c 'sleep 0.1; cut -d\" \" -f39 /proc/self/stat'");
@@ -33,7 +33,7 @@ fn one_cpu_with_the_clock_and_the_timer_of_kvm() {
     assert_eq!(guest.run(&format!("cat {clock}")), "kvm-clock");
     assert_eq!(guest.run("dmesg | grep -c 'TSC deadline timer available'"), "1");
     assert_eq!(guest.run("grep -c 'Clock Event Device: lapic-deadline' /proc/timer_list"), "1");
-    // The time of day is the host's.
+    // The time of day is that of the host.
     let date = guest.run("date +%s").parse::<u64>().unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!(now.abs_diff(date) < 60, "{date} is not {now}");

@@ -1,6 +1,5 @@
-//! A real distribution from a disk: Debian with systemd, to its login prompt and
-//! off again, and what its programs do on our devices. Its image is made by `make
-//! debian`, these tests are run by `make test-debian`.
+//! Debian with systemd on a disk, from its login prompt to its power-off, and what its programs do
+//! to our devices. `make debian` creates the image, and `make test-debian` runs these tests.
 
 mod disk;
 mod kexec;
@@ -16,7 +15,7 @@ use tests::{End, Launch, Network, Running, environment, patience};
 
 const PROMPT: &str = ":~# ";
 
-/// A guest with Debian, and a shell of root's on its console.
+/// A guest with Debian, and a root shell on its console.
 struct Debian {
     running: Running,
     image: PathBuf,
@@ -25,7 +24,7 @@ struct Debian {
 }
 
 impl Debian {
-    /// Boot a copy of the disk, with these options of the launcher's.
+    /// Boots a copy of the disk with these options.
     fn boot(options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let image = scratch.path().join("debian.img");
@@ -41,16 +40,16 @@ impl Debian {
         debian
     }
 
-    /// From the start of its kernel on.
+    /// Waits for the kernel to start, and logs in.
     fn log_in(&mut self) {
         self.running.expect_within("debian login: ", patience() + Duration::from_secs(300));
         self.running.send("root\r");
         self.running.expect(PROMPT);
     }
 
-    /// What a command prints. It must succeed.
+    /// Runs a command, asserts that it succeeds, and returns what it prints.
     fn run(&mut self, command: &str) -> String {
-        // The shell echoes the line as well; there the quotes keep the marks apart.
+        // The shell also echoes the line. The quotes in it keep the echo from containing the marks.
         self.commands += 1;
         let mark = self.commands;
         self.running.send(format!("echo '<'{mark}; {command}; echo $?'>'{mark}\r"));
@@ -64,7 +63,7 @@ impl Debian {
         output.to_string()
     }
 
-    /// Switch it off as its user does; the file system is as it should be.
+    /// Powers off as a user does, and checks the file system.
     fn power_off(mut self) {
         self.running.send("poweroff\r");
         assert_eq!(self.running.wait(), End::Status(0));
@@ -87,7 +86,7 @@ fn debian_boots_from_its_disk_to_the_login_prompt() {
     assert!(guest.run("ip -br addr show dev eth0").contains("192.168.19.2/24"));
     assert!(guest.run("ping -c 1 192.168.19.1").contains(" 0% packet loss"));
     assert_eq!(guest.run("cat /sys/class/misc/hw_random/rng_current"), "virtio_rng.0");
-    // Linux asks for 64 bytes at a time. Noise does not get smaller.
+    // Linux requests 64 bytes at a time. Random data cannot be compressed.
     guest.run("dd if=/dev/hwrng of=random bs=1k count=64 iflag=fullblock status=none");
     assert_eq!(guest.run("wc -c < random"), "65536");
     let packed = guest.run("gzip < random | wc -c");

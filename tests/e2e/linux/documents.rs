@@ -1,5 +1,5 @@
-//! README.md and docs/: every command in them is run, and prints what they say. How that is
-//! written is in [`tests::documents`]; what needs no guest is looked at in `pages`.
+//! Runs every command in README.md and docs/, and compares its output. [`tests::documents`]
+//! describes the format; `pages` checks what needs no guest.
 
 use tests::documents;
 
@@ -12,7 +12,7 @@ macro_rules! pages {
             }
         )*
 
-        /// All pages that are run.
+        /// The pages whose commands are run.
         pub(crate) const PAGES: &[&str] = &[$($path),*];
     };
 }

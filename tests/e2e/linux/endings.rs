@@ -1,10 +1,10 @@
-//! How a Linux guest ends, what the launcher makes of it, and how it starts again.
+//! How a Linux guest ends, what the launcher reports, and how the guest starts again.
 
 use nix::sys::signal::Signal;
 use tests::files::{self, Scratch};
 use tests::{End, Guest, Launch, kernel};
 
-/// A guest whose initial file system has a file /stamp that says this.
+/// Launches a guest whose initial file system has a file /stamp with this text.
 fn stamped(scratch: &Scratch, stamp: &str) -> Launch {
     Launch::linux().initrd(scratch.file("stamp", files::initrd(&[("stamp", stamp.as_bytes())])))
 }
@@ -28,7 +28,7 @@ fn a_reboot_reads_kernel_and_initrd_anew() {
     guest.assert_nothing_left();
 }
 
-/// Each way that Linux knows to reset the machine is one that the machine has.
+/// The machine supports each way in which Linux can reset it.
 #[test]
 fn every_reboot_method_of_linux_is_recognized() {
     for (argument, register) in [

@@ -1,14 +1,14 @@
-//! Every device at work at once, in both directions, when the guest's drivers go, the
-//! guest restarts, or the launcher is told to end.
+//! Every device is busy in both directions when the guest's drivers are unloaded, the guest
+//! restarts, or the launcher is ended.
 //!
-//! Each of these kernels must have [`NO_TX_NAPI`]: without it Linux 6.1.192 may spin for ever
-//! when it powers off, restarts or execs another kernel while its network card is at work.
-//! device_shutdown() marks all virtqueues as broken (virtio_dev_shutdown), so that
-//! virtqueue_get_buf() has nothing; a frame that had left before that keeps
-//! virtqueue_enable_cb_delayed() false, and virtnet_poll_cleantx() asks both again and again, in
-//! ksoftirqd, with the transmit queue's lock, for which the other CPU spins. With napi_tx=0 the
-//! driver has no such loop. Seen in the guest's memory: `broken` 1, `last_used_idx` 0x35f, used
-//! index 0x360, `system_state` SYSTEM_POWER_OFF.
+//! Each of these kernels must have [`NO_TX_NAPI`]. Without it, Linux 6.1.192 may spin forever when
+//! it powers off, restarts or executes another kernel while its network card is busy.
+//! device_shutdown() marks all virtqueues as broken (virtio_dev_shutdown), so virtqueue_get_buf()
+//! returns nothing. A frame that was sent before keeps virtqueue_enable_cb_delayed() false.
+//! virtnet_poll_cleantx() calls both again and again, in ksoftirqd, with the lock of the transmit
+//! queue, for which the other CPU spins. With napi_tx=0 the driver has no such loop. Seen in the
+//! guest's memory: `broken` 1, `last_used_idx` 0x35f, used index 0x360, `system_state`
+//! SYSTEM_POWER_OFF.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -25,13 +25,14 @@ use super::block::{MIB, assert_clean, ext4, image};
 const HOST: &str = "192.168.19.1";
 const GUEST: &str = "192.168.19.2";
 
-/// What lguest says to the kernel that it starts with a card, but not to one that this starts.
+/// lguest adds this argument for a kernel that it starts with a card, but not for a kernel that
+/// this one starts.
 const NO_TX_NAPI: &str = "virtio_net.napi_tx=0";
 
-/// As much as a device must have done since somebody looked, in interrupts.
+/// How many interrupts a busy device must have had since the last look.
 const WORK: u64 = 30;
 
-/// A guest with a device of each kind, and somebody at the other end of its cable.
+/// A guest with a device of each kind, and a peer on its network.
 struct Everything {
     guest: Guest,
     network: Network,
@@ -60,11 +61,11 @@ impl Everything {
         Some(Self { guest, network, disk, _flood: flood, scratch })
     }
 
-    /// All devices are at work, now and until they are taken away.
+    /// Keeps all devices busy, until they are removed.
     fn load(&mut self) {
         let loops = [
-            // By a node of its own: one that would open /dev/vda when that has just gone would make
-            // a file of this name, which then stays in the disk's place.
+            // dd uses a device node of its own. If /dev/vda had just disappeared, dd would create a
+            // file of this name in its place.
             "while dev=$(cat /sys/block/vda/dev); do \
              rm -f /tmp/disk; mknod /tmp/disk b ${dev%:*} ${dev#*:}; \
              dd if=/dev/zero of=/tmp/disk bs=64k seek=16 count=64 conv=fsync; done",
@@ -78,8 +79,8 @@ impl Everything {
         self.expect_work();
     }
 
-    /// Each driver is interrupted, again and again: on a busy machine it may take long until there
-    /// were [`WORK`], but not until there is one more.
+    /// Waits until each driver was interrupted again. On a busy machine it may take long until
+    /// there were [`WORK`] interrupts, but each of them comes soon.
     fn expect_work(&mut self) {
         let before = interrupts(&mut self.guest);
         for driver in ["virtio_blk", "virtio_net", "virtio_rng"] {
@@ -92,8 +93,8 @@ impl Everything {
         }
     }
 
-    /// With output as fast as it comes, so that the console is at work as well. What is
-    /// next in the guest waits for a key: no prompt comes before that.
+    /// Prints as fast as possible, so that the console is busy as well. The next command in the
+    /// guest waits for a key, and no prompt comes before that.
     fn load_console(&mut self, next: &str) {
         self.guest.type_line(&format!(
             "(yes 'output and more output' > /dev/hvc0) & read -r key; {next}"
@@ -102,7 +103,7 @@ impl Everything {
         self.guest.expect(&lines);
     }
 
-    /// What it does not use is there, and all devices serve.
+    /// Asserts that unused parts of the disk are unchanged, and that all devices work.
     fn expect_kept(&mut self) {
         self.guest.run("test -b /dev/vda");
         self.guest.run("yes kept | head -c 65536 | cmp - /dev/vda -n 65536");
@@ -114,7 +115,7 @@ impl Everything {
     }
 }
 
-/// A disk with a kernel and an initial file system, for a guest that starts another guest.
+/// Creates a disk with a kernel and an initial file system, for a guest that starts another kernel.
 fn kernels(scratch: &Scratch) -> PathBuf {
     let root = scratch.path().join("root");
     std::fs::create_dir(&root).unwrap();
@@ -123,7 +124,7 @@ fn kernels(scratch: &Scratch) -> PathBuf {
     ext4(scratch, "kernels", 64 * MIB, &[])
 }
 
-/// Accepts every connection, and takes what the guest sends.
+/// Accepts every connection, and discards what the guest sends.
 fn swallow() {
     let listener = TcpListener::bind((HOST, 7777)).unwrap();
     let swallow = move || {
@@ -134,7 +135,7 @@ fn swallow() {
     thread::Builder::new().name("swallow".into()).spawn(swallow).unwrap();
 }
 
-/// How many interrupts each driver has had.
+/// Returns how many interrupts each driver has had.
 fn interrupts(guest: &mut Guest) -> BTreeMap<String, u64> {
     let links = guest.run("cd /sys/bus/virtio/drivers; ls -d */virtio*; cd");
     let driver_of: BTreeMap<_, _> = links
@@ -152,7 +153,7 @@ fn interrupts(guest: &mut Guest) -> BTreeMap<String, u64> {
     counts
 }
 
-/// No thread of a device is left, but of the console.
+/// Waits until only the console's device threads are left.
 fn expect_no_queue_threads(process: Process) {
     until("the queues' threads have ended", || {
         let threads = process.threads();
@@ -170,7 +171,7 @@ fn all_drivers_are_unloaded_and_loaded_again_under_load() {
     let before = Held::at_rest(process);
     let configure = format!("ip addr add {GUEST}/24 dev eth0; ip link set eth0 up");
 
-    // All at once.
+    // All devices at once.
     all.load();
     let each = "for link in */virtio*; do case $link in virtio_console*) continue;; esac;";
     all.guest.run(&format!(
@@ -183,7 +184,7 @@ fn all_drivers_are_unloaded_and_loaded_again_under_load() {
     all.guest.run(&configure);
     all.expect_kept();
 
-    // A disk's driver only goes while nobody has the disk open: between two writers.
+    // A disk's driver can only be unbound while nobody has the disk open: between two writers.
     all.load();
     all.guest.run("rmmod virtio_net; rmmod virtio_rng");
     all.guest.run("until rmmod virtio_blk 2> /dev/null; do :; done");
@@ -224,7 +225,7 @@ fn a_busy_guest_reboots_and_its_launcher_is_ended() {
     assert!(after[..1 << 16] == *"kept\n".repeat(1 << 14).as_bytes().get(..1 << 16).unwrap());
 }
 
-/// The old kernel's queues are all it leaves behind, and the new one knows nothing of them.
+/// The old kernel leaves its queues behind, and the new one does not know about them.
 #[test]
 fn a_busy_guest_starts_another_kernel_by_kexec() {
     let address = format!("ip={GUEST}::{HOST}:255.255.255.0::eth0:off");

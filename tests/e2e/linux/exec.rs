@@ -1,5 +1,5 @@
-//! One command in a guest: what it prints is on our stdout, what it reads comes from our
-//! stdin, and its status is ours.
+//! One command in a guest: its output is on our stdout, its input comes from our stdin, and its
+//! status is our status.
 
 mod all_options;
 mod directories;
@@ -46,7 +46,7 @@ fn a_panic_is_101() {
     assert_eq!(done.end, End::Status(101), "{}", done.stderr);
 }
 
-/// A command has not succeeded where the kernel failed under it.
+/// A command cannot succeed if the kernel failed under it.
 #[test]
 fn an_oops_is_103_whatever_the_command_says() {
     let done = Launch::exec("echo '<1>BUG: of a test' > /dev/kmsg; echo well").done();
@@ -54,13 +54,13 @@ fn an_oops_is_103_whatever_the_command_says() {
     assert_eq!(done.stdout, b"well\n");
     assert!(done.stderr.contains("the guest's kernel fails: "), "{}", done.stderr);
     assert!(done.stderr.contains("BUG: of a test"), "{}", done.stderr);
-    // A warning only counts where it is asked for.
+    // A warning only counts with --strict.
     let warning = "echo '<1>WARNING: CPU: 0 PID: 1 at test' > /dev/kmsg; echo well";
     assert_eq!(Launch::exec(warning).done().well(), "well\n");
     assert_eq!(Launch::exec(warning).option("--strict").done().end, End::Status(103));
 }
 
-/// The kernel's own messages are where other commands find them.
+/// The kernel's messages are on hvc0, where `lguest log` finds them.
 #[test]
 fn kernel_messages_are_on_hvc0() {
     let mut running = Launch::exec(
@@ -81,7 +81,8 @@ fn kernel_messages_are_on_hvc0() {
     assert!(running.stderr().contains("before the command had ended"), "{}", running.stderr());
 }
 
-/// The first MiB of a disk whose rest, so many sectors, is its first part, as DOS has it.
+/// Returns the first MiB of a disk with a DOS partition table: the rest, this number of sectors, is
+/// the first partition.
 fn partition_table(sectors: u32) -> Vec<u8> {
     const FIRST: u32 = 2048;
     const LINUX: u8 = 0x83;

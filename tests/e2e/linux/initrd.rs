@@ -1,4 +1,4 @@
-//! Several initial file systems are one.
+//! Several initial file systems are combined.
 
 use tests::files::{Scratch, initrd};
 use tests::{Guest, Launch};
@@ -7,7 +7,7 @@ use tests::{Guest, Launch};
 fn a_second_initrd_adds_its_files() {
     let scratch = Scratch::new();
     let second = initrd(&[("hello", b"#!/bin/sh\necho hello from the second\n")]);
-    // The third has a file of the second, which it replaces, and one of its own.
+    // The third replaces a file of the second, and adds one.
     let third = initrd(&[("bye", b"#!/bin/sh\necho bye from the third\n")]);
     let launch = Launch::linux()
         .initrd(scratch.file("second", second))

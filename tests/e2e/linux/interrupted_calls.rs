@@ -1,5 +1,5 @@
-//! Every system call that a signal may interrupt is interrupted, again and again,
-//! while all devices but the disk (`block::flush`) are at work: nobody notices.
+//! Every system call that a signal may interrupt is interrupted, again and again, while all devices
+//! except the disk (`block::flush`) are busy. Nothing else changes.
 
 use tests::files::Scratch;
 use tests::{End, Guest, Launch, Network, Strace, until};
@@ -9,7 +9,7 @@ const GUEST: &str = "192.168.19.2";
 /// Of every three calls of a kind in a thread, the first is not made.
 const INTERRUPT: &str = "inject=read,readv,write,writev,poll:error=EINTR:when=1+3";
 
-/// What each thread calls that can be interrupted.
+/// The interruptible calls of each thread.
 const CALLS: [(&str, &[&str]); 7] = [
     ("stdin", &["poll", "read", "write"]),
     ("stdout", &["write"]),
@@ -42,7 +42,7 @@ fn interrupted_system_calls_are_repeated() {
 
     for ((name, calls), id) in CALLS.into_iter().zip(threads) {
         for call in calls {
-            // strace writes a call in two when another thread's comes between.
+            // strace splits a call if another thread's call comes in between.
             let begins = [format!("{call}("), format!("<... {call} resumed>")];
             let interrupted = |seen: &String| {
                 begins.iter().any(|begin| seen.starts_with(begin)) && seen.contains("EINTR")

@@ -1,4 +1,4 @@
-//! A kernel boots in whatever form it comes, and the launcher unpacks it.
+//! A kernel boots in every format, and the launcher unpacks it.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use tests::environment::{bzimage, initramfs, packed};
 use tests::files::Scratch;
 use tests::{End, Launch, bzimage as image};
 
-/// Boot it to the shell, and see what the launcher says of it.
+/// Boots a kernel to the shell, and returns the launcher's messages.
 fn boot(kernel: &Path) -> String {
     let launch = Launch::kernel(kernel).initrd(initramfs()).option("--verbose");
     let mut guest = launch.fed("echo UP-$((6*7)); cat /proc/cmdline; poweroff -f\n");
@@ -20,18 +20,18 @@ fn boot(kernel: &Path) -> String {
     said
 }
 
-/// A whole file, packed.
+/// Boots the packed ELF file.
 fn boots_packed(name: &str, codec: &str) {
     let said = boot(&packed().join(name));
     assert!(said.contains(&format!("unpacked ({codec})")), "{said}");
 }
 
-/// The stock bzImage, with its payload packed in another way.
+/// Boots the stock bzImage with its payload packed by another compressor.
 fn boots_in_bzimage(name: &str, codec: &str) {
     let scratch = Scratch::new();
     let mut payload = fs::read(packed().join(name)).unwrap();
     if codec != "gzip" {
-        // The kernel's build appends the unpacked size, which gzip has already.
+        // The kernel's build appends the unpacked size. gzip already has it.
         let size = fs::metadata(tests::environment::vmlinux()).unwrap().len();
         payload.extend(u32::try_from(size).unwrap().to_le_bytes());
     }

@@ -1,9 +1,9 @@
-//! What Linux takes and gives back again and again leaves nothing behind.
+//! Repeated operations of Linux leak nothing.
 
 use tests::files::Scratch;
 use tests::{End, Guest, Held, Launch, environment};
 
-/// LGUEST_TEST_REBOOTS tells how often; once by hand with 200 is what counts.
+/// LGUEST_TEST_REBOOTS is the number of reboots. Run it with 200 before a release.
 #[test]
 fn reboots_leak_nothing() {
     let mut guest = Guest::boot();
@@ -23,10 +23,10 @@ fn reboots_leak_nothing() {
     assert_eq!(guest.power_off(), End::Status(0));
 }
 
-/// The driver lets go of the console, and takes it again.
+/// The driver is unbound from the console and bound again.
 #[test]
 fn unbinding_and_binding_the_driver_leaks_nothing() {
-    // Linux may number the console anew each time; names without a console do not open.
+    // Linux may number the console anew each time; device files without a console do not open.
     let rounds = 20;
     let job = format!(
         "exec < /dev/null > /dev/null 2>&1

@@ -3,12 +3,12 @@
 use tests::files::Scratch;
 use tests::{End, Guest, Launch, until};
 
-/// With as many as Linux has terminals for.
+/// As many consoles as Linux has terminals for.
 const CONSOLES: usize = 8;
 
 const DISKS: usize = 32;
 
-/// The end of the name of a disk: a, b .. z, aa, ab.
+/// Returns the suffix of a disk's name: a, b .. z, aa, ab.
 fn letters(disk: usize) -> String {
     let letter = |number: usize| char::from(b'a' + u8::try_from(number % 26).unwrap());
     let first = (disk >= 26).then(|| letter(disk / 26 - 1));
@@ -23,12 +23,12 @@ fn forty_devices_are_found_in_their_order() {
         launch = launch.option("--console=sock");
     }
     for disk in 0..DISKS {
-        // Their sizes tell them apart: the first has a sector, the next has two.
+        // The disks differ in size: the first has one sector, the next has two.
         let file = scratch.file(&disk.to_string(), vec![0; 512 * (disk + 1)]);
         launch = launch.option(&format!("--block={}", file.display()));
     }
     let mut guest = Guest::of(launch.on_terminal());
-    // They and the host bridge.
+    // The devices and the host bridge.
     let expected = (CONSOLES + DISKS + 1).to_string();
     assert_eq!(guest.run("ls /sys/bus/pci/devices | wc -l"), expected);
 
@@ -38,7 +38,7 @@ fn forty_devices_are_found_in_their_order() {
         .run(&format!("for disk in {}; do cat /sys/block/vd$disk/size; done", names.join(" ")));
     let expected: Vec<_> = (1..=DISKS).map(|sectors| sectors.to_string()).collect();
     assert_eq!(sizes, expected.join("\n"));
-    // And each of them reads.
+    // Each of the disks can be read.
     let bytes: usize = (1..=DISKS).map(|sectors| 512 * sectors).sum();
     assert_eq!(guest.run("cat /dev/vd* | wc -c"), bytes.to_string());
 

@@ -1,12 +1,11 @@
-//! The guest has the memory that was asked for, on both sides of the hole below
-//! 4 GiB.
+//! The guest has the requested memory, on both sides of the hole below 4 GiB.
 
 use tests::{Guest, Launch};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// What the firmware of a PC keeps below 1 MiB.
+/// The memory below 1 MiB that the firmware of a PC keeps.
 const LEGACY_HOLE: u64 = MIB;
 
 fn boot(memory: u64) -> Guest {
@@ -15,12 +14,12 @@ fn boot(memory: u64) -> Guest {
     let ram: u64 = ram_of(&mut guest).iter().map(|(start, end)| end - start).sum();
     assert!((memory - LEGACY_HOLE..=memory).contains(&ram), "{ram:#x} of {memory:#x}");
     let total = number(&guest.run("awk '/^MemTotal/ { print $2 }' /proc/meminfo")) << 10;
-    // Linux takes 1/64 for its list of pages, and some for itself.
+    // Linux uses 1/64 for its list of pages, and some for itself.
     assert!((memory / 100 * 96 - 48 * MIB..memory).contains(&total), "{total:#x} of {memory:#x}");
     guest
 }
 
-/// The ranges of memory in the guest's map.
+/// Returns the ranges of memory in the guest's map.
 fn ram_of(guest: &mut Guest) -> Vec<(u64, u64)> {
     let ranges = guest.run("sed -n 's/ : System RAM$//p' /proc/iomem");
     let hex = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap();
@@ -32,14 +31,14 @@ fn number(text: &str) -> u64 {
     text.trim().parse().unwrap_or_else(|_| panic!("no number: {text:?}"))
 }
 
-/// How many bytes are free above 4 GiB.
+/// Returns how many bytes are free above 4 GiB.
 fn free_above_the_hole(guest: &mut Guest) -> u64 {
     let script =
         "awk '$3 == \"zone\" { zone = $4 } $1 == \"pages\" && zone == \"Normal\" { print $3 }'";
     number(&guest.run(&format!("{script} /proc/zoneinfo"))) * 4096
 }
 
-/// Fill some memory, which Linux takes from above the hole, and find it unchanged.
+/// Fills some memory, which Linux takes from above the hole, and checks that it does not change.
 fn use_memory_above_the_hole(guest: &mut Guest) {
     let text = "yes 'all work and no play' | head -c 33554432";
     let before = free_above_the_hole(guest);

@@ -1,4 +1,4 @@
-//! Network cards, from both ends.
+//! Network cards, seen from both ends.
 
 mod calls;
 mod faults;
@@ -11,11 +11,11 @@ mod traffic;
 
 use tests::{Guest, Launch, Network};
 
-/// The host's address, and the one that the guest gets with it.
+/// The host's address, and the address that the guest gets with it.
 pub(super) const HOST: &str = "192.168.19.1";
 pub(super) const GUEST: &str = "192.168.19.2";
 
-/// A network, and a guest in it with a card for this --tunnet.
+/// Creates a network, and boots a guest in it with a card for this --tunnet.
 fn boot(tunnet: &str) -> Option<(Network, Guest)> {
     let network = Network::new()?;
     let guest = Guest::of(card(tunnet).on_terminal());
@@ -26,14 +26,14 @@ fn card(tunnet: &str) -> Launch {
     Launch::linux().option("--tunnet").option(tunnet)
 }
 
-/// Wait until the guest sees its link like this: 1 up, 0 down.
+/// Waits until the guest's link has this state: 1 up, 0 down.
 fn expect_carrier(guest: &mut Guest, carrier: &str) {
     tests::until(&format!("the guest's carrier is {carrier}"), || {
         (guest.run("cat /sys/class/net/eth0/carrier") == carrier).then_some(())
     });
 }
 
-/// How many queues the tap gives frames to, and how many it does not.
+/// Returns how many queues of the tap are enabled and disabled.
 pub(super) fn queues(network: &Network) -> String {
     let said = network.ip("-details link show dev lg0");
     let words: Vec<_> = said.split_whitespace().collect();

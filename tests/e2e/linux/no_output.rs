@@ -1,4 +1,4 @@
-//! Linux guests whose messages nobody can see: the launcher says why.
+//! Linux guests whose messages nobody can see: the launcher reports the reason.
 
 use nix::sys::signal::Signal;
 use tests::environment::vmlinux;
@@ -6,7 +6,7 @@ use tests::{End, Launch};
 
 const NO_DRIVER: &str = "it had no driver for its console (virtio_console): ";
 
-/// Its init finds no console to read from, and the guest switches itself off.
+/// The init finds no console to read from, and the guest powers off.
 #[test]
 fn a_guest_that_cannot_use_its_devices_is_reported() {
     let mut running = Launch::linux().argument("pci=off").fed("");

@@ -1,5 +1,4 @@
-//! Linux is paused under load, again and again. `kvm::control::pause` tests what
-//! its launcher does then.
+//! Linux is paused repeatedly under load. `kvm::control::pause` tests what its launcher does then.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,10 +9,10 @@ use tests::{End, Guest, HangingDisk, Launch, Network, until};
 use super::block::{MIB, image};
 use super::net::{GUEST, HOST};
 
-/// For as long, frames gather and timers of the host run on.
+/// Frames accumulate for this long, and timers of the host continue.
 const MEANWHILE: Duration = Duration::from_millis(300);
 
-/// Writes that are read back, 8 MiB six times.
+/// Writes 8 MiB six times, and reads them back.
 const DISK: &str = "(for n in 0 1 2 3 4 5; do \
     dd if=/tmp/data of=/dev/vda bs=64k seek=$((n * 128)) conv=fsync 2> /dev/null || echo failed; \
     echo 3 > /proc/sys/vm/drop_caches; \
@@ -38,7 +37,7 @@ fn a_pause_loses_no_disk_data_and_no_frames() {
         assert!(["blk0-q0", "net0-rx"].iter().all(|it| guest.process().thread(it).is_none()));
         sleep(MEANWHILE);
         guest.lguest(&["resume", "one"]).well();
-        // Both have had a turn since.
+        // Both CPUs have run since.
         guest.run("echo turn");
         network.expect_answer(GUEST);
     }
@@ -52,7 +51,7 @@ fn a_pause_loses_no_disk_data_and_no_frames() {
     assert_eq!(guest.stderr(), "");
 }
 
-/// The request would continue to write to the memory of a paused guest.
+/// The pending request would write to the memory of a paused guest.
 #[test]
 fn a_pause_fails_while_a_disk_hangs_and_the_guest_continues() {
     let scratch = Scratch::new();

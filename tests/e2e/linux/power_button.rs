@@ -1,11 +1,10 @@
-//! `lguest stop --grace`, as Linux hears of it. What else may come of it is seen in
-//! `kvm::control`.
+//! `lguest stop --grace`, with Linux handling the power button. `kvm::control` tests other cases.
 
 use std::process::Command;
 
 use tests::{End, Guest, Launch};
 
-/// So long that it is not what ends the guest.
+/// A time that is too long to end the guest in this test.
 const LONG: &str = "--grace=2m";
 
 fn boot() -> Guest {

@@ -1,4 +1,4 @@
-//! A thread and an interrupt of its own for each queue, and no work without need.
+//! Each queue has its own thread and interrupt, and does no work without need.
 
 use tests::files::Scratch;
 use tests::{Guest, Strace};
@@ -22,16 +22,16 @@ fn each_queue_has_an_interrupt_and_a_thread_that_sleeps() {
     let queues = ["con0-rx", "con0-tx"].map(|name| process.thread(name).unwrap());
     let scratch = Scratch::new();
     let trace = Strace::attach(process, scratch.path(), &[]);
-    // What takes its time, and has nothing to do with them.
+    // These commands take time, and do not concern the queues.
     for _ in 0..20 {
         guest.lguest(&["list"]).well();
     }
     let calls = trace.detach_all();
-    // Whatever the vCPU does there, strace has seen something.
+    // Whatever the vCPU does, strace has recorded something.
     let vcpu = process.thread("vcpu0").unwrap();
     assert!(calls.contains_key(&vcpu.id), "{calls:?}");
     for queue in queues {
-        // The call that it slept in when strace came, and still sleeps in.
+        // The thread slept in this call when strace attached, and still does.
         let calls = calls.get(&queue.id).cloned().unwrap_or_default();
         assert!(calls.len() <= 1, "{calls:?}");
         assert!(
@@ -39,7 +39,7 @@ fn each_queue_has_an_interrupt_and_a_thread_that_sleeps() {
             "{calls:?}"
         );
     }
-    // Nor do they spin without one.
+    // The threads do not spin in user mode either.
     for queue in queues {
         assert!(queue.sleeps(), "thread {} is at work", queue.id);
     }

@@ -1,5 +1,5 @@
-//! What cannot be started is refused in one line, which names it, and the
-//! terminal is not touched.
+//! Files that cannot be started are refused in one line that names them, without touching the
+//! terminal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use tests::environment::{bzimage, initramfs, vmlinux};
 use tests::files::Scratch;
 use tests::{End, Launch, Running};
 
-/// It ends by itself, with one line that contains `words`.
+/// Asserts that lguest ends by itself, with one line that contains `words`.
 #[track_caller]
 pub(super) fn refuses(launch: &Launch, words: &str) {
     is_refused(launch.on_terminal(), words);
 }
 
-/// The refusal of a launcher that was started in any way.
+/// Asserts that a launcher, however it was started, refuses to start.
 #[track_caller]
 pub(super) fn is_refused(mut running: Running, words: &str) {
     assert!(matches!(running.wait_refused(words), End::Status(1 | 2)));
     running.assert_nothing_left();
 }
 
-/// The first bytes of a file, in a file.
+/// Creates a file with the first bytes of another file.
 fn head(scratch: &Scratch, file: PathBuf, length: usize) -> PathBuf {
     scratch.file("head", &fs::read(file).unwrap()[..length])
 }

@@ -12,14 +12,14 @@ fn the_guest_has_a_generator_that_works() {
     assert_ne!(guest.run(&format!("{read} | sha256sum")), first);
     assert!(guest.process().thread("rng0-req").is_some(), "{:?}", guest.process().threads());
 
-    // 1 MiB of noise does not get smaller.
+    // 1 MiB of random data cannot be compressed.
     let packed = guest.run_within(
         "dd if=/dev/hwrng bs=64k count=16 iflag=fullblock 2> /dev/null | gzip | wc -c",
         tests::patience() * 2,
     );
     assert!(packed.parse::<u32>().unwrap() > 1 << 20, "{packed}");
 
-    // The driver comes back to a device that was reset.
+    // The driver is bound again after a reset of the device.
     let driver = "/sys/bus/virtio/drivers/virtio_rng";
     guest.run(&format!("cd {driver}; set virtio*; echo $1 > unbind; echo $1 > bind; cd /"));
     assert_eq!(guest.run(&format!("{read} | wc -c")), "256");

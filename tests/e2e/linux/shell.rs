@@ -19,6 +19,6 @@ fn piped_commands_are_the_guests_input() {
     assert_eq!(guest.wait(), End::Status(0));
     let text = guest.text();
     assert!(text.contains("OK-42\r\n"));
-    // A window of unknown size.
+    // The size of the window is unknown.
     assert!(text.contains("24 80\r\n"));
 }

@@ -1,4 +1,4 @@
-//! Whatever stdin is, the guest gets all of it, and its end is not the guest's.
+//! Whatever stdin is, the guest gets all of it, and the end of stdin does not end the guest.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -6,10 +6,10 @@ use std::process::Stdio;
 use tests::files::Scratch;
 use tests::{End, Launch, Running};
 
-/// A guest that needs no input does its job beside a stdin that has none.
+/// Asserts that a guest which needs no input does its job.
 fn does_its_job(mut running: Running) {
     running.expect("STARTED");
-    // It lives on for a while with its stdin at its end.
+    // The guest continues after the end of its stdin.
     running.expect("DONE");
     let ticks = running.process().thread("stdin").map_or(0, |thread| thread.ticks());
     assert!(ticks <= 2, "the stdin thread used {ticks} ticks for nothing");
@@ -48,8 +48,7 @@ fn stdin_is_a_file() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// In a pipe ^C is a byte like any other, however often it comes; and it comes
-/// while the guest boots.
+/// In a pipe ^C is a byte like any other, however often it comes, also while the guest boots.
 #[test]
 fn ctrl_c_in_a_pipe_is_input() {
     let mut running = Launch::linux().piped();
@@ -61,9 +60,9 @@ fn ctrl_c_in_a_pipe_is_input() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// 100 KiB of commands, all there from the start, for a program that reads the
-/// console as it is. (A shell that edits its lines has the guest's terminal drop
-/// what goes beyond a line buffer's 4095 bytes, as on any terminal of Linux.)
+/// 100 KiB of commands that are available from the start, for a program that reads the console in
+/// raw mode. (With a shell that edits its lines, the guest's terminal drops what exceeds the 4095
+/// bytes of its line buffer, as on any Linux terminal.)
 #[test]
 fn a_long_script_arrives_complete() {
     let count = 5000;

@@ -1,4 +1,4 @@
-//! Whatever becomes of stdout, the guest does its job and decides the status.
+//! Whatever happens to stdout, the guest does its job and determines the status.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,14 +11,14 @@ use tests::{End, Launch, Thread, until};
 /// More than any buffer holds.
 const LENGTH: usize = 3 << 20;
 
-/// A guest that prints much, and then switches itself off.
+/// Launches a guest that prints much, and then powers off.
 fn printing(scratch: &Scratch) -> Launch {
     let text = format!("yes 0123456789abcde | head -c {LENGTH} > /tmp/text");
     Launch::job(&format!("{text}; stty raw; cat /tmp/text"), scratch)
 }
 
 fn pipe_of_two() -> (File, OwnedFd) {
-    // Neither end is inherited: a reader that leaves must have been the only one.
+    // The launcher inherits neither end: the reader that leaves must have been the only one.
     let (read, write) = io::pipe().unwrap();
     (OwnedFd::from(read).into(), write.into())
 }
@@ -28,7 +28,7 @@ fn a_reader_that_leaves_does_not_end_the_guest() {
     let scratch = Scratch::new();
     let (mut reader, stdout) = pipe_of_two();
     let mut running = printing(&scratch).wired(Stdio::null(), stdout);
-    // As `| head -1` does.
+    // `| head -1` does this.
     reader.read_exact(&mut [0; 16]).unwrap();
     drop(reader);
     assert_eq!(running.wait(), End::Status(0));
@@ -57,7 +57,7 @@ fn a_slow_reader_loses_nothing() {
     let process = running.process();
     let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
     loop {
-        // Each time, it is waited for: the pipe is full, or all is written for now.
+        // Each read waits until the pipe is full or everything is written for now.
         until("nothing more comes", || {
             process.thread("stdout").is_none_or(Thread::sleeps).then_some(())
         });

@@ -1,5 +1,5 @@
-//! Three ^C within a second end the guest, whatever state it is in; nothing
-//! else does, and each of them is the guest's too.
+//! Three ^C within a second end the guest, whatever state it is in. Nothing else does, and the
+//! guest gets each of them as well.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tests::{CTRL_C_WINDOW, End, Guest, Launch, Running, kernel};
 
 const CTRL_C: u8 = 3;
 
-/// It ends by three ^C, as it should.
+/// Asserts that three ^C end the launcher as they should.
 fn ends(running: &mut Running) {
     running.press_three_ctrl_c();
     assert_eq!(running.wait(), End::Status(130));
@@ -22,27 +22,27 @@ fn ends(running: &mut Running) {
 fn only_three_ctrl_c_in_a_second_end_the_guest() {
     let mut guest = Guest::boot();
 
-    // One is for the guest's program.
+    // One ^C goes to the guest's program.
     guest.type_line("sh -c 'echo SLEEP\"\"ING; exec sleep 1000'");
     guest.expect("SLEEPING");
     guest.press(CTRL_C);
     guest.expect("guest# ");
 
-    // A paste of three is not a keypress; the guest gets all of it.
+    // A paste of three ^C is not three key presses; the guest gets all of it.
     guest.type_line("stty raw -echo; echo RA''W; head -c 3 | od -An -tx1; stty sane");
     guest.expect("RAW\n");
     guest.send([CTRL_C; 3]);
     guest.expect(" 03 03 03\n");
     guest.expect("guest# ");
 
-    // Another key between.
+    // Another key comes in between.
     for key in [CTRL_C, CTRL_C, b'x', CTRL_C] {
         guest.press(key);
     }
     assert_eq!(guest.run("echo alive"), "alive");
 
-    // Slow ones: the third is pressed when the second after the first is over. There is
-    // nothing else to wait for.
+    // Slow presses: the third comes more than a second after the first. There is no event to wait
+    // for.
     guest.press(CTRL_C);
     let first = Instant::now();
     guest.press(CTRL_C);
@@ -69,7 +69,8 @@ fn three_ctrl_c_end_a_guest_at_its_prompt() {
 
 #[test]
 fn three_ctrl_c_end_a_kernel_that_panicked_early() {
-    // No root file system and no init: the console's driver is a module that nobody loads.
+    // Without a root file system and an init, nothing loads the console's driver, which is a
+    // module.
     let launch = Launch::kernel(tests::environment::vmlinux()).option("--earlycon");
     let mut running = launch.on_terminal();
     running.expect("end Kernel panic");

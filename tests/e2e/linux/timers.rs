@@ -1,11 +1,11 @@
-//! Kernels that do without kvm-clock, and the real-time clock: its date, and its alarm, which
-//! wakes a guest that sleeps.
+//! Kernels without kvm-clock, and the real-time clock: its date, and its alarm, which wakes a
+//! sleeping guest.
 
 use std::time::SystemTime;
 
 use tests::{End, Guest, Launch};
 
-/// Boot with these words, and see that time goes by and that the date is the host's.
+/// Boots with these kernel arguments, and checks that time passes and that the date is the host's.
 fn boot(words: &[&str]) -> Guest {
     let launch = words.iter().fold(Launch::linux(), |launch, word| launch.argument(word));
     let mut guest = Guest::of(launch.on_terminal());
@@ -51,7 +51,7 @@ fn the_clock_has_the_date_and_its_alarm_wakes_the_guest() {
         guest.run(&format!("{alarm} && echo freeze > /sys/power/state && echo woke")),
         "woke"
     );
-    // A timer that nobody uses does not tick.
+    // An unused timer does not tick.
     assert_eq!(guest.run("grep -c ' timer$' /proc/interrupts; true"), "0");
 }
 

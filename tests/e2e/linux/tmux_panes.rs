@@ -1,10 +1,10 @@
-//! Four consoles of one guest in four panes of tmux, and somebody who works in them: a
-//! shell, an editor, `top`. What is tested is what he sees.
+//! Four consoles of one guest in four panes of tmux, with a shell, an editor and `top`. The test
+//! checks what a user sees.
 
 use tests::files::Scratch;
 use tests::{End, Launch, Running, Tmux, environment, until};
 
-/// A guest with four consoles that nobody sits at yet.
+/// Starts a guest with four consoles, to which no client is attached.
 fn guest() -> Running {
     let launch = Launch::linux().option("--name=web").option("--console=sock");
     let launch = (1..4).fold(launch, |launch, _| launch.option("--console=sock"));
@@ -16,7 +16,7 @@ fn guest() -> Running {
     running
 }
 
-/// Four panes of 49 x 14 or so, each at its console.
+/// Attaches each of four panes of about 49 x 14 to a console.
 fn panes(guest: &Running, scratch: &Scratch) -> Tmux {
     let sit = |number: usize| {
         format!(
@@ -33,7 +33,7 @@ fn panes(guest: &Running, scratch: &Scratch) -> Tmux {
     tmux
 }
 
-/// Sit down again in a pane that was left.
+/// Attaches a pane again after it was detached.
 fn again(tmux: &Tmux, guest: &Running, number: usize) {
     let runtime = guest.runtime().display();
     let launcher = environment::quoted(&environment::launcher());
@@ -67,14 +67,14 @@ fn a_shell_an_editor_and_top_behave_as_on_any_terminal() {
     }
 }
 
-/// An editor, full screen: what is typed is where it was typed. And a program that draws
+/// Runs a full-screen editor, which shows typed text in the right place, and a program that redraws
 /// by itself.
 fn start_programs(tmux: &Tmux) {
     tmux.keys(1, &["vi /tmp/poem", "Enter"]);
     tmux.expect(1, "- /tmp/poem 1/1 100%");
     tmux.keys(1, &["ione line", "Enter", "another line", "Escape"]);
     tmux.expect_that(1, "two lines", |screen| screen.starts_with("one line\nanother line\n~\n"));
-    // Above the last line, and the first character of the line.
+    // The last line but one, and its first character.
     tmux.keys(1, &["k0x"]);
     tmux.expect_that(1, "one letter less", |screen| {
         screen.starts_with("ne line\nanother line\n~\n")
@@ -84,13 +84,13 @@ fn start_programs(tmux: &Tmux) {
     tmux.expect_that(2, "top", |screen| screen.starts_with("Mem:") && screen.contains(TOP));
 }
 
-/// What `top` shows on its fourth line.
+/// The fourth line of `top`.
 const TOP: &str = "PID  PPID USER";
 
-/// ^C is the program's, however often, and nobody else's.
+/// ^C always goes to the program of this console, and only there.
 fn interrupt(tmux: &Tmux) {
     tmux.keys(3, &["sleep 1000", "Enter"]);
-    // One that comes between the line and the program is lost: the shell's affair.
+    // A key between the line and the start of the program is lost; that is the shell's doing.
     tmux.keys(0, &["C-l", "until pidof sleep; do :; done; echo it 'runs'", "Enter"]);
     tmux.expect(0, "it runs");
     tmux.keys(0, &["C-l"]);
@@ -101,7 +101,7 @@ fn interrupt(tmux: &Tmux) {
     assert!(!tmux.screen(0).contains("status"), "{}", tmux.screen(0));
 }
 
-/// With the same window as before: the screens are as they were.
+/// Clients with the same window as before see the same screens.
 fn leave_and_come_back(tmux: &Tmux, guest: &Running) {
     let poem = tmux.screen(1);
     for number in [1, 2] {
@@ -117,7 +117,7 @@ fn leave_and_come_back(tmux: &Tmux, guest: &Running) {
     tmux.expect_that(2, "top", |screen| screen.starts_with("Mem:") && screen.contains(TOP));
 }
 
-/// A window that grows is the guest's.
+/// The guest gets the size of an enlarged window.
 fn resize(tmux: &Tmux) {
     tmux.run(&["resize-window", "-x", "180", "-y", "50"]);
     for number in [0, 3] {

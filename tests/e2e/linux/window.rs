@@ -2,7 +2,7 @@
 
 use tests::{Guest, Launch, Pty, until};
 
-/// Wait until the guest sees this size.
+/// Waits until the guest sees this size.
 fn expect_size(guest: &mut Guest, size: &str) {
     until(&format!("the guest's window is {size}"), || {
         (guest.run("stty size") == size).then_some(())
@@ -12,7 +12,7 @@ fn expect_size(guest: &mut Guest, size: &str) {
 #[test]
 fn the_guest_follows_the_size_of_the_window() {
     let mut guest = Guest::boot();
-    // Nobody has to wait for the size at the start.
+    // The guest has the size from the start.
     assert_eq!(guest.run("stty size"), "30 100");
     guest.pty().resize(41, 132);
     expect_size(&mut guest, "41 132");

@@ -1,4 +1,4 @@
-//! Nothing that looks like a command stands where it is not run, and no page is left out.
+//! Commands are only in blocks that are run, and no page is left out.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tests::documents::Page;
 use super::pages;
 use crate::linux::documents::PAGES;
 
-/// What can be typed, for this page's readers or by the test.
+/// The beginnings of lines that look like commands.
 const TYPED: [&str; 4] = ["$ ", "lguest ", "sudo ", "make "];
 
 #[test]
@@ -41,7 +41,7 @@ fn every_block_is_of_a_known_kind() {
     }
 }
 
-/// Markdown has a second form of block, which would say nothing of what is in it.
+/// Markdown's indented blocks cannot say what they contain.
 #[test]
 fn no_block_is_made_by_indentation() {
     for path in pages() {

@@ -1,4 +1,4 @@
-//! Every link leads somewhere.
+//! Every link leads to an existing place.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ fn every_link_leads_to_a_file_and_a_heading_that_exist() {
     }
 }
 
-/// What stands in the parentheses of `[text](target)`.
+/// Returns the targets of links: the text in the parentheses of `[text](target)`.
 pub(super) fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
 
 fn check(path: &str, target: &str) -> Result<(), String> {
-    // Others' pages are not fetched by a test.
+    // A test does not fetch pages from the web.
     if target.starts_with("https://") {
         return Ok(());
     }
@@ -42,7 +42,7 @@ fn check(path: &str, target: &str) -> Result<(), String> {
     Err("there is no such heading in it".into())
 }
 
-/// As GitHub makes anchors of them.
+/// Returns the anchors that GitHub makes of the headings.
 fn headings(path: &str) -> Vec<String> {
     let prose = Page::read(path).prose;
     let titles = prose.iter().filter(|(_, line)| line.starts_with('#'));

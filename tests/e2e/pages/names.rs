@@ -1,4 +1,4 @@
-//! What pages say of the sources is there: files, functions, messages, figures, tests.
+//! What pages name exists in the sources: files, functions, messages, figures, tests.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use tests::documents::Page;
 use super::links::targets;
 use super::{sources, spans};
 
-/// In docs/internals.md `Type::function` or `function()` is defined in the source that the
-/// last link before it led to.
+/// In docs/internals.md, `Type::function` or `function()` must be defined in the source of the last
+/// link before it.
 #[test]
 fn internals_names_existing_functions() {
     let sources = sources();
@@ -31,7 +31,7 @@ fn internals_names_existing_functions() {
     assert!(seen > 30, "it names only {seen} things");
 }
 
-/// Spans and the targets of links, as they stand in a line.
+/// Returns code spans and targets of links in the order of the line.
 fn in_order(line: &str) -> impl Iterator<Item = &str> {
     let (links, names) = (targets(line), spans(line));
     let mut words: Vec<_> = links.chain(names).collect();
@@ -48,7 +48,7 @@ fn defines(text: &str, name: &str) -> bool {
             after.is_some_and(|it| !it.is_alphanumeric() && it != '_')
         })
     });
-    // Of an enum, a variant by itself on its line; and what the file has of another.
+    // A variant of an enum may be alone on its line; an `impl` names a type of another file.
     let variant = |line: &str| {
         let line = line.trim().trim_end_matches(',');
         line.split('(').next() == Some(name) || line.starts_with(&format!("impl {name} {{"))
@@ -56,8 +56,8 @@ fn defines(text: &str, name: &str) -> bool {
     defined || text.lines().any(variant)
 }
 
-/// In docs/troubleshooting.md a heading of the third level is a message, with `...` for what
-/// differs.
+/// In docs/troubleshooting.md, a heading of the third level is a message, with `...` for the part
+/// that differs.
 #[test]
 fn the_messages_of_troubleshooting_are_in_the_sources() {
     let all: String = sources().into_iter().map(|(_, text)| in_one_line(&text)).collect();
@@ -75,14 +75,15 @@ fn the_messages_of_troubleshooting_are_in_the_sources() {
     assert!(seen > 20, "that is not what people meet: {seen} messages");
 }
 
-/// String literals that go on in another line, and quotes in them, as they are printed.
+/// Returns the source with string literals as they are printed: continued lines joined, and escaped
+/// quotes plain.
 fn in_one_line(source: &str) -> String {
     let mut parts = source.split("\\\n");
     let first = parts.next().unwrap_or_default().to_string();
     parts.fold(first, |all, part| all + part.trim_start()).replace("\\\"", "\"")
 }
 
-/// The comparison has no figure that docs/benchmarks.md has not.
+/// The comparison only has figures that docs/benchmarks.md has.
 #[test]
 fn figures_of_the_comparison_were_measured() {
     let measured: String =
@@ -101,7 +102,7 @@ fn figures_of_the_comparison_were_measured() {
     }
 }
 
-/// The tests that pages name, as `linux::block::flush::...` or by a file below tests/.
+/// Tests that pages name by a file below tests/ exist.
 #[test]
 fn the_tests_that_are_named_exist() {
     for path in super::pages() {
@@ -117,8 +118,8 @@ fn the_tests_that_are_named_exist() {
     }
 }
 
-/// A span like `kvm::hostile::every_attack...`, or a long name with underscores: a test that
-/// docs/security.md, ARCHITECTURE.md or CONTRIBUTING.md names.
+/// A code span like `kvm::hostile::every_attack...`, or a long name with underscores, is a test
+/// that docs/security.md, ARCHITECTURE.md or CONTRIBUTING.md names.
 #[test]
 fn the_tests_named_for_rules_and_attacks_exist() {
     let source = |path: &str| fs::read_to_string(path).unwrap();
@@ -140,10 +141,10 @@ fn the_tests_named_for_rules_and_attacks_exist() {
     assert!(seen > 150, "they name {seen} tests");
 }
 
-/// The device that CONTRIBUTING.md shows how to add.
+/// The device that CONTRIBUTING.md uses as an example, which does not exist.
 const EXAMPLE: &str = "balloon";
 
-/// The files that the pages for contributors name.
+/// The files that pages for contributors name exist.
 #[test]
 fn the_files_named_for_contributors_exist() {
     let areas = ["devices/", "launcher/", "tests/", "fuzz/", "guest-images/", "docs/"];

@@ -1,4 +1,4 @@
-//! The form that pages are written in, as `tests::documents` reads it.
+//! The format of the pages, as `tests::documents` reads it.
 
 use tests::documents::{Page, differs};
 

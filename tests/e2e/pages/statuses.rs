@@ -1,5 +1,5 @@
-//! The exit statuses: what pages say of them is what `lguest help status` does, which is made
-//! from the launcher's own table.
+//! The exit statuses on the pages are those of `lguest help status`, which comes from the
+//! launcher's own table.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,20 +7,20 @@ use std::process::Command;
 use tests::documents::Page;
 use tests::environment::launcher;
 
-/// A page's tables of statuses: the first column.
+/// Returns the first column of a page's tables of statuses.
 fn on_page(path: &str) -> BTreeSet<String> {
     let prose = Page::read(path).prose;
     let mut lines = prose.iter().map(|(_, line)| line.as_str());
     let mut found = BTreeSet::new();
     while lines.any(|line| line == "| status | |") {
-        // Below the heading is a rule.
+        // A rule follows the heading.
         let rows = lines.by_ref().skip(1).take_while(|line| line.starts_with("| "));
         found.extend(rows.filter_map(|row| Some(row.split('|').nth(1)?.trim().to_string())));
     }
     found
 }
 
-/// Those that the launcher has.
+/// Returns the statuses of the launcher.
 fn of_the_launcher() -> BTreeSet<String> {
     let output = Command::new(launcher()).args(["help", "status"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -38,13 +38,13 @@ fn readme_has_every_status() {
 #[test]
 fn no_page_has_an_unknown_status() {
     let mut known = of_the_launcher();
-    // A command's, which its shell takes for what it does not find.
+    // The status of a command that a shell does not find.
     known.insert("127".into());
     for path in super::pages() {
         let unknown: Vec<_> = on_page(&path).difference(&known).cloned().collect();
         assert!(unknown.is_empty(), "{path}: lguest help status knows of no {unknown:?}");
     }
-    // Pages of a part of lguest have a part of them.
+    // Pages about a part of lguest list some of the statuses.
     for path in ["docs/exec.md", "docs/boot-tests.md"] {
         assert!(on_page(path).len() > 4, "{path}");
     }

@@ -10,7 +10,7 @@ use super::{FOR_CONTRIBUTORS, pages, rust_files};
 /// A phrase, and what to write instead.
 type Phrase = (&'static str, &'static str);
 
-/// Phrases that stand nowhere.
+/// Phrases that must not occur anywhere.
 const PHRASES: [Phrase; 20] = [
     ("is none", "say what is missing or wrong: `does not exist`, `is not valid`"),
     ("are none", "say what is missing or wrong: `do not exist`, `are not valid`"),
@@ -34,10 +34,10 @@ const PHRASES: [Phrase; 20] = [
     ("stood still", "write `was paused`, `was stopped`, `hung`"),
 ];
 
-/// Not meant by a phrase that is a part of them. The last one is Python.
+/// Harmless phrases that contain one of [`PHRASES`]. The last one is Python.
 const HARMLESS: [&str; 4] = ["there is no", "is no longer", "is no more", "is none else"];
 
-/// Doc comments that are read after another one only.
+/// Beginnings of doc comments that make no sense without another comment.
 const STARTS: [Phrase; 6] = [
     ("the same", "repeat what it is: each doc comment is read alone"),
     ("see there", "name the place, or repeat what it is"),
@@ -47,18 +47,18 @@ const STARTS: [Phrase; 6] = [
     ("one of them", "name it: `A frame.`"),
 ];
 
-/// Lines that make one text: where a sentence may go on.
+/// Lines that form one text: a sentence may continue from line to line.
 #[derive(Default)]
 struct Text {
     /// The number of the first line.
     first: usize,
     lines: Vec<String>,
-    /// Whether it begins a doc comment.
+    /// Whether the text begins a doc comment.
     begins_doc: bool,
 }
 
 impl Text {
-    /// What is wrong with it, a line of this report for each phrase.
+    /// Returns a line for each phrase in the text.
     fn faults(&self, path: &str) -> Vec<String> {
         let said = plain(&self.lines);
         let within = PHRASES.iter().filter(|(phrase, _)| said.contains(&format!(" {phrase} ")));
@@ -71,14 +71,14 @@ impl Text {
         faults.collect()
     }
 
-    /// The line in which a phrase ends, counted from the first one.
+    /// Returns the line in which a phrase ends, counted from the first one.
     fn line_of(&self, phrase: &str) -> usize {
         let has = |end: usize| plain(&self.lines[..end]).contains(&format!(" {phrase} "));
         (1..self.lines.len()).find(|end| has(*end)).unwrap_or(self.lines.len()) - 1
     }
 }
 
-/// The words, in small letters and with single spaces, without code (in backquotes).
+/// Returns the words in lower case with single spaces, without code in backquotes.
 fn plain(lines: &[String]) -> String {
     let text = lines.join(" ").to_lowercase();
     let prose: Vec<_> = text.split('`').step_by(2).collect();
@@ -89,7 +89,7 @@ fn plain(lines: &[String]) -> String {
     HARMLESS.iter().fold(plain, |plain, harmless| plain.replace(&format!(" {harmless} "), " _ "))
 }
 
-/// The paragraphs, rows and items of a page.
+/// Splits a page into paragraphs, rows and items.
 fn texts_of_page(prose: &[(usize, String)]) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
     let mut last = 0;
@@ -106,7 +106,7 @@ fn texts_of_page(prose: &[(usize, String)]) -> Vec<Text> {
     texts
 }
 
-/// Comments, paragraph by paragraph, and lines of code, with the string literals in them.
+/// Splits a source into paragraphs of comments, and lines of code with their string literals.
 fn texts_of_source(source: &str) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
     let mut before = "";

@@ -1,12 +1,12 @@
-//! Which top-level modules of its crate a source file names, outside of its tests.
+//! Finds the top-level modules of its crate that a source file names outside of its tests.
 
 use std::collections::BTreeSet;
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, Path, UseTree};
 
-/// The top-level modules named in `text`, the file of the module at `place`: by `crate::`, or by as
-/// many `super::` as lead to the root of the crate.
+/// Returns the top-level modules named in `text`, the file of the module at `place`: by `crate::`,
+/// or by as many `super::` as lead to the root of the crate.
 pub(super) fn imports(text: &str, place: &[&str]) -> BTreeSet<String> {
     let file = syn::parse_file(text).unwrap();
     let mut found = Found {
@@ -18,7 +18,7 @@ pub(super) fn imports(text: &str, place: &[&str]) -> BTreeSet<String> {
 }
 
 struct Found {
-    /// The module whose text is being read; modules inside the file are appended.
+    /// The path of the module whose text is being read, including modules inside the file.
     place: Vec<String>,
     modules: BTreeSet<String>,
 }
@@ -74,7 +74,7 @@ impl<'a> Visit<'a> for Found {
     }
 }
 
-/// Whether an item is compiled for tests alone.
+/// Whether an item is compiled for tests only.
 fn is_test(item: &Item) -> bool {
     let attributes: &[Attribute] = match item {
         Item::Const(it) => &it.attrs,

@@ -1,6 +1,6 @@
 //! The order of the modules of each crate.
 
-/// The modules of the launcher itself. Each imports only what stands before it.
+/// The modules of the launcher itself. Each imports only earlier ones.
 #[rustfmt::skip]
 pub(super) const LAUNCHER: [&str; 18] = [
     // How a guest ended; counts and events.
@@ -43,7 +43,7 @@ pub(super) const HOST: [&str; 20] = [
 /// The modules of `wire`.
 pub(super) const WIRE: [&str; 3] = ["frame", "name", "protocol"];
 
-/// The modules of `devices`. Each imports only what stands before it.
+/// The modules of `devices`. Each imports only earlier ones.
 #[rustfmt::skip]
 pub(super) const DEVICES: [&str; 26] = [
     "number", "mutex", "sys", "threads", "log_interval", "error", "request", "trace", "stats", "observer", "interrupt",

@@ -1,4 +1,4 @@
-//! Guests that are not over in time, and what is said of them.
+//! Guests that do not end in time, and what lguest reports about them.
 
 use std::fs::File;
 
@@ -8,11 +8,11 @@ use tests::{End, HangingDisk, Launch, is_root};
 use super::super::probe;
 use super::said;
 
-/// A busy machine may need longer than another to get to where a guest hangs: seconds that are
-/// tried in turn, until it is there.
+/// The timeouts that are tried in turn, in seconds. A busy machine may need longer until the guest
+/// hangs where it should.
 const TIMES: [u32; 4] = [1, 5, 25, 125];
 
-/// What lguest says of a guest that hangs for so long.
+/// Returns what lguest prints when the guest hangs for this long.
 #[track_caller]
 fn late_after(seconds: u32, launch: &Launch) -> Vec<String> {
     let (status, words) = said(&launch.clone().option(&format!("--timeout={seconds}s")), "");
@@ -20,7 +20,7 @@ fn late_after(seconds: u32, launch: &Launch) -> Vec<String> {
     words.lines().map(str::to_string).collect()
 }
 
-/// What lguest says when `there` finds in the lines that the guest hangs where it should.
+/// Returns what lguest prints once `there` finds that the guest hangs where it should.
 #[track_caller]
 fn late(launch: &Launch, there: impl Fn(&[String]) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
@@ -33,12 +33,12 @@ fn late(launch: &Launch, there: impl Fn(&[String]) -> bool) -> Vec<String> {
     lines
 }
 
-/// Whether a line has these words.
+/// Whether a line contains these words.
 fn has(words: &str) -> impl Fn(&[String]) -> bool {
     move |lines| lines.iter().any(|line| line.contains(words))
 }
 
-/// The probe is an ELF file with symbols, and needs no other.
+/// The probe is an ELF file with symbols, so no symbols file is needed.
 #[test]
 fn a_timeout_reports_the_function_of_each_cpu() {
     for (mode, doing, function) in [
@@ -74,7 +74,7 @@ fn function_names_can_come_from_a_symbols_file() {
     assert!(lines[1].contains("(a_name+0x"), "{}", lines[1]);
 }
 
-/// A kernel without symbols.
+/// This kernel has no symbols.
 #[test]
 fn without_symbols_lguest_says_how_to_get_names() {
     let scratch = Scratch::new();
@@ -93,7 +93,7 @@ fn a_guest_that_reboots_for_ever_is_ended() {
     assert!(has("not over within ")(&lines), "{lines:?}");
 }
 
-/// Where the kernel has no name any more.
+/// The kernel file cannot be opened after the chroot.
 #[test]
 fn function_names_work_after_a_chroot() {
     if !is_root("--chroot") {
@@ -108,7 +108,7 @@ fn function_names_work_after_a_chroot() {
 
 #[test]
 fn a_paused_guest_is_ended_in_time() {
-    // Time enough to be paused before it is over.
+    // The timeout leaves time to pause the guest.
     let launch = probe("console").option("--timeout=20s").option("--name=one");
     let mut running = launch.piped();
     running.expect("hello");
@@ -117,18 +117,18 @@ fn a_paused_guest_is_ended_in_time() {
     assert!(running.stderr().contains("vcpu0: running, in user mode"), "{}", running.stderr());
 }
 
-/// A disk that hangs holds up a vCPU that took the bus from it, and the threads of a guest
-/// that wants to start again.
+/// A disk that hangs blocks a vCPU that clears its bus master bit, and the threads of a guest that
+/// restarts.
 #[test]
 fn a_thread_stuck_in_a_host_call_is_reported() {
     let hangs = "lguest: vcpu0: in a system call of the host's that hangs";
     let mut lines = Vec::new();
     for seconds in TIMES {
-        // Another one each time: nobody can open a file whose first read is not over.
+        // Each try needs another disk, because a file whose first read is pending cannot be opened.
         let scratch = Scratch::new();
         let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
         disk.hang();
-        // Otherwise lguest would read its first bytes before the guest starts.
+        // Without format=raw, lguest would read the first bytes before the guest starts.
         let block = format!("--block={},format=raw", disk.path().display());
         lines = late_after(seconds, &probe("busless").option("--earlycon").option(&block));
         if lines.iter().any(|line| line == hangs) {
@@ -138,7 +138,7 @@ fn a_thread_stuck_in_a_host_call_is_reported() {
     panic!("{lines:?}");
 }
 
-/// A reader that does not read stdout delays the end no longer than that.
+/// A reader that does not read stdout does not delay the end any longer.
 #[test]
 fn a_stopped_reader_does_not_delay_the_timeout() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! `--log`: what is printed on hvc0, in a file as well.
+//! `--log` writes the output on hvc0 to a file as well.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn logging(scratch: &Scratch) -> Launch {
 }
 
 fn log(scratch: &Scratch) -> String {
-    // It may not be there yet.
+    // The file may not exist yet.
     fs::read_to_string(scratch.path().join("log")).unwrap_or_default()
 }
 
@@ -34,7 +34,8 @@ fn the_log_file_equals_stdout() {
     assert_eq!(running.stderr(), "");
 }
 
-/// Whatever hvc0 is; who comes later still finds what nobody has read.
+/// This holds for every host end of hvc0. A client that attaches later still gets the unread
+/// output.
 #[test]
 fn the_log_file_consumes_no_output() {
     for end in ["sock", "pty", "sock,buffer=4K"] {

@@ -1,4 +1,4 @@
-//! Panics: by pvpanic, or in the kernel's words.
+//! Panics: reported by pvpanic, or in the kernel's messages.
 
 use tests::{End, until};
 
@@ -6,7 +6,7 @@ use super::{printing, said};
 
 const PANIC: &str = "[    1.0] Kernel panic - not syncing: for a test";
 
-/// It would reboot at once (panic=-1), after a while (panic=5), never, or die amid its words.
+/// The kernel would reboot at once (panic=-1), later (panic=5), never, or die within its message.
 #[test]
 fn the_kernels_panic_message_ends_the_guest_before_a_reboot() {
     let launch = printing().option("--expect=never");
@@ -27,7 +27,7 @@ fn the_kernels_panic_message_ends_the_guest_before_a_reboot() {
     }
 }
 
-/// The log has all of it, and it comes in pieces.
+/// The log contains all of the message, which comes in pieces.
 #[test]
 fn the_log_contains_the_whole_panic_message() {
     let end = "Call Trace:\n---[ end Kernel panic - not syncing: for a test ]---\n";
@@ -50,7 +50,7 @@ fn without_a_boot_test_a_panic_message_has_no_effect() {
     assert_eq!((running.wait(), running.stderr().as_str()), (End::Status(0), ""));
 }
 
-/// Without a boot test, too.
+/// This also works without a boot test.
 #[test]
 fn a_panic_prints_the_last_lines_of_a_console_elsewhere() {
     let mut running = printing().option("--console=sock").option("--name=one").piped();

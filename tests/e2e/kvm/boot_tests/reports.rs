@@ -1,4 +1,4 @@
-//! `--junit`, as a collector of results finds it.
+//! `--junit`, as a collector of test results reads it.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tests::{End, Launch, is_root};
 
 use super::{printing, said};
 
-/// What Python's parser finds in it.
+/// A script that prints what Python's parser finds in the report.
 const READ: &str = "
 import sys, xml.etree.ElementTree as tree
 suite = tree.parse(sys.argv[1]).getroot()
@@ -21,7 +21,7 @@ print('' if found is None else found.get('message'))
 print(case.findtext('system-out'), end='')
 ";
 
-/// The counts and the name; the message; the log.
+/// Returns the counts and the name, the message, and the log.
 #[track_caller]
 fn read(path: &Path) -> [String; 3] {
     let output = Command::new("python3").args(["-c", READ]).arg(path).output().unwrap();
@@ -63,7 +63,7 @@ fn success_failure_and_error() {
     assert_eq!(files::below(scratch.path()), [path]);
 }
 
-/// Nothing can be renamed there.
+/// A file cannot be renamed after the chroot.
 #[test]
 fn a_report_from_behind_a_chroot() {
     if !is_root("--chroot") {

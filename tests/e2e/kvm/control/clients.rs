@@ -1,4 +1,4 @@
-//! Clients that know no manners, and such of other times.
+//! Clients that break the protocol, and clients of other versions.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ fn connect(running: &Running) -> UnixStream {
 
 fn ask(running: &Running, line: &str) -> Value {
     let mut client = connect(running);
-    // One that is refused at once is hung up on, perhaps before it has written all.
+    // A refused client is disconnected at once, perhaps before it has written everything.
     let _ = client.write_all(format!("{line}\n").as_bytes());
     let mut answer = String::new();
     BufReader::new(client).read_line(&mut answer).unwrap();
@@ -40,7 +40,7 @@ fn a_thousand_malformed_clients_leak_nothing() {
     ];
     for number in 0..1000 {
         let mut client = connect(&running);
-        // Refused ones, and those that it hung up on, cannot write all.
+        // Refused and disconnected clients cannot write everything.
         let written = client.write_all(kinds[number % kinds.len()]);
         if number % 3 == 0 && written.is_ok() {
             let _ = client.shutdown(std::net::Shutdown::Write);
@@ -114,7 +114,7 @@ fn another_user_on_the_control_socket_is_refused() {
     }
     let mut running = named().on_terminal();
     hello(&mut running);
-    // As if it had all been left open.
+    // Open the permissions of all directories and of the socket.
     for path in ["", "lguest", "lguest/one", "lguest/one/control"] {
         let permissions = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(running.runtime().join(path), permissions).unwrap();

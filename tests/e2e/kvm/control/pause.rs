@@ -1,4 +1,4 @@
-//! A paused guest: it does nothing, it can be resumed, and it can be ended.
+//! A paused guest does nothing, and can be resumed and ended.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use tests::{End, HangingDisk, Running, until};
 
 use super::{hello, json, named, probe, state};
 
-/// Long enough for a CPU that works to be seen at it.
+/// Long enough to notice a CPU that works.
 const LOOK: Duration = Duration::from_millis(400);
 
 fn ticks(running: &Running, thread: &str) -> u64 {
     running.process().thread(thread).unwrap().ticks()
 }
 
-/// The vCPU uses CPU time.
+/// Asserts that the vCPU uses CPU time.
 fn assert_works(running: &Running) {
     let before = ticks(running, "vcpu0");
     until("the guest works", || (ticks(running, "vcpu0") > before + 5).then_some(()));
 }
 
-/// It uses none.
+/// Asserts that the vCPU uses no CPU time.
 fn assert_still(running: &Running) {
     let before = ticks(running, "vcpu0");
-    // Nothing that could be waited for: it is to do nothing.
+    // This is a fixed time, because there is no event to wait for: the guest must do nothing.
     sleep(LOOK);
     assert_eq!(ticks(running, "vcpu0"), before);
     assert!(running.process().thread("vcpu0").unwrap().sleeps());
@@ -65,7 +65,7 @@ fn keys_typed_during_a_pause_arrive_after_it() {
     running.expect("typed meanwhile");
 }
 
-/// Its device takes nothing, so that all of it can be seen, and counted.
+/// The device takes no input, so all of it can be seen and counted.
 #[test]
 fn input_of_a_paused_guest_can_be_peeked_at_and_is_read_once() {
     const MUCH: usize = 20_000;
@@ -91,13 +91,13 @@ fn input_of_a_paused_guest_can_be_peeked_at_and_is_read_once() {
     assert_eq!(running.text().matches('z').count(), MUCH);
 }
 
-/// A disk that hangs holds up a vCPU that took the bus from it, and nobody else.
+/// A disk that hangs blocks a vCPU that clears its bus master bit. It must not block anything else.
 #[test]
 fn a_guest_with_a_vcpu_that_cannot_stop_can_be_ended() {
     let scratch = Scratch::new();
     let Some(disk) = HangingDisk::new(scratch.path(), 1 << 20) else { return };
     disk.hang();
-    // Otherwise lguest would read its first bytes before the guest starts.
+    // Without format=raw, lguest would read the first bytes before the guest starts.
     let block = format!("--block={},format=raw", disk.path().display());
     let launch = probe("busless").option("--name=one").option("--earlycon");
     let mut running = launch.option(&block).piped();
@@ -110,7 +110,7 @@ fn a_guest_with_a_vcpu_that_cannot_stop_can_be_ended() {
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// Its devices do not even have threads.
+/// The devices of a paused guest have no threads.
 #[test]
 fn the_devices_of_a_paused_guest_do_nothing() {
     let mut running = named().option("--rng").on_terminal();
@@ -187,7 +187,7 @@ fn a_paused_guest_can_be_ended() {
         running.lguest(&["pause", "one"]).well();
         act(&mut running);
         assert_eq!(running.wait(), End::Status(status), "{name}");
-        // And no vCPU was left behind for not having ended in time.
+        // Exactly one line means that every vCPU ended in time.
         assert_eq!(running.stderr().lines().count(), 1, "{name}: {}", running.stderr());
         running.assert_terminal_restored();
         running.assert_nothing_left();

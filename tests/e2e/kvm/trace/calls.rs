@@ -1,5 +1,5 @@
-//! What is traced costs no system call, and what is not neither: a console's line takes
-//! the same ones in either case.
+//! Neither a traced launch nor an untraced one makes additional system calls: a console's line
+//! takes the same calls in both.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use tests::{Running, Strace, until};
 use super::super::probe;
 use super::{hello, traced};
 
-/// How many lines are looked at.
+/// The number of lines that are compared.
 const LINES: usize = 20;
 
 const QUEUES: [&str; 2] = ["con0-rx", "con0-tx"];
 
-/// What each of these threads asked of the host for one key, and for the echo of it.
+/// Returns the system calls of each of these threads for one key and its echo.
 fn calls_of_lines(running: &mut Running) -> BTreeMap<&'static str, BTreeMap<String, usize>> {
     let process = running.process();
     running.send("a");
@@ -28,7 +28,7 @@ fn calls_of_lines(running: &mut Running) -> BTreeMap<&'static str, BTreeMap<Stri
         let before = requests(running);
         running.send(";");
         until("it is echoed, and all sleep again", || {
-            // One that was used has been counted: who sleeps then has done all of it.
+            // A request is counted before its thread sleeps again.
             let done = requests(running) == before.map(|count| count + 1);
             let asleep = |name: &str| process.thread(name).is_some_and(|it| it.sleeps());
             (done && QUEUES.into_iter().all(asleep)).then_some(())
@@ -40,7 +40,7 @@ fn calls_of_lines(running: &mut Running) -> BTreeMap<&'static str, BTreeMap<Stri
         let id = process.thread(name).unwrap().id;
         let mut counts = BTreeMap::new();
         for call in seen.get(&id).into_iter().flatten() {
-            // What was under way, and what strace itself brought about.
+            // Ignore calls that were on their way, and calls that strace itself causes.
             let name = call.split('(').next().unwrap_or_default();
             let (begun, own) = (!call.starts_with("<..."), name.starts_with(['+', '-']));
             if begun && !own && name != "restart_syscall" {
@@ -52,7 +52,7 @@ fn calls_of_lines(running: &mut Running) -> BTreeMap<&'static str, BTreeMap<Stri
     names.map(of).collect()
 }
 
-/// How many each queue has served.
+/// Returns the number of requests that each queue has served.
 fn requests(running: &Running) -> [u64; 2] {
     let said = running.lguest(&["stats", "one", "--json"]).well();
     let stats: Value = serde_json::from_str(&said).unwrap();
@@ -66,8 +66,8 @@ fn tracing_adds_no_system_call_to_a_line() {
     let mut plain = launch.on_terminal();
     hello(&mut plain);
     let without = calls_of_lines(&mut plain);
-    // A doorbell, an interrupt; the input, an interrupt. The call that a thread sleeps in
-    // is begun once more.
+    // A doorbell and an interrupt for output; the input and an interrupt for input. The thread
+    // begins the call in which it sleeps once more.
     let calls = |pairs: [(&str, usize); 2]| {
         pairs.map(|(name, count)| (name.to_string(), count)).into_iter().collect::<BTreeMap<_, _>>()
     };

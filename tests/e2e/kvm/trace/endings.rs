@@ -1,4 +1,4 @@
-//! However the guest or the launcher ends, the trace is JSON, and has what came before.
+//! However the guest or the launcher ends, the trace is valid JSON and has all earlier events.
 
 use std::fs;
 
@@ -49,7 +49,7 @@ fn the_trace_is_valid_json_after_a_crash_or_a_panic() {
     }
 }
 
-/// The very last thing that the guest did is there: what ended it.
+/// The last event is the one that ended the guest.
 #[test]
 fn the_trace_includes_the_last_event() {
     for _ in 0..10 {
@@ -62,7 +62,7 @@ fn the_trace_includes_the_last_event() {
     }
 }
 
-/// While the guest runs, too: what has happened is there soon.
+/// New events are in the file soon, also while the guest runs.
 #[test]
 fn the_trace_can_be_read_while_the_guest_runs_and_after_sigkill() {
     let scratch = Scratch::new();
@@ -81,14 +81,14 @@ fn the_trace_can_be_read_while_the_guest_runs_and_after_sigkill() {
     has_hello().unwrap();
 }
 
-/// The host's disk is full in the middle of it: the guest goes on, and the user is told.
+/// The host's disk is full: the guest continues, and the user gets a message.
 #[test]
 fn a_full_disk_ends_the_trace_and_not_the_guest() {
     if !is_root("a file system of its own") {
         return;
     }
     let scratch = Scratch::new();
-    // Of this test's thread, and of the launcher that it starts.
+    // The namespace is that of this thread and of the launcher that it starts.
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
@@ -107,7 +107,7 @@ fn a_full_disk_ends_the_trace_and_not_the_guest() {
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 2, "{said}");
     assert!(lines[1].ends_with(" events came after its end"), "{said}");
-    // Whatever fitted is whole.
+    // Everything in the file is complete.
     assert!(!read(&file).is_empty());
     assert!(fs::metadata(&file).unwrap().len() <= 16 << 10);
 }

@@ -4,8 +4,8 @@ use tests::{Pty, Strace, program};
 
 use super::*;
 
-/// The launcher in a mount namespace of its own, with 24 MiB of disk space under
-/// /mnt, of which a file called filler takes half.
+/// Starts the launcher in a mount namespace with 24 MiB of disk space in /mnt. A file called filler
+/// takes half of it.
 fn on_a_small_disk(setup: &str, launch: &Launch) -> Guest {
     let script = format!(
         "mount -t tmpfs -o size=24m tmpfs /mnt && cd /mnt && {setup} && \
@@ -19,7 +19,7 @@ fn on_a_small_disk(setup: &str, launch: &Launch) -> Guest {
 #[test]
 fn a_full_disk_is_an_error_to_the_guest_until_there_is_room() {
     let launch = Launch::linux().option("--block=/mnt/disk").option("--block=/mnt/limited");
-    // The second is within a limit on the size of files, in blocks of 512 bytes.
+    // The second disk is under a limit on file sizes, in blocks of 512 bytes.
     let setup = "truncate -s 64M disk limited && ulimit -f 65536";
     let mut guest = on_a_small_disk(setup, &launch);
     let write = |disk: &str, seek: u32, count: u32| {
@@ -36,7 +36,7 @@ fn a_full_disk_is_an_error_to_the_guest_until_there_is_room() {
     fs::remove_file(filler).unwrap();
     guest.run(&write("vda", 4, 8));
 
-    // SIGXFSZ would have been the end.
+    // SIGXFSZ would have killed the launcher.
     guest.run(&format!("! {}", write("vdb", 40, 1)));
     guest.expect_stderr("disk /mnt/limited: writing: File too large");
     guest.run(&write("vdb", 1, 1));
@@ -62,13 +62,13 @@ fn a_file_that_is_truncated_is_an_error_to_the_guest() {
     assert!(guest.stderr().contains("the file is shorter than it was"), "{}", guest.stderr());
 }
 
-/// As a disk of the host's that breaks, and is well again.
+/// The host's disk breaks, and works again later.
 #[test]
 fn host_io_errors_are_io_errors_in_the_guest() {
     let scratch = Scratch::new();
     let disk = scratch.file("disk", vec![b'x'; 16 << 20]);
     let mut guest = boot(&disk, "");
-    // Far from each other: Linux reads ahead, and keeps what it has read.
+    // The places are far from each other, because Linux reads ahead and caches.
     let read =
         |at: u32| format!("dd if=/dev/vda of=/dev/null bs=4k skip={at} count=1 2> /dev/null");
     let write = |at: u32| {

@@ -6,7 +6,7 @@ use tests::Strace;
 
 use super::*;
 
-/// Where in the list a call begins or, after another thread's, goes on.
+/// Returns the position in the list where a call begins, or continues after another thread's call.
 fn position(calls: &[String], begins: &str, from: usize) -> usize {
     let found = calls.iter().skip(from).position(|call| call.starts_with(begins));
     from + found.unwrap_or_else(|| panic!("no {begins} from {from} on in {calls:#?}"))
@@ -27,7 +27,7 @@ fn a_flush_waits_for_fdatasync_and_returns_its_result() {
     let strace = Strace::attach(process, scratch.path(), &[calls]);
     guest.run(WRITE);
     let seen = strace.detach(thread);
-    // write(2) is the interrupt, by which the driver hears of the answer.
+    // write(2) is the interrupt that announces the answer to the driver.
     let written = position(&seen, "pwritev(", 0);
     let synced = position(&seen, "fdatasync(", written + 1);
     assert!(
@@ -48,7 +48,7 @@ fn a_flush_waits_for_fdatasync_and_returns_its_result() {
     guest.run(&format!("! {WRITE}"));
     strace.detach(thread);
     guest.expect_stderr("flushing: Input/output error");
-    // What was written before may be lost, so no flush can succeed.
+    // Earlier writes may be lost, so no flush can succeed.
     guest.run(&format!("! {WRITE}"));
     assert_eq!(guest.power_off(), End::Status(0));
 }
@@ -76,7 +76,7 @@ fn without_sync_there_is_no_fdatasync() {
     );
 }
 
-/// A signal may come at any time, and is not the disk's fault.
+/// A signal may come at any time, and is not an error of the disk.
 #[test]
 fn interrupted_disk_calls_are_repeated() {
     let scratch = Scratch::new();

@@ -1,16 +1,16 @@
-//! A disk that hangs: its queue thread is in a read that no signal ends. The rest
-//! of the guest lives, and the user can leave.
+//! A disk that hangs: its queue thread is in a read that no signal ends. The rest of the guest
+//! works, and the user can end it.
 
 use nix::sys::signal::Signal;
 use tests::{HangingDisk, PROMPT, until};
 
 use super::*;
 
-/// A guest one of whose processes waits for its disk.
+/// Starts a guest in which a process waits for the disk.
 fn hung(disk: &HangingDisk) -> Guest {
     let mut guest = boot(disk.path(), "");
     disk.hang();
-    // Not what was read when the guest looked for partitions.
+    // These blocks were not read when the guest looked for partitions.
     guest.run("dd if=/dev/vda of=/dev/null bs=64k skip=4 count=1 2> /dev/null &");
     until("a read hangs", || (disk.waiting() > 0).then_some(()));
     guest
@@ -34,10 +34,10 @@ fn a_hanging_disk_blocks_neither_the_guest_nor_its_end() {
     guest.assert_terminal_restored();
 }
 
-/// At once, as "reboot -f" waits for the disk by itself.
+/// This reboots at once; "reboot -f" would wait for the disk.
 const REBOOT: &str = "echo b > /proc/sysrq-trigger";
 
-/// Its read would write into the next one's memory.
+/// The pending read would write into the next guest's memory.
 #[test]
 fn a_reboot_waits_for_a_hanging_disk_and_can_be_ended() {
     let scratch = Scratch::new();

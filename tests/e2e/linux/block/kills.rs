@@ -1,4 +1,4 @@
-//! What the guest was told to be safe is there, whenever the launcher is killed.
+//! Data that the guest had synchronized are there, whenever the launcher is killed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tests::environment;
 
 use super::*;
 
-/// Writes without an end, from the first moment on: a new file each time, with its own
-/// number in many lines, and a line to one that grows; then what is safe. It does not
-/// wait for a shell: most of a round is the guest's boot.
+/// Writes without end, from the first moment on: new files with their own number in many lines, and
+/// lines to a growing file. After each sync it prints the number. It does not wait for a shell,
+/// because most of a round is the guest's boot.
 const WRITES: &str = "modprobe -a virtio_blk ext4
     mount -t ext4 /dev/vda /mnt || exit
     n=1
@@ -22,12 +22,13 @@ const WRITES: &str = "modprobe -a virtio_blk ext4
         rm -f /mnt/$round-$((n - 40))
     done 2> /dev/null";
 
-/// At some moment of its writing a launcher is killed; what its guest had said to be safe.
+/// Kills a launcher while its guest writes, and returns the numbers that the guest had reported as
+/// safe.
 fn killed(disk: &Path, round: u32) -> Vec<u32> {
     let scratch = Scratch::new();
     let launch = Launch::job(&format!("round={round}\n{WRITES}"), &scratch);
     let mut running = with_disk(launch, disk, "").piped();
-    // A few have gone well, and then it is anywhere in the next ones.
+    // A few writes have succeeded; the kill comes somewhere in the next ones.
     running.expect(&format!("safe {round}-{}.", 1 + round % 7));
     std::thread::sleep(Duration::from_millis(u64::from(round * 37 % 200)));
     running.process().signal(Signal::SIGKILL);
@@ -35,12 +36,13 @@ fn killed(disk: &Path, round: u32) -> Vec<u32> {
 
     tests::until("all that it said is here", || running.output().has_ended().then_some(()));
     let (said, mark) = (running.text(), format!("safe {round}-"));
-    // The last line may have come in part.
+    // The last line may be incomplete.
     let number = |line: &str| line.split_once('.')?.0.parse().ok();
     said.split(&mark).skip(1).filter_map(number).collect()
 }
 
-/// LGUEST_TEST_KILLS tells how often. The next round begins with what this one left.
+/// LGUEST_TEST_KILLS is the number of rounds. Each round continues with the disk of the previous
+/// one.
 #[test]
 fn synced_data_survive_a_killed_launcher() {
     let scratch = Scratch::new();
@@ -53,7 +55,7 @@ fn synced_data_survive_a_killed_launcher() {
         logged.extend(safe.iter().map(|number| format!("{round}-{number}")));
 
         assert_clean(&disk);
-        // Of those before, some are removed already.
+        // Older files have been removed already.
         for number in last.saturating_sub(15).max(1)..=last {
             let wanted: String = (number..=3000).map(|line| format!("{line}\n")).collect();
             assert!(file_in(&disk, &format!("/{round}-{number}")) == wanted, "{round}-{number}");

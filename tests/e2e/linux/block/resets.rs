@@ -1,10 +1,10 @@
-//! Resets while there is work: of the device by its driver, of the guest by itself.
+//! Resets under load: of the device by its driver, and of the guest by itself.
 
 use tests::{PROMPT, Process, until};
 
 use super::*;
 
-/// Writes that do not end, beside the shell.
+/// Starts endless writes beside the shell.
 fn load(guest: &mut Guest) {
     guest.run(
         "(while [ -b /dev/vda ]; do dd if=/dev/zero of=/dev/vda bs=64k seek=16 count=512 conv=fsync; done) \
@@ -31,7 +31,7 @@ fn the_driver_is_unbound_and_bound_while_the_disk_is_busy() {
         guest.run(
             "echo $device > /sys/bus/virtio/drivers/virtio_blk/unbind; [ ! -e /sys/block/vda ]",
         );
-        // A dd that came too late has made a file.
+        // A dd that came too late has created a file.
         guest.run("wait; rm -f /dev/vda");
         until("the threads have ended", || {
             guest.process().thread("blk0-q0").is_none().then_some(())

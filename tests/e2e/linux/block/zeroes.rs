@@ -1,4 +1,4 @@
-//! Zeroes that the guest need not send (VIRTIO_BLK_T_WRITE_ZEROES).
+//! Zeroes that the guest does not have to send (VIRTIO_BLK_T_WRITE_ZEROES).
 
 use tests::{files, kernel};
 
@@ -19,7 +19,7 @@ fn zeroes_are_written_by_the_host() {
     guest.run("/punch 3<> /dev/vda");
     assert_eq!(allocated(&disk), full - 16 * MIB);
 
-    // One request each, and not one for each page.
+    // Each command is one request, not one request per page.
     assert_eq!(guest.run("awk '{ print $5 }' /sys/block/vda/stat"), "2");
     let bytes = fs::read(&disk).unwrap();
     for (number, mib) in bytes.chunks(1 << 20).enumerate() {

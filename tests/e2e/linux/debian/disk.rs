@@ -1,4 +1,4 @@
-//! What Debian's programs do to its disk, and what becomes of the image.
+//! What Debian's programs do to its disk, and what happens to the image.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,26 +7,26 @@ use super::*;
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes that a file takes on the host.
+/// Returns how many bytes a file takes on the host.
 fn allocated(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
-/// Wait until the image takes less than this.
+/// Waits until the image takes less than this.
 fn expect_less(image: &Path, limit: u64) {
     tests::until(&format!("{} bytes are less than {limit}", allocated(image)), || {
         (allocated(image) < limit).then_some(())
     });
 }
 
-/// Writes all over a file and reads them back, past the guest's own cache.
+/// Writes all over a file and verifies it, past the guest's page cache.
 fn fio(guest: &mut Debian, depth: u32) {
     let job = "--name=verify --filename=/root/fio --size=24m --bs=4k --rw=randwrite --direct=1 \
                --ioengine=libaio --verify=crc32c --verify_fatal=1 --output-format=json";
     let said = guest.run(&format!("fio {job} --iodepth={depth} > fio.json; grep -c . fio.json"));
     assert_ne!(said, "0");
     assert_eq!(guest.run("grep '\"error\"' fio.json | sort -u | tr -d ' ,'"), "\"error\":0");
-    // All blocks were written, and all of them were read to be verified.
+    // All blocks were written, and all of them were read and verified.
     let ios = guest.run("grep -E '\"total_ios\"' fio.json | head -n 2 | tr -d ' ,'");
     assert_eq!(ios, "\"total_ios\":6144\n\"total_ios\":6144");
 }
@@ -47,7 +47,7 @@ fn fio_verifies_and_fstrim_and_discard_free_space() {
     assert!(guest.run("rm noise; sync; fstrim -v /").contains("trimmed"));
     expect_less(&image, before + 4 * MIB);
 
-    // The same without being asked, with the journal's next commit.
+    // The mount option discards by itself, with the next commit of the journal.
     guest.run("mount -o remount,discard /");
     guest.run("dd if=/dev/urandom of=noise bs=1M count=64 conv=fsync status=none");
     assert!(allocated(&image) > before + 60 * MIB);
@@ -57,7 +57,7 @@ fn fio_verifies_and_fstrim_and_discard_free_space() {
     guest.power_off();
 }
 
-/// VIRTIO_BLK_T_WRITE_ZEROES, with and without leave to unmap.
+/// VIRTIO_BLK_T_WRITE_ZEROES, with and without permission to unmap.
 #[test]
 #[ignore = "needs the image of make debian: make test-debian"]
 fn zeroes_are_written_by_the_host() {
@@ -65,11 +65,11 @@ fn zeroes_are_written_by_the_host() {
     let disk = scratch.file("disk", vec![b'x'; 64 << 20]);
     let option = format!("--block={}", disk.display());
     let mut guest = Debian::boot(&[&option]);
-    // Requests that wrote, whatever they wrote: as data, these zeroes are 20 and more.
+    // The number of write requests. As data, these zeroes would be 20 requests and more.
     let writes = "awk '{ print $5 }' /sys/block/vdb/stat";
     assert_eq!(guest.run(writes), "0");
 
-    // No leave: the zeroes take room on the disk. Punched out, there is leave.
+    // Without permission to unmap, the zeroes take space on the disk. With it, they are a hole.
     guest.run("blkdiscard --zeroout --offset 1M --length 8M /dev/vdb");
     let zeroed = allocated(&disk);
     guest.run("fallocate --punch-hole --offset 16M --length 16M /dev/vdb");

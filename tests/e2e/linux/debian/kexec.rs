@@ -1,5 +1,5 @@
-//! A kernel that starts another one in its own place, while its devices are at
-//! work: Debian's kexec, and Debian again.
+//! A kernel that starts another one by kexec while its devices are busy: Debian's kexec, and Debian
+//! again.
 
 use tests::{Flood, Held, within};
 
@@ -18,8 +18,8 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
     let before = Held::at_rest(process);
     let booted = guest.run("cat /proc/sys/kernel/random/boot_id");
 
-    // Debian's initial file system spins without a console, and has no driver for hvc0: systemd
-    // only sees later that it is there, and has a login on it because it is told to.
+    // Debian's initial file system spins without a console, and has no driver for hvc0. systemd
+    // notices hvc0 only later, and starts a login on it because this command enables it.
     guest.run("systemctl enable serial-getty@hvc0");
     guest.run(
         "kexec --kexec-file-syscall --load /vmlinuz --initrd=/initrd.img \
@@ -34,7 +34,8 @@ fn debian_starts_its_kernel_anew_by_kexec_under_load() {
     guest.run("until [ $(awk '{ print $7 }' /sys/block/vda/stat) -gt 60000 ]; do sleep 1; done");
     let card = || process.thread("net0-rx").map(|thread| thread.id);
     let of_old_kernel = card();
-    // At once, as reboot -f does; the new kernel's driver finds the flood, and then it ends.
+    // This happens at once, as with reboot -f. The new kernel's driver finds the flood, which then
+    // ends.
     guest.running.send("kexec --exec\r");
     if let Some(flood) = flood {
         let waited = within(patience() * 4, || (card()? != of_old_kernel?).then_some(()));

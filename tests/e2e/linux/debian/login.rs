@@ -1,5 +1,5 @@
-//! What a user of a system with systemd may count on: a login on a further console, and a
-//! power button that is obeyed. As docs/consoles.md and docs/control.md say.
+//! A login on a second console, and a power button that systemd handles, as docs/consoles.md and
+//! docs/control.md describe.
 
 use tests::console;
 
@@ -18,7 +18,7 @@ fn a_second_console_has_a_login_and_the_power_button_works() {
     user.send("echo 'SA''T' at $(tty); stty size\r");
     user.expect_within("SAT at /dev/hvc1\r\n30 100\r\n", time);
 
-    // Nobody but systemd-logind listens. A late listener would get the event, too.
+    // Only systemd-logind listens. A late listener would get the event, too.
     guest.run("systemctl start systemd-logind");
     guest.running.lguest(&["stop", "deb", "--grace=10m"]).well();
     assert_eq!(guest.running.wait(), End::Status(0));

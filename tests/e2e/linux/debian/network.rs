@@ -1,12 +1,12 @@
-//! Debian's programs on two network cards: a tap that somebody has made, and a port
-//! of a bridge, in a network namespace of the test's own.
+//! Debian's programs on two network cards: a tap that exists already, and a port of a bridge, in a
+//! network namespace of the test.
 
 use std::process::{Child, Command, Stdio};
 
 use super::super::net::queues;
 use super::*;
 
-/// A server for the guest's iperf3, as long as this lives.
+/// A server for the guest's iperf3. Dropping the value ends it.
 struct Server(Child);
 
 impl Server {
@@ -23,7 +23,7 @@ impl Drop for Server {
     }
 }
 
-/// Both ways for some seconds: what the receiver got, in bytes.
+/// Sends data both ways for some seconds, and checks the bytes that the receiver got.
 fn iperf3(guest: &mut Debian, host: &str) {
     for direction in ["", "--reverse", "--udp --bitrate 20M", "--udp --bitrate 20M --reverse"] {
         let said = guest.run(&format!("iperf3 --client {host} --time 3 {direction} --json"));
@@ -69,7 +69,7 @@ fn iperf3_and_ping_floods_through_a_tap_and_a_bridge() {
     guest.power_off();
 }
 
-/// VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, as the guest's root says.
+/// The guest's root sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET.
 #[test]
 #[ignore = "needs the image of make debian: make test-debian"]
 fn the_guest_uses_as_many_queue_pairs_as_it_says() {

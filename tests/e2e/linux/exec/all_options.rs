@@ -1,4 +1,4 @@
-//! A command and what else there is for a launch, at once.
+//! A command together with other options of a launch.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tests::environment::vmlinux;
 use tests::files::Scratch;
 use tests::{End, Launch};
 
-/// A shell's quotes, lines of their own, and more than fits into the kernel's command line.
+/// A command with quotes and several lines, which is longer than a kernel command line.
 fn command() -> String {
     let long = "ä".repeat(2000);
     format!(
@@ -34,7 +34,7 @@ fn exec_works_with_config_cpus_network_trace_and_username() {
     }
     let file = scratch.file("guest.toml", launch.option("--print-config").done().well());
     let launch = Launch::kernel(vmlinux()).option("--config").option(file.to_str().unwrap());
-    // Without privilege, it cannot take away what it has left below /run.
+    // Without privileges, the launcher cannot remove its directory below /run.
     let mut running = launch.fed(vec![b'x'; 12_345]);
     assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
     let said = String::from_utf8(running.all_output()).unwrap();

@@ -1,4 +1,4 @@
-//! What programs expect of a system, which nobody else sets up where there is no systemd.
+//! The directories and devices that programs expect, and that systemd would set up elsewhere.
 
 use tests::Launch;
 

@@ -1,4 +1,4 @@
-//! What goes wrong is told in one line, with a status that is not 0.
+//! Errors are reported in one line, with a status that is not 0.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn a_kernel_without_a_console_driver_is_reported() {
 #[test]
 fn modules_of_another_kernel_are_refused() {
     let scratch = Scratch::new();
-    // The release stands in each module; this one is as long.
+    // Each module contains the release of its kernel; this one has the same length.
     let dummy = fs::read(modules().join("kernel/drivers/net/dummy.ko")).unwrap();
     let at = dummy.windows(9).position(|window| window == b"vermagic=").unwrap();
     let mut other = dummy;
@@ -29,7 +29,7 @@ fn modules_of_another_kernel_are_refused() {
     launch.option("--modules").option(empty).done().one_line(1, "there are no modules of Linux ");
 }
 
-/// Its own words say more than a number.
+/// The module's own message is more precise than an error number.
 #[test]
 fn a_module_that_the_kernel_refuses_is_reported() {
     let scratch = Scratch::new();
@@ -37,7 +37,7 @@ fn a_module_that_the_kernel_refuses_is_reported() {
     let at = loop_module.windows(8).position(|window| window == b"mod_unlo").unwrap();
     let mut other = loop_module;
     other[at] = b'x';
-    // Not signed, as people's own modules are not: the mark of a signature stands last.
+    // The module is not signed, like modules of users; the mark of a signature comes last.
     assert!(other.ends_with(b"~Module signature appended~\n"));
     other.truncate(other.len() - 28);
     let other = scratch.file("loop.ko", other);

@@ -9,7 +9,7 @@ use tests::environment::{bzimage, initramfs, modules};
 use tests::files::Scratch;
 use tests::{End, Launch};
 
-/// A file system of 64 MiB on a disk, with what is in this directory.
+/// Creates a disk with a file system of 64 MiB that contains this directory.
 fn disk(scratch: &Scratch, contents: &Path) -> String {
     let path = scratch.path().join("disk.img");
     let path = path.to_str().unwrap();
@@ -19,7 +19,7 @@ fn disk(scratch: &Scratch, contents: &Path) -> String {
     path.to_string()
 }
 
-/// A root that has busybox and nothing else.
+/// Creates a root directory that contains only busybox.
 fn root(scratch: &Scratch) -> PathBuf {
     let root = scratch.path().join("root");
     for directory in ["bin", "dev", "proc", "sys", "run", "tmp", "root"] {
@@ -64,7 +64,7 @@ fn the_users_initrd_provides_the_shell() {
     assert_eq!(launch.done().well(), "mine\n/init\nguest\n");
 }
 
-/// By its name, with what it needs; and a file, which any kernel's build makes.
+/// A module is loaded by its name, with its dependencies, and from a file.
 #[test]
 fn modules_are_loaded_before_the_command() {
     let dummy = modules().join("kernel/drivers/net/dummy.ko");
@@ -82,7 +82,7 @@ fn modules_are_loaded_before_the_command() {
     assert!(!lines.contains(&"virtio_net") && !lines.contains(&"btrfs"), "{said}");
 }
 
-/// The stock bzImage, a card and a generator of random numbers.
+/// The guest has the stock bzImage, a network card and a random number generator.
 #[test]
 fn devices_have_their_drivers() {
     let modules = modules();
@@ -123,13 +123,13 @@ fn the_root_may_be_a_disk() {
         (done.end, said.as_str()),
         (End::Status(0), "given\n1\n/dev/vda\n/proc/self/fd/0\n")
     );
-    // The same as a part of another disk.
+    // The same file system is a partition of another disk.
     let table = super::partition_table(64 << 11);
     let whole = scratch.file("whole.img", [table, fs::read(&disk).unwrap()].concat());
     let command = "echo written > /new; (while :; do echo x > /busy; done) & exit 3";
     let done = launch(command, whole.to_str().unwrap(), "root=/dev/vda1").argument("rw").done();
     assert_eq!((done.end, done.stderr.as_str()), (End::Status(3), ""));
-    // What was written is there, and nothing is to be recovered.
+    // The data are there, and the file system is clean.
     let part = format!("{}?offset={}", whole.display(), 1 << 20);
     let read = Command::new("debugfs").args(["-R", "cat /new", &part]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&read.stdout), "written\n");

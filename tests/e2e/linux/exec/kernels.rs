@@ -1,6 +1,6 @@
-//! Kernels of several distributions' releases, unpacked from their packages and not installed:
-//! a row for each in KERNELS, `NAME=DIRECTORY`. Modules are packed or not, in lib or in usr/lib,
-//! and nobody has run depmod.
+//! Kernels of several distribution releases, unpacked from their packages: KERNELS has a row
+//! `NAME=DIRECTORY` for each. Modules are compressed or not, in lib or in usr/lib, and depmod was
+//! not run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ fn exec(row: &Unpacked, modules: &Path, command: &str) -> Launch {
     launch.option("--modules").option(modules.to_str().unwrap())
 }
 
-/// Drivers of all devices, a module by its name, from the directory of modules and from the
-/// top of what was unpacked.
+/// The drivers of all devices and a module by name, found from the directory of modules and from
+/// the top of the unpacked packages.
 #[test]
 fn every_kernel_runs_a_command() {
     let scratch = Scratch::new();
@@ -71,7 +71,7 @@ fn every_kernel_reports_its_panic() {
     }
 }
 
-/// ext4 wants a checksum by a name that only depmod's lists translate.
+/// ext4 requests its checksum by an alias that only depmod's lists resolve.
 #[test]
 fn every_kernel_has_a_root_disk() {
     let scratch = Scratch::new();

@@ -1,16 +1,18 @@
-//! A guest whose memory is too small for its files is told so, and runs nothing with half of them.
+//! A guest whose memory is too small for its files reports that, and does not run the command with
+//! some of them missing.
 
 use tests::Launch;
 use tests::files::{Scratch, initrd};
 
-/// What a compressor makes very small, so that its size is not known before it is unpacked.
+/// Creates a file that a compressor makes very small, so that its size is unknown before it is
+/// unpacked.
 fn zeroes(scratch: &Scratch, mib: usize) -> std::path::PathBuf {
     let plain = scratch.file("plain", initrd(&[("zeroes", &vec![0; mib << 20])]));
     let packed = std::process::Command::new("gzip").args(["-1", "-c"]).arg(plain).output().unwrap();
     scratch.file("initrd.gz", packed.stdout)
 }
 
-/// The tmpfs of the kernel's takes half of what is free.
+/// The kernel's tmpfs takes half of the free memory.
 #[test]
 fn files_that_do_not_fit_are_refused_before_the_start() {
     let scratch = Scratch::new();
@@ -23,7 +25,7 @@ fn files_that_do_not_fit_are_refused_before_the_start() {
     assert_eq!(launch().memory("320").done().well(), "67108864\n");
 }
 
-/// It fits where it is loaded, and is known to be too large only when it is unpacked.
+/// The initrd fits where it is loaded, and shows to be too large only when it is unpacked.
 #[test]
 fn the_init_detects_files_that_the_kernel_lost() {
     let scratch = Scratch::new();
@@ -31,7 +33,7 @@ fn the_init_detects_files_that_the_kernel_lost() {
     launch.done().one_line(1, "give the guest more memory");
 }
 
-/// What is broken is not said to be too large.
+/// A broken initrd must not be reported as too large.
 #[test]
 fn an_initrd_that_cannot_be_unpacked_is_reported() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! The network of a command: cards are up, and have the addresses that the kernel's command line
-//! or a DHCP server gives them.
+//! The network of a command: cards are up, and have the addresses from the kernel command line or a
+//! DHCP server.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use tests::{Launch, Network};
 
 const HOST: &str = "192.168.78.1";
 
-/// A bridge br0 of the host's, with its address.
+/// Creates a bridge br0 of the host, with an address.
 fn bridge() -> Option<Network> {
     let network = Network::new()?;
     for words in [
@@ -23,7 +23,7 @@ fn bridge() -> Option<Network> {
     Some(network)
 }
 
-/// busybox' DHCP server on br0, which gives one address; ended with this.
+/// busybox' DHCP server on br0, which assigns one address. Dropping the value ends it.
 struct Server(Child);
 
 impl Server {
@@ -51,7 +51,7 @@ impl Drop for Server {
 }
 
 fn on_bridge(command: &str) -> Launch {
-    // The same card each time, for which the server keeps its one address.
+    // The card is the same each time, and the server keeps its only address for it.
     Launch::exec(command).option("--tunnet").option("bridge:br0:02:00:00:00:78:01")
 }
 
@@ -89,11 +89,11 @@ fn a_missing_dhcp_server_is_reported() {
     launch.done().one_line(1, "the guest has no network card eth1");
 }
 
-/// A bridge says nothing of addresses: the card is up, and IPv6 works.
+/// A bridge defines no addresses: the card is up, and IPv6 works.
 #[test]
 fn a_card_without_an_address_is_up() {
     let Some(_network) = bridge() else { return };
-    // Its state of operation follows the flag a moment later (linkwatch).
+    // The operational state follows the flag a moment later (linkwatch).
     let command = "ip -o link show eth0 | grep -c '[<,]UP[,>]'; ip -4 -o addr show eth0 | wc -l; \
                    ip -o link show lo | grep -c LOWER_UP; \
                    until grep -qx up /sys/class/net/eth0/operstate; do sleep 0.1; done";

@@ -1,4 +1,4 @@
-//! Streams are byte for byte, apart from each other, and none holds up the other.
+//! Streams are unchanged and separate, and no stream delays another.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tests::{Chance, End, Launch, until};
 
-/// Bytes of every kind.
+/// Returns pseudo-random bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut chance = Chance::new(1);
     (0..length).map(|_| u8::try_from(chance.below(256)).unwrap()).collect()
@@ -24,13 +24,13 @@ fn a_mebibyte_in_and_out() {
 fn stdin_has_an_end() {
     let done = Launch::exec("wc -c; cat; echo END").done_with(noise(1 << 20));
     assert_eq!(done.well(), "1048576\nEND\n");
-    // Nothing at all is an end, too.
+    // An empty stdin has an end as well.
     let mut running = Launch::exec("wc -c").wired(Stdio::null(), Stdio::piped());
     running.expect("0\n");
     assert_eq!(running.wait(), End::Status(0));
 }
 
-/// More than all pipes and windows on the way hold.
+/// The output is more than all pipes and windows on the way hold.
 #[test]
 fn a_command_that_does_not_read_can_print() {
     let command = "head -c 3000000 /dev/zero; sleep 1; head -c 3000000 /dev/zero";
@@ -38,7 +38,7 @@ fn a_command_that_does_not_read_can_print() {
     assert_eq!((done.end, done.stdout.len()), (End::Status(0), 6_000_000));
 }
 
-/// What the command leaves running keeps its pipes open, and would for ever.
+/// Background processes of the command keep its pipes open, and could do so forever.
 #[test]
 fn grandchildren_are_not_waited_for() {
     let command = "sleep 10000 & (while :; do echo x >&2; done) & printf LAST; exit 4";
@@ -46,7 +46,7 @@ fn grandchildren_are_not_waited_for() {
     assert_eq!((done.end, done.stdout.as_slice()), (End::Status(4), &b"LAST"[..]));
 }
 
-/// All that a pipe holds when the command ends is still written.
+/// Everything in a pipe when the command ends is still written.
 #[test]
 fn the_last_output_is_not_lost() {
     let done = Launch::exec("head -c 60000 /dev/zero; head -c 60000 /dev/zero >&2").done();
@@ -54,7 +54,7 @@ fn the_last_output_is_not_lost() {
     assert_eq!(done.stderr.len(), 60_000);
 }
 
-/// One who reads slowly loses nothing, however long it takes, and the guest goes on.
+/// A slow reader loses nothing, however long it takes, and the guest continues.
 #[test]
 fn a_stopped_reader_delays_the_command_and_not_the_guest() {
     let command =
@@ -62,7 +62,7 @@ fn a_stopped_reader_delays_the_command_and_not_the_guest() {
     let (reader, writer) = std::io::pipe().unwrap();
     let mut running = Launch::exec(command).wired(Stdio::null(), writer);
     let name = format!("guest-{}", running.process().0);
-    // So long that a console's ring would give up waiting.
+    // A console's ring would give up waiting after this time.
     until("the guest has lived on for a while", || {
         let said = running.lguest(&["log", &name]);
         (said.stdout.matches("alive").count() > 8).then_some(())
@@ -88,7 +88,7 @@ fn a_stdout_that_is_closed_does_not_end_the_command() {
     assert!(running.stderr().contains("No space left"), "{}", running.stderr());
 }
 
-/// Without a terminal of its own, ^C is the launcher's signal.
+/// Without a terminal of its own, ^C is a signal to the launcher.
 #[test]
 fn a_signal_ends_the_launcher() {
     let mut running = Launch::exec("echo UP; sleep 1000").piped();

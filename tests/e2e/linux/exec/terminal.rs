@@ -1,11 +1,11 @@
-//! `--tty`: the command has a terminal, which is the user's.
+//! `--tty`: the command runs on the user's terminal.
 
 use tests::files::Scratch;
 use tests::{End, Launch, Pty, environment, program};
 
 const CTRL_C: u8 = 3;
 
-/// Shows its terminal, waits for another window, then for ^C, then for a line.
+/// Prints its terminal, waits for a new window size, then for ^C, then for a line.
 const COMMAND: &str = "tty; stty size; echo TERM=$TERM; trap : INT
 until [ \"$(stty size)\" = '41 132' ]; do sleep 0.1; done; echo RESIZED
 sh -c 'echo SLEEPING; exec sleep 1000'; echo \"status $?\"
@@ -40,7 +40,8 @@ fn three_ctrl_c_end_it() {
     running.assert_nothing_left();
 }
 
-/// As a job of a shell, or under `timeout`: neither an error nor the end of the command's input.
+/// A launcher in the background, as a job of a shell or under `timeout`, is neither an error nor
+/// the end of the command's input.
 #[test]
 fn a_command_in_the_background_gets_its_input_in_the_foreground() {
     let scratch = Scratch::new();
@@ -50,7 +51,7 @@ fn a_command_in_the_background_gets_its_input_in_the_foreground() {
         format!("{launch} & until {launcher} list | grep -q running; do sleep 0.1; done; fg");
     let mut running =
         program(&["bash", "--norc", "-i", "-c", &script], scratch.path(), Pty::new(30, 100));
-    // The terminal keeps it for the job in the foreground.
+    // The terminal keeps the line for the foreground job.
     running.send("line\n");
     running.expect("got <line>");
     assert_eq!(running.wait(), End::Status(0));

@@ -1,4 +1,4 @@
-//! What a ping costs: the launcher's system calls, by thread.
+//! The cost of a ping: the launcher's system calls, by thread.
 
 use std::fs;
 
@@ -6,16 +6,16 @@ use super::*;
 use tests::files::Scratch;
 use tests::{Strace, until};
 
-/// How many pings are looked at.
+/// The number of pings that are counted.
 const PINGS: usize = 10;
 
-/// What each of the card's threads did for [`PINGS`] pings, and whether the
-/// vCPU returned from the guest.
+/// Returns the system calls of each of the card's threads for [`PINGS`] pings, and whether the vCPU
+/// returned from the guest.
 fn calls_of_pings(network: &Network, guest: &Guest) -> (Vec<String>, Vec<String>, usize) {
     let (scratch, process) = (Scratch::new(), guest.process());
     let trace = Strace::attach(process, scratch.path(), &[]);
     network.ping(u32::try_from(PINGS).unwrap(), "", GUEST);
-    // The last answer is there before its sender has come back from the call.
+    // The last answer arrives before its sender has returned from the call.
     let all_sleep = || ["net0-rx", "net0-tx"].iter().all(|it| process.thread(it).unwrap().sleeps());
     until("the threads sleep again", || all_sleep().then_some(()));
     let pings = trace.detach_all();
@@ -29,7 +29,7 @@ fn calls_of_pings(network: &Network, guest: &Guest) -> (Vec<String>, Vec<String>
         let names = calls.iter().filter_map(|call| Some(call.split_once('(')?.0.to_string()));
         names.collect::<Vec<_>>()
     };
-    // strace itself interrupts the vCPU once, which then tells the guest's clock of it.
+    // strace itself interrupts the vCPU once. The vCPU then makes an ioctl about the guest's clock.
     let vcpu = begun("vcpu0");
     let other = vcpu.iter().find(|call| !["KVM_RUN", "KVMCLOCK"].iter().any(|c| call.contains(c)));
     assert_eq!(other, None, "the vCPU has something to do");
@@ -37,8 +37,8 @@ fn calls_of_pings(network: &Network, guest: &Guest) -> (Vec<String>, Vec<String>
     (names("net0-rx"), names("net0-tx"), entered)
 }
 
-/// So many of each call, and no others: one more of the call that the thread
-/// sleeps in, which strace shows as it came to it.
+/// Asserts that a thread made exactly these calls for each ping, and one more of the call in which
+/// it sleeps, which strace shows when it attaches.
 fn expect(thread: &[String], sleep: &str, others: &[&str]) {
     let count = |name: &str| thread.iter().filter(|call| *call == name).count();
     for name in others.iter().chain([&sleep]) {
@@ -49,7 +49,8 @@ fn expect(thread: &[String], sleep: &str, others: &[&str]) {
     assert!(known, "{thread:?}");
 }
 
-/// A guest that hears and says nothing but pings: no neighbour is looked for.
+/// Starts a guest that neither gets nor sends anything but pings: the neighbours' addresses are
+/// fixed.
 pub(super) fn quiet_guest(arguments: &[&str], options: &[String]) -> Option<(Network, Guest)> {
     let network = Network::new()?;
     let launch = card(&format!("{HOST}:02:00:00:00:00:19"));
@@ -65,7 +66,7 @@ pub(super) fn quiet_guest(arguments: &[&str], options: &[String]) -> Option<(Net
     Some((network, guest))
 }
 
-/// Frame in, interrupt; doorbell, frame out.
+/// A frame arrives, an interrupt; a doorbell, a frame is sent.
 #[test]
 fn a_ping_is_four_system_calls_and_no_exit() {
     let Some((network, guest)) = quiet_guest(&[], &[]) else { return };
@@ -77,8 +78,8 @@ fn a_ping_is_four_system_calls_and_no_exit() {
     assert!(exits <= 1, "{exits} returns from KVM_RUN");
 }
 
-/// A driver that wants to know at once that a frame is out is told: who says so has the
-/// last word about it.
+/// A driver that wants an interrupt for each sent frame gets one: the kernel argument of the user
+/// takes precedence.
 #[test]
 fn a_ping_is_five_with_napi_tx() {
     let Some((network, guest)) = quiet_guest(&["virtio_net.napi_tx=1"], &[]) else { return };

@@ -1,4 +1,4 @@
-//! An interface that goes is a cable that was pulled.
+//! An interface that is down or deleted is like a pulled cable.
 
 use tests::Flood;
 
@@ -17,7 +17,7 @@ fn a_tap_goes_down_and_up_and_is_deleted_and_created_again() {
     guest.run("ip addr add 10.9.8.2/24 dev eth0; ip link set eth0 up");
     expect_carrier(&mut guest, "1");
     network.expect_answer("10.9.8.2");
-    // Both ways, all the time.
+    // Frames in both directions, all the time.
     let flood = Flood::start("10.9.8.2");
     guest.run("while :; do ping -c 1 -W 1 10.9.8.1; sleep 0.1; done > /dev/null 2>&1 &");
 
@@ -45,7 +45,7 @@ fn a_tap_goes_down_and_up_and_is_deleted_and_created_again() {
     assert_eq!(guest.stderr().lines().count(), 1, "{}", guest.stderr());
 }
 
-/// A reset does not wait for what will never come; and a guest may start without.
+/// A reset does not wait for a tap that does not come back, and a guest may start without one.
 #[test]
 fn a_guest_may_reboot_while_its_interface_is_gone() {
     let Some((network, mut guest)) = boot(HOST) else { return };

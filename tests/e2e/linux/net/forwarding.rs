@@ -1,4 +1,4 @@
-//! The rest of the world, by the commands of docs/networking.md.
+//! Other networks, reached by the commands of docs/networking.md.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
@@ -13,17 +13,17 @@ use super::*;
 
 const PAGE: &str = include_str!("../../../../docs/networking.md");
 
-/// The host's address on the outside, and one of the world's.
+/// The host's outer address, and an address in the other network.
 const OUTSIDE: &str = "203.0.113.1";
 const WORLD: &str = "203.0.113.2";
 
-/// The text of the page between two others.
+/// Returns the text of the page between two others.
 fn between(from: &str, to: &str) -> &'static str {
     let (_, rest) = PAGE.split_once(from).expect("the page has changed");
     rest.split_once(to).expect("the page has changed").0
 }
 
-/// What is typed there, but for what has to do with its own guest.
+/// Returns the commands in a text, except those about its own guest.
 fn typed(text: &str) -> String {
     let commands = text.lines().filter_map(|line| line.strip_prefix("$ "));
     commands.filter(|line| !line.starts_with("lguest ")).collect::<Vec<_>>().join("\n")
@@ -34,8 +34,8 @@ fn shell(script: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A network behind the host's that knows nothing of the guest's, and a server in it
-/// that gives back what it gets, and records the address of each client.
+/// Creates a network behind the host's that does not know the guest's network, with a server that
+/// echoes its input and records the address of each client.
 fn world(network: &Network) -> Receiver<IpAddr> {
     network.ip("link add outside type veth peer name inside");
     network.ip(&format!("addr add {OUTSIDE}/24 dev outside"));
@@ -50,7 +50,7 @@ fn world(network: &Network) -> Receiver<IpAddr> {
     seen
 }
 
-/// The namespace is this thread's.
+/// The namespace belongs to this thread.
 fn live_in_the_world(tell: &Sender<i32>, moved: &Receiver<()>, peers: &Sender<IpAddr>) {
     let network = Network::new().unwrap();
     tell.send(gettid().as_raw()).unwrap();

@@ -1,4 +1,4 @@
-//! One option, one network: from the start to every end.
+//! A card for one option, from the start to every kind of end.
 
 use nix::sys::signal::Signal;
 use tests::{End, Flood};
@@ -13,7 +13,7 @@ fn host_and_guest_reach_each_other_without_further_set_up() {
     network.ping(20, "", GUEST);
     network.ping(5, "-s 20000", GUEST);
     assert!(guest.run("ip route").contains(&format!("default via {HOST} dev eth0")));
-    // Locally administered, of one card.
+    // The address is locally administered, and unicast.
     let mac = guest.run("cat /sys/class/net/eth0/address");
     assert!("26ae".contains(&mac[1..2]), "{mac}");
 
@@ -32,7 +32,7 @@ fn the_tap_disappears_with_a_killed_launcher() {
     network.wait_for("lg0", false);
 }
 
-/// Also while the other end sends as fast as it can.
+/// The other end sends as fast as it can at the same time.
 #[test]
 fn the_network_works_after_an_unbind_and_after_a_reboot() {
     let Some((network, mut guest)) = boot(HOST) else { return };

@@ -1,5 +1,5 @@
-//! A ping as `--trace` sees it, and the picture of it in docs/ping.md: what
-//! tests/bench/ping_picture.py makes of a trace. `make picture` keeps it.
+//! A ping in a trace of `--trace`, and its picture in docs/ping.md, which
+//! tests/bench/ping_picture.py draws from a trace. `make picture` keeps the result.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use tests::files::Scratch;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ping_picture.py");
 
-/// What is said of where it is from.
+/// The text in the picture about its origin.
 const WHERE: &str = "Linux 6.1 as lguest starts it, in an emulated machine (see docs/ping.md)";
 
-/// A script of ours, on this trace: what it printed.
+/// Runs the script on this trace, and returns what it printed.
 fn picture(trace: &Path, svg: &Path) -> String {
     let made = Command::new("python3").arg(SCRIPT).args([trace, svg]).arg(WHERE).output().unwrap();
     let errors = String::from_utf8_lossy(&made.stderr);
@@ -40,7 +40,7 @@ fn a_ping_is_drawn_from_its_trace() {
     for (call, begin) in calls.iter().zip(begin) {
         assert!(call.starts_with(begin), "{call} does not begin with {begin}: {said}");
     }
-    // What one ping was spared others may have: an exit is the guest's own business.
+    // Other pings may have exits of the guest that have other reasons.
     assert!(
         calls[begin.len()].starts_with("4 system calls, 0 returns of a vCPU; the median of "),
         "{said}"

@@ -1,4 +1,4 @@
-//! What cannot be had is refused in one line, and nothing is left behind.
+//! Impossible interfaces are refused in one line, and nothing is left behind.
 
 use super::super::refusals::{is_refused, refuses};
 use super::*;
@@ -20,7 +20,7 @@ fn interfaces_of_the_wrong_kind_are_refused() {
 
     refuses(&card("bridge:br1"), "bridge:br1: no such interface");
     refuses(&card("bridge:cable0"), "bridge:cable0: it is not a bridge");
-    // A tap cannot have its MTU.
+    // A tap cannot have the MTU of lo.
     refuses(&card("bridge:lo"), "bridge:lo: it is not a bridge");
     refuses(&card("tap:tap8"), "tap:tap8: no such interface; as root, run: ip tuntap add tap8");
     refuses(&card("tap:cable0"), "tap:cable0: it is an interface, but no tap");

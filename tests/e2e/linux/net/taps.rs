@@ -1,4 +1,4 @@
-//! Interfaces that others have made.
+//! Interfaces that were created before lguest starts.
 
 use tests::{Pty, program};
 
@@ -25,7 +25,7 @@ fn the_tap_becomes_a_port_of_the_bridge() {
     assert!(network.has("br0"));
 }
 
-/// Root made it; the launcher has no privilege at all.
+/// Root has created the tap; the launcher has no privileges.
 #[test]
 fn a_tap_that_root_has_created_works_with_a_large_mtu() {
     let Some(network) = Network::new() else { return };
@@ -44,7 +44,7 @@ fn a_tap_that_root_has_created_works_with_a_large_mtu() {
     guest.run("ip addr add 10.9.8.2/24 dev eth0; ip link set eth0 up");
     network.expect_answer("10.9.8.2");
     network.ping(5, "-M do -s 8900", "10.9.8.2");
-    // What the guest was told stays; what comes is smaller.
+    // The guest keeps its MTU; the frames that come are smaller.
     network.ip("link set tap7 mtu 1300");
     network.ping(5, "-s 3000", "10.9.8.2");
     assert_eq!(guest.run("cat /sys/class/net/eth0/mtu"), "9000");

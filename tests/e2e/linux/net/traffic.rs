@@ -1,4 +1,4 @@
-//! What goes through a card arrives whole, whichever way and however much.
+//! Data through a card arrive complete, in both directions and in any amount.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -46,13 +46,13 @@ fn megabytes_of_tcp_arrive_both_ways() {
         (guest.run("wc -c < /tmp/in").trim() == sent.len().to_string()).then_some(())
     });
     assert_eq!(guest.run("sha256sum /tmp/in")[..64], sum(&scratch, &sent));
-    // A frame has several packets of 1500 bytes: 8 MiB are 5800 of them.
+    // A frame contains several packets of 1500 bytes: 8 MiB are 5800 packets.
     let frames = frames(&mut guest) - before;
     assert!(frames < 4000, "{frames} frames for 8 MiB");
 }
 
-/// Frames for a guest that takes none cost its thread nothing, and are not
-/// waited for when it takes frames again.
+/// Frames to a guest that takes none cost its thread no CPU time. When the guest takes frames
+/// again, it gets new ones at once.
 #[test]
 fn a_flood_to_a_guest_without_buffers_costs_no_cpu() {
     let Some((network, mut guest)) = boot(&format!("{HOST}:02:00:00:00:00:19")) else { return };
@@ -66,7 +66,7 @@ fn a_flood_to_a_guest_without_buffers_costs_no_cpu() {
         let line = all.lines().find(|line| line.trim_start().starts_with("lg0:")).unwrap();
         line.split_whitespace().nth(12).unwrap().parse::<u64>().unwrap()
     };
-    // All that the guest has given is full, and then the tap's own queue.
+    // The guest's buffers are full, and then the tap's own queue.
     until("the tap drops", || (dropped() > 1000).then_some(()));
 
     let receive = guest.process().thread("net0-rx").unwrap();
@@ -94,7 +94,7 @@ fn several_queues_are_all_used() {
     assert_eq!(guest.run("ls /sys/class/net/eth0/queues"), "rx-0  rx-1  tx-0  tx-1");
     assert_eq!(queues(&network), "2 and 0");
 
-    // Each connection goes to one of them.
+    // Each connection uses one of the queues.
     for _ in 0..50 {
         let socket = UdpSocket::bind((HOST, 0)).unwrap();
         socket.send_to(b"hello", (GUEST, 9)).unwrap();
@@ -106,7 +106,7 @@ fn several_queues_are_all_used() {
     assert!(interrupts("input.0") > 0 && interrupts("input.1") > 0);
     network.ping(10, "", GUEST);
 
-    // A guest with one CPU's driver uses one; and all of what comes arrives there.
+    // The driver of a guest with one CPU uses one queue, and all frames arrive there.
     guest.type_line("reboot -f");
     guest.expect("guest# ");
     network.expect_answer(GUEST);
@@ -122,7 +122,7 @@ fn several_queues_are_all_used() {
         socket.connect((GUEST, 9)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         socket.send(b"is somebody there?").unwrap();
-        // Nobody listens, and the guest says so.
+        // Nothing listens on the port, and the guest reports that.
         let error = socket.recv(&mut [0; 1]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
