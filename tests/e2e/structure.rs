@@ -12,7 +12,7 @@ use tests::files::below;
 use imports::imports;
 use layers::{DEVICES, HOST, LAUNCHER, MACHINE, WIRE};
 
-/// For each top-level module of a crate, the others that it imports.
+/// The modules that each top-level module of a crate imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -81,7 +81,7 @@ fn check(source: &str, order: &[&str]) {
     let listed: BTreeSet<_> = order.iter().copied().collect();
     assert_eq!(modules, listed, "{source}: tests/e2e/structure/layers.rs lists every module once");
     let upward = upward(&graph, order);
-    assert!(upward.is_empty(), "{source}: imports of a module that stands later: {upward:#?}");
+    assert!(upward.is_empty(), "{source}: imports of a later module: {upward:#?}");
 }
 
 /// Returns the imports (importer, imported) whose target does not come before the importer.

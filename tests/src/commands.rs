@@ -43,7 +43,7 @@ impl Said {
 pub fn lguest(runtime: &Path, words: &[&str]) -> Said {
     let output = Command::new(environment::launcher()).args(words).env(RUNTIME, runtime).output();
     let Output { status, stdout, stderr } = output.or_fail("running lguest");
-    let text = |bytes| String::from_utf8(bytes).or_fail("reading what lguest said");
+    let text = |bytes| String::from_utf8(bytes).or_fail("reading the output of lguest");
     Said { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 

@@ -41,8 +41,8 @@ pub fn run(path: &str) {
             _ => {}
         }
     }
-    println!("{path}: {done} commands did what it says");
-    assert!(done > 0, "{path}: nothing in it can be run");
+    println!("{path}: {done} commands printed what the page says");
+    assert!(done > 0, "{path}: the page has no command");
 }
 
 /// Types all commands of a block, and returns how many there were.

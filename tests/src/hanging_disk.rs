@@ -44,7 +44,7 @@ impl HangingDisk {
     #[must_use]
     #[track_caller]
     pub fn new(directory: &Path, size: u64) -> Option<Self> {
-        if !is_root("a file system of its own") {
+        if !is_root("mounting a file system") {
             return None;
         }
         let reads = Arc::default();

@@ -26,7 +26,7 @@ impl Held {
     #[must_use]
     #[track_caller]
     pub fn at_rest(process: Process) -> Self {
-        until("each thread has a name of its own", || {
+        until("each new thread has its own name", || {
             let held = Self::now(process);
             let mut names = held.threads.iter().zip(held.threads.iter().skip(1));
             names.all(|(one, next)| one != next).then_some(held)
@@ -37,6 +37,6 @@ impl Held {
     #[track_caller]
     pub fn assert_again(&self, process: Process) {
         let again = within(patience(), || (Self::now(process) == *self).then_some(()));
-        assert!(again.is_some(), "it holds {:?}, where it held {self:?}", Self::now(process));
+        assert!(again.is_some(), "the process holds {:?}, and held {self:?}", Self::now(process));
     }
 }

@@ -18,7 +18,7 @@ impl Network {
     #[must_use]
     #[track_caller]
     pub fn new() -> Option<Self> {
-        if !is_root("a network of its own") {
+        if !is_root("a network namespace") {
             return None;
         }
         unshare(CloneFlags::CLONE_NEWNET).or_fail("making a network namespace");

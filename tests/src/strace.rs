@@ -60,7 +60,7 @@ impl Strace {
         let tracer = self.child.id().try_into().map(Pid::from_raw).or_fail("naming strace");
         kill(tracer, Signal::SIGINT).or_fail("stopping strace");
         self.child.wait().or_fail("waiting for strace");
-        let trace = fs::read_to_string(&self.trace).or_fail("reading what strace saw");
+        let trace = fs::read_to_string(&self.trace).or_fail("reading the output of strace");
         let mut calls: BTreeMap<i32, Vec<String>> = BTreeMap::new();
         for (thread, call) in trace.lines().filter_map(|line| line.split_once(' ')) {
             let thread = thread.parse().or_fail("reading a thread's number");

@@ -62,7 +62,7 @@ impl<T> OrFail<T> for Option<T> {
     fn or_fail(self, doing: &str) -> T {
         match self {
             Some(value) => value,
-            None => panic!("{doing}: in vain"),
+            None => panic!("{doing}: failed"),
         }
     }
 }

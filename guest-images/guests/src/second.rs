@@ -76,7 +76,7 @@ pub(crate) fn start() {
     }
 }
 
-/// Makes the second CPU write these until [`stand_still`]: address, bytes, value.
+/// Makes the second CPU write these until [`stop_writing`]: address, bytes, value.
 pub(crate) fn keep_writing(writes: &[(u64, u64, u64)]) {
     for (to, (address, bytes, value)) in WRITES.iter().zip(writes) {
         for (word, new) in to.iter().zip([address, bytes, value]) {
@@ -88,7 +88,7 @@ pub(crate) fn keep_writing(writes: &[(u64, u64, u64)]) {
 }
 
 /// Stops the writes. When this returns, the second CPU writes nothing any more.
-pub(crate) fn stand_still() {
+pub(crate) fn stop_writing() {
     COUNT.store(0, Ordering::Release);
     wait_for_turns(2);
 }

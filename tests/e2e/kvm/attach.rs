@@ -46,7 +46,7 @@ fn a_client_gets_earlier_output_and_its_keys_reach_the_guest() {
 
     // Output that was shown once is not shown again. New output is.
     guest.lguest(&["send", "web", "0", "meanwhile"]).well();
-    until("the guest has printed it", || {
+    until("the guest has printed the line", || {
         guest.lguest(&["log", "web"]).well().ends_with("meanwhile").then_some(())
     });
     let mut user = attach(&guest, &["0"]);
@@ -154,14 +154,14 @@ fn a_client_gets_the_rest_of_the_output_and_the_reason_of_the_end() {
 #[test]
 fn the_guest_does_not_notice_a_killed_client() {
     let guest = web();
-    until("nobody asks it anything", || guest.process().thread("client").is_none().then_some(()));
+    until("no client is connected", || guest.process().thread("client").is_none().then_some(()));
     let before = Held::at_rest(guest.process());
     for _ in 0..50 {
         let mut user = attach(&guest, &[]);
         user.expect_stderr("attached");
         user.process().signal(Signal::SIGKILL);
         assert_eq!(user.wait(), End::Killed(9));
-        until("its place is free", || {
+        until("the console has no client that types", || {
             (!guest.lguest(&["info", "web", "--json"]).well().contains("writer")).then_some(())
         });
     }
@@ -243,7 +243,7 @@ fn a_client_ends_when_its_stdout_is_closed() {
     );
     let mut user = program(&["sh", "-c", &line], &PathBuf::from("/"), Pty::new(30, 100));
     user.expect("hello 80x24");
-    let end = until("the pipe's reader is missed", || {
+    let end = until("the client notices that its reader is gone", || {
         guest.lguest(&["send", "web", "0", "more\n"]).well();
         user.poll_end()
     });

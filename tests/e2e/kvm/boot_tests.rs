@@ -18,7 +18,7 @@ const PREFIX: &str = "hello 80x24\n";
 #[track_caller]
 fn said(launch: &Launch, text: &str) -> (i32, String) {
     let mut running = launch.fed(text);
-    let End::Status(status) = running.wait() else { panic!("it was killed") };
+    let End::Status(status) = running.wait() else { panic!("a signal killed the launcher") };
     (status, running.stderr())
 }
 

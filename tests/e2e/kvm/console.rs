@@ -76,7 +76,7 @@ fn a_flood_arrives_whole() {
     running.send([COMMAND, b'p']);
     assert_eq!(running.wait(), End::Status(0));
     // The pipe may still contain the last output.
-    until("all is read", || running.output().has_ended().then_some(()));
+    until("the end of stdout is read", || running.output().has_ended().then_some(()));
     assert!(running.output().len() > 1 << 20, "{} bytes", running.output().len());
 }
 

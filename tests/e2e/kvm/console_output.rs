@@ -127,7 +127,7 @@ fn a_client_that_reads_loses_nothing() {
     let file = scratch.path().join("output");
     let mut user = into_file(&running, &file);
     running.lguest(&["send", "much", "0", ALL]).well();
-    until("all is there", || (length(&file) >= printed.len()).then_some(()));
+    until("the file has all of the output", || (length(&file) >= printed.len()).then_some(()));
     running.lguest(&["send", "much", "0", "\u{1e}p"]).well();
     assert_eq!((running.wait(), user.wait()), (End::Status(0), End::Status(0)));
     assert!(fs::read(&file).unwrap() == printed, "other bytes arrived");
@@ -142,12 +142,12 @@ fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     let mut user = into_file(&running, &pipe.path);
     // This comes first, so that the ring has allocated all its memory.
     running.lguest(&["send", "much", "0", "\u{1e}f 2048\n"]).well();
-    pipe.read_until("it reads", |shown| shown.ends_with(b"flood done\n"));
+    pipe.read_until("the client has read the flood", |shown| shown.ends_with(b"flood done\n"));
     let before = (pipe.shown.len(), running.process().memory_beyond_guest());
 
     running.lguest(&["send", "much", "0", ALL]).well();
     let middle = before.0 + (4 << 20);
-    pipe.read_until("it is in the middle of it", |shown| shown.len() > middle);
+    pipe.read_until("the client is in the middle of the flood", |shown| shown.len() > middle);
     user.process().signal(Signal::SIGSTOP);
     // Whether the guest waits for the client or not, other consoles are not delayed.
     for number in 0..20 {
@@ -160,12 +160,12 @@ fn a_client_that_stopped_gets_the_last_output_and_the_number_of_lost_bytes() {
     let mut asking = Client::of(&running, "much");
     until("the guest has printed all", || asking.log(0).ends_with(b"flood done\n").then_some(()));
     // An answer with the whole ring in it needs memory for a moment.
-    until("it holds no more memory than before", || {
+    until("the launcher holds no more memory than before", || {
         (running.process().memory_beyond_guest() < before.1 + 2048).then_some(())
     });
 
     user.process().signal(Signal::SIGCONT);
-    pipe.read_until("it has the newest", |shown| shown.ends_with(b"flood done\n"));
+    pipe.read_until("the client has the last output", |shown| shown.ends_with(b"flood done\n"));
     user.press(0x1d);
     assert_eq!(user.wait(), End::Status(0));
     // The greeting is not part of it, because it came before.

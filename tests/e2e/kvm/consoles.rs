@@ -74,7 +74,9 @@ fn impossible_consoles_are_refused_in_one_line() {
 /// Starts a guest named "web" that commands can reach.
 fn named(launch: Launch) -> Running {
     let running = launch.option("--name=web").piped();
-    until("it answers", || (running.lguest(&["info", "web"]).status == Some(0)).then_some(()));
+    until("the control socket answers", || {
+        (running.lguest(&["info", "web"]).status == Some(0)).then_some(())
+    });
     running
 }
 
@@ -107,7 +109,7 @@ fn log_prints_the_buffered_output() {
 fn send_types_its_text_once() {
     let running = web();
     assert_eq!(running.lguest(&["send", "web", "0", "over here"]).well(), "");
-    until("the guest has read it", || {
+    until("the guest has read the input", || {
         let log = running.lguest(&["log", "web"]).well();
         (log == "hello 80x24\nover here").then_some(())
     });
@@ -145,7 +147,7 @@ fn resize_sets_the_size_of_the_window() {
     let running = web();
     running.lguest(&["send", "web", "0", "\u{1e}w"]).well();
     running.lguest(&["resize", "web", "0", "41", "133"]).well();
-    until("the guest hears of it", || {
+    until("the guest prints its new size", || {
         running.lguest(&["log", "web"]).well().ends_with("133x41\n").then_some(())
     });
 }
@@ -220,7 +222,7 @@ fn a_null_console_buffers_nothing() {
 fn a_log_can_be_followed_and_stays_unread() {
     let mut guest = web();
     guest.lguest(&["send", "web", "0", "before\n"]).well();
-    until("it is printed", || {
+    until("the guest has printed the line", || {
         guest.lguest(&["log", "web"]).well().ends_with("before\n").then_some(())
     });
     let runtime = format!("XDG_RUNTIME_DIR={}", guest.runtime().display());

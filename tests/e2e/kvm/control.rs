@@ -156,7 +156,7 @@ fn a_launcher_that_does_not_answer_is_listed_as_such() {
     let mut running = named().piped();
     running.expect("hello 80x24\n");
     running.process().signal(Signal::SIGSTOP);
-    until("it is stopped", || running.process().is_stopped().then_some(()));
+    until("the launcher is stopped", || running.process().is_stopped().then_some(()));
     let listed = running.lguest(&["list"]).well();
     let (pid, line) = (running.process().0.to_string(), listed.lines().nth(1).unwrap());
     assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["one", &pid, "silent", "-", "-", "-"]);

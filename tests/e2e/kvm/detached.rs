@@ -124,7 +124,7 @@ fn a_starter_that_ignores_sigchld_gets_the_status() {
 fn console_wait_waits_for_a_guest_to_start() {
     let scratch = Scratch::new();
     let mut user = console(scratch.path(), &["web", "--wait"]);
-    until("it waits", || waits(&user).then_some(()));
+    until("the client waits for the guest", || waits(&user).then_some(()));
     let other =
         probe("console").option("--detach").option("--name=other").runtime(Some(scratch.path()));
     let mut other = other.piped();
@@ -142,7 +142,7 @@ fn console_wait_waits_for_a_guest_to_start() {
 
     // The client does not make the terminal raw before the guest starts.
     let mut user = console(scratch.path(), &["later", "-w"]);
-    until("it waits", || waits(&user).then_some(()));
+    until("the client waits for the guest", || waits(&user).then_some(()));
     user.press(0x03);
     assert_eq!(user.wait(), End::Killed(2));
     user.assert_terminal_restored();
@@ -163,7 +163,7 @@ fn console_persist_waits_for_the_next_guest() {
     user.expect("hello");
     user.send(b"\x1ep".as_slice());
     user.expect_stderr("guest powered off; waiting for the next guest of that name");
-    until("it has ended", || (left_alone(&first) == 0).then_some(()));
+    until("the first launcher has ended", || (left_alone(&first) == 0).then_some(()));
     let second = start();
     user.expect("hello");
     user.send("to the second");
@@ -186,7 +186,7 @@ fn console_persist_waits_for_the_next_guest() {
     user.assert_terminal_restored();
 
     // The escape key also works while the client waits.
-    until("the place is free", || {
+    until("the console has no client that types", || {
         let info = tests::lguest(scratch.path(), &["info", "web", "--json"]);
         (!info.well().contains("writer")).then_some(())
     });

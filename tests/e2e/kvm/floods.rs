@@ -40,7 +40,7 @@ fn most_growth(process: Process, mut done: impl FnMut() -> bool) -> u64 {
         most = most.max(process.memory_beyond_guest());
         done().then_some(())
     });
-    assert!(ended.is_some(), "waiting for the end of the flood in vain");
+    assert!(ended.is_some(), "the flood does not end");
     most - before
 }
 
@@ -69,7 +69,7 @@ fn a_gigabyte_of_unread_output_costs_a_few_megabytes() {
     assert!(log(&running).well().contains(LAST_LINE));
 
     running.lguest(&["send", "one", "0", "over here"]).well();
-    until("output goes on", || log(&running).well().ends_with("over here").then_some(()));
+    until("the guest prints again", || log(&running).well().ends_with("over here").then_some(()));
     running.lguest(&["stop", "one"]).well();
     assert_eq!(running.wait(), End::Status(0));
 }

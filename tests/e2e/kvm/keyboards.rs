@@ -76,7 +76,7 @@ fn three_ctrl_c_end_the_guest_in_every_encoding() {
         eprintln!("{parts:?}");
         let mut running = on_terminal();
         // On a slow machine, three presses may take more than a second.
-        let end = until("three of them end it", || {
+        let end = until("three keys end the launcher", || {
             press(&mut running, parts);
             running.poll_end()
         });

@@ -102,7 +102,7 @@ fn assert_alive(running: &Running) {
     for console in 0..CONSOLES {
         let mut client = Client::of(running, "crowd");
         assert_eq!(client.send(console, b"alive"), 5);
-        until("it is echoed", || client.log(console).ends_with(b"alive").then_some(()));
+        until("the text is echoed", || client.log(console).ends_with(b"alive").then_some(()));
     }
 }
 
@@ -112,11 +112,11 @@ fn ten_thousand_clients_that_attach_and_leave_leak_nothing() {
     let runtime = running.runtime();
     let files = || tests::files::below(&runtime.join("lguest/crowd"));
     let none = || running.process().thread("client").is_none().then_some(());
-    until("nobody is there", none);
+    until("no client is connected", none);
     let (before, files_before) = (Held::at_rest(running.process()), files());
     // This allocates everything that is only allocated once.
     stays(runtime, 1000);
-    until("nobody is there", none);
+    until("no client is connected", none);
     let memory = running.process().memory_beyond_guest();
 
     let count = environment::stays();
@@ -135,7 +135,7 @@ fn ten_thousand_clients_that_attach_and_leave_leak_nothing() {
 #[test]
 fn a_failed_attach_to_a_missing_console_leaks_nothing() {
     let running = crowded();
-    until("nobody is there", || running.process().thread("client").is_none().then_some(()));
+    until("no client is connected", || running.process().thread("client").is_none().then_some(()));
     let before = Held::at_rest(running.process());
     let consoles =
         || Client::of(&running, "crowd").ask(json!({ "do": "info" }))["consoles"].clone();
@@ -175,7 +175,7 @@ fn attached_clients_do_not_block_control_requests() {
     }
     // One client leaves, and another attaches.
     drop(seated.pop());
-    until("there is room", || Client::of(&running, "crowd").attach(0, "watch").ok());
+    until("a client can attach again", || Client::of(&running, "crowd").attach(0, "watch").ok());
 }
 
 /// The guest does not read its second console.
@@ -186,14 +186,14 @@ fn a_client_that_leaves_before_the_guest_has_read_frees_its_console() {
     until("the guest has printed", || {
         (running.lguest(&["log", "crowd"]).stdout == "hello 80x24\n").then_some(())
     });
-    until("nobody is there", || running.process().thread("client").is_none().then_some(()));
+    until("no client is connected", || running.process().thread("client").is_none().then_some(()));
     let before = Held::at_rest(running.process());
     for stays in [false, true] {
         let mut client = Client::of(&running, "crowd");
         client.attach(1, "write").unwrap();
         // This is more than there is room for.
         client.write_frame(b'd', &[b'x'; 600 << 10]).unwrap();
-        until("there is no room", || {
+        until("the console has no room for input", || {
             (Client::of(&running, "crowd").send(1, b"y") == 0).then_some(())
         });
         // Once the connection is closed, and once only its writing side.
@@ -225,7 +225,9 @@ fn a_launcher_ends_while_clients_attach_and_leave() {
             for first in 0..50 {
                 scope.spawn(move || come_and_go(first));
             }
-            until("they come and go", || (came.load(Ordering::Acquire) > 200).then_some(()));
+            until("200 clients came and left", || {
+                (came.load(Ordering::Acquire) > 200).then_some(())
+            });
             let (expected, reason) = end(&running, round);
             let end = running.wait();
             over.store(true, Ordering::Release);
@@ -243,7 +245,7 @@ fn end(running: &Running, round: usize) -> (End, &'static str) {
     match round % 3 {
         0 => {
             // There may be too many clients at this moment.
-            until("it hears", || {
+            until("the launcher accepts the request", || {
                 (running.lguest(&["stop", "crowd"]).status == Some(0)).then_some(())
             });
             (End::Status(0), "stopped by `lguest stop`")
@@ -253,7 +255,7 @@ fn end(running: &Running, round: usize) -> (End, &'static str) {
             (End::Status(143), "signal 15: guest stopped")
         }
         _ => {
-            until("it hears", || {
+            until("the launcher accepts the request", || {
                 let mut client = Client::of(running, "crowd");
                 let request = json!({ "do": "send", "console": USERS, "data": "HnA=" });
                 client.request(request).ok().filter(|answer| answer["error"].is_null())

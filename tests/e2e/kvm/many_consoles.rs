@@ -32,7 +32,7 @@ fn each_of_fifty_consoles_works() {
     running.expect("at the terminal");
     for number in 1..50 {
         let expected = format!("hello {number}\nto {number} alone");
-        until("it is echoed", || {
+        until("the text is echoed", || {
             let log = log(running.runtime(), "many", number);
             assert!(expected.starts_with(&log), "{number}: {log:?}");
             (log == expected).then_some(())
@@ -83,7 +83,7 @@ fn too_few_descriptors_for_the_consoles_end_lguest_with_one_line() {
     for files in (50..2000).step_by(50) {
         let line = format!("ulimit -n {files}; exec {}", consoles("few", 50).shell_line());
         let mut running = program(&["sh", "-c", &line], scratch.path(), Pty::new(30, 100));
-        let works = until("it works or ends", || {
+        let works = until("the last console works or the launcher ends", || {
             let said = running.lguest(&["log", "few", "49"]);
             (said.stdout == "hello 49\n").then_some(true).or(running.poll_end().map(|_| false))
         });
@@ -139,7 +139,7 @@ fn twenty_guests_with_fifty_consoles_each_are_not_mixed_up() {
     }
     for (name, number) in all() {
         let expected = format!("hello {number}\n{name} {number}");
-        until("it is echoed", || {
+        until("the text is echoed", || {
             let said = Client::below(scratch.path(), name).unwrap().log(number);
             let said = String::from_utf8(said).unwrap();
             assert!(expected.starts_with(&said), "{name} {number}: {said:?}");

@@ -54,7 +54,9 @@ fn one_of_two_launchers_with_the_same_name_runs() {
     let scratch = Scratch::new();
     for _ in 0..20 {
         let mut both = [(); 2].map(|()| named("console", scratch.path()).piped());
-        let loser = until("one ends", || both.iter_mut().position(|one| one.poll_end().is_some()));
+        let loser = until("one of the two launchers ends", || {
+            both.iter_mut().position(|one| one.poll_end().is_some())
+        });
         let [first, second] = &mut both;
         let (lost, won) = if loser == 0 { (first, second) } else { (second, first) };
         assert_eq!(lost.wait(), End::Status(1));

@@ -85,7 +85,7 @@ fn ten_thousand_peeks_consume_nothing() {
         let lines = (0..typing.join().unwrap()).map(line);
         assert!(seen == [lines.collect::<String>().as_bytes(), END].concat(), "lost, or doubled");
     });
-    until("nothing is left unread", || {
+    until("all output is read", || {
         running.lguest(&["peek", "seen", "1"]).well().is_empty().then_some(())
     });
 }

@@ -79,7 +79,7 @@ fn no_progress_is_shown_when_the_guest_reboots() {
     running.expect(WIPED);
     let first = disk.answered();
     // The second boot reads all of the file again.
-    until("it is read again", || (disk.answered() >= 2 * first).then_some(()));
+    until("the disk is read again", || (disk.answered() >= 2 * first).then_some(()));
     running.press_three_ctrl_c();
     let _ = running.wait();
     let all = running.text();

@@ -86,7 +86,7 @@ fn programs_can_open_and_close_the_pty_repeatedly() {
         let mut user = User::open(&path);
         user.send(word.as_bytes());
         drop(user);
-        until("it is typed", || {
+        until("the guest has the input", || {
             guest.lguest(&["log", "web"]).well().ends_with(&word).then_some(())
         });
         let mut user = User::open(&path);
@@ -95,7 +95,7 @@ fn programs_can_open_and_close_the_pty_repeatedly() {
         guest.lguest(&["send", "web", "0", "beside."]).well();
         user.expect("beside.");
     }
-    until("they are gone", || {
+    until("the clients are gone", || {
         guest.lguest(&["info", "web", "--json"]).well().contains("\"clients\":0").then_some(())
     });
     let mut user = User::open(&path);
@@ -115,7 +115,7 @@ fn a_program_that_flushes_on_open_sees_the_buffered_output() {
         round += 1;
         let word = format!("round {round}.");
         guest.lguest(&["send", "web", "0", &word]).well();
-        until("it is printed", || {
+        until("the guest has printed the word", || {
             guest.lguest(&["log", "web"]).well().ends_with(&word).then_some(())
         });
         let came = Instant::now();
@@ -129,15 +129,15 @@ fn a_program_that_flushes_on_open_sees_the_buffered_output() {
         let seen = user.expect("|");
         quick.then_some((word, seen))
     };
-    let (word, seen) = until("a program is quick", sees);
-    assert!(seen.contains(&word), "what was printed is thrown away: {seen:?}");
+    let (word, seen) = until("a program reads soon enough", sees);
+    assert!(seen.contains(&word), "the program does not see the output: {seen:?}");
 }
 
 #[test]
 fn output_that_one_program_leaves_unread_is_there_for_the_next() {
     let (guest, path) = web("--console=pty");
     let user = User::open(&path);
-    until("it is written", || {
+    until("all output is written to the device", || {
         guest.lguest(&["info", "web", "--json"]).well().contains("\"unread\":0").then_some(())
     });
     drop(user);

@@ -31,7 +31,7 @@ fn memory_that_a_second_cpu_rewrites_is_read_once() {
         let [answered, refused] = counts.collect::<Vec<_>>()[..] else { panic!("{said}") };
         assert!(answered >= rounds, "{line}{answered} answered");
         // If nothing was refused, the device never saw the bad values, and there was no race.
-        assert!(refused > 0 || WAITING.contains(&(device, queue)), "{line}none refused");
+        assert!(refused > 0 || WAITING.contains(&(device, queue)), "{line}no request was refused");
     }
     hostile::power_off(&mut running);
     hostile::assert_only_our_sector_is_written(&disk, &before);

@@ -125,7 +125,7 @@ impl Soak<'_> {
         while within(patience(), &mut lives).is_none() {
             let now = process.cpu_time();
             let works = now - before > patience() / 100 && now - begin < patience() * 2;
-            assert!(works, "the guest does not go on: {:?} of a CPU", now - begin);
+            assert!(works, "the guest prints nothing more after {:?} of CPU time", now - begin);
             before = now;
         }
     }
@@ -217,7 +217,7 @@ fn attach(soak: &mut Soak<'_>) {
 fn stop(soak: &mut Soak<'_>) {
     let process = soak.running.process();
     process.signal(Signal::SIGSTOP);
-    until("it is stopped", || process.is_stopped().then_some(()));
+    until("the launcher is stopped", || process.is_stopped().then_some(()));
     process.signal(Signal::SIGCONT);
 }
 

@@ -76,7 +76,7 @@ fn the_socket_carries_bytes_for_one_client_at_a_time() {
 
     // Output from this time is there for the next client.
     guest.lguest(&["send", "web", "0", "meanwhile"]).well();
-    let next = until("the place is free", || {
+    let next = until("the socket accepts another client", || {
         let next = connect(&socket);
         (!expect(&next, "e").contains("in use")).then_some(next)
     });
@@ -179,7 +179,7 @@ fn a_socket_in_use_is_not_replaced() {
     let other = UnixListener::bind(&socket).unwrap();
     guest.process().signal(Signal::SIGTERM);
     assert_eq!(guest.wait(), End::Status(143));
-    assert!(socket.exists(), "what is somebody else's was removed");
+    assert!(socket.exists(), "the file of somebody else was removed");
     drop(other);
 
     fs::remove_file(&socket).unwrap();

@@ -57,7 +57,7 @@ fn each_byte_is_counted_on_its_way() {
     for byte in [0x1e, b'i'] {
         let before = count(&stats(&running), "con0-rx", "requests");
         running.send([byte]);
-        until("it is taken", || {
+        until("the guest has taken the key", || {
             (count(&stats(&running), "con0-rx", "requests") > before).then_some(())
         });
     }
@@ -71,7 +71,7 @@ fn each_byte_is_counted_on_its_way() {
     let (rx, tx) = (told("rx"), told("tx"));
     // Wait for the interrupt of each key, because the guest's interrupt controller merges
     // interrupts that come close together.
-    until("each is announced", || {
+    until("each key has its interrupt", || {
         (count(&stats(&running), "con0-rx", "interrupts") == 52).then_some(())
     });
     let now = stats(&running);
@@ -140,7 +140,7 @@ fn counts_outlive_pauses_and_resets() {
 #[test]
 fn a_signal_that_stops_a_vcpu_is_counted() {
     let mut running = probe("hang=spin").option("--name=one").on_terminal();
-    until("it runs", || running.process().thread("vcpu0").map(drop));
+    until("the vCPU runs", || running.process().thread("vcpu0").map(drop));
     for _ in 0..3 {
         let before = count(&stats(&running), "vcpu0", "interrupted");
         running.lguest(&["pause", "one"]).well();
@@ -148,7 +148,7 @@ fn a_signal_that_stops_a_vcpu_is_counted() {
         running.lguest(&["resume", "one"]).well();
         // The vCPU is in the guest again, and not on its way there.
         let ticks = running.process().thread("vcpu0").unwrap().ticks();
-        until("it works", || {
+        until("the vCPU uses CPU time", || {
             (running.process().thread("vcpu0")?.ticks() > ticks + 1).then_some(())
         });
     }

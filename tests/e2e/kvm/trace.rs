@@ -96,7 +96,7 @@ fn a_trace_has_the_events_of_every_thread_in_order() {
     let first = process.thread("con0-tx").unwrap().id;
     running.lguest(&["pause", "one"]).well();
     running.lguest(&["resume", "one"]).well();
-    let second = tests::until("it is back", || process.thread("con0-tx")).id;
+    let second = tests::until("the queue thread is back", || process.thread("con0-tx")).id;
     running.send([0x1e, b'r']);
     hello(&mut running);
     let third = process.thread("con0-tx").unwrap().id;

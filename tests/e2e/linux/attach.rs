@@ -29,7 +29,7 @@ fn a_shell_survives_its_clients_and_redraws_for_each() {
         user.expect_stderr("attached");
         user.process().signal(nix::sys::signal::Signal::SIGKILL);
         user.wait();
-        until("its place is free", || {
+        until("the console has no client that types", || {
             (!guest.lguest(&["info", "web", "--json"]).well().contains("writer")).then_some(())
         });
     }

@@ -63,7 +63,7 @@ fn a_panic_is_reported_by_the_pvpanic_driver() {
     let launch = Launch::linux().argument("panic=-1").option("--console=sock");
     for option in ["--strict", "--verbose"] {
         let mut running = launch.clone().option(option).option("--name=one").piped();
-        tests::until("there is a prompt", || {
+        tests::until("the shell prompts", || {
             running.lguest(&["log", "one"]).stdout.contains("guest# ").then_some(())
         });
         running.lguest(&["send", "one", "0", &format!("{CRASH}\n")]).well();

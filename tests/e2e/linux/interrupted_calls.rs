@@ -6,7 +6,7 @@ use tests::{End, Guest, Launch, Network, Strace, until};
 
 const GUEST: &str = "192.168.19.2";
 
-/// Of every three calls of a kind in a thread, the first is not made.
+/// strace skips the first of every three calls of a kind in a thread.
 const INTERRUPT: &str = "inject=read,readv,write,writev,poll:error=EINTR:when=1+3";
 
 /// The interruptible calls of each thread.

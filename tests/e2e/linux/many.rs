@@ -3,7 +3,7 @@
 use tests::files::Scratch;
 use tests::{End, Guest, Launch, until};
 
-/// As many consoles as Linux has terminals for.
+/// The number of consoles: Linux has this many terminals.
 const CONSOLES: usize = 8;
 
 const DISKS: usize = 32;
@@ -44,7 +44,7 @@ fn forty_devices_are_found_in_their_order() {
 
     guest.run("for n in 1 2 3 4 5 6 7; do echo \"I am hvc$n\" > /dev/hvc$n; done");
     for number in 1..CONSOLES {
-        until("the console has it", || {
+        until("the console has the line", || {
             let log = guest.lguest(&["log", "many", &number.to_string()]).well();
             log.contains(&format!("I am hvc{number}\r\n")).then_some(())
         });

@@ -58,7 +58,7 @@ fn a_slow_reader_loses_nothing() {
     let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
     loop {
         // Each read waits until the pipe is full or everything is written for now.
-        until("nothing more comes", || {
+        until("the writer sleeps", || {
             process.thread("stdout").is_none_or(Thread::sleeps).then_some(())
         });
         let length = reader.read(&mut buffer).unwrap();
@@ -70,7 +70,7 @@ fn a_slow_reader_loses_nothing() {
     assert_eq!(running.wait(), End::Status(0));
     let wanted = b"0123456789abcde\n".repeat(LENGTH / 16);
     let start = all.len() - LENGTH;
-    assert!(all[start..] == wanted, "{} bytes came, not as they were printed", all.len());
+    assert!(all[start..] == wanted, "{} bytes came, which differ from the output", all.len());
 }
 
 #[test]

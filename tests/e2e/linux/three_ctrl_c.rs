@@ -83,7 +83,7 @@ fn three_ctrl_c_end_a_kernel_that_spins_with_interrupts_off() {
     for hung in [kernel::spinning(), kernel::halted()] {
         let mut running = Launch::kernel(scratch.file("kernel", hung)).on_terminal();
         tests::until("the guest runs", || running.process().thread("vcpu0"));
-        tests::until("keys are taken", || running.pty().snapshot().is_raw().then_some(()));
+        tests::until("the terminal is raw", || running.pty().snapshot().is_raw().then_some(()));
         ends(&mut running);
     }
 }

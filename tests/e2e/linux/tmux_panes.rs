@@ -9,7 +9,7 @@ fn guest() -> Running {
     let launch = Launch::linux().option("--name=web").option("--console=sock");
     let launch = (1..4).fold(launch, |launch, _| launch.option("--console=sock"));
     let running = launch.piped();
-    until("there is a shell on each", || {
+    until("each console has a shell", || {
         let shows = |n: &str| running.lguest(&["log", "web", n]).stdout.contains("guest# ");
         ["0", "1", "2", "3"].into_iter().all(shows).then_some(())
     });

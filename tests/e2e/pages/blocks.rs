@@ -17,7 +17,10 @@ fn every_page_with_commands_is_run() {
         let runs = |kind: &str| kind == "console" || kind == "toml";
         let needs = page.blocks.iter().any(|block| runs(&block.kind) && block.skip.is_none());
         let has = PAGES.contains(&path.as_str());
-        assert_eq!(needs, has, "{path}: it is to be in tests/e2e/linux/documents.rs if it can run");
+        assert_eq!(
+            needs, has,
+            "{path}: a page must be in tests/e2e/linux/documents.rs if it has commands"
+        );
     }
 }
 

@@ -34,12 +34,12 @@ fn check(path: &str, target: &str) -> Result<(), String> {
         _ => Path::new(path).parent().unwrap().join(file),
     };
     if !Page::root().join(&linked).exists() {
-        return Err("there is no such file".into());
+        return Err("the file does not exist".into());
     }
     if heading.is_empty() || headings(linked.to_str().unwrap()).contains(&heading.to_string()) {
         return Ok(());
     }
-    Err("there is no such heading in it".into())
+    Err("the file has no such heading".into())
 }
 
 /// Returns the anchors that GitHub makes of the headings.

@@ -24,11 +24,14 @@ fn internals_names_existing_functions() {
             let (_, text) = file.expect(&place);
             let names = word.trim_end_matches("()").split("::");
             let missing = names.filter(|name| !defines(text, name)).collect::<Vec<_>>();
-            assert!(missing.is_empty(), "{place}: not in the file named before it: {missing:?}");
+            assert!(
+                missing.is_empty(),
+                "{place}: not defined in the file of the last link: {missing:?}"
+            );
             seen += 1;
         }
     }
-    assert!(seen > 30, "it names only {seen} things");
+    assert!(seen > 30, "the page names only {seen} items");
 }
 
 /// Returns code spans and targets of links in the order of the line.
@@ -72,7 +75,7 @@ fn the_messages_of_troubleshooting_are_in_the_sources() {
             seen += 1;
         }
     }
-    assert!(seen > 20, "that is not what people meet: {seen} messages");
+    assert!(seen > 20, "the page has only {seen} messages");
 }
 
 /// Returns the source with string literals as they are printed: continued lines joined, and escaped
@@ -138,7 +141,7 @@ fn the_tests_named_for_rules_and_attacks_exist() {
             }
         }
     }
-    assert!(seen > 150, "they name {seen} tests");
+    assert!(seen > 150, "the pages name only {seen} tests");
 }
 
 /// The device that CONTRIBUTING.md uses as an example, which does not exist.
@@ -158,5 +161,5 @@ fn the_files_named_for_contributors_exist() {
             }
         }
     }
-    assert!(seen > 40, "they name {seen} files");
+    assert!(seen > 40, "the pages name only {seen} files");
 }

@@ -11,7 +11,7 @@ use super::{FOR_CONTRIBUTORS, pages, rust_files};
 type Phrase = (&'static str, &'static str);
 
 /// Phrases that must not occur anywhere.
-const PHRASES: [Phrase; 20] = [
+const PHRASES: [Phrase; 23] = [
     ("is none", "say what is missing or wrong: `does not exist`, `is not valid`"),
     ("are none", "say what is missing or wrong: `do not exist`, `are not valid`"),
     ("was none", "say what was missing or wrong: `did not exist`"),
@@ -32,6 +32,28 @@ const PHRASES: [Phrase; 20] = [
     ("stand still", "write `pause`, `stop`, `hang`"),
     ("stands still", "write `is paused`, `is stopped`, `hangs`"),
     ("stood still", "write `was paused`, `was stopped`, `hung`"),
+    ("in vain", "say what failed"),
+    ("sit down", "write `attach`"),
+    ("sits down", "write `attaches`"),
+];
+
+/// Phrases that must not occur in pages, nor in comments of the tests and of the guests. The
+/// sources of the launcher and the devices still have some of them.
+const STRICT_PHRASES: [Phrase; 14] = [
+    ("so many", "write `this number of`, `how many`"),
+    ("goes on", "write `continues`"),
+    ("go on", "write `continue`"),
+    ("is told", "write `gets`, `learns`, `is notified`; of a message: `is reported`"),
+    ("are told", "write `get`, `learn`, `are notified`; of a message: `are reported`"),
+    ("told to", "name the command or the option"),
+    ("all the same", "write `still`, `nevertheless`"),
+    ("as ever", "write `as usual`, `unchanged`"),
+    ("looked at", "write `checked`, `examined`, `read`"),
+    ("looks on", "write `watches`"),
+    ("look on", "write `watch`"),
+    ("found out", "write `detected`"),
+    ("affair", "say who does it"),
+    ("manners", "write `malformed`, `breaks the protocol`"),
 ];
 
 /// Harmless phrases that contain one of [`PHRASES`]. The last one is Python.
@@ -47,6 +69,16 @@ const STARTS: [Phrase; 6] = [
     ("one of them", "name it: `A frame.`"),
 ];
 
+/// What to do about a doc comment that begins with one of [`STRICT_STARTS`].
+const NAME_THE_SUBJECT: &str = "begin with what the item is, or with what it does";
+
+/// First words of doc comments that do not say what the item is. Checked where
+/// [`STRICT_PHRASES`] are.
+const STRICT_STARTS: [&str; 13] = [
+    "it", "its", "they", "their", "these", "those", "who", "whose", "of", "as", "so", "for",
+    "nobody",
+];
+
 /// Lines that form one text: a sentence may continue from line to line.
 #[derive(Default)]
 struct Text {
@@ -55,14 +87,20 @@ struct Text {
     lines: Vec<String>,
     /// Whether the text begins a doc comment.
     begins_doc: bool,
+    /// Whether the text is code with string literals, which may quote a message of the launcher.
+    is_code: bool,
 }
 
 impl Text {
-    /// Returns a line for each phrase in the text.
-    fn faults(&self, path: &str) -> Vec<String> {
+    /// Returns a line for each phrase in the text. `strict` also applies [`STRICT_PHRASES`] and
+    /// [`STRICT_STARTS`].
+    fn faults(&self, path: &str, strict: bool) -> Vec<String> {
         let said = plain(&self.lines);
-        let within = PHRASES.iter().filter(|(phrase, _)| said.contains(&format!(" {phrase} ")));
-        let starts = STARTS.iter().filter(|_| self.begins_doc);
+        let more = STRICT_PHRASES.iter().filter(|_| strict && !self.is_code);
+        let within = PHRASES.iter().chain(more).copied();
+        let within = within.filter(|(phrase, _)| said.contains(&format!(" {phrase} ")));
+        let more = STRICT_STARTS.iter().filter(|_| strict).map(|start| (*start, NAME_THE_SUBJECT));
+        let starts = STARTS.iter().copied().chain(more).filter(|_| self.begins_doc);
         let starts = starts.filter(|(phrase, _)| said.starts_with(&format!(" {phrase} ")));
         let faults = within.chain(starts).map(|(phrase, instead)| {
             let line = self.first + self.line_of(phrase);
@@ -118,7 +156,8 @@ fn texts_of_source(source: &str) -> Vec<Text> {
         let words = line[marker.len()..].trim();
         if !(goes_on && marker == before) {
             let begins_doc = marker == "///" && before != "///";
-            texts.push(Text { first: number, begins_doc, ..Text::default() });
+            let is_code = marker.is_empty();
+            texts.push(Text { first: number, begins_doc, is_code, ..Text::default() });
         }
         if let Some(text) = texts.last_mut() {
             text.lines.push(words.trim_end_matches('\\').to_string());
@@ -130,15 +169,23 @@ fn texts_of_source(source: &str) -> Vec<Text> {
 }
 
 fn faults_of_source(path: &str, source: &str) -> Vec<String> {
-    texts_of_source(source).iter().flat_map(|text| text.faults(path)).collect()
+    let strict = STRICT.iter().any(|directory| path.starts_with(directory));
+    texts_of_source(source).iter().flat_map(|text| text.faults(path, strict)).collect()
 }
+
+/// The directories whose comments [`STRICT_PHRASES`] are checked in.
+const STRICT: [&str; 4] =
+    ["guest-images/init/src", "guest-images/guests/src", "tests/src", "tests/e2e"];
+
+/// The other directories with sources.
+const OTHERS: [&str; 4] = ["devices/src", "launcher", "fuzz/src", "fuzz/fuzz_targets"];
 
 #[test]
 fn no_page_has_a_forbidden_phrase() {
     let all = pages().into_iter().chain(FOR_CONTRIBUTORS.map(String::from));
     let faults = all.flat_map(|path| {
         let texts = texts_of_page(&Page::read(&path).prose);
-        texts.iter().flat_map(|text| text.faults(&path)).collect::<Vec<_>>()
+        texts.iter().flat_map(|text| text.faults(&path, true)).collect::<Vec<_>>()
     });
     let faults: Vec<_> = faults.collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -146,10 +193,11 @@ fn no_page_has_a_forbidden_phrase() {
 
 #[test]
 fn no_source_has_a_forbidden_phrase() {
-    let crates = ["devices/src", "launcher", "fuzz/src", "fuzz/fuzz_targets"];
-    let guests = ["guest-images/init/src", "guest-images/guests/src"];
-    let all = crates.into_iter().chain(guests).chain(["tests/src", "tests/e2e"]);
-    let files = all.flat_map(rust_files).filter(|path| !path.ends_with("pages/wording.rs"));
+    let files = STRICT
+        .into_iter()
+        .chain(OTHERS)
+        .flat_map(rust_files)
+        .filter(|path| !path.ends_with("pages/wording.rs"));
     let root = Page::root();
     let faults = files.flat_map(|path| {
         let short = Path::new(&path).strip_prefix(&root).unwrap().display().to_string();
@@ -176,8 +224,20 @@ fn a_phrase_is_found_with_its_line_and_what_to_write() {
         assert_eq!(faults_of_source("a.rs", line).len(), 1, "{line}");
     }
     let row = [(7, "| a | `--x` stands still |".to_string()), (8, "| b | c |".to_string())];
-    let faults: Vec<_> = texts_of_page(&row).iter().flat_map(|text| text.faults("a.md")).collect();
+    let faults: Vec<_> =
+        texts_of_page(&row).iter().flat_map(|text| text.faults("a.md", true)).collect();
     assert!(faults.len() == 1 && faults[0].starts_with("a.md:7: "), "{faults:?}");
+}
+
+#[test]
+fn comments_of_tests_and_guests_are_checked_strictly() {
+    let bad = ["/// Its end.", "/// Wait for\n/// so many bytes.", "// The guest goes on."];
+    for text in bad {
+        assert_eq!(faults_of_source("tests/e2e/a.rs", text).len(), 1, "{text}");
+        assert_eq!(faults_of_source("devices/src/a.rs", text), [""; 0], "{text}");
+    }
+    let message = "assert_eq!(line, \"the guest goes on\");";
+    assert_eq!(faults_of_source("tests/e2e/a.rs", message), [""; 0]);
 }
 
 #[test]

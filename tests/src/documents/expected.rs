@@ -11,8 +11,8 @@ pub fn differs(expected: &[String], output: &str) -> Option<String> {
     let expected: Vec<&str> = expected.iter().map(|line| line.trim_end()).collect();
     let furthest = furthest(&expected, &output)?;
     Some(match expected.get(furthest) {
-        Some(line) => format!("nothing in its place is like this: {line}"),
-        None => "there is more than it says".into(),
+        Some(line) => format!("the output does not have this line: {line}"),
+        None => "the output continues after the expected lines".into(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::wait::OrFail;
 pub struct Page {
     /// The lines outside of blocks, with their numbers.
     pub prose: Vec<(usize, String)>,
-    /// Its blocks, in order.
+    /// The blocks of the page, in order.
     pub blocks: Vec<Block>,
 }
 

@@ -44,7 +44,7 @@ impl Shell {
     #[must_use]
     #[track_caller]
     pub fn start() -> Option<Self> {
-        if !is_root("what pages do to the host") {
+        if !is_root("commands of pages that change the host") {
             return None;
         }
         let scratch = Scratch::new();

@@ -42,7 +42,7 @@ fn the_log_file_consumes_no_output() {
         let scratch = Scratch::new();
         let launch = logging(&scratch).option("--name=one").option(&format!("--console={end}"));
         let mut running = launch.piped();
-        until("it is in the log", || (log(&scratch) == PREFIX).then_some(()));
+        until("the log has the line", || (log(&scratch) == PREFIX).then_some(()));
         if end != "pty" {
             assert_eq!(running.lguest(&["peek", "one"]).well(), PREFIX);
         }

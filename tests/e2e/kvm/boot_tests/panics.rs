@@ -54,7 +54,7 @@ fn without_a_boot_test_a_panic_message_has_no_effect() {
 #[test]
 fn a_panic_prints_the_last_lines_of_a_console_elsewhere() {
     let mut running = printing().option("--console=sock").option("--name=one").piped();
-    until("it has greeted", || {
+    until("the guest has greeted", || {
         let said = running.lguest(&["log", "one"]);
         said.stdout.contains("hello").then_some(())
     });

@@ -67,7 +67,7 @@ fn silent_clients_delay_neither_the_guest_nor_its_end() {
         let threads = running.process().threads();
         threads.into_iter().filter(|name| name == "client").count()
     };
-    until("all are served", || (threads() == 32).then_some(()));
+    until("all connections are served", || (threads() == 32).then_some(()));
     assert_eq!(ask(&running, r#"{"version":1,"do":"info"}"#)["error"]["kind"], "busy");
     let line = running.lguest(&["stop", "one"]).one_line();
     assert!(line.contains("too many are connected"), "{line}");

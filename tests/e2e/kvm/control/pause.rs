@@ -34,7 +34,7 @@ fn assert_still(running: &Running) {
 #[test]
 fn a_paused_guest_uses_no_cpu_and_can_be_resumed() {
     let mut running = probe("hang=spin").option("--name=one").option("--cpus=3").on_terminal();
-    until("it runs", || running.process().thread("vcpu0").map(drop));
+    until("the vCPU runs", || running.process().thread("vcpu0").map(drop));
     for _ in 0..3 {
         assert_works(&running);
         for _ in 0..2 {
@@ -119,12 +119,12 @@ fn the_devices_of_a_paused_guest_do_nothing() {
         let names = ["con0-rx", "con0-tx"].into_iter();
         names.filter(|name| running.process().thread(name).is_some()).collect::<Vec<_>>()
     };
-    until("each has its name", || (queues(&running).len() == 2).then_some(()));
+    until("the queue threads have their names", || (queues(&running).len() == 2).then_some(()));
     for _ in 0..20 {
         running.lguest(&["pause", "one"]).well();
-        until("they are gone", || queues(&running).is_empty().then_some(()));
+        until("the queue threads are gone", || queues(&running).is_empty().then_some(()));
         running.lguest(&["resume", "one"]).well();
-        until("they are back", || (queues(&running).len() == 2).then_some(()));
+        until("the queue threads are back", || (queues(&running).len() == 2).then_some(()));
         running.send("still here");
         running.expect("still here");
     }
@@ -139,7 +139,7 @@ fn a_pause_loses_no_output() {
     running.send(format!("\x1ef {KIB}\n"));
     for part in 1..4 {
         let goal = before + part * 1024 * KIB / 8;
-        until("it prints", || (running.output().len() > goal).then_some(()));
+        until("the guest prints", || (running.output().len() > goal).then_some(()));
         running.lguest(&["pause", "one"]).well();
         assert_still(&running);
         let length = running.output().len();
@@ -148,7 +148,9 @@ fn a_pause_loses_no_output() {
         assert_eq!(running.output().len(), length, "a paused guest printed");
         running.lguest(&["resume", "one"]).well();
     }
-    until("all is printed", || (running.output().len() >= before + KIB * 1024).then_some(()));
+    until("the guest has printed everything", || {
+        (running.output().len() >= before + KIB * 1024).then_some(())
+    });
     let output = running.output().bytes();
     for (number, line) in output[before..].chunks(64).enumerate() {
         assert!(line.starts_with(format!("{number:08} ").as_bytes()), "line {number}");
@@ -164,7 +166,7 @@ fn a_paused_guest_stays_paused_over_a_reset() {
     let thread = |running: &Running| running.process().thread("vcpu0").map(|thread| thread.id);
     let old = thread(&running);
     running.lguest(&["reset", "one"]).well();
-    until("another guest is there", || thread(&running).filter(|id| Some(*id) != old));
+    until("the next guest exists", || thread(&running).filter(|id| Some(*id) != old));
     assert_still(&running);
     assert_eq!(state(&running), "paused");
     assert_eq!(running.text().len(), before);

@@ -21,13 +21,13 @@ fn calls_of_lines(running: &mut Running) -> BTreeMap<&'static str, BTreeMap<Stri
     running.send("a");
     running.expect("a");
     let awake = |name: &str| process.thread(name).is_none_or(|it| !it.sleeps());
-    until("all sleep", || (!QUEUES.into_iter().any(awake)).then_some(()));
+    until("the queue threads sleep", || (!QUEUES.into_iter().any(awake)).then_some(()));
     let scratch = Scratch::new();
     let strace = Strace::attach(process, scratch.path(), &["trace=!futex,ioctl"]);
     for _ in 0..LINES {
         let before = requests(running);
         running.send(";");
-        until("it is echoed, and all sleep again", || {
+        until("the key is echoed and the queue threads sleep again", || {
             // A request is counted before its thread sleeps again.
             let done = requests(running) == before.map(|count| count + 1);
             let asleep = |name: &str| process.thread(name).is_some_and(|it| it.sleeps());

@@ -74,7 +74,7 @@ fn the_trace_can_be_read_while_the_guest_runs_and_after_sigkill() {
         let mut printed = threads.values().filter(|(name, _)| name == "con0-tx");
         printed.any(|(_, events)| events.iter().any(|it| it["name"] == "request")).then_some(())
     };
-    until("what it printed is in the trace", has_hello);
+    until("the output is in the trace", has_hello);
     running.send(b"\x1ef 2000\n");
     running.process().signal(Signal::SIGKILL);
     assert_eq!(running.wait(), End::Killed(9));
@@ -84,7 +84,7 @@ fn the_trace_can_be_read_while_the_guest_runs_and_after_sigkill() {
 /// The host's disk is full: the guest continues, and the user gets a message.
 #[test]
 fn a_full_disk_ends_the_trace_and_not_the_guest() {
-    if !is_root("a file system of its own") {
+    if !is_root("mounting a file system") {
         return;
     }
     let scratch = Scratch::new();

@@ -97,5 +97,5 @@ fn host_io_errors_are_io_errors_in_the_guest() {
     assert_eq!(said.lines().count(), 2, "{said}");
     let bytes = fs::read(&disk).unwrap();
     let kept = |page: usize| bytes[page << 12..(page + 1) << 12].iter().all(|byte| *byte == b'x');
-    assert!(kept(1024) && !kept(3072), "what failed is not written, what did not is");
+    assert!(kept(1024) && !kept(3072), "the block must have the data of the successful write");
 }

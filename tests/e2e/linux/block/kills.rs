@@ -34,7 +34,7 @@ fn killed(disk: &Path, round: u32) -> Vec<u32> {
     running.process().signal(Signal::SIGKILL);
     assert_eq!(running.wait(), End::Killed(9));
 
-    tests::until("all that it said is here", || running.output().has_ended().then_some(()));
+    tests::until("the end of the output is read", || running.output().has_ended().then_some(()));
     let (said, mark) = (running.text(), format!("safe {round}-"));
     // The last line may be incomplete.
     let number = |line: &str| line.split_once('.')?.0.parse().ok();

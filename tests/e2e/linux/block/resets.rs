@@ -40,7 +40,9 @@ fn the_driver_is_unbound_and_bound_while_the_disk_is_busy() {
         guest.run("yes kept | head -c 65536 | cmp - /dev/vda -n 65536");
     }
 
-    until("nothing more is held than before", || (held(guest.process()) == before).then_some(()));
+    until("descriptors and threads are as before", || {
+        (held(guest.process()) == before).then_some(())
+    });
     assert_eq!(guest.power_off(), End::Status(0));
     assert_eq!(guest.stderr(), "");
 }

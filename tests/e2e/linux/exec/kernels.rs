@@ -21,7 +21,7 @@ struct Unpacked {
 
 fn rows() -> Vec<Unpacked> {
     let rows: Vec<_> = kernels().into_iter().map(|(name, tree)| unpacked(name, tree)).collect();
-    assert!(!rows.is_empty(), "KERNELS names none");
+    assert!(!rows.is_empty(), "KERNELS is empty");
     rows
 }
 

@@ -69,7 +69,7 @@ fn a_stopped_reader_delays_the_command_and_not_the_guest() {
     });
     let mut output = tests::Transcript::of(reader);
     assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
-    until("all is read", || output.has_ended().then_some(()));
+    until("the end of the output is read", || output.has_ended().then_some(()));
     assert_eq!(output.unseen().len(), 4_000_000);
     assert!(output.find("x", Duration::ZERO).is_none());
 }

@@ -42,7 +42,7 @@ fn megabytes_of_tcp_arrive_both_ways() {
     let mut stream = until("the guest listens", || TcpStream::connect((GUEST, 7778)).ok());
     stream.write_all(&sent).unwrap();
     drop(stream);
-    until("the guest has it all", || {
+    until("the guest has all bytes", || {
         (guest.run("wc -c < /tmp/in").trim() == sent.len().to_string()).then_some(())
     });
     assert_eq!(guest.run("sha256sum /tmp/in")[..64], sum(&scratch, &sent));

@@ -39,7 +39,7 @@ pub(in crate::modes) fn race(task: &Task<'_>) {
                 [("registers", registers), ("descriptors", descriptors), ("headers", headers)];
             for (name, run) in races {
                 let outcome = run(&bench, target, rounds, &mut counts);
-                second::stand_still();
+                second::stop_writing();
                 judge(&bench, name, outcome.map_err(|why| (target.index, why)));
                 judge(&bench, name, honest::serves(&bench));
             }
@@ -82,7 +82,7 @@ fn registers(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts) -
         }
         counts.answered += 1;
     }
-    second::stand_still();
+    second::stop_writing();
     let ring = &target.ring;
     for (at, value) in [
         (offset::QUEUE_DESC, ring.descriptors.address()),
@@ -113,7 +113,7 @@ fn descriptors(bench: &Bench, target: &Target, rounds: u32, counts: &mut Counts)
     let table = target.ring.descriptors.address();
     let turns = rounds.min(u32::from(u16::MAX));
     for (_, (bad, length)) in (0..turns).zip(BAD.into_iter().cycle()) {
-        second::stand_still();
+        second::stop_writing();
         bench.start()?;
         rings::fill(bench, target);
         let good = target.ring.descriptors.read::<u64>(0);
