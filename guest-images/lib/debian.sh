@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Uses Debian packages without being root: which version apt would install, its .deb, its files. Sourced
 # by ../build, which defines $cache, say and die.
+: "${cache:?}"
 
 # Asking apt takes seconds, so the answer is cached in a file, one package per line:
 #

@@ -5,7 +5,7 @@
 # minutes of decompression on an emulated CPU, and tests compare it with what the launcher unpacks. The
 # fields are those of the kernel's Documentation/x86/boot.rst.
 extract_vmlinux() {
-    local setup_sectors offset length start size
+    local setup_sectors offset length start size program
     setup_sectors=$(number_at "$1" $((0x1f1)) 1)
     offset=$(number_at "$1" $((0x248)) 4)
     length=$(number_at "$1" $((0x24c)) 4)
@@ -14,7 +14,8 @@ extract_vmlinux() {
     size=$(number_at "$1" $((start + length - 4)) 4)
 
     dd if="$1" of="$2.packed" bs=1M iflag=skip_bytes,count_bytes skip=$start count=$((length - 4)) status=none
-    "$(decompressor "$2.packed")" -dc < "$2.packed" > "$2" || die "$1: cannot decompress the kernel"
+    program=$(decompressor "$2.packed")
+    "$program" -dc < "$2.packed" > "$2" || die "$1: cannot decompress the kernel"
     rm "$2.packed"
     [ "$(stat -c %s "$2")" = "$size" ] || die "$1: the kernel does not unpack to the size that it announces"
 }
