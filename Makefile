@@ -17,10 +17,10 @@ DESTDIR ?=
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: run
-run: setup build guest ## a shell in a Linux guest on this terminal
+run: setup-packages build guest ## a shell in a Linux guest on this terminal
 	@guest-images/run
 
 .PHONY: build
@@ -49,12 +49,12 @@ guests: ## the small guests of our own that tests run on any /dev/kvm
 	$(CARGO) build --release --locked --manifest-path guest-images/guests/Cargo.toml
 
 .PHONY: nested
-nested: setup build guest ## a shell in the nested host, with a complete KVM; it can write to SHARE=DIR
+nested: setup-packages build guest ## a shell in the nested host, with a complete KVM; it can write to SHARE=DIR
 	@guest-images/nested-host shell $(if $(SHARE),--share $(SHARE))
 
 # Each part records what became of its tests; tests/summed tells how.
 .PHONY: test
-test: setup ## every test; a part that fails does not keep the others from running
+test: setup-packages ## every test; a part that fails does not keep the others from running
 	@tests/summed --parts $(MAKE) --no-print-directory --keep-going \
 		test-unit test-fuzz test-pages test-kvm test-deb test-linux
 
@@ -108,22 +108,44 @@ debian: ## a disk with Debian 12 on it, to boot with --block
 	@guest-images/debian
 
 .PHONY: test-debian
-test-debian: setup build guest debian ## Debian's programs on that disk, and 50 launchers killed
+test-debian: setup-packages build guest debian ## Debian's programs on that disk, and 50 launchers killed
 	@eval "$$(guest-images/debian --print)" && DEBIAN="$$DEBIAN" LGUEST_TEST_KILLS=50 \
 		tests/linux linux::debian linux::block::kills
 
 .PHONY: check
-check: setup-check ## formatting, clippy and docs, warnings are errors
-	$(CARGO) fmt --all --check
+check: setup-check check-format check-scripts check-crates ## formatting, scripts, crates, clippy and docs; warnings are errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
-	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml --check
 	$(CARGO) clippy --locked --manifest-path guest-images/guests/Cargo.toml -- -D warnings
-	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+	@CARGO=$(CARGO) tests/deny --if-installed
+
+.PHONY: quick
+quick: setup-check check-format check-scripts check-crates check-words ## while you work: the quick part of check, wording and imports
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: check-format check-scripts check-crates check-words
+check-format:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+check-scripts:
+	tests/shellcheck
+check-crates:
+	CARGO=$(CARGO) tests/dependencies
+check-words:
+	$(CARGO) test --quiet --locked -p tests --test e2e -- pages::wording structure::
+
+.PHONY: deny
+deny: ## cargo-deny, if you have it: licences, duplicates, sources, and known vulnerabilities
+	@CARGO=$(CARGO) tests/deny
+
+.PHONY: msrv
+msrv: ## the crates with the oldest Rust that Cargo.toml promises, if you have it
+	@CARGO=$(CARGO) tests/msrv
 
 .PHONY: bench
-bench: setup build guest debian ## the figures in docs/benchmarks.md; BENCH="disk net" makes a part of them
+bench: setup-packages build guest debian ## the figures in docs/benchmarks.md; BENCH="disk net" makes a part of them
 	@tests/bench/__main__.py $(BENCH)
 
 .PHONY: book
@@ -136,8 +158,9 @@ fmt: ## format the code
 	$(CARGO) fmt --manifest-path guest-images/guests/Cargo.toml
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
-.PHONY: setup setup-check
-setup: ## install what is missing on a Debian machine
+.PHONY: setup setup-packages setup-check
+setup: setup-packages ## install what is missing on a Debian machine
+setup-packages:
 	@guest-images/setup packages
 setup-check:
 	@guest-images/setup check
