@@ -159,7 +159,8 @@ fmt: ## format the code
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 .PHONY: setup setup-packages setup-check
-setup: setup-packages ## install what is missing on a Debian machine
+setup: setup-packages ## install what is missing on a Debian machine; offers a check before each commit
+	@.githooks/offer
 setup-packages:
 	@guest-images/setup packages
 setup-check:
