@@ -134,7 +134,7 @@ check-scripts:
 check-crates:
 	CARGO=$(CARGO) tests/dependencies
 check-words:
-	$(CARGO) test --quiet --locked -p tests --test e2e -- pages::wording structure::
+	$(CARGO) test --quiet --locked -p tests --test e2e -- pages::wording structure:: --skip dependencies
 
 .PHONY: deny
 deny: ## cargo-deny, if you have it: licences, duplicates, sources, and known vulnerabilities
