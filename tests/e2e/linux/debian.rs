@@ -1,6 +1,7 @@
 //! Debian with systemd on a disk, from its login prompt to its power-off, and what its programs do
 //! to our devices. `make debian` creates the image, and `make test-debian` runs these tests.
 
+mod clock;
 mod disk;
 mod kexec;
 mod login;
