@@ -1,4 +1,4 @@
-//! How a machine ends, and whom it belongs to.
+//! The end of a machine, and the owner that hears of it.
 
 use std::sync::Arc;
 
