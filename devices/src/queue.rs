@@ -138,7 +138,7 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Takes the next request off the avail ring. Returns false if there is none.
+    /// Takes the next request off the avail ring. Returns false if the ring is empty.
     ///
     /// # Errors
     /// When the ring or the chain violates the specification.
@@ -151,7 +151,8 @@ impl Virtqueue {
         self.pop_more(memory, request)
     }
 
-    /// Adds the next chain of the avail ring to `request`. Returns false if there is none.
+    /// Adds the next chain of the avail ring to `request`. Returns false if the ring is
+    /// empty.
     fn pop_more<'m>(
         &mut self,
         memory: &'m Memory,
