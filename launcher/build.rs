@@ -1,4 +1,4 @@
-//! What the launcher carries that is not written in its source. Each concern is a module.
+//! Builds what the launcher carries that is not written in its source. Each concern is a module.
 
 #[path = "build/init.rs"]
 mod init;
@@ -7,5 +7,5 @@ mod version;
 
 fn main() {
     init::build();
-    version::tell();
+    version::set();
 }

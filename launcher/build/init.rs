@@ -1,5 +1,6 @@
-//! The program that the launcher carries for guests that run one command: `guest-images/init`,
-//! a static one, since it finds no libraries in a guest. `launcher/src/exec.rs` includes it.
+//! Builds the program that the launcher carries for guests that run one command:
+//! `guest-images/init`, a static program, because guests have no libraries for it.
+//! `launcher/src/exec.rs` includes it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::{env, fs};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Build it, and tell the compiler where it is: LGUEST_INIT.
+/// Build the program, and set LGUEST_INIT to its path for the compiler.
 pub(crate) fn build() {
     let workspace = variable("CARGO_MANIFEST_DIR").join("..");
     for input in
@@ -16,13 +17,14 @@ pub(crate) fn build() {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-changed=build");
-    // Not that of the cargo that runs this, which is locked; but one for all profiles.
+    // The target directory of the cargo that runs this script is locked. This one serves all
+    // profiles.
     let directory = target_directory(&variable("OUT_DIR")).join("init");
     let mut cargo = Command::new(variable("CARGO"));
     cargo.current_dir(&workspace);
     cargo.args(["build", "--locked", "--package", "lguest-init", "--bin", "lguest-init"]);
     cargo.args(["--profile", "init", "--target", TARGET, "--target-dir"]).arg(&directory);
-    // What is meant for the launcher alone: clippy in the compiler's place, its flags.
+    // Settings for the launcher only: clippy in the place of the compiler, and its flags.
     for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CLIPPY_ARGS"] {
         cargo.env_remove(name);
     }
@@ -31,8 +33,8 @@ pub(crate) fn build() {
     let status = cargo.status();
     let built = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     assert!(built, "building guest-images/init: {status:?}");
-    // A copy of this build's own. The program itself is newer than the start of this script, so
-    // that cargo would take it for changed, and build the launcher a second time.
+    // A copy for this build. The program itself is newer than the start of this script, so that
+    // cargo would take it for changed, and build the launcher a second time.
     let copy = variable("OUT_DIR").join("lguest-init");
     let copied = fs::copy(directory.join(TARGET).join("init/lguest-init"), &copy);
     assert!(copied.is_ok(), "{}: {copied:?}", copy.display());
@@ -43,7 +45,7 @@ fn variable(name: &str) -> PathBuf {
     env::var_os(name).map(PathBuf::from).unwrap_or_default()
 }
 
-/// OUT_DIR is target/[TRIPLE/]PROFILE/build/PACKAGE/out.
+/// The target directory of an OUT_DIR, which is target/[TRIPLE/]PROFILE/build/PACKAGE/out.
 fn target_directory(out: &Path) -> &Path {
     let build = out.ancestors().find(|path| path.ends_with("build"));
     build.and_then(|build| build.parent()?.parent()).unwrap_or(out)

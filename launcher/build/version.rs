@@ -1,16 +1,16 @@
-//! LGUEST_VERSION, as `lguest --version` prints it: "0.1.0 (1a2b3c4 2026-11-21)" with the commit
-//! and its date, "-dirty" behind the commit if what the launcher is made of has been changed
-//! since. Just "0.1.0" where the sources are in no git of their own.
+//! Sets LGUEST_VERSION, as `lguest --version` prints it: "0.1.0 (1a2b3c4 2026-11-21)" with the
+//! commit and its date, and "-dirty" behind the commit if the launcher's sources have changed
+//! since. It is just "0.1.0" if the sources are not in their own git repository.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the launcher is made of, from the top of the project. Documents and tests are not.
+/// The launcher's sources, from the top of the project. Documents and tests do not count.
 const SOURCES: [&str; 5] = ["launcher", "devices", "guest-images/init", "Cargo.toml", "Cargo.lock"];
 
-/// Tell cargo the version, and what it depends on.
-pub(crate) fn tell() {
+/// Set the version for the compiler, and tell cargo what it depends on.
+pub(crate) fn set() {
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let top = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default().join("..");
     let top = top.canonicalize().unwrap_or(top);
@@ -22,12 +22,12 @@ pub(crate) fn tell() {
 }
 
 fn commit(top: &Path) -> Option<String> {
-    // The sources of a tarball may lie in somebody else's repository.
+    // The sources of a tarball may be inside another repository.
     if Path::new(&git(top, &["rev-parse", "--show-toplevel"])?) != top {
         return None;
     }
-    // What a commit, a checkout or a reset changes, in a worktree, too. HEAD has the name of a
-    // branch, its log is written to each time.
+    // The files that a commit, a checkout or a reset changes, in a worktree, too. HEAD has the name
+    // of a branch; git writes to its log each time.
     for file in ["HEAD", "logs/HEAD"] {
         let path = top.join(git(top, &["rev-parse", "--git-path", file])?);
         if path.exists() {
@@ -42,9 +42,9 @@ fn commit(top: &Path) -> Option<String> {
     Some(format!("{commit}{dirty} {date}"))
 }
 
-/// What git prints, if there is one and it succeeds.
+/// The output of git, if git exists and succeeds.
 fn git(top: &Path, words: &[&str]) -> Option<String> {
-    // Only looks: it must not write an index that others are using.
+    // This only reads: it must not write an index that other processes use.
     let mut command = Command::new("git");
     command.arg("--no-optional-locks").arg("-C").arg(top).args(words);
     let output = command.output().ok().filter(|output| output.status.success())?;

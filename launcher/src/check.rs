@@ -1,6 +1,6 @@
-//! `lguest check`: what this host offers to guests, and what to do where it
-//! lacks something. First /dev/kvm ([`kvm`]), then what its guests can do
-//! ([`mod@kernel_mode`], by trying), then the rest of the [`host`].
+//! `lguest check`: reports what this host offers to guests, and what to do if something is missing.
+//! First comes /dev/kvm ([`kvm`]), then what guests can do, found out by trying
+//! ([`mod@kernel_mode`]), then the rest of the [`host`].
 
 mod host;
 mod kernel_mode;
@@ -16,10 +16,10 @@ use anyhow::{Context, Result};
 pub(crate) use kernel_mode::{KernelMode, kernel_mode};
 use report::Report;
 
-/// Look at everything and print it. The answer is whether Linux guests boot.
+/// Check everything, and print the report. Returns whether Linux guests boot.
 ///
 /// # Errors
-/// When stdout takes nothing.
+/// When stdout cannot be written.
 pub(crate) fn run(json: bool) -> Result<bool> {
     let (kvm, kvm_checks) = kvm::checks();
     let kernel_mode = kvm.map(|kvm| kernel_mode::probe(&kvm).1).unwrap_or_default();

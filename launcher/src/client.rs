@@ -1,11 +1,11 @@
-//! The commands that are about guests which run already: `list`, `info`, `stop`
-//! and so on. Each finds the guest's directory ([`crate::runtime`]) and says one
-//! line on its control socket ([`crate::control`]).
+//! The commands about guests that run already: `list`, `info`, `stop` and so on. Each finds the
+//! guest's directory ([`crate::runtime`]) and sends one line to its control socket
+//! ([`crate::control`]).
 
 mod attach;
 pub(crate) mod consoles;
+mod session_end;
 pub(crate) mod stats;
-mod stay;
 mod table;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -18,29 +18,28 @@ use serde_json::Value;
 use wire::Name;
 use wire::protocol::{Fault, Fields, Request, VERSION, Verb};
 
-use crate::runtime::{self, Found};
+use crate::runtime::{self, RunningGuest};
 
-/// How long a launcher may take to answer: it is stopped, or hangs, if it takes
-/// longer.
+/// How long a launcher may take to answer. A slower one is stopped or hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long it may take to be listed.
+/// How long a launcher may take to answer `list`.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// An answer is not longer than this: the largest buffer of a console is 16 MiB, and its
-/// base64 a third longer.
+/// The longest answer in bytes: the largest buffer of a console is 16 MiB, and its base64 a third
+/// longer.
 const LONGEST_ANSWER: u64 = 32 << 20;
 
 /// `lguest list`.
 ///
 /// # Errors
-/// When they cannot be looked for, or stdout takes nothing.
+/// When the guests cannot be found, or stdout cannot be written.
 pub(crate) fn list(json: bool) -> Result<()> {
     let mut guests = Vec::new();
     for guest in runtime::guests()? {
         match ask(&guest, Verb::Info, &Fields::default(), GLANCE) {
             Ok(info) => guests.push(info),
-            // It may have ended meanwhile: then it is not to be shown.
+            // A guest that has ended meanwhile is not listed.
             Err(_) if !is_running(&guest.name)? => {}
             Err(error) => {
                 log::debug!("{}: {error:#}", guest.name);
@@ -54,25 +53,25 @@ pub(crate) fn list(json: bool) -> Result<()> {
 /// `lguest info`.
 ///
 /// # Errors
-/// When there is no such guest, it does not answer, or stdout takes nothing.
+/// When there is no such guest, it does not answer, or stdout cannot be written.
 pub(crate) fn info(name: &Name, json: bool) -> Result<()> {
     let info = ask(&find(name)?, Verb::Info, &Fields::default(), PATIENCE)?;
     print(&if json { info.to_string() + "\n" } else { table::info(&info) })
 }
 
-/// All other commands: have the guest do it.
+/// All other commands: send the verb to the guest, and wait for the answer.
 ///
 /// # Errors
-/// When there is no such guest, it does not answer, or it cannot.
-pub(crate) fn tell(name: &Name, verb: Verb) -> Result<()> {
+/// When there is no such guest, it does not answer, or it refuses.
+pub(crate) fn send_verb(name: &Name, verb: Verb) -> Result<()> {
     ask(&find(name)?, verb, &Fields::default(), PATIENCE).map(drop)
 }
 
-/// `lguest stop` and `lguest kill`: returns when the launcher has ended, and its guest's
-/// name is free. A guest that is stopped may be given some time to switch itself off.
+/// `lguest stop` and `lguest kill`: return when the launcher has ended and the guest's name is
+/// free. A guest that is stopped may get some time to power itself off.
 ///
 /// # Errors
-/// As of [`tell`].
+/// When there is no such guest, it does not answer, or it refuses.
 pub(crate) fn end(name: &Name, verb: Verb, grace: Option<Duration>) -> Result<()> {
     let guest = find(name)?;
     let milliseconds = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
@@ -85,7 +84,7 @@ fn print(text: &str) -> Result<()> {
     io::stdout().write_all(text.as_bytes()).context("writing to stdout")
 }
 
-fn find(name: &Name) -> Result<Found> {
+fn find(name: &Name) -> Result<RunningGuest> {
     let guests = runtime::guests()?;
     let names: Vec<_> = guests.iter().map(|guest| guest.name.to_string()).collect();
     let found = guests.into_iter().find(|guest| guest.name == *name);
@@ -99,15 +98,15 @@ fn is_running(name: &Name) -> Result<bool> {
     Ok(runtime::guests()?.iter().any(|guest| guest.name == *name))
 }
 
-/// The answer to one request.
-fn ask(guest: &Found, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
+/// Send one request, and return the answer.
+fn ask(guest: &RunningGuest, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
     let request = Request { version: VERSION, verb, fields: fields.clone() };
     let said = converse(guest, &request, patience).map_err(|error| unanswered(guest, error))?;
     answer(guest, &said)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
 }
 
-/// What a missing answer means.
-fn unanswered(guest: &Found, error: io::Error) -> anyhow::Error {
+/// The message about a missing answer.
+fn unanswered(guest: &RunningGuest, error: io::Error) -> anyhow::Error {
     let name = &guest.name;
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -124,8 +123,8 @@ fn unanswered(guest: &Found, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// What a line says.
-fn answer(guest: &Found, line: &str) -> Result<Result<Value, Fault>> {
+/// Parse the line of an answer.
+fn answer(guest: &RunningGuest, line: &str) -> Result<Result<Value, Fault>> {
     let name = &guest.name;
     ensure!(!line.is_empty(), "guest {name} has ended");
     let answer: Answer =
@@ -137,17 +136,17 @@ fn answer(guest: &Found, line: &str) -> Result<Result<Value, Fault>> {
     }
 }
 
-/// An answer of whatever version.
+/// An answer of any version.
 #[derive(Debug, Deserialize)]
 struct Answer {
     ok: Option<Value>,
     error: Option<Fault>,
 }
 
-/// Say it, on a new connection. Who is refused may be hung up on before having said
-/// anything: the answer is there all the same, and it says more.
+/// Send a request on a new connection. A launcher that refuses the connection may close it before
+/// the request is written: the answer can be read all the same, and has the reason.
 fn open(
-    guest: &Found,
+    guest: &RunningGuest,
     request: &Request,
     patience: Option<Duration>,
 ) -> io::Result<BufReader<UnixStream>> {
@@ -161,7 +160,7 @@ fn open(
     }
 }
 
-fn converse(guest: &Found, request: &Request, patience: Duration) -> io::Result<String> {
+fn converse(guest: &RunningGuest, request: &Request, patience: Duration) -> io::Result<String> {
     let stream = open(guest, request, Some(patience))?;
     let mut answer = String::new();
     let read = stream.take(LONGEST_ANSWER).read_line(&mut answer);

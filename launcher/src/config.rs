@@ -1,21 +1,21 @@
-//! The command line, read into a plain struct. No I/O: what the values name is
-//! looked at when the guest is built, in [`crate::launch`].
+//! The command line, read into a plain struct without I/O. [`crate::launch`] opens the files and
+//! devices that the values name.
 
+mod arg_values;
 mod block;
+mod boot_test;
 mod command;
 pub(crate) mod console;
 pub(crate) mod exec;
-mod given;
 mod nearest;
 pub(crate) mod read;
 #[cfg(test)]
 mod readme;
 pub(crate) mod refusal;
-pub(crate) mod seeing;
 mod source;
 mod time;
 mod toml;
-mod trial;
+pub(crate) mod trace;
 pub(crate) mod tunnet;
 
 use std::ffi::OsString;
@@ -28,15 +28,15 @@ use host::net::card::Tunnet;
 use machine::cpuid::{Features, feature};
 use wire::{Name, parse_name};
 
-pub(crate) use command::{Artifact, CertainConsole, Command, ConsoleTarget};
+pub(crate) use boot_test::BootTestConfig;
+pub(crate) use command::{Artifact, Command, ConsoleTarget, RequiredConsole};
 use console::ConsoleConfig;
 use exec::ExecConfig;
 pub(crate) use nearest::nearest;
-use seeing::SeeingConfig;
-use source::Source;
-pub(crate) use trial::TrialConfig;
+use source::SourceConfig;
+use trace::TraceConfig;
 
-/// The headings of the options in help; each belongs to a topic of [`mod@crate::help`].
+/// The headings of the options in help. Each heading belongs to a topic of [`mod@crate::help`].
 pub(crate) const LAUNCH: &str = "Launch";
 pub(crate) const DISKS: &str = "Disks";
 pub(crate) const NETWORK: &str = "Network";
@@ -57,7 +57,7 @@ pub(crate) struct CommandLine {
     pub(crate) launch: Option<Config>,
 }
 
-/// One guest, as the user described it.
+/// A guest, as the user described it.
 // clap does not see positional arguments in a flattened struct: this declares that there are some.
 #[derive(Debug, Clone, Args)]
 #[group(arg = "memory")]
@@ -146,43 +146,43 @@ pub(crate) struct Config {
     pub(crate) verbose: bool,
 
     #[command(flatten)]
-    pub(crate) seeing: SeeingConfig,
+    pub(crate) trace: TraceConfig,
 
     #[command(flatten)]
-    pub(crate) trial: TrialConfig,
+    pub(crate) boot_test: BootTestConfig,
 
     #[command(flatten)]
     pub(crate) exec: ExecConfig,
 
     #[command(flatten)]
-    pub(crate) source: Source,
+    pub(crate) source: SourceConfig,
 }
 
 impl Config {
-    /// Whether the guest is started again when it reboots.
+    /// Whether the launcher starts the guest again when it reboots.
     pub(crate) fn reboots(&self) -> bool {
         !self.no_reboot && self.exec.command.is_none()
     }
 
-    /// Whether what its kernel prints on hvc0 is looked at ([`crate::trial`]): a command, too,
-    /// has not succeeded where the kernel failed under it.
-    pub(crate) fn is_trial(&self) -> bool {
-        self.trial.is_wanted() || self.exec.command.is_some()
+    /// Whether a boot test examines what the kernel prints on hvc0 ([`crate::boot_test`]). A
+    /// command has one, too: it has not succeeded if the kernel failed under it.
+    pub(crate) fn is_boot_test(&self) -> bool {
+        self.boot_test.is_wanted() || self.exec.command.is_some()
     }
 
-    /// Whether hvc0 is read by more than what is at its host end.
+    /// Whether another reader than the backend reads hvc0.
     pub(crate) fn reads_console(&self) -> bool {
-        self.is_trial() || self.trial.log.is_some()
+        self.is_boot_test() || self.boot_test.log.is_some()
     }
 }
 
-/// All that clap knows of the command line. [`help::definition`](crate::help::definition) has
-/// the help for it.
+/// The definition of the command line for clap. [`help::definition`](crate::help::definition) adds
+/// the help.
 pub(crate) fn definition() -> clap::Command {
     CommandLine::command()
 }
 
-/// At single commas; two of them are one.
+/// Split a value at single commas. Two commas are one literal comma.
 fn split(value: &[u8]) -> Vec<Vec<u8>> {
     let (mut words, mut word) = (Vec::new(), Vec::new());
     let mut bytes = value.iter().peekable();
@@ -197,7 +197,7 @@ fn split(value: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-/// Bytes from "512" (MiB), "512M" or "2G".
+/// Parse a size of memory, such as "512" (MiB), "512M" or "2G", into bytes.
 fn parse_memory(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (text.trim_end_matches(['k', 'K']), 10),
@@ -214,7 +214,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 impl Config {
-    /// `lguest 512 vmlinuz` and these words.
+    /// The configuration of `lguest 512 vmlinuz` with these words.
     pub(crate) fn of(words: &[&str]) -> Self {
         let words = [&["lguest", "512", "vmlinuz"], words].concat();
         CommandLine::try_parse_from(words).unwrap().launch.unwrap()
@@ -241,7 +241,7 @@ mod tests {
     fn what_looks_at_the_console_is_told_from_what_keeps_it() {
         let with = |options: &[&str]| {
             let config = Config::of(options);
-            (config.is_trial(), config.reads_console())
+            (config.is_boot_test(), config.reads_console())
         };
         assert_eq!(with(&[]), (false, false));
         assert_eq!(with(&["--timeout=5"]), (false, false));
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn random_numbers_come_from_the_host_or_a_file() {
         assert_eq!(launch(&["lguest", "512", "vmlinuz"]).rng, None);
-        // The next word is not the file: that needs an equals sign.
+        // The next word is not the file, which needs an equals sign.
         let config = launch(&["lguest", "512", "--rng", "vmlinuz"]);
         assert_eq!((config.rng, config.kernel), (Some("/dev/urandom".into()), "vmlinuz".into()));
         let config = launch(&["lguest", "512", "vmlinuz", "--rng=/dev/hwrng"]);

@@ -1,13 +1,12 @@
-//! A console of the guest, hvc0 or one of those after it: what the guest prints and reads
-//! there, and who is there. What is at its host end (this terminal, a file, a socket,
-//! nobody) is for [`end`]. It outlives the guest's reboots; each guest gets a new device
-//! for it.
+//! A console of the guest, hvc0 or a later one: the guest's output and input, and its clients.
+//! [`backend`] has its host end: this terminal, a file, a socket or none. A console outlives the
+//! guest's reboots; each guest gets a new device for it.
 
-mod end;
-mod entry;
+mod backend;
+pub(crate) mod client;
+mod owned_path;
 mod pty;
 mod replay;
-pub(crate) mod seat;
 mod socket;
 
 use std::path::PathBuf;
@@ -25,46 +24,46 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Config;
 use crate::config::console::{BUFFER, Backend, ConsoleConfig};
-use crate::exec::{self, Link};
-pub(crate) use end::{HostEnd, open_file};
-use seat::Seat;
+use crate::exec::{self, InitLink};
+pub(crate) use backend::{OpenBackend, open_file};
+use client::InputOwner;
 
-/// What a console says of a window whose size nobody knows: columns and rows.
+/// The columns and rows of a window whose size is not known.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
 
-/// One console.
+/// A console of the guest.
 #[derive(Debug)]
-pub(crate) struct Console {
-    /// hvcN.
+pub(crate) struct GuestConsole {
+    /// The number N of hvcN.
     pub(crate) number: usize,
-    /// As the user described it.
+    /// The console as the user described it.
     pub(crate) config: ConsoleConfig,
-    /// The device at its host end, if one was made for it.
+    /// The device at the host end, if the console has created one.
     device: Option<PathBuf>,
-    /// What the guest prints.
+    /// The guest's output.
     pub(crate) output: Output,
-    /// What it is to read.
+    /// The guest's input.
     pub(crate) input: Arc<Input>,
-    /// How large its window is.
+    /// The size of the window.
     pub(crate) window: Arc<WindowSize>,
-    /// The client that types on it.
-    pub(crate) seat: Seat,
-    /// The way to a command's init, if it is for that.
-    link: Option<Arc<Link>>,
-    /// Why the guest has ended, once it has for good.
+    /// The client that may type.
+    pub(crate) input_owner: InputOwner,
+    /// The connection to a command's init, if the console is for a command.
+    init_link: Option<Arc<InitLink>>,
+    /// The reason of the guest's final end, once it has ended.
     pub(crate) ending: OnceLock<String>,
-    /// Whether a driver in the guest has ever used it.
+    /// Whether a driver in the guest has ever used the console.
     driven: Arc<AtomicBool>,
-    /// What it is to this guest, once there is one.
+    /// The status of the console's device in the current guest, if there is a guest.
     status: Mutex<Weak<DeviceStatus>>,
 }
 
-/// The consoles that the command line asks for: without a word, one on this terminal.
-/// With `--detach`, clients that attach take its place.
+/// The consoles of the command line. Without the option there is one, on this terminal. With
+/// `--detach`, clients that attach take the terminal's place.
 ///
 /// # Errors
-/// When two are to share this terminal, or a name.
-pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
+/// When two consoles would share this terminal, or a name.
+pub(crate) fn configured(config: &Config) -> Result<Vec<ConsoleConfig>> {
     let mut wanted = config.console.clone();
     if wanted.is_empty() {
         wanted.push(ConsoleConfig::default());
@@ -80,7 +79,7 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
         stdio.for_each(|console| console.backend = Backend::Socket { path: None });
     }
     exec::add_console(config, &mut wanted)?;
-    // A reader in its own thread needs a ring, also where no output is kept.
+    // A reader in its own thread needs a ring, even if no output is buffered for clients.
     if let Some(first) = wanted.first_mut().filter(|first| first.buffer == 0)
         && config.reads_console()
     {
@@ -89,43 +88,44 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<ConsoleConfig>> {
     Ok(wanted)
 }
 
-/// Open all of them, hvc0 first.
-pub(crate) fn open_all(configs: &[ConsoleConfig]) -> Result<Vec<(Arc<Console>, HostEnd)>> {
-    configs.iter().enumerate().map(|(number, config)| Console::open(number, config)).collect()
+/// Open the host ends of all consoles, hvc0 first.
+pub(crate) fn open_all(configs: &[ConsoleConfig]) -> Result<Vec<(Arc<GuestConsole>, OpenBackend)>> {
+    configs.iter().enumerate().map(|(number, config)| GuestConsole::open(number, config)).collect()
 }
 
-impl Console {
+impl GuestConsole {
     /// Open everything that has a name.
     ///
     /// # Errors
-    /// When a file cannot be opened, or the host has no descriptor to spare.
-    fn open(number: usize, config: &ConsoleConfig) -> Result<(Arc<Self>, HostEnd)> {
-        let end = HostEnd::open(&config.backend)?;
+    /// When a file cannot be opened, or the host has no descriptor left.
+    fn open(number: usize, config: &ConsoleConfig) -> Result<(Arc<Self>, OpenBackend)> {
+        let backend = OpenBackend::open(&config.backend)?;
         let output = Output::with_capacity(config.buffer);
         let window = Arc::new(WindowSize::default());
         window.set(UNKNOWN_SIZE.0, UNKNOWN_SIZE.1);
         let console = Self {
             number,
             config: config.clone(),
-            device: end.device().map(PathBuf::from),
+            device: backend.device().map(PathBuf::from),
             output: output.context("creating an event of a console")?,
             input: Arc::new(Input::new().context("creating the input pipe of a console")?),
             window,
-            seat: Seat::default(),
-            link: end.link().map(Arc::clone),
+            input_owner: InputOwner::default(),
+            init_link: backend.init_link().map(Arc::clone),
             ending: OnceLock::new(),
             driven: Arc::default(),
             status: Mutex::default(),
         };
-        Ok((Arc::new(console), end))
+        Ok((Arc::new(console), backend))
     }
 
-    /// This is its device, in the guest that comes next.
+    /// Set the device of the console in the next guest.
     pub(crate) fn plug(&self, device: &Arc<DeviceStatus>) {
         *lock(&self.status) = Arc::downgrade(device);
     }
 
-    /// Give its window this size. Who says that it has no columns or rows knows no size.
+    /// Set the size of the window, and notify the guest. 0 columns or rows mean that the size is
+    /// not known.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         if columns > 0 && rows > 0 {
             self.window.set(columns, rows);
@@ -133,17 +133,17 @@ impl Console {
         }
     }
 
-    /// The guest has printed its last, for this reason: readers leave when they have
+    /// End the output for this reason: the guest prints nothing more. Readers leave when they have
     /// read everything.
     pub(crate) fn finish(&self, why: &str) {
         let _ = self.ending.set(why.to_string());
-        if let Some(link) = &self.link {
+        if let Some(link) = &self.init_link {
             link.end();
         }
         self.output.finish();
     }
 
-    /// Tell the guest that its window has another size now.
+    /// Notify the guest that the size of the window has changed.
     pub(crate) fn resized(&self) {
         let device = lock(&self.status).upgrade();
         if let Some(device) = device {
@@ -164,45 +164,47 @@ impl Console {
         }
     }
 
-    /// Whether a driver in the guest has used it so far.
+    /// Whether a driver in the guest has used the console so far.
     pub(crate) fn has_driver(&self) -> bool {
         self.driven.load(Ordering::Relaxed)
     }
 
-    /// To be set when a driver uses it.
+    /// The flag to set when a driver uses the console.
     pub(crate) fn driven(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.driven)
     }
 
-    /// Is it the one on this terminal?
+    /// Whether the console is on this terminal.
     pub(crate) fn is_stdio(&self) -> bool {
         self.config.is_stdio()
     }
 
-    /// Does what is typed on this terminal go there: to the guest, or to a command in it?
+    /// Whether keys that are typed on this terminal go to this console: to the guest, or to a
+    /// command in it.
     pub(crate) fn is_on_terminal(&self) -> bool {
         matches!(self.config.backend, Backend::Stdio | Backend::Exec { tty: true })
     }
 
-    /// The window of this terminal has this size now. False if it is to be told again.
+    /// Report a new size of this terminal's window. Returns false if the caller has to report it
+    /// again.
     pub(crate) fn follow_terminal(&self, columns: u16, rows: u16, first: bool) -> bool {
-        if let Some(link) = &self.link {
+        if let Some(link) = &self.init_link {
             return link.resize(&self.input, columns, rows);
         }
         self.window.set(columns, rows);
-        // One that has only just been started has not asked for it yet.
+        // A guest that has just started has not read the size yet.
         if !first {
             self.resized();
         }
         true
     }
 
-    /// Does the command's init speak?
+    /// Whether the command's init is ready.
     pub(crate) fn is_ready(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.is_ready())
+        self.init_link.as_ref().is_some_and(|link| link.is_ready())
     }
 
-    /// What is at its host end, if that has a name: a file, a socket, a terminal.
+    /// The path of the host end, if it has one: a file, a socket or a terminal.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match &self.config.backend {
             Backend::File { path, .. } => Some(path.clone()),
@@ -221,7 +223,7 @@ mod tests {
     fn the_kernel_cannot_print_on_the_console_of_a_command() {
         let refusal = |words: &[&str]| {
             let words = [&["--exec=true"], words].concat();
-            wanted(&Config::of(&words)).err().map(|error| error.to_string())
+            configured(&Config::of(&words)).err().map(|error| error.to_string())
         };
         for words in [
             &["console=hvc1"][..],

@@ -1,14 +1,13 @@
-//! A running guest's control socket: how other processes of its user ask about
-//! it, and have it stopped, reset or paused (docs/control.md has the protocol,
-//! [`wire::protocol`] reads it). The thread `control` accepts, a thread `client` serves
-//! each connection, and both sleep in the one call that they wait for. They decide
-//! nothing: an end is announced to [`host::exit`] like any other, and what else is
-//! to be done is for the main thread ([`orders`]).
+//! The control socket of a running guest: other processes of its user ask about the guest, and
+//! stop, reset or pause it (docs/control.md has the protocol, [`wire::protocol`] reads it). The
+//! thread `control` accepts connections, and a thread `client` serves each of them; both sleep in
+//! the one call that they wait for. They decide nothing: an end is announced to [`host::exit`] like
+//! any other, and the main thread does everything else ([`commands`]).
 
+mod commands;
 mod connection;
 mod consoles;
 mod info;
-mod orders;
 mod stats;
 
 #[cfg(test)]
@@ -30,74 +29,74 @@ use devices::threads;
 use host::exit::Exit;
 use nix::sys::socket::{Shutdown as How, shutdown};
 
-use crate::console::Console;
+use crate::console::GuestConsole;
 use crate::ending::Ending;
 use crate::observers::Observers;
 use crate::runtime::Claim;
+pub(crate) use commands::GuestCommand;
+use commands::{CommandQueue, CommandSender};
 use connection::serve;
-pub(crate) use info::{Machine, Made};
-pub(crate) use orders::Order;
-use orders::{Orders, Reins};
+pub(crate) use info::{GuestInfo, Resolved};
 use stats::Counts;
 
-/// As many connections ask at once; that is more than anybody needs.
-const MOST: usize = 32;
+/// The most connections that send requests at once; more than anybody needs.
+const MAX_CONNECTIONS: usize = 32;
 
-/// As many sit at consoles, who stay longer. Each has two threads.
-const MOST_SEATS: usize = 256;
+/// The most clients at consoles, who stay longer. Each has two threads.
+const MAX_CONSOLE_CLIENTS: usize = 256;
 
-/// How long to wait when the host has no descriptor or thread to spare.
+/// How long to wait if the host has no descriptor or thread left.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a client may take to read its last answer.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What connections need to answer.
+/// What connections need for their answers.
 #[derive(Debug)]
-struct Office {
+struct ControlState {
     exit: Arc<Exit<Ending>>,
-    machine: Machine,
+    info: GuestInfo,
     counts: Counts,
-    consoles: Vec<Arc<Console>>,
-    reins: Reins,
+    consoles: Vec<Arc<GuestConsole>>,
+    sender: CommandSender,
 }
 
-/// A guest's name and control socket, while it has them.
+/// A guest's name and control socket. Dropping it gives both back.
 #[derive(Debug)]
 pub(crate) struct Control {
-    // In the order in which they go: an order that is not carried out any more is
-    // answered, then connections end, then the directory.
-    orders: Orders,
+    // The order of the fields is the order in which they are dropped: first commands that are not
+    // carried out any more get an answer, then connections end, then the directory is removed.
+    commands: CommandQueue,
     _server: Server,
     _claim: Claim,
 }
 
 impl Control {
-    /// Answer, from now on, about this machine. An end that a client asks for goes to `exit`.
+    /// Answer requests about this guest from now on. An end that a client asks for goes to `exit`.
     ///
     /// # Errors
-    /// When the host has no thread to spare.
+    /// When the host has no thread left.
     pub(crate) fn start(
         (claim, listener): (Claim, UnixListener),
-        machine: Machine,
+        info: GuestInfo,
         exit: &Arc<Exit<Ending>>,
         observers: &Arc<Observers>,
     ) -> Result<Self> {
-        let (orders, reins) = orders::new(exit);
-        let consoles = machine.consoles().to_vec();
+        let (commands, sender) = commands::new(exit);
+        let consoles = info.consoles().to_vec();
         let counts = Counts::new(Arc::clone(observers));
         let exit = Arc::clone(exit);
-        let office = Office { exit, machine, counts, consoles, reins };
-        Ok(Self { orders, _server: Server::start(listener, office)?, _claim: claim })
+        let state = ControlState { exit, info, counts, consoles, sender };
+        Ok(Self { commands, _server: Server::start(listener, state)?, _claim: claim })
     }
 
-    /// What the main thread is asked to do.
-    pub(crate) fn orders(&self) -> &Orders {
-        &self.orders
+    /// The commands for the main thread.
+    pub(crate) fn commands(&self) -> &CommandQueue {
+        &self.commands
     }
 }
 
-/// The threads. Dropping it ends them.
+/// The threads of the control socket. Dropping it ends them.
 #[derive(Debug)]
 struct Server {
     clients: Arc<Clients>,
@@ -106,11 +105,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(listener: UnixListener, office: Office) -> Result<Self> {
+    fn start(listener: UnixListener, state: ControlState) -> Result<Self> {
         let (listener, clients) = (Arc::new(listener), Arc::new(Clients::default()));
         let (theirs, known) = (Arc::clone(&listener), Arc::clone(&clients));
-        let office = Arc::new(office);
-        let body = move || guarded(&office, || accept(&theirs, &known, &office));
+        let state = Arc::new(state);
+        let body = move || guarded(&state, || accept(&theirs, &known, &state));
         let thread = threads::start("control", body).context("starting the control thread")?;
         Ok(Self { clients, listener, thread: Some(thread) })
     }
@@ -119,13 +118,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.clients.closed.store(true, Ordering::Release);
-        // Who sleeps in accept wakes up. It cannot fail: it is a socket that listens.
+        // The thread in accept wakes up. This cannot fail for a listening socket.
         let _ = shutdown(self.listener.as_raw_fd(), How::Both);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join(); // Its panic has been reported.
         }
-        // An answer that is being written is finished; what follows is not read.
+        // An answer that is being written is finished; later requests are not read.
         for how in [Shutdown::Read, Shutdown::Both] {
             self.clients.shut(how);
             self.clients.wait_until_none(PATIENCE);
@@ -133,20 +132,20 @@ impl Drop for Server {
     }
 }
 
-/// Run a thread of ours: if it panics, the guest ends, as with any other thread.
-fn guarded(office: &Office, body: impl FnOnce()) {
+/// Run the body of a thread. If it panics, the guest ends, as with every other thread.
+fn guarded(state: &ControlState, body: impl FnOnce()) {
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
     if let Err(panic) = ran {
         let why = panic_message(panic.as_ref());
-        office.exit.end(Ending::Failed(format!("control: {why}")));
+        state.exit.end(Ending::Failed(format!("control: {why}")));
     }
 }
 
-fn accept(listener: &UnixListener, clients: &Arc<Clients>, office: &Arc<Office>) {
+fn accept(listener: &UnixListener, clients: &Arc<Clients>, state: &Arc<ControlState>) {
     while !clients.closed.load(Ordering::Acquire) {
         match listener.accept() {
-            Ok((stream, _)) => admit(stream, clients, office),
-            // Of a client that is gone again, nothing is left.
+            Ok((stream, _)) => admit(stream, clients, state),
+            // The client has left already.
             Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {}
             Err(_) if clients.closed.load(Ordering::Acquire) => return,
             Err(error) => {
@@ -157,24 +156,24 @@ fn accept(listener: &UnixListener, clients: &Arc<Clients>, office: &Arc<Office>)
     }
 }
 
-fn admit(stream: UnixStream, clients: &Arc<Clients>, office: &Arc<Office>) {
+fn admit(stream: UnixStream, clients: &Arc<Clients>, state: &Arc<ControlState>) {
     let stream = Arc::new(stream);
-    let Some(place) = Clients::take_place(clients, &stream) else {
+    let Some(slot) = Clients::take_slot(clients, &stream) else {
         return connection::refuse_busy(&stream);
     };
-    let (theirs, known) = (Arc::clone(office), Arc::clone(&stream));
+    let (theirs, known) = (Arc::clone(state), Arc::clone(&stream));
     let body = move || {
-        guarded(&theirs, || serve(&known, &place, &theirs));
-        // Closed before its place is free: descriptors are as before when it is.
+        guarded(&theirs, || serve(&known, &slot, &theirs));
+        // The socket is closed before its slot is free, so that a free slot means free descriptors.
         drop(known);
-        drop(place);
+        drop(slot);
     };
     if threads::start("client", body).is_err() {
         connection::refuse_busy(&stream);
     }
 }
 
-/// The connections that there are.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Clients {
     closed: AtomicBool,
@@ -185,26 +184,26 @@ struct Clients {
 #[derive(Debug)]
 struct Connection {
     stream: Arc<UnixStream>,
-    /// It has a seat at a console.
-    seated: bool,
+    /// Whether the connection belongs to a client at a console.
+    at_console: bool,
 }
 
-/// One of the places for connections.
+/// A connection's place among those that are allowed at once. Dropping it frees the place.
 #[derive(Debug)]
-struct Place {
+struct ConnectionSlot {
     number: u64,
     clients: Arc<Clients>,
 }
 
 impl Clients {
-    fn take_place(clients: &Arc<Self>, stream: &Arc<UnixStream>) -> Option<Place> {
+    fn take_slot(clients: &Arc<Self>, stream: &Arc<UnixStream>) -> Option<ConnectionSlot> {
         let mut connections = clients.lock();
-        if connections.values().filter(|other| !other.seated).count() >= MOST {
+        if connections.values().filter(|other| !other.at_console).count() >= MAX_CONNECTIONS {
             return None;
         }
         let number = connections.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
-        connections.insert(number, Connection { stream: Arc::clone(stream), seated: false });
-        Some(Place { number, clients: Arc::clone(clients) })
+        connections.insert(number, Connection { stream: Arc::clone(stream), at_console: false });
+        Some(ConnectionSlot { number, clients: Arc::clone(clients) })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Connection>> {
@@ -213,7 +212,7 @@ impl Clients {
 
     fn shut(&self, how: Shutdown) {
         for connection in self.lock().values() {
-            // Fails for one that is gone.
+            // Fails if the client has left.
             let _ = connection.stream.shutdown(how);
         }
     }
@@ -224,19 +223,19 @@ impl Clients {
     }
 }
 
-impl Place {
-    /// It is one at a console from now on; false if there are too many of those.
-    fn sit_down(&self) -> bool {
+impl ConnectionSlot {
+    /// Count the connection as a client at a console. Returns false if there are too many of those.
+    fn become_console_client(&self) -> bool {
         let mut connections = self.clients.lock();
-        if connections.values().filter(|other| other.seated).count() >= MOST_SEATS {
+        if connections.values().filter(|other| other.at_console).count() >= MAX_CONSOLE_CLIENTS {
             return false;
         }
         let own = connections.get_mut(&self.number);
-        own.map(|connection| connection.seated = true).is_some()
+        own.map(|connection| connection.at_console = true).is_some()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.clients.lock().remove(&self.number);
         self.clients.left.notify_all();

@@ -1,6 +1,6 @@
-//! `--detach`: the launch goes on in a child process, in a session of its own. The one
-//! that the user started waits for the word that the guest runs, prints its name, and
-//! ends. This comes before everything else of a launch.
+//! `--detach`: the launch continues in a child process, in its own session. The process that the
+//! user started waits for the message that the guest runs, prints its name, and ends. This comes
+//! before everything else of a launch.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,29 +16,30 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use wire::Name;
 
-/// The two processes.
-pub(crate) enum Process {
-    /// The user waits for this one; it has nothing more to do but end, with this status.
+/// The process that continues after the fork.
+pub(crate) enum Detached {
+    /// The process that the user waits for. It only has to end, with this status.
     Parent(u8),
-    /// This one launches.
-    Child(Parent),
+    /// The process that launches the guest.
+    Child(WaitingParent),
 }
 
-/// The process that waits for us.
+/// The connection to the process that the user waits for.
 #[derive(Debug)]
-pub(crate) struct Parent {
+pub(crate) struct WaitingParent {
     pipe: File,
-    /// What our standard streams become: it can be opened now.
+    /// The file for the standard streams, opened while it can be opened by name.
     null: File,
 }
 
-/// Become two. The parent comes back from this when the guest runs, or does not.
+/// Fork. The parent returns when the guest runs, or when the launch has failed.
 ///
 /// # Errors
-/// When the host has no process or descriptor to spare.
-pub(crate) fn detach() -> Result<Process> {
+/// When the host has no process or descriptor left.
+pub(crate) fn detach() -> Result<Detached> {
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
-    // The process that started us may ignore it, and the kernel then keeps no child's status.
+    // The process that started lguest may ignore SIGCHLD, and the kernel then keeps no child's
+    // status.
     sys::by_default(Signal::SIGCHLD).context("preparing for the launcher's end")?;
     match sys::fork_alone().context("starting a process")? {
         ForkResult::Child => {
@@ -47,23 +48,23 @@ pub(crate) fn detach() -> Result<Process> {
             let null = null.context("/dev/null")?;
             setsid().context("starting a session")?;
             dup2_stdin(&null).context("closing stdin")?;
-            Ok(Process::Child(Parent { pipe: write_end.into(), null }))
+            Ok(Detached::Child(WaitingParent { pipe: write_end.into(), null }))
         }
         ForkResult::Parent { child } => {
             drop(write_end);
-            wait(File::from(read_end), child).map(Process::Parent)
+            wait(File::from(read_end), child).map(Detached::Parent)
         }
     }
 }
 
-/// The child says a name and goes on, or ends without.
+/// Wait until the child sends the guest's name, or ends without it. Returns the exit status.
 fn wait(pipe: File, child: Pid) -> Result<u8> {
     let name = io::read_to_string(pipe).context("waiting for the guest")?;
     if !name.is_empty() {
         io::stdout().write_all(name.as_bytes()).context("writing to stdout")?;
         return Ok(0);
     }
-    // It has told the user why.
+    // The child has printed the reason.
     match waitpid(child, None).context("waiting for the launcher")? {
         WaitStatus::Exited(_, status) => Ok(u8::try_from(status)?),
         WaitStatus::Signaled(_, signal, _) => {
@@ -73,14 +74,14 @@ fn wait(pipe: File, child: Pid) -> Result<u8> {
     }
 }
 
-impl Parent {
-    /// The guest of this name runs: let the user go. What would hold up somebody who
-    /// reads our output to its end is closed, and so is all that was open when lguest
-    /// was started; messages still go to a stderr that is a file.
+impl WaitingParent {
+    /// Let the parent end: the guest of this name runs. Closes everything that would hold up a
+    /// reader of the launcher's output, and all descriptors that were open when lguest was started;
+    /// messages still go to a stderr that is a file.
     ///
     /// # Errors
-    /// When the user did not wait.
-    pub(crate) fn let_go(self, name: &Name, inherited: &mut Inherited) -> Result<()> {
+    /// When the parent did not wait.
+    pub(crate) fn notify_running(self, name: &Name, inherited: &mut Inherited) -> Result<()> {
         let Self { mut pipe, null } = self;
         inherited.close();
         dup2_stdout(&null).context("closing stdout")?;

@@ -1,4 +1,4 @@
-//! How a guest ended. What that makes of the launch is a `launch::Outcome`.
+//! How a guest ended. A `launch::Outcome` is what this means for the launch.
 
 use host::exit::{Interruption, Replaceable};
 use machine::end::{Crash, End};
@@ -6,34 +6,34 @@ use machine::end::{Crash, End};
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The guest switched itself off.
+    /// The guest powered itself off.
     PoweredOff,
-    /// The guest asked for a reset; says by which means.
+    /// The guest asked for a reset, by these means.
     Reset(&'static str),
     /// The guest wrote this byte to port 0x501.
     Status(u8),
-    /// The command that the guest was to run has ended with this status (`--exec`).
+    /// The command of `--exec` ended with this status.
     Exited(u8),
-    /// The guest's kernel panicked, which pvpanic reports.
+    /// The guest's kernel reported a panic through pvpanic.
     Panicked,
-    /// The guest cannot go on: triple fault, KVM internal error.
+    /// The vCPUs cannot continue: a triple fault or a KVM internal error.
     Crashed(Crash),
-    /// The host or the launcher failed. The text says all.
+    /// The host or the launcher failed. The text is the complete message.
     Failed(String),
-    /// A boot test ended it; [`crate::trial`] has the verdict.
+    /// A boot test ended the guest. [`crate::boot_test`] has the verdict.
     Decided,
-    /// Three ^C on the terminal.
+    /// The user pressed ^C three times on the terminal.
     Interrupted,
-    /// `lguest stop`.
+    /// A client sent `lguest stop`.
     Stopped,
-    /// `lguest kill`.
+    /// A client sent `lguest kill`.
     Killed,
-    /// This signal was sent to the launcher.
+    /// The launcher received this signal.
     Signal(i32),
 }
 
 impl Ending {
-    /// Whether the guest has done well, as far as its end says.
+    /// Whether the end itself reports no failure.
     pub(crate) fn is_good(&self) -> bool {
         matches!(
             self,
@@ -43,7 +43,8 @@ impl Ending {
 }
 
 impl Replaceable for Ending {
-    /// A guest that resets may go on. Its reset must not keep it from being ended.
+    /// Whether a later end may replace this one. A guest that resets may start again, and its reset
+    /// must not keep the user from ending it.
     fn is_replaceable(&self) -> bool {
         matches!(self, Self::Reset(_))
     }

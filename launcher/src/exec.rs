@@ -1,8 +1,8 @@
-//! `--exec`: one command in the guest, whose streams are ours and whose status is. The guest
-//! gets an initial file system more, with our init, what that is to do ([`lguest_init`]) and
-//! what it needs for it ([`prepare()`]); and one console more, the last, over which the two talk
-//! in frames: [`streams`] is the side that hears, [`link`] the one that speaks. How the guest's
-//! end is judged then is here, too.
+//! `--exec`: runs one command in the guest, with the launcher's streams, and ends with its status.
+//! The guest gets another initial file system, with our init, its instructions ([`lguest_init`])
+//! and what it needs ([`prepare()`]); and another console, the last one, over which launcher and
+//! init talk in frames: [`streams`] is the side that receives, [`link`] the one that sends. This
+//! module also judges the guest's end.
 
 mod archive;
 mod link;
@@ -21,25 +21,25 @@ use machine::boot::cmdline;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::ending::Ending;
-pub(crate) use link::Link;
-pub(crate) use prepare::{Job, prepare};
+pub(crate) use link::InitLink;
+pub(crate) use prepare::{ExecJob, prepare};
 
 /// The init, a static program (`guest-images/init`, built by `launcher/build/init.rs`).
 const INIT: &[u8] = include_bytes!(env!("LGUEST_INIT"));
 
-/// Linux has so many hvc devices, unless it was built with more (MAX_NR_HVC_CONSOLES).
+/// The number of hvc devices in Linux, unless it was built with more (MAX_NR_HVC_CONSOLES).
 const MOST_CONSOLES: usize = 8;
 
-/// Add the console that the command's streams go over to those that the user wants.
+/// Add the console for the command's streams to the consoles that the user wants.
 ///
 /// # Errors
-/// When what the user wants does not go together with a command.
+/// When the user's options do not go together with a command.
 pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> Result<()> {
     if config.exec.command.is_none() {
         return Ok(());
     }
     if config.console.is_empty() {
-        // What the kernel prints is there for `lguest console` and `lguest log`.
+        // The kernel's messages are for `lguest console` and `lguest log`.
         let backend = Backend::Socket { path: None };
         *wanted = vec![ConsoleConfig { backend, ..ConsoleConfig::default() }];
     }
@@ -70,7 +70,7 @@ pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> R
     Ok(())
 }
 
-/// Words of the kernel's command line.
+/// The words for the kernel command line.
 pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     match config.exec.command {
         Some(_) => vec![format!("rdinit={}", lguest_init::INIT), "panic=-1".into()],
@@ -78,16 +78,16 @@ pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     }
 }
 
-/// What the guest's end means when it was to run a command: where the command has no status,
-/// the result is never 0. `began` says whether the init has spoken.
-pub(crate) fn judge(job: Option<&Job>, began: bool, ending: Ending) -> Ending {
+/// What the guest's end means for a command: if the command has no status, the result is never 0.
+/// `began` says whether the init was ready.
+pub(crate) fn judge(job: Option<&ExecJob>, began: bool, ending: Ending) -> Ending {
     let Some(job) = job else { return ending };
     let too_early = |what: &str| Ending::Failed(format!("{what} before the command had ended"));
     match ending {
         Ending::PoweredOff => too_early("the guest switched itself off"),
         Ending::Stopped => too_early("stopped by `lguest stop`"),
         Ending::Reset(how) => {
-            // What the kernel has said until then is on no console.
+            // No console shows what the kernel has printed until then.
             let more = if began { "" } else { " (--earlycon has what its kernel said)" };
             too_early(&format!("the guest was reset by {how}{more}"))
         }

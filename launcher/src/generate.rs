@@ -1,5 +1,5 @@
-//! `lguest generate`, for those who install it: the manual page and what shells complete,
-//! made from the same definition as help. `make install` runs it.
+//! `lguest generate`, for installations: the manual page and the completions of shells, made from
+//! the same definition as help. `make install` runs it.
 
 mod completions;
 mod man;
@@ -9,10 +9,10 @@ use clap_complete::Shell;
 use crate::config::Artifact;
 use crate::help;
 
-/// The file.
+/// Make the contents of a file.
 ///
 /// # Errors
-/// None that is known: it is made in memory.
+/// No known ones: the file is made in memory.
 pub(crate) fn generate(artifact: Artifact) -> anyhow::Result<String> {
     let definition = help::definition();
     let shell = match artifact {

@@ -1,6 +1,6 @@
-//! One guest, from set-up to its end: built complete by [`crate::launch`],
-//! started, and taken apart when it is dropped. A guest that reboots is a new
-//! one, in the same memory and on the same terminal.
+//! A guest, from its set-up to its end: [`crate::launch`] builds it completely, starts it, and
+//! takes it apart by dropping it. A guest that reboots is built anew, in the same memory and on the
+//! same terminal.
 
 pub(crate) mod kernel;
 mod pause;
@@ -38,43 +38,43 @@ use vm_memory::{Address, GuestMemoryBackend};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::config::Config;
-use crate::console::Console;
+use crate::console::GuestConsole;
 use crate::ending::Ending;
 use crate::observers::Observers;
 
-/// What a guest is built from. It outlives the guest's reboots.
+/// What guests are built from. It outlives the guest's reboots.
 pub(crate) struct Host {
     pub(crate) kvm: Kvm,
     pub(crate) ram: Ram,
     /// Kernel and initial file systems.
     pub(crate) files: boot::Files,
     pub(crate) exit: Arc<Exit<Ending>>,
-    /// hvc0 and so on.
-    pub(crate) consoles: Vec<Arc<Console>>,
+    /// The consoles, hvc0 first.
+    pub(crate) consoles: Vec<Arc<GuestConsole>>,
     pub(crate) disks: Vec<Disk>,
-    /// The source of random numbers, if the guest is to have one.
+    /// The source of the rng device, if the guest has one.
     pub(crate) random: Option<File>,
-    /// Of the network cards.
+    /// The taps of the network cards.
     pub(crate) taps: Vec<Arc<Tap>>,
-    /// Whether the guest is to be paused.
+    /// Whether the vCPUs have to pause.
     pub(crate) paused: Arc<AtomicBool>,
-    /// Who watches all that works for the guest.
+    /// The observers of the guest's queues and vCPUs.
     pub(crate) observers: Arc<Observers>,
 }
 
-/// What a machine's threads need of the launcher.
-struct Launcher {
+/// What the threads of a machine need from the launcher.
+struct GuestOwner {
     exit: Arc<Exit<Ending>>,
     observers: Arc<Observers>,
 }
 
-impl Launcher {
+impl GuestOwner {
     fn of(host: &Host) -> Self {
         Self { exit: Arc::clone(&host.exit), observers: Arc::clone(&host.observers) }
     }
 }
 
-impl Owner for Launcher {
+impl Owner for GuestOwner {
     fn ended(&self, end: End) {
         self.exit.end(end.into());
     }
@@ -93,11 +93,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Everything but letting it run.
+    /// Build the guest completely. No vCPU runs yet.
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
         let features = config.cpu.unwrap_or_default();
-        let owner: Arc<dyn Owner> = Arc::new(Launcher::of(host));
+        let owner: Arc<dyn Owner> = Arc::new(GuestOwner::of(host));
         let vm = Arc::new(Vm::new(&host.kvm, &host.ram, features, Arc::clone(&owner))?);
         let cpus = Cpus::new(&host.kvm, config.cpus, features)?;
         let end = memory.last_addr().raw_value();
@@ -136,7 +136,7 @@ impl Guest {
         Ok(Self { waiting, running: Vec::new(), power_button, context: Arc::new(context) })
     }
 
-    /// Let it run.
+    /// Start the vCPUs.
     pub(crate) fn start(&mut self) -> Result<()> {
         for (id, (fd, observer)) in (0..).zip(self.waiting.drain(..)) {
             self.running.push(Vcpu::start(id, fd, Arc::clone(&self.context), observer)?);
@@ -146,13 +146,13 @@ impl Guest {
 
     /// Press the guest's power button. A paused guest sees it when it is resumed.
     pub(crate) fn press_power_button(&self) {
-        // Fails only when it was pressed that often already.
+        // Fails only if the counter of presses is full.
         let _ = self.power_button.write(1);
     }
 
-    /// Stop its threads, vCPUs first, for `patience` at most. The names of those
-    /// that have not ended by then, because the host has them in system calls that
-    /// no signal ends; asking again is harmless.
+    /// Stop the threads, vCPUs first, for `patience` at most. Returns the names of the threads that
+    /// have not ended by then, because the host holds them in system calls that no signal ends. The
+    /// call may be repeated.
     pub(crate) fn stop(&mut self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         for vcpu in &self.running {
@@ -160,7 +160,8 @@ impl Guest {
         }
         self.running.retain(|vcpu| !vcpu.stops_by(until));
         if !self.running.is_empty() {
-            // It waits for a device that it took the bus from, and has its lock.
+            // A vCPU that has not stopped may have a device's lock, so the devices cannot be reset
+            // yet.
             return self.running.iter().map(Vcpu::name).collect();
         }
         self.context.ports.pci.reset(patience)
@@ -183,19 +184,18 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
     (0..count).map(create).collect()
 }
 
-/// Power management, and the clock whose alarm it announces.
+/// Power management, and the clock whose alarm wakes the guest through it.
 fn power_and_clock(vm: &Arc<Vm>) -> Result<(Arc<Power>, Clock)> {
     let machine = Arc::clone(vm);
     let power = Arc::new(Power::new(Box::new(move |level| machine.set_sci(level))));
     let (line, alarmed) = (vm.clock_line()?, Arc::clone(&power));
-    // Fails only when it was interrupted that often already.
+    // Fails only if the counter of interrupts is full.
     let interrupt = move || drop(line.write(1));
     let clock = Clock::new(Box::new(interrupt), Box::new(move || alarmed.alarm()));
     Ok((power, clock))
 }
 
-/// There must be room on the bus for all of its devices. Asked before any of them is
-/// opened.
+/// Check that the bus has room for all devices, before any of them is opened.
 pub(crate) fn check_devices(config: &Config, consoles: usize) -> Result<()> {
     let kinds = [
         (consoles, "--console"),
@@ -211,7 +211,7 @@ pub(crate) fn check_devices(config: &Config, consoles: usize) -> Result<()> {
     Ok(())
 }
 
-/// hvc0 and so on.
+/// Add hvc0 and later consoles.
 fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for console in &host.consoles {
         let (sink, driven) = (console.output.sink(), console.driven());
@@ -229,7 +229,7 @@ fn add_consoles(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// vda and so on, in the order of the command line.
+/// Add vda and later disks, in the order of the command line.
 fn add_disks(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for (number, disk) in host.disks.iter().enumerate() {
         add(pci, vm, host.ram.memory(), &format!("blk{number}"), Box::new(disk.device()))?;
@@ -237,7 +237,7 @@ fn add_disks(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// eth0 and so on.
+/// Add eth0 and later cards.
 fn add_cards(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     for (number, tap) in host.taps.iter().enumerate() {
         let card = Box::new(tap.card()?);
@@ -254,7 +254,7 @@ fn add_rng(pci: &mut PciBus, vm: &Arc<Vm>, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Put a device on the bus.
+/// Add a device to the bus.
 fn add(
     pci: &mut PciBus,
     vm: &Arc<Vm>,
@@ -272,20 +272,20 @@ fn add(
     Ok(status)
 }
 
-/// Its messages come where the user looks: on this terminal, else on hvc0. Where what is
-/// said on hvc0 is looked at or kept, it is said there in any case.
+/// The serial port. It prints where the user looks: on this terminal, or else on hvc0; and also on
+/// hvc0 if another reader examines or logs hvc0.
 fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
     let first = host.consoles.first().map(Arc::as_ref);
     let stdio = host.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio());
     let followed = first.filter(|first| config.reads_console() && !first.is_stdio());
-    // Without a terminal hvc0 would be both.
+    // Without a terminal, hvc0 would be both.
     let followed = followed.filter(|_| stdio.is_some());
     let outputs = stdio.or(first).into_iter().chain(followed).map(|console| console.output.sink());
     Ok(Com1::new(vm.com1_line()?, Box::new(LossyWriter::new(outputs.collect()))))
 }
 
-/// Whether the kernel was told to reset by a triple fault: reboot=t, alone or
-/// after other settings (Documentation/admin-guide/kernel-parameters.txt).
+/// Whether the command line lets the kernel reset by a triple fault: reboot=t, alone or after other
+/// settings (Documentation/admin-guide/kernel-parameters.txt).
 fn announces_triple_fault(config: &Config) -> bool {
     let words = config.arguments.iter().filter_map(|word| word.to_str());
     let settings = words.flat_map(str::split_whitespace).filter_map(|w| w.strip_prefix("reboot="));

@@ -1,5 +1,5 @@
-//! `lguest --help`, which fits a screen, and `lguest help TOPIC`, which tells the rest: made
-//! from clap's definition ([`crate::config::definition`]) and the few words of [`topics`].
+//! `lguest --help`, which fits a screen, and `lguest help TOPIC`, which has the rest. Both are made
+//! from clap's definition ([`crate::config::definition`]) and the texts of [`topics`].
 
 mod overview;
 mod topics;
@@ -18,11 +18,10 @@ pub(crate) fn definition() -> Command {
     definition.override_help(overview)
 }
 
-/// What `lguest help TOPIC` prints: a topic, or the help of a command, or the topic of an
-/// option.
+/// The text of `lguest help TOPIC`: a topic, the help of a command, or the topic of an option.
 ///
 /// # Errors
-/// When there is nothing of that name, with the nearest that there is.
+/// When the name is unknown: the message has the most similar topic.
 pub(crate) fn about(name: &str, definition: &Command) -> Result<StyledStr, String> {
     let topics = topics::all(definition);
     if let Some(topic) = topics.iter().find(|topic| topic.name == name) {

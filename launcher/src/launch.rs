@@ -1,6 +1,5 @@
-//! The launch, as a story: look at what the host has, build the guest, give it
-//! the terminal, wait for its one end, take everything apart in the reverse
-//! order. A guest that reboots goes round once more.
+//! The launch: check what the host has, build the guest, give it the terminal, wait for its end,
+//! and take everything apart in reverse order. A guest that reboots is built again.
 
 mod ends;
 mod junit;
@@ -24,49 +23,49 @@ use host::terminal::{self, Terminal};
 use host::writer::last_words;
 use machine::boot;
 
+use crate::boot_test::{BootTest, Verdict};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console::{self, Console};
-use crate::control::{Control, Machine, Made, Order};
-use crate::detach::Parent;
+use crate::console::{self, GuestConsole};
+use crate::control::{Control, GuestCommand, GuestInfo, Resolved};
+use crate::detach::WaitingParent;
 use crate::ending::Ending;
 use crate::guest::{self, Guest, Host, kernel};
 use crate::runtime::Claim;
 use crate::silence;
-use crate::trial::{Trial, Verdict};
-use ends::{explain, farewell, judge, report_restart, say_what_is_missing, settle};
+use ends::{apply_boot_test, explain, finish_consoles, judge, report_failure, report_restart};
 pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
 use prepare::{Prepared, prepare};
 
-/// How long the threads of a guest that has ended may take to end, and how long
-/// between two looks at those that take longer.
+/// How long the threads of a guest that has ended may take to end. Slower threads are looked at
+/// again after this time.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// What the main thread waits for, beside the guest.
-struct Watch<'a> {
+/// What the main thread waits for, besides the guest.
+struct WaitContext<'a> {
     signals: &'a Signals,
     terminal: Option<&'a Terminal>,
-    trial: &'a Trial,
+    boot_test: &'a BootTest,
 }
 
-/// Launch the guest, and see it through its reboots: how that went, and the last that the guest
-/// printed on hvc0. A process that waits for it is told when it runs. What was inherited is
-/// closed in time, where it must not stay open.
+/// Launch the guest, and start it again when it reboots. Returns the outcome and the end of the
+/// guest's output on hvc0. `parent` is a process that waits until the guest runs. Inherited
+/// descriptors are closed where they must not stay open.
 ///
 /// # Errors
-/// When it cannot be set up; the terminal has not been touched then.
+/// When the guest cannot be set up. The terminal is untouched then.
 pub(crate) fn launch(
     config: &Config,
-    mut parent: Option<Parent>,
+    mut parent: Option<WaitingParent>,
     mut inherited: Inherited,
 ) -> Result<(Outcome, String)> {
     let launched = Instant::now();
     let confinement = Confinement::new(config.chroot.as_deref(), config.username.as_deref())?;
-    // Before any thread: signals are blocked in all of them, and the terminal's
-    // guard is forked.
+    // Before any thread starts: signals are blocked in all of them, and the terminal's guard is
+    // forked.
     let signals = Signals::block()?;
-    let wanted = console::wanted(config)?;
+    let wanted = console::configured(config)?;
     guest::check_devices(config, wanted.len())?;
     descriptors::raise_limit();
     let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
@@ -75,70 +74,71 @@ pub(crate) fn launch(
         terminal.is_some() || !config.exec.tty,
         "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
     );
-    // What the user named is named from here.
+    // Relative paths of the user count from this directory.
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
-    let Prepared { host, job, ends, logs, trace: _trace } =
+    let Prepared { host, job, backends, test_files, trace: _trace } =
         prepare(config, &wanted, &confinement, &mut claim, &mut inherited)?;
-    let (mut writers, mut entries) = (Vec::new(), Vec::new());
-    for (console, end) in host.consoles.iter().zip(ends) {
-        let connected = end.connect(console, &host.exit, terminal.as_ref())?;
+    let (mut writers, mut owned_paths) = (Vec::new(), Vec::new());
+    for (console, backend) in host.consoles.iter().zip(backends) {
+        let connected = backend.connect(console, &host.exit, terminal.as_ref())?;
         writers.extend(connected.writer);
-        entries.extend(connected.entry);
+        owned_paths.extend(connected.owned_path);
     }
-    let (trial, log) = Trial::start(logs, config, first_console(&host)?, &host.exit, launched)?;
+    let (boot_test, log) = BootTest::start(test_files, config, hvc0(&host)?, &host.exit, launched)?;
     writers.extend(log);
     silence::warn(config, &wanted);
     let mut control = claim.map(|claim| start_control(claim, config, &host, &here)).transpose()?;
-    // A boot test needs nobody at the keyboard.
-    let mut is_interactive = !config.is_trial();
-    let mut is_reported = false;
+    // A boot test needs no keyboard.
+    let (mut is_interactive, mut is_reported) = (!config.is_boot_test(), false);
+    let watch =
+        WaitContext { signals: &signals, terminal: terminal.as_ref(), boot_test: &boot_test };
     loop {
         let mut guest = Guest::build(config, &host)?;
         progress::no_more();
-        // Raw as late as can be: nothing that comes now fails for the user's sake.
+        // The terminal becomes raw as late as possible: from here on, nothing fails because of
+        // what the user asked for.
         enter(terminal.as_ref(), std::mem::take(&mut is_interactive))?;
         guest.start()?;
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
-            parent.let_go(name, &mut inherited)?;
+            parent.notify_running(name, &mut inherited)?;
         }
-        let watch = Watch { signals: &signals, terminal: terminal.as_ref(), trial: &trial };
         let outcome = wait(&watch, &host, &guest, control.as_ref());
         let outcome = stop(guest, outcome, &watch, &host);
-        match settle(outcome, &trial, config.reboots()) {
+        match apply_boot_test(outcome, &boot_test, config.reboots()) {
             Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
                 report_restart(&host, how, &mut is_reported);
             }
             outcome => {
                 let outcome = explain(&host, outcome);
-                farewell(&host, &outcome, terminal.as_ref());
-                // There is no guest any more; its last words may take a while.
-                drop((control.take(), entries));
+                finish_consoles(&host, &outcome, terminal.as_ref());
+                // The guest has ended, and the last of its output may take a while.
+                drop((control.take(), owned_paths));
                 let patience = outcome.patience();
                 let signal = last_words::finish(&writers, &signals, terminal.as_ref(), patience);
                 let outcome = match signal {
                     Some(signal) => Outcome::Ended(Ending::Signal(signal)),
                     None => judge(job.as_ref(), &host.consoles, outcome),
                 };
-                say_what_is_missing(&host, &trial, &outcome);
-                return Ok((outcome, trial.log()));
+                report_failure(&host, &boot_test, &outcome);
+                return Ok((outcome, boot_test.log()));
             }
         }
         host.ram.empty()?;
     }
 }
 
-fn first_console(host: &Host) -> Result<&Arc<Console>> {
+fn hvc0(host: &Host) -> Result<&Arc<GuestConsole>> {
     host.consoles.first().context("a guest without a console")
 }
 
-/// The console that follows this terminal, if there is one.
-fn on_terminal(consoles: &[Arc<Console>]) -> Option<&Console> {
+/// The console that has the size of this terminal, if there is one.
+fn on_terminal(consoles: &[Arc<GuestConsole>]) -> Option<&GuestConsole> {
     consoles.iter().map(Arc::as_ref).find(|console| console.is_on_terminal())
 }
 
-/// Answer on the control socket. The command line was given in directory `here`.
+/// Start the control socket. The command line was given in directory `here`.
 fn start_control(
     (claim, listener): (Claim, UnixListener),
     config: &Config,
@@ -149,13 +149,13 @@ fn start_control(
     let kernel_words = boot::command_line(&request).unwrap_or_default();
     let interfaces = host.taps.iter().map(|tap| tap.name()).collect();
     let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
-    let made = Made { kernel_words, interfaces };
-    let machine = Machine::new(claim.name(), (config, here), made, consoles, paused);
-    Control::start((claim, listener), machine, &host.exit, &host.observers)
+    let resolved = Resolved { kernel_words, interfaces };
+    let info = GuestInfo::new(claim.name(), (config, here), resolved, consoles, paused);
+    Control::start((claim, listener), info, &host.exit, &host.observers)
 }
 
-/// Take the terminal. In the background that is not possible: the user of a guest that is to
-/// be typed at is told why it gets no keys.
+/// Take the terminal. In the background that is not possible: then the user of an interactive guest
+/// gets a message that explains why the guest gets no keys.
 ///
 /// # Errors
 /// When the terminal is gone.
@@ -167,13 +167,13 @@ pub(crate) fn enter(terminal: Option<&Terminal>, is_interactive: bool) -> Result
     Ok(())
 }
 
-/// The guest runs; nothing is done here but what the user's side asks for.
-fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Outcome {
-    let Watch { signals, terminal, trial } = *watch;
+/// Wait while the guest runs. Only requests from the user's side are handled here.
+fn wait(watch: &WaitContext<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Outcome {
+    let WaitContext { signals, terminal, boot_test } = *watch;
     let mut silence = silence::patience().map(|patience| Instant::now() + patience);
     let mut size = None;
     let mut look = || {
-        // Looked at also after a stop: the background is not told about sizes.
+        // Checked after a stop as well: a process in the background gets no signal about sizes.
         if let (Some(now), Some(console)) = (terminal::size(), on_terminal(&host.consoles))
             && size != Some(now)
             && console.follow_terminal(now.0, now.1, size.is_none())
@@ -181,28 +181,28 @@ fn wait(watch: &Watch<'_>, host: &Host, guest: &Guest, control: Option<&Control>
             size = Some(now);
         }
         if let Some(control) = control {
-            control.orders().obey(|order| obey(order, guest));
+            control.commands().run_pending(|command| carry_out(command, guest));
         }
     };
     loop {
-        let until = silence.into_iter().chain(trial.until()).min();
+        let until = silence.into_iter().chain(boot_test.deadline()).min();
         let ending = signals.wait(&host.exit, terminal, until, &mut look);
         if let Some(ending) = ending {
             return Outcome::Ended(ending);
         }
-        if trial.is_late() {
-            return Outcome::Decided(late(trial, Some(guest), host));
+        if boot_test.has_timed_out() {
+            return Outcome::Decided(timeout_verdict(boot_test, Some(guest), host));
         }
         silence = None;
         silence::hint(&host.consoles, host.files.has_initrd());
     }
 }
 
-fn obey(order: Order, guest: &Guest) -> Result<(), String> {
-    match order {
-        Order::Pause => guest.pause(PATIENCE),
-        Order::Resume => guest.resume(PATIENCE),
-        Order::PowerOff => {
+fn carry_out(command: GuestCommand, guest: &Guest) -> Result<(), String> {
+    match command {
+        GuestCommand::Pause => guest.pause(PATIENCE),
+        GuestCommand::Resume => guest.resume(PATIENCE),
+        GuestCommand::PowerOff => {
             messages::say("power button pressed by `lguest stop`");
             guest.press_power_button();
             Ok(())
@@ -210,11 +210,11 @@ fn obey(order: Order, guest: &Guest) -> Result<(), String> {
     }
 }
 
-/// Take the guest apart. The host may have a queue thread in a system call that
-/// returns for no signal, and that thread has a part of the guest's memory in its
-/// hands: a guest that wants to reboot waits for it, the user does not have to.
-fn stop(mut guest: Guest, mut outcome: Outcome, watch: &Watch<'_>, host: &Host) -> Outcome {
-    let Watch { signals, terminal, trial } = *watch;
+/// Take the guest apart. The host may hold a queue thread in a system call that no signal ends, and
+/// this thread may still use guest memory. A guest that reboots has to wait for it; the user does
+/// not.
+fn stop(mut guest: Guest, mut outcome: Outcome, watch: &WaitContext<'_>, host: &Host) -> Outcome {
+    let WaitContext { signals, terminal, boot_test } = *watch;
     let mut told = false;
     loop {
         let left = guest.stop(PATIENCE);
@@ -229,21 +229,21 @@ fn stop(mut guest: Guest, mut outcome: Outcome, watch: &Watch<'_>, host: &Host) 
             told = true;
         }
         if !reset {
-            // It ends with the process. Nothing may be freed that it still uses.
+            // The guest ends with the process. Memory that the thread still uses must not be freed.
             Box::leak(Box::new(guest));
             return outcome;
         }
         let until = Some(Instant::now() + PATIENCE);
         let ending = signals.wait(&host.exit, terminal, until, || {});
         outcome = ending.map_or(outcome, Outcome::Ended);
-        if trial.is_late() {
-            outcome = Outcome::Decided(late(trial, None, host));
+        if boot_test.has_timed_out() {
+            outcome = Outcome::Decided(timeout_verdict(boot_test, None, host));
         }
     }
 }
 
-/// Time is up: the verdict.
-fn late(trial: &Trial, guest: Option<&Guest>, host: &Host) -> Verdict {
+/// The verdict on a timeout.
+fn timeout_verdict(boot_test: &BootTest, guest: Option<&Guest>, host: &Host) -> Verdict {
     let no_driver = silence::no_driver(&host.consoles, host.files.has_initrd());
-    trial.late(guest, &host.files, no_driver)
+    boot_test.timeout_verdict(guest, &host.files, no_driver)
 }

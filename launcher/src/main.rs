@@ -1,7 +1,8 @@
-//! lguest: puts a Linux guest on your terminal. From the command line
-//! ([`config`]) to a guest ([`launch`]) or one of the other commands; and, at
-//! the end, the exit status, of which [`exit_status`] has the table.
+//! lguest: puts a Linux guest on your terminal. [`config`] reads the command line. [`launch`] runs
+//! a guest; the other modules have the other commands. [`exit_status`] has the table of exit
+//! statuses.
 
+mod boot_test;
 mod check;
 mod client;
 mod config;
@@ -18,19 +19,18 @@ mod launch;
 mod observers;
 mod runtime;
 mod silence;
-mod trial;
 mod unpack;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use client::consoles::{self, Wish as Stay};
-use config::read::Wish;
+use client::consoles::{self, AttachRequest};
+use config::read::ParsedCommand;
 use config::refusal::Refusal;
 use config::{Command, CommandLine, Config};
-use detach::{Parent, Process};
-use exit_status::Status;
+use detach::{Detached, WaitingParent};
+use exit_status::ExitStatus;
 use host::inherited::Inherited;
 use host::{messages, terminal};
 use launch::{Junit, Outcome};
@@ -39,8 +39,8 @@ use wire::protocol::{Mode, Side, Verb};
 fn main() -> ExitCode {
     host::return_large_buffers();
     let line = match config::read::read(help::definition(), std::env::args_os()) {
-        Ok(Wish::Line(line)) => line,
-        Ok(Wish::Print(text)) => return print(&text),
+        Ok(ParsedCommand::Run(line)) => line,
+        Ok(ParsedCommand::Print(text)) => return print(&text),
         Err(refusal) => return refuse(refusal),
     };
     messages::start(line.launch.as_ref().is_some_and(|config| config.verbose));
@@ -50,17 +50,17 @@ fn main() -> ExitCode {
     }
     run(&line).unwrap_or_else(|error| {
         messages::say(&format!("{error:#}"));
-        Status::FAILED.into()
+        ExitStatus::FAILED.into()
     })
 }
 
-/// A text that was asked for.
+/// Print a text that the user asked for.
 fn print(text: &str) -> ExitCode {
     match anstream::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             messages::say(&format!("writing to stdout: {error}"));
-            Status::FAILED.into()
+            ExitStatus::FAILED.into()
         }
     }
 }
@@ -78,11 +78,11 @@ fn refuse(refusal: Refusal) -> ExitCode {
     match refusal.line(&help::definition()) {
         Ok(line) => {
             messages::say(&line);
-            Status::USAGE.into()
+            ExitStatus::USAGE.into()
         }
-        Err(wish) => {
-            // If help or the version cannot be printed, nobody is there to be told.
-            let _ = wish.print();
+        Err(shown) => {
+            // Nobody reads stdout if help or the version cannot be printed.
+            let _ = shown.print();
             ExitCode::SUCCESS
         }
     }
@@ -90,18 +90,18 @@ fn refuse(refusal: Refusal) -> ExitCode {
 
 fn run(line: &CommandLine) -> Result<ExitCode> {
     match (&line.command, &line.launch) {
-        (Some(command), _) => obey(command),
+        (Some(command), _) => run_command(command),
         (None, Some(config)) => {
-            if let Err(why) = trial::check(config) {
+            if let Err(why) = boot_test::check(config) {
                 messages::say(why);
-                return Ok(Status::USAGE.into());
+                return Ok(ExitStatus::USAGE.into());
             }
-            // In every other launch they may stay open.
+            // Every other launch may leave inherited descriptors open.
             let closes = config.detach || config.username.is_some() || config.chroot.is_some();
             let inherited = if closes { Inherited::note()? } else { Inherited::default() };
             let parent = match config.detach.then(detach::detach).transpose()? {
-                Some(Process::Parent(status)) => return Ok(ExitCode::from(status)),
-                Some(Process::Child(parent)) => Some(parent),
+                Some(Detached::Parent(status)) => return Ok(ExitCode::from(status)),
+                Some(Detached::Child(parent)) => Some(parent),
                 None => None,
             };
             let outcome = launch_and_report(config, parent, inherited)?;
@@ -114,10 +114,10 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
     }
 }
 
-/// Launch, and write down how it went, where the user wants that.
+/// Launch a guest, and write the JUnit report if the user asked for one.
 fn launch_and_report(
     config: &Config,
-    parent: Option<Parent>,
+    parent: Option<WaitingParent>,
     inherited: Inherited,
 ) -> Result<Outcome> {
     let Some(junit) = Junit::of(config)? else {
@@ -127,7 +127,7 @@ fn launch_and_report(
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
     let written = junit.write(result.as_ref().map(|(outcome, _)| outcome), log);
     match (result, written) {
-        // A result that could not be written is a failure.
+        // The launch fails if its result cannot be written.
         (Ok((outcome, _)), Err(error)) if outcome.status() == 0 => Err(error),
         (result, written) => {
             if let Err(error) = written {
@@ -138,10 +138,14 @@ fn launch_and_report(
     }
 }
 
-fn obey(command: &Command) -> Result<ExitCode> {
+fn run_command(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Check { json } => {
-            return Ok(if check::run(*json)? { ExitCode::SUCCESS } else { Status::FAILED.into() });
+            return Ok(if check::run(*json)? {
+                ExitCode::SUCCESS
+            } else {
+                ExitStatus::FAILED.into()
+            });
         }
         Command::Unpack { kernel, output } => unpack::unpack(kernel, output)?,
         Command::List { json } => client::list(*json)?,
@@ -149,17 +153,17 @@ fn obey(command: &Command) -> Result<ExitCode> {
         Command::Stats { name, watch, json } => client::stats::stats(name, *watch, *json)?,
         Command::Stop { target, grace } => client::end(&target.name, Verb::Stop, *grace)?,
         Command::Kill(target) => client::end(&target.name, Verb::Kill, None)?,
-        Command::Reset(target) => client::tell(&target.name, Verb::Reset)?,
-        Command::Pause(target) => client::tell(&target.name, Verb::Pause)?,
-        Command::Resume(target) => client::tell(&target.name, Verb::Resume)?,
+        Command::Reset(target) => client::send_verb(&target.name, Verb::Reset)?,
+        Command::Pause(target) => client::send_verb(&target.name, Verb::Pause)?,
+        Command::Resume(target) => client::send_verb(&target.name, Verb::Resume)?,
         Command::Console { target, read_only, force, escape, wait, persist } => {
             let mode = match (read_only, force) {
                 (true, _) => Mode::Watch,
                 (_, true) => Mode::Force,
                 _ => Mode::Write,
             };
-            let stay = Stay { target, mode, escape: *escape, persist: *persist };
-            return Ok(ExitCode::from(consoles::console(&stay, *wait)?));
+            let request = AttachRequest { target, mode, escape: *escape, persist: *persist };
+            return Ok(ExitCode::from(consoles::console(&request, *wait)?));
         }
         Command::Log { target, follow: true } => {
             return Ok(ExitCode::from(consoles::follow(target)?));

@@ -1,6 +1,6 @@
-//! An observer for each queue and each vCPU, from the launcher's start to its end,
-//! whatever becomes of the threads, the devices and the guest. It counts for `lguest
-//! stats`, and notes events for [`host::trace`].
+//! An observer for each queue and each vCPU, from the launcher's start to its end. Observers
+//! outlive the threads, the devices and the guest. They count for `lguest stats` and record events
+//! for [`host::trace`].
 
 use std::sync::{Arc, Mutex};
 
@@ -10,18 +10,17 @@ use host::trace::Lanes;
 use machine::vcpu::observer::{self as vcpu, VcpuObserver};
 use serde_json::{Map, Value, json};
 
-/// All observers.
+/// The observers of all queues and vCPUs.
 #[derive(Debug)]
 pub(crate) struct Observers {
-    /// By the name of the queue's thread. The lock is taken where a machine is made and
-    /// where somebody asks.
+    /// By the name of the queue's thread. Building a guest and reading the counts take the lock.
     queues: Mutex<Vec<(String, Arc<Observer>)>>,
     vcpus: Vec<(String, Arc<VcpuObserver>)>,
     lanes: Option<Arc<Lanes>>,
 }
 
 impl Observers {
-    /// For a guest with so many vCPUs. They trace if there is something for it.
+    /// Observers for a guest with this number of vCPUs. They record events if there are lanes.
     pub(crate) fn new(cpus: u8, lanes: Option<Arc<Lanes>>) -> Self {
         let vcpu = |id| {
             let name = format!("vcpu{id}");
@@ -31,7 +30,7 @@ impl Observers {
         Self { queues: Mutex::default(), vcpus: (0..cpus).map(vcpu).collect(), lanes }
     }
 
-    /// Of this queue: the one that it has had, or a new one.
+    /// The observer of this queue: the existing one, or a new one.
     pub(crate) fn queue(&self, thread: &str) -> Arc<Observer> {
         let mut queues = lock(&self.queues);
         if let Some((_, known)) = queues.iter().find(|(name, _)| name == thread) {
@@ -43,13 +42,13 @@ impl Observers {
         new
     }
 
-    /// Of this vCPU.
+    /// The observer of this vCPU.
     pub(crate) fn vcpu(&self, id: u8) -> Arc<VcpuObserver> {
         let known = self.vcpus.get(usize::from(id));
         known.map_or_else(Arc::default, |(_, observer)| Arc::clone(observer))
     }
 
-    /// What they have counted so far: `queues` and `vcpus` of docs/control.md.
+    /// The counts up to now: `queues` and `vcpus` of docs/control.md.
     pub(crate) fn counts(&self) -> [Value; 2] {
         let queues = lock(&self.queues);
         let queues = queues.iter().map(|(name, it)| named(name, &it.stats.fields())).collect();

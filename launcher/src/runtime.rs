@@ -1,14 +1,13 @@
-//! Where running guests are found: a directory for each, `lguest/NAME` below
-//! $XDG_RUNTIME_DIR or, for root without that, below /run. In it are `lock`, which
-//! its launcher has locked for as long as it lives and which holds its pid, and
-//! `control`, the socket of [`crate::control`]. A launcher claims its directory
-//! here; [`crate::client`] looks for those of others.
+//! The directories of running guests: `lguest/NAME` below $XDG_RUNTIME_DIR or, for root without
+//! that, below /run. A directory contains `lock`, which the guest's launcher has locked for as long
+//! as it lives and which holds its pid, and `control`, the socket of [`crate::control`]. A launcher
+//! claims its directory here; [`crate::client`] looks for those of others.
 //!
-//! A directory whose lock nobody holds is stale: its launcher was killed, or had
-//! given up the privilege to remove it. The next launcher or command that finds it
-//! removes it. What is there is changed under a lock on the directory of all, so
-//! that claims, removals and looks come one at a time. Everything goes by way of
-//! descriptors: no path is long, and a chroot does not matter.
+//! A directory whose lock nobody holds is stale: its launcher was killed, or had dropped the
+//! privilege to remove it. The next launcher or command that finds it removes it. Every change is
+//! made under a lock on the directory of all guests, so that claims, removals and searches happen
+//! one at a time. All files are opened relative to descriptors: no path is too long, and a chroot
+//! does not matter.
 
 mod directory;
 
@@ -33,30 +32,30 @@ pub(crate) use directory::Directory;
 const LOCK: &str = "lock";
 const CONTROL: &str = "control";
 
-/// A guest's name, and its directory with all that is in it: ours until this is
-/// dropped.
+/// A claimed name, and the guest's directory with its contents. Dropping it gives them back.
 #[derive(Debug)]
 pub(crate) struct Claim {
     name: Name,
-    /// To remove it by.
-    places: Option<Places>,
-    /// Open for as long as it is locked.
+    /// The directories, if they can still be used to remove this guest's.
+    directories: Option<ClaimedDirectories>,
+    /// The lock file, which stays locked as long as it is open.
     lock: File,
 }
 
 /// The directory of all guests, and that of one.
 #[derive(Debug)]
-struct Places {
+struct ClaimedDirectories {
     all: Directory,
     own: Directory,
 }
 
 impl Claim {
-    /// Claim the name that the user gave, or one that is made up, and make its
-    /// control socket. To be called while we are what the user started.
+    /// Claim the name that the user gave, or a made-up one, and create its control socket. Must be
+    /// called before privileges are dropped.
     ///
     /// # Errors
-    /// One line. None without `--name` and `--detach`: then it is done without.
+    /// One line. Without `--name` and `--detach` there is no error: the launch continues without a
+    /// name.
     pub(crate) fn of(config: &Config) -> Result<Option<(Self, UnixListener)>> {
         let name = config.name.clone().unwrap_or_else(Name::made_up);
         let claimed = Directory::of_all().and_then(|all| Self::new(all, name));
@@ -71,14 +70,14 @@ impl Claim {
     }
 
     fn new(all: Directory, name: Name) -> Result<(Self, UnixListener)> {
-        // Until the pid is written: a process that finds the lock taken also finds the pid.
-        let _alone = all.alone()?;
+        // Held until the pid is written: a process that finds the lock taken also finds the pid.
+        let _lock = all.lock()?;
         let (own, made) = all.make(name.as_str())?;
         match take_lock(&own) {
             Ok(Some(lock)) => {
-                // From here on, dropping it removes it.
-                let mut claim = Self { name, places: None, lock };
-                let own = &claim.places.insert(Places { all, own }).own;
+                // From here on, dropping the claim removes the directory.
+                let mut claim = Self { name, directories: None, lock };
+                let own = &claim.directories.insert(ClaimedDirectories { all, own }).own;
                 let listener = fill(&mut claim.lock, own);
                 let listener = listener.with_context(|| format!("making {own}"))?;
                 Ok((claim, listener))
@@ -97,10 +96,10 @@ impl Claim {
         }
     }
 
-    /// Keep no directory open: in another root directory, that would be a way back.
-    /// What then nobody removes is stale as soon as this is dropped.
+    /// Close the directories: after a chroot, an open directory would be a way back. The guest's
+    /// directory is then stale as soon as this is dropped.
     pub(crate) fn close_directories(&mut self) {
-        self.places = None;
+        self.directories = None;
     }
 
     /// The name of the guest.
@@ -111,15 +110,16 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Some(Places { all, own }) = &self.places {
-            // If the host has no descriptor to spare, then as it is: the order does.
-            let _alone = all.alone();
+        if let Some(ClaimedDirectories { all, own }) = &self.directories {
+            // If the host has no descriptor left, the order of the removals is enough.
+            let _lock = all.lock();
             clear(all, own, self.name.as_str());
         }
     }
 }
 
-/// The lock is ours: what is in the directory belongs to nobody else.
+/// Write the pid, and create the control socket. The lock is held: the contents of the directory
+/// belong to this launcher.
 fn fill(lock: &mut File, own: &Directory) -> Result<UnixListener> {
     lock.set_len(0)?;
     writeln!(lock, "{}", std::process::id())?;
@@ -127,7 +127,8 @@ fn fill(lock: &mut File, own: &Directory) -> Result<UnixListener> {
     own.listen(CONTROL).context("making the control socket")
 }
 
-/// The lock goes after the socket: without it, somebody else may make another.
+/// Remove a guest's directory. The lock file goes after the socket: without the lock file, another
+/// launcher may create a new socket.
 fn clear(all: &Directory, own: &Directory, name: &str) {
     own.remove(CONTROL);
     own.remove(LOCK);
@@ -136,40 +137,40 @@ fn clear(all: &Directory, own: &Directory, name: &str) {
 
 /// A guest that runs.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct RunningGuest {
     pub(crate) name: Name,
-    /// As its lock file has it.
+    /// The launcher's pid, as in the lock file.
     pub(crate) pid: String,
     directory: Directory,
-    /// The process that we have connected to.
+    /// The launcher that this process has connected to.
     launcher: RefCell<Option<Process>>,
 }
 
-impl Found {
-    /// Connect to its control socket.
+impl RunningGuest {
+    /// Connect to the guest's control socket.
     ///
     /// # Errors
-    /// Of the host.
+    /// The errors of the host.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         let stream = self.directory.connect(CONTROL)?;
         self.launcher.replace(Some(Process::of(&stream)?));
         Ok(stream)
     }
 
-    /// Wait until its launcher has ended: the one that we have connected to. (Its lock says so
-    /// as well, but the next launcher of that name may take that.)
+    /// Wait until the guest's launcher has ended: the one that this process has connected to. (The
+    /// lock shows that as well, but the next launcher of the name may take the lock.)
     ///
     /// # Errors
-    /// Of the host.
+    /// The errors of the host.
     pub(crate) fn wait_for_end(&self) -> Result<()> {
         if let Some(launcher) = &*self.launcher.borrow() {
             launcher.wait();
             return Ok(());
         }
-        // It does not listen any more. There is only its own word, then, of who it is.
+        // The launcher does not listen any more, so that only the lock file has its pid.
         let pid = self.pid.parse().with_context(|| format!("the pid of guest {}", self.name))?;
         let launcher = Process::numbered(pid).context("opening a process")?;
-        // By now the number may be somebody else's.
+        // The pid may belong to another process by now.
         let same = |guest: &Self| guest.name == self.name && guest.pid == self.pid;
         if guests()?.iter().any(same) {
             launcher.wait();
@@ -178,43 +179,43 @@ impl Found {
     }
 }
 
-/// The guests that run and are ours, by their names. What is stale is removed.
+/// The user's running guests, ordered by name. Stale directories are removed.
 ///
 /// # Errors
-/// When they cannot be looked for.
-pub(crate) fn guests() -> Result<Vec<Found>> {
+/// When the directories cannot be read.
+pub(crate) fn guests() -> Result<Vec<RunningGuest>> {
     let Some(all) = Directory::of_all_if_there()? else { return Ok(Vec::new()) };
     guests_in(&all)
 }
 
-/// The guest of this name: at once, or as soon as there is one.
+/// Wait for a guest of this name. Returns at once if it runs.
 ///
 /// # Errors
-/// When it cannot be looked for.
-pub(crate) fn wait_for(name: &Name) -> Result<Found> {
+/// When the directories cannot be read.
+pub(crate) fn wait_for(name: &Name) -> Result<RunningGuest> {
     let all = Directory::of_all()?;
     let events = all.events()?;
     loop {
         if let Some(found) = guests_in(&all)?.into_iter().find(|guest| guest.name == *name) {
             return Ok(found);
         }
-        // What is stale has just been removed: a guest that comes makes its directory.
+        // Stale directories have just been removed, so that a new guest creates its directory.
         events.read_events().context("waiting for a guest")?;
     }
 }
 
-fn guests_in(all: &Directory) -> Result<Vec<Found>> {
-    let _alone = all.alone()?;
+fn guests_in(all: &Directory) -> Result<Vec<RunningGuest>> {
+    let _lock = all.lock()?;
     let mut found = Vec::new();
     for name in all.entries()? {
         let Ok(name) = parse_name(&name) else { continue };
-        // A directory that is not ours does not belong to a guest of ours.
+        // A directory of another user does not belong to one of this user's guests.
         let Ok(own) = all.open(name.as_str()) else { continue };
         match take_lock(&own) {
             Ok(Some(_lock)) => clear(all, &own, name.as_str()),
             Ok(None) => {
                 let (pid, launcher) = (pid(&own), RefCell::new(None));
-                found.push(Found { name, pid, directory: own, launcher });
+                found.push(RunningGuest { name, pid, directory: own, launcher });
             }
             Err(error) => log::debug!("{error:#}"),
         }
@@ -223,8 +224,8 @@ fn guests_in(all: &Directory) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The lock file, locked; None if somebody else has locked it. The lock goes with
-/// the open file, at the latest when the process ends, however that comes about.
+/// Lock the lock file; None if another process has locked it. The lock ends when the file is
+/// closed, at the latest with the process, however the process ends.
 fn take_lock(own: &Directory) -> Result<Option<File>> {
     let file = own.file(LOCK)?;
     let lock = libc::flock {
@@ -241,7 +242,7 @@ fn take_lock(own: &Directory) -> Result<Option<File>> {
     }
 }
 
-/// Who has locked it, as it says itself.
+/// The launcher's pid from the lock file.
 fn pid(own: &Directory) -> String {
     let mut text = String::new();
     let read = own.file(LOCK).map(|file| file.take(20).read_to_string(&mut text));

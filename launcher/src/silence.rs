@@ -1,6 +1,6 @@
-//! Reports a guest whose messages nobody can see: before its start the words of the kernel
-//! command line that cause it ([`words`]), while it runs that it has printed nothing so far,
-//! and at its end that it never had a driver for a console.
+//! Reports a guest whose messages nobody can see: before its start, the words of the kernel command
+//! line that cause it ([`words`]); while it runs, that it has printed nothing so far; at its end,
+//! that it never had a driver for a console.
 
 mod words;
 
@@ -13,16 +13,17 @@ use host::messages;
 
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::console::Console;
+use crate::console::GuestConsole;
 
-/// A guest that has printed nothing for so long may have no console, or print elsewhere.
+/// How long a guest may print nothing: after this time it may have no console, or print elsewhere.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long lguest waits inside a virtual machine, where a guest may start slowly.
+/// How long a guest may print nothing if lguest runs in a virtual machine, where guests may start
+/// slowly.
 const NESTED_SILENCE: Duration = Duration::from_secs(30);
 
-/// Warn of words on the kernel command line that leave the guest without its devices, or
-/// send its messages to a console that it does not have.
+/// Warn about words on the kernel command line that leave the guest without its devices, or send
+/// its messages to a console that does not exist.
 pub(crate) fn warn(config: &Config, consoles: &[ConsoleConfig]) {
     for warning in words::warnings(config, consoles.len()) {
         log::warn!("{warning}");
@@ -47,7 +48,7 @@ fn is_virtual_machine() -> bool {
 }
 
 /// Give the user a hint if the guest has printed nothing so far.
-pub(crate) fn hint(consoles: &[Arc<Console>], has_initrd: bool) {
+pub(crate) fn hint(consoles: &[Arc<GuestConsole>], has_initrd: bool) {
     if consoles.iter().any(|console| console.output.is_used()) {
         return;
     }
@@ -62,24 +63,28 @@ pub(crate) fn hint(consoles: &[Arc<Console>], has_initrd: bool) {
 }
 
 /// Report that the guest, which ended by itself, never had a console.
-pub(crate) fn report(consoles: &[Arc<Console>], has_initrd: bool) {
+pub(crate) fn report(consoles: &[Arc<GuestConsole>], has_initrd: bool) {
     if let Some(why) = no_driver(consoles, has_initrd) {
         messages::say(&format!("the guest has ended, and its messages are lost: {why}"));
     }
 }
 
 /// Report that the guest restarts and never had a console: if its kernel panics that early, it
-/// restarts for ever. `reported` keeps the user from being told at each restart.
-pub(crate) fn report_restart(consoles: &[Arc<Console>], has_initrd: bool, reported: &mut bool) {
+/// restarts for ever. `reported` limits this to one message.
+pub(crate) fn report_restart(
+    consoles: &[Arc<GuestConsole>],
+    has_initrd: bool,
+    reported: &mut bool,
+) {
     let Some(why) = no_driver(consoles, has_initrd).filter(|_| !*reported) else { return };
     *reported = true;
     messages::say(&format!("the guest restarts, and its messages are lost: {why}"));
 }
 
-/// Why the messages of the guest are nowhere, if no console had a driver so far, and what to
-/// do. None if the user wants no messages, or got some by the serial port.
-pub(crate) fn no_driver(consoles: &[Arc<Console>], has_initrd: bool) -> Option<String> {
-    let seen = |console: &Console| console.has_driver() || console.output.is_used();
+/// Why the messages of the guest are lost, if no console had a driver so far, and what to do
+/// about it. None if the user wants no messages, or got some by the serial port.
+pub(crate) fn no_driver(consoles: &[Arc<GuestConsole>], has_initrd: bool) -> Option<String> {
+    let seen = |console: &GuestConsole| console.has_driver() || console.output.is_used();
     let wanted = consoles.iter().any(|console| console.config.backend != Backend::Null);
     if !wanted || consoles.iter().any(|console| seen(console)) {
         return None;

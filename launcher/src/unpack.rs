@@ -13,7 +13,7 @@ use machine::boot::inside::ElfInside;
 /// Write the ELF file inside `kernel` to `output`.
 ///
 /// # Errors
-/// When there is no kernel in it, or it cannot be written; `output` is as before then.
+/// When `kernel` is not a kernel, or `output` cannot be written. `output` is unchanged then.
 pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
     let elf =
         ElfInside::open(kernel, progress::watch).with_context(|| kernel.display().to_string())?;
@@ -22,7 +22,7 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // A device or pipe is written to; a file is replaced once the new one is whole.
+    // A device or pipe is written to directly; a file is replaced when the new one is complete.
     if let Some(mut output) = device(output).with_context(written)? {
         let mut file = tempfile::tempfile().with_context(written)?;
         elf.copy_to(&mut file).with_context(|| kernel.display().to_string())?;
@@ -39,7 +39,7 @@ pub(crate) fn unpack(kernel: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An existing file that is not a regular file, open for writing. (Looked at twice: somebody may
+/// An existing file that is not a regular file, open for writing. (Checked twice: another user may
 /// have put a link to a file there in between.)
 fn device(path: &Path) -> io::Result<Option<File>> {
     if !path.metadata().is_ok_and(|there| !there.is_file()) {
@@ -63,7 +63,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [kernel, output] = ["kernel", "vmlinux"].map(|name| directory.path().join(name));
         fs::write(&output, "as before").unwrap();
-        // The second begins as a gzip file does.
+        // The second one begins like a gzip file.
         for bytes in [b"hello".to_vec(), [b"\x1f\x8b\x08".as_slice(), &[0; 100]].concat()] {
             fs::write(&kernel, bytes).unwrap();
             unpack(&kernel, &output).unwrap_err();

@@ -1,39 +1,39 @@
-//! Can this host's KVM run a kernel? The answer tells the guest's faults from
-//! the host's.
+//! Tries whether this host's KVM can run a kernel. The result distinguishes faults of the guest
+//! from those of the host.
 
 use std::time::Duration;
 
 use kvm_ioctls::Kvm;
 
-use super::probe::{self, Outcome};
+use super::probe::{self, ProbeOutcome};
 use super::programs::{PROBES, SPEED, TIMED_INSTRUCTIONS};
-use super::report::{Check, Status};
+use super::report::{Check, CheckStatus};
 
-/// An instruction that takes longer than this is emulated: CPUs need less than
-/// 1 ns, and QEMU's software CPU less than 20.
+/// The time of an instruction from which on it is emulated: CPUs need less than 1 ns, and QEMU's
+/// software CPU less than 20.
 const EMULATED: Duration = Duration::from_nanos(100);
 
-/// A probe may be interrupted by other work on the host: the best of so many
-/// counts.
+/// How often the time is measured. The shortest time counts, because other work on the host may
+/// interrupt a program.
 const ATTEMPTS: u32 = 3;
 
-/// How code in kernel mode runs on this host's KVM.
+/// How this host's KVM runs code in kernel mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KernelMode {
-    /// By the CPU.
+    /// The CPU runs it.
     Native,
-    /// By KVM's instruction emulator: a thousand times slower, but right.
+    /// KVM's instruction emulator runs it: a thousand times slower, but correctly.
     Emulated,
-    /// Not all of it; says what fails and how.
+    /// Some of it fails; the text says what and how.
     Fails(String),
 }
 
-/// Find out by trying.
+/// Find out how kernel mode works, by trying.
 pub(crate) fn kernel_mode(kvm: &Kvm) -> KernelMode {
     probe(kvm).0
 }
 
-/// Try all of it; the second answer is one line for each thing tried.
+/// Run all programs. The second value has a line for each of them.
 pub(super) fn probe(kvm: &Kvm) -> (KernelMode, Vec<Check>) {
     let (mut mode, speed) = match time_of_an_instruction(kvm) {
         Ok(time) => judge(time),
@@ -43,9 +43,9 @@ pub(super) fn probe(kvm: &Kvm) -> (KernelMode, Vec<Check>) {
     for program in &PROBES {
         let found = probe::run(kvm, program);
         checks.push(match found {
-            Ok(Outcome::Through(_)) => Check::new(program.name, Status::Good, "works"),
-            Ok(Outcome::NotOffered) => {
-                Check::new(program.name, Status::Good, "not offered, and not needed")
+            Ok(ProbeOutcome::Through(_)) => Check::new(program.name, CheckStatus::Good, "works"),
+            Ok(ProbeOutcome::NotOffered) => {
+                Check::new(program.name, CheckStatus::Good, "not offered, and not needed")
             }
             Err(why) => {
                 let why = format!("{why:#}");
@@ -63,8 +63,8 @@ fn time_of_an_instruction(kvm: &Kvm) -> Result<Duration, String> {
     let mut best = Duration::MAX;
     for _ in 0..ATTEMPTS {
         match probe::run(kvm, &SPEED) {
-            Ok(Outcome::Through(time)) => best = best.min(time / TIMED_INSTRUCTIONS),
-            Ok(Outcome::NotOffered) => return Err("not offered".into()),
+            Ok(ProbeOutcome::Through(time)) => best = best.min(time / TIMED_INSTRUCTIONS),
+            Ok(ProbeOutcome::NotOffered) => return Err("not offered".into()),
             Err(why) => return Err(format!("{why:#}")),
         }
         if best < EMULATED {
@@ -76,16 +76,16 @@ fn time_of_an_instruction(kvm: &Kvm) -> Result<Duration, String> {
 
 fn judge(time: Duration) -> (KernelMode, Check) {
     if time < EMULATED {
-        return (KernelMode::Native, Check::new("speed", Status::Good, "native"));
+        return (KernelMode::Native, Check::new("speed", CheckStatus::Good, "native"));
     }
     let found = format!("emulated, {} ns an instruction", time.as_nanos());
-    let check = Check::new("speed", Status::Limited, &found)
+    let check = Check::new("speed", CheckStatus::Limited, &found)
         .advice("guests that boot at all are very slow: use a host whose CPU has VT-x or AMD-V");
     (KernelMode::Emulated, check)
 }
 
 fn fails(name: &str, why: &str) -> Check {
-    Check::new(name, Status::Missing, &format!("fails: {why}")).advice(
+    Check::new(name, CheckStatus::Missing, &format!("fails: {why}")).advice(
         "this host's KVM cannot run a kernel: switch nested virtualization on for this machine, \
          or use a host whose CPU has VT-x or AMD-V",
     )

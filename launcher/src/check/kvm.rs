@@ -1,26 +1,26 @@
-//! What /dev/kvm offers. What the launch cannot do without is
-//! [`machine::vm::CAPABILITIES`], and so are the names.
+//! Checks what /dev/kvm offers. [`machine::vm::CAPABILITIES`] has the capabilities that a launch
+//! needs, and their names.
 
 use kvm_bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH;
 use kvm_ioctls::{Cap, Kvm};
 use machine::vm;
 
-use super::report::{Check, Status, reason};
+use super::report::{Check, CheckStatus, reason};
 
 const UPDATE: &str = "update the host's kernel";
 
-/// What makes guests better and none fail: KVM's number, what it is, and what
-/// is lost without.
+/// Capabilities that make guests better, and that guests run without: KVM's number, the name, and
+/// what is lost without it.
 const WANTED: [(u32, &str, &str); 2] = [
     (Cap::TscDeadlineTimer as u32, "TSC deadline timer", "guests take more exits to set a timer"),
     (KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd without a length", "notifications are slower"),
 ];
 
-/// /dev/kvm, and each of its capabilities.
+/// Open /dev/kvm, and check each of its capabilities.
 pub(super) fn checks() -> (Option<Kvm>, Vec<Check>) {
     match Kvm::new().map_err(|error| std::io::Error::from_raw_os_error(error.errno())) {
         Err(error) => {
-            let check = Check::new("/dev/kvm", Status::Missing, &reason(&error));
+            let check = Check::new("/dev/kvm", CheckStatus::Missing, &reason(&error));
             (None, vec![check.advice(vm::advice(&error))])
         }
         Ok(kvm) => {
@@ -35,20 +35,20 @@ fn offered(kvm: &Kvm) -> Vec<Check> {
     let mut checks = vec![version_check(version)];
     for (capability, name) in vm::CAPABILITIES {
         checks.push(if kvm.check_extension(*capability) {
-            Check::new(name, Status::Good, "yes")
+            Check::new(name, CheckStatus::Good, "yes")
         } else {
-            Check::new(name, Status::Missing, "no").advice(UPDATE)
+            Check::new(name, CheckStatus::Missing, "no").advice(UPDATE)
         });
     }
     for (number, name, without) in WANTED {
         checks.push(if kvm.check_extension_raw(number.into()) > 0 {
-            Check::new(name, Status::Good, "yes")
+            Check::new(name, CheckStatus::Good, "yes")
         } else {
             let advice = format!("{without}; to have it, {UPDATE}");
-            Check::new(name, Status::Limited, "no").advice(&advice)
+            Check::new(name, CheckStatus::Limited, "no").advice(&advice)
         });
     }
-    let count = |name: &str, count: usize| Check::new(name, Status::Good, &count.to_string());
+    let count = |name: &str, count: usize| Check::new(name, CheckStatus::Good, &count.to_string());
     checks.push(count("CPUs of a guest, at most", kvm.get_max_vcpus()));
     checks.push(count("memory slots of a guest", kvm.get_nr_memslots()));
     checks
@@ -57,8 +57,8 @@ fn offered(kvm: &Kvm) -> Vec<Check> {
 fn version_check(version: i32) -> Check {
     let found = format!("API version {version}");
     if u32::try_from(version) == Ok(kvm_bindings::KVM_API_VERSION) {
-        Check::new("/dev/kvm", Status::Good, &found)
+        Check::new("/dev/kvm", CheckStatus::Good, &found)
     } else {
-        Check::new("/dev/kvm", Status::Missing, &found).advice(UPDATE)
+        Check::new("/dev/kvm", CheckStatus::Missing, &found).advice(UPDATE)
     }
 }

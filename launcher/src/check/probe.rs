@@ -1,6 +1,6 @@
-//! Runs one of the [`super::programs`] in a virtual machine of its own, which
-//! lives no longer than that. Whatever the program does to its vCPU, it ends:
-//! exits are counted, and time is limited from outside.
+//! Runs one of the [`super::programs`] in its own virtual machine, which exists only for that. The
+//! run ends whatever the program does to its vCPU: exits are counted, and another thread limits the
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,42 +19,42 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::programs::{AT_BREAKPOINT, BREAKPOINT, CODE, DONE, GATES, Program, SCRATCH, STACK};
 
-/// A probe is through in milliseconds, even where KVM emulates it.
+/// How long a program may take. Programs need milliseconds, even if KVM emulates them.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_EXITS: u32 = 16;
 
-/// Programs and tables need less than half of this.
+/// Bytes of memory. Programs and tables need less than half of this.
 const MEMORY: u64 = 1 << 20;
 
-/// Intel SDM volume 3, 2.5; 6.14.1 for the gate.
+/// Control registers and gates: Intel SDM volume 3, 2.5; 6.14.1 for the gate.
 const CR4_OSFXSR: u64 = 1 << 9;
 const CR4_OSXSAVE: u64 = 1 << 18;
 const BREAKPOINT_VECTOR: u64 = 3;
 const INTERRUPT_GATE: u64 = 0x8e00;
 const CODE_SELECTOR: u64 = 0x10;
 
-/// CPUID leaf 1, ECX.
+/// The bit of XSAVE in CPUID leaf 1, ECX.
 const CPUID_XSAVE: u32 = 1 << 26;
 
-/// What became of a program.
+/// The result of a program that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It came through; a timed one in this time.
+pub(super) enum ProbeOutcome {
+    /// The program completed; a timed one in this time.
     Through(Duration),
-    /// The CPU has no such instruction, and says so: Linux does without.
+    /// The CPU reports that it has no such instruction: Linux does without it.
     NotOffered,
 }
 
 /// Run a program.
 ///
 /// # Errors
-/// When it does not come through; says how it ended.
-pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<Outcome> {
+/// When the program does not complete; the error says how it ended.
+pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<ProbeOutcome> {
     let cpuid = Cpus::new(kvm, 1, Features::default())?.cpuid(0)?;
     let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
     let has_xsave = features.is_some_and(|leaf| leaf.ecx & CPUID_XSAVE != 0);
     if program.xsave && !has_xsave {
-        return Ok(Outcome::NotOffered);
+        return Ok(ProbeOutcome::NotOffered);
     }
     let ram = Ram::new(MEMORY)?;
     write(program, ram.memory())?;
@@ -65,10 +65,10 @@ pub(super) fn run(kvm: &Kvm, program: &'static Program) -> Result<Outcome> {
     watched(vm, vcpu, program.timed)
 }
 
-/// The program, the tables that the processor needs, and the breakpoint's gate.
+/// Write the program, the tables that the processor needs, and the breakpoint's gate.
 fn write(program: &Program, memory: &Memory) -> Result<()> {
     start::write_tables(memory)?;
-    // Offset in three parts, selector, type; a gate is 16 bytes long.
+    // A gate is 16 bytes long: the offset in three parts, the selector, the type.
     let low = (BREAKPOINT & 0xffff) | CODE_SELECTOR << 16 | INTERRUPT_GATE << 32;
     let gate = low | (BREAKPOINT >> 16 & 0xffff) << 48;
     memory.write_obj(gate, GuestAddress(GATES + BREAKPOINT_VECTOR * 16))?;
@@ -97,29 +97,29 @@ fn set_registers(vcpu: &VcpuFd, program: &Program) -> Result<()> {
     vcpu.set_fpu(&start::fpu()).context("setting the FPU")
 }
 
-/// Run the vCPU in a thread, so that one that never comes back can be stopped.
-fn watched(vm: VmFd, mut vcpu: VcpuFd, timed: bool) -> Result<Outcome> {
+/// Run the vCPU in a thread, so that a program that hangs can be stopped.
+fn watched(vm: VmFd, mut vcpu: VcpuFd, timed: bool) -> Result<ProbeOutcome> {
     kick::install();
     let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
+    let stopped = Arc::clone(&stop);
     let (result, results) = mpsc::channel();
     let body = move || {
-        // Nobody listens any more if it took too long.
-        let _ = result.send(through(&mut vcpu, timed, &told));
+        // The receiver is gone if the program took too long.
+        let _ = result.send(through(&mut vcpu, timed, &stopped));
         drop(vm);
     };
     let thread = Builder::new().name("probe".into()).spawn(body).context("starting a thread")?;
     let outcome = results.recv_timeout(PATIENCE);
     stop.store(true, Ordering::Release);
-    let _ = kick::join(thread); // Its panic shows as a result that is missing.
+    let _ = kick::join(thread); // A panic shows as a missing result.
     match outcome {
-        Ok(outcome) => outcome.map(Outcome::Through),
+        Ok(outcome) => outcome.map(ProbeOutcome::Through),
         Err(RecvTimeoutError::Timeout) => Err(anyhow!("no answer for {} s", PATIENCE.as_secs())),
         Err(RecvTimeoutError::Disconnected) => Err(anyhow!("the probe's thread failed")),
     }
 }
 
-/// Run the vCPU until the program is through.
+/// Run the vCPU until the program completes.
 fn through(vcpu: &mut VcpuFd, timed: bool, stop: &AtomicBool) -> Result<Duration> {
     let mut first = None;
     for _ in 0..MOST_EXITS {
@@ -169,7 +169,7 @@ mod tests {
         xsave: false,
     };
 
-    /// What is said of a program. Without a KVM to run it, the test is skipped.
+    /// The error of a program. Without KVM, the test is skipped.
     #[track_caller]
     fn said_of(program: &'static Program) -> Option<String> {
         match Kvm::new() {

@@ -1,37 +1,35 @@
-//! The programs with which [`super::probe`] tries a host's KVM: a few
-//! instructions each, as a kernel has them, in 64-bit mode at privilege level 0.
-//! There is no assembler in a build of ours; hence bytes.
+//! The programs with which [`super::probe`] tries a host's KVM: a few instructions each, which a
+//! kernel uses, too, in 64-bit mode at privilege level 0. The build uses no assembler; hence the
+//! programs are bytes.
 //!
-//! Each writes to [`DONE`] when it has come through. What they find: rdi at
-//! [`SCRATCH`], rsp at [`STACK`], the breakpoint exception's gate leading to
-//! [`BREAKPOINT`], everything else 0.
+//! Each program writes to [`DONE`] when it completes. It starts with rdi at [`SCRATCH`], rsp at
+//! [`STACK`], the breakpoint exception's gate leading to [`BREAKPOINT`], and everything else 0.
 
-/// The port to which a program writes (e6 80) once it is through.
+/// The port to which a program writes (e6 80) when it completes.
 pub(super) const DONE: u16 = 0x80;
 
-/// Where the parts lie in guest memory, above the tables of
-/// [`machine::boot::layout`].
+/// The parts in guest memory, above the tables of [`machine::boot::start::write_tables`].
 pub(super) const GATES: u64 = 0x3_0000;
 pub(super) const CODE: u64 = 0x4_0000;
 pub(super) const BREAKPOINT: u64 = 0x4_1000;
 pub(super) const STACK: u64 = 0x5_0000;
 pub(super) const SCRATCH: u64 = 0x6_0000;
 
-/// One program.
+/// A program that is tried.
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) code: &'static [u8],
-    /// It is through at the second write to [`DONE`]; the time since the first
-    /// is what matters.
+    /// The program completes with the second write to [`DONE`]; the time since the first write
+    /// counts.
     pub(super) timed: bool,
-    /// It needs the CPU's XSAVE.
+    /// The program needs the CPU's XSAVE.
     pub(super) xsave: bool,
 }
 
 /// How many instructions [`SPEED`] times.
 pub(super) const TIMED_INSTRUCTIONS: u32 = 3 * 10_000;
 
-/// How long does an ordinary instruction take?
+/// Measures how long an ordinary instruction takes.
 pub(super) const SPEED: Program = Program {
     name: "speed",
     code: &[
@@ -47,7 +45,7 @@ pub(super) const SPEED: Program = Program {
     xsave: false,
 };
 
-/// What Linux needs while it starts, and emulators of x86 tend to lack.
+/// Instructions that Linux needs while it starts, and that emulators of x86 tend to lack.
 pub(super) const PROBES: [Program; 5] = [
     // Linux patches its own code with breakpoints, and tests that (int3_selftest).
     Program {
@@ -117,7 +115,7 @@ pub(super) const PROBES: [Program; 5] = [
     },
 ];
 
-/// What the breakpoint exception leads to.
+/// The code that the breakpoint exception leads to.
 pub(super) const AT_BREAKPOINT: &[u8] = &[
     0xe6, 0x80, //                          out 0x80, al
     0xf4, //                                hlt

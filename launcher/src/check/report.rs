@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! The results of the checks, for people and for programs.
 
 use std::fmt::Write;
 use std::io;
@@ -6,29 +6,29 @@ use std::io;
 use nix::errno::Errno;
 use serde::Serialize;
 
-/// How good one thing is.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Status {
+pub(super) enum CheckStatus {
     Good,
-    /// Guests boot, and miss something.
+    /// Guests boot, and lack something.
     Limited,
     /// Linux guests do not boot.
     Missing,
 }
 
-/// One thing that was looked at.
+/// One check with its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     pub(super) name: String,
-    pub(super) status: Status,
+    pub(super) status: CheckStatus,
     pub(super) found: String,
-    /// What to do about it.
+    /// What the user can do about the result.
     pub(super) advice: Option<String>,
 }
 
 impl Check {
-    pub(super) fn new(name: &str, status: Status, found: &str) -> Self {
+    pub(super) fn new(name: &str, status: CheckStatus, found: &str) -> Self {
         Self { name: name.into(), status, found: found.into(), advice: None }
     }
 
@@ -38,12 +38,12 @@ impl Check {
     }
 
     pub(super) fn limited(mut self, advice: &str) -> Self {
-        self.status = Status::Limited;
+        self.status = CheckStatus::Limited;
         self.advice(advice)
     }
 }
 
-/// Why the operating system refused something, without its number.
+/// The reason of an error of the operating system, without its number.
 pub(super) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().into(),
@@ -51,10 +51,10 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Everything, in groups.
+/// The results of all checks, in groups.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Will Linux guests boot?
+    /// Whether Linux guests boot.
     pub(super) boots: bool,
     pub(super) kvm: Vec<Check>,
     pub(super) kernel_mode: Vec<Check>,
@@ -64,12 +64,12 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(kvm: Vec<Check>, kernel_mode: Vec<Check>, host: Vec<Check>) -> Self {
         let all = kvm.iter().chain(&kernel_mode).chain(&host);
-        let boots = all.into_iter().all(|check| check.status != Status::Missing);
+        let boots = all.into_iter().all(|check| check.status != CheckStatus::Missing);
         Self { boots, kvm, kernel_mode, host }
     }
 
-    /// A table. An advice stands once, under the last of the lines in a row
-    /// that have it.
+    /// The report as a table. An advice is printed once, under the last of several consecutive
+    /// lines that have it.
     pub(super) fn table(&self) -> String {
         let mut table = String::new();
         let groups =
@@ -91,9 +91,9 @@ impl Report {
 
 fn row(table: &mut String, check: &Check, with_advice: bool) {
     let mark = match check.status {
-        Status::Good => "ok",
-        Status::Limited => "limited",
-        Status::Missing => "MISSING",
+        CheckStatus::Good => "ok",
+        CheckStatus::Limited => "limited",
+        CheckStatus::Missing => "MISSING",
     };
     let _ = writeln!(table, "  {mark:<8}{:<33}{}", check.name, check.found);
     if let Some(advice) = check.advice.as_ref().filter(|_| with_advice) {
@@ -105,20 +105,20 @@ fn row(table: &mut String, check: &Check, with_advice: bool) {
 mod tests {
     use super::*;
 
-    fn check(name: &str, status: Status) -> Check {
+    fn check(name: &str, status: CheckStatus) -> Check {
         Check::new(name, status, "found")
     }
 
     #[test]
     fn one_missing_thing_decides() {
-        let good = || vec![check("a", Status::Good), check("b", Status::Limited)];
+        let good = || vec![check("a", CheckStatus::Good), check("b", CheckStatus::Limited)];
         assert!(Report::new(good(), good(), good()).boots);
-        assert!(!Report::new(good(), vec![check("c", Status::Missing)], good()).boots);
+        assert!(!Report::new(good(), vec![check("c", CheckStatus::Missing)], good()).boots);
     }
 
     #[test]
     fn the_table_is_aligned_and_says_an_advice_once() {
-        let lacks = |name| check(name, Status::Missing).advice("buy another");
+        let lacks = |name| check(name, CheckStatus::Missing).advice("buy another");
         let table = Report::new(vec![lacks("one"), lacks("the other")], vec![], vec![]).table();
         let expected = "KVM\n\
             \x20 MISSING one                              found\n\
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn programs_get_the_same() {
-        let report = Report::new(vec![check("a", Status::Limited)], vec![], vec![]);
+        let report = Report::new(vec![check("a", CheckStatus::Limited)], vec![], vec![]);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["boots"], true);
         assert_eq!(json["kvm"][0]["status"], "limited");

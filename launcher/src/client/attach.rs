@@ -1,7 +1,7 @@
-//! `lguest console`: this terminal at a console of a guest that runs. What the guest
-//! prints goes the way that it goes in a launch, by [`host::output`] and
-//! [`host::writer`]; what is typed is read as in a launch ([`host::stdin`]) and goes
-//! to the guest's launcher. The main thread waits for the end.
+//! `lguest console`: attaches this terminal to a console of a guest that runs. The guest's output
+//! takes the same way as in a launch, through [`host::output`] and [`host::writer`]. Keys are read
+//! as in a launch ([`host::stdin`]), and go to the guest's launcher. The main thread waits for the
+//! end.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -27,66 +27,67 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::Frame;
 use wire::frame::ENDED;
 
-use super::stay::Stay;
+use super::session_end::SessionEnd;
 use crate::launch;
 
-/// A guest that takes nothing for so many milliseconds, with all room for it used, is not
-/// reading: what is typed then is lost, except for the key that leaves.
+/// How many milliseconds a guest may accept no keys, with all buffers full. Then keys are dropped,
+/// except for the escape key.
 const PATIENCE: u16 = 5000;
 
-/// A connection on which `attach` has been answered, from the first frame on.
+/// A connection on which `attach` has been answered. The first frame comes next.
 pub(super) struct Attached {
     /// The guest's name, and the console's number.
     pub(super) what: String,
     pub(super) stream: BufReader<UnixStream>,
     pub(super) escape: Escape,
-    /// Nothing is typed.
+    /// Whether the user only watches.
     pub(super) watching: bool,
     /// The window's size that the guest knows: columns and rows.
     pub(super) size: Option<(u16, u16)>,
-    /// What to do when the guest has ended, if not to leave.
-    pub(super) again: Option<Again>,
+    /// How to attach to the next guest. None if the user leaves at the guest's end.
+    pub(super) reconnect: Option<Reconnect>,
 }
 
-/// A connection, before the first frame.
-pub(super) type Admission = Result<BufReader<UnixStream>, Refused>;
+/// A connection before the first frame, or a refusal.
+pub(super) type AttachResult = Result<BufReader<UnixStream>, AttachRefusal>;
 
-/// Why there is no connection: the exit status, and a line.
+/// A refusal: the client's exit status, and the message.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct AttachRefusal {
     pub(super) status: u8,
     pub(super) text: String,
 }
 
-/// Wait for the next guest, and attach to it.
-pub(super) type Again = Box<dyn FnMut() -> Result<Admission> + Send>;
+/// Waits for the next guest, and attaches to it.
+pub(super) type Reconnect = Box<dyn FnMut() -> Result<AttachResult> + Send>;
 
-/// What has to be there before any thread: nothing is touched yet.
+/// The signals and the terminal of a client, prepared before any thread starts. The terminal is
+/// untouched.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct AttachSession {
     signals: Signals,
     terminal: Option<Terminal>,
 }
 
-impl Seat {
-    /// This terminal, if stdin is one.
+impl AttachSession {
+    /// Prepare this terminal, if stdin is a terminal.
     ///
     /// # Errors
-    /// When the host has no descriptor to spare.
+    /// When the host has no descriptor left.
     pub(super) fn prepare() -> Result<Self> {
         let signals = Signals::block()?;
         Ok(Self { signals, terminal: Terminal::on_stdin(&Confinement::default())? })
     }
 
-    /// Stay until the user leaves, or has to.
+    /// Carry data between the terminal and the guest, until the user leaves or has to leave.
     ///
     /// # Errors
-    /// When the host has no descriptor or thread to spare.
-    pub(super) fn stay(self, attached: Attached) -> Result<Stay> {
+    /// When the host has no descriptor or thread left.
+    pub(super) fn run(self, attached: Attached) -> Result<SessionEnd> {
         let Self { signals, terminal } = self;
-        let Attached { what, stream, escape, watching, mut size, again } = attached;
+        let Attached { what, stream, escape, watching, mut size, reconnect } = attached;
         let exit = Arc::new(Exit::new()?);
-        let to_guest = Arc::new(ToGuest::new(&stream)?);
+        let to_guest = Arc::new(GuestStream::new(&stream)?);
         let output = Output::new().context("creating an event of the output")?;
         let writer = Writer::to_stdout(&output, terminal.as_ref())?;
         launch::enter(terminal.as_ref(), !watching)?;
@@ -95,7 +96,7 @@ impl Seat {
         messages::say(&format!("attached to {what}{watching_only}{leave}"));
         start("output", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
-            move || exit.end(print(stream, &output, &to_guest, again))
+            move || exit.end(print(stream, &output, &to_guest, reconnect))
         })?;
         start("keys", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
@@ -110,13 +111,13 @@ impl Seat {
                 size = now;
             }
         });
-        let stay = stay.unwrap_or(Stay::Left);
+        let stay = stay.unwrap_or(SessionEnd::Left);
         let patience = match stay {
-            Stay::Left | Stay::Signal(_) => Patience::OnTerminal,
-            Stay::SentAway(..) | Stay::Failed(_) => Patience::Unbounded,
+            SessionEnd::Left | SessionEnd::Signal(_) => Patience::OnTerminal,
+            SessionEnd::SentAway(..) | SessionEnd::Failed(_) => Patience::Unbounded,
         };
         let signal = last_words::finish(&[writer], &signals, terminal.as_ref(), patience);
-        Ok(signal.map_or(stay, Stay::Signal))
+        Ok(signal.map_or(stay, SessionEnd::Signal))
     }
 }
 
@@ -125,31 +126,31 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// The way to the guest: to the present one.
-struct ToGuest(Mutex<Arc<UnixStream>>);
+/// The connection to the present guest.
+struct GuestStream(Mutex<Arc<UnixStream>>);
 
-impl ToGuest {
+impl GuestStream {
     fn new(stream: &BufReader<UnixStream>) -> Result<Self> {
         Ok(Self(Mutex::new(duplicate(stream)?)))
     }
 
-    /// The guest is another one now.
-    fn is_now(&self, stream: &BufReader<UnixStream>) -> Result<()> {
+    /// Replace the connection with the one to the next guest.
+    fn replace(&self, stream: &BufReader<UnixStream>) -> Result<()> {
         *lock(&self.0) = duplicate(stream)?;
         Ok(())
     }
 
-    /// Say it, if there is room for it in time. Who reads from the guest notices if the
-    /// connection is gone.
+    /// Send a frame, if there is room for it in time. Returns false if there was no room. The
+    /// thread that reads from the guest notices a closed connection.
     fn say(&self, frame: &Frame, patience: PollTimeout) -> bool {
         let lock = || lock(&self.0);
-        // It is not waited under the lock: the main thread wants that, too.
+        // The thread does not wait while it holds the lock: the main thread needs the lock, too.
         let now = Arc::clone(&lock());
         if !has_room(&now, patience) {
             return false;
         }
         let stream = lock();
-        // If there is room still, a frame fits, and the write does not wait.
+        // If there is still room, a frame fits, and the write does not wait.
         let room = has_room(&stream, PollTimeout::ZERO);
         if room {
             let _ = frame.write_to(&**stream);
@@ -158,7 +159,7 @@ impl ToGuest {
     }
 }
 
-/// Also of a connection that is gone, to which writing fails at once.
+/// Whether there is room, also on a closed connection, where writing fails at once.
 fn has_room(stream: &UnixStream, patience: PollTimeout) -> bool {
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
     !matches!(poll(&mut fds, patience), Ok(0))
@@ -168,43 +169,45 @@ fn duplicate(stream: &BufReader<UnixStream>) -> Result<Arc<UnixStream>> {
     stream.get_ref().try_clone().map(Arc::new).context("duplicating a socket")
 }
 
-/// Pass on what the guest prints, and the next one after it if that is wanted; why there
-/// is no more of it.
+/// Pass on the guest's output, and that of the next guests if the user wants them. Returns the
+/// reason of the end.
 fn print(
     mut stream: BufReader<UnixStream>,
     output: &Output,
-    to_guest: &ToGuest,
-    mut again: Option<Again>,
-) -> Stay {
+    to_guest: &GuestStream,
+    mut reconnect: Option<Reconnect>,
+) -> SessionEnd {
     let mut sink = output.sink();
     loop {
         let stay = match print_next(&mut stream, &mut sink) {
-            Ok(None) if output.is_left() => return Stay::Left,
+            Ok(None) if output.is_left() => return SessionEnd::Left,
             Ok(None) => continue,
             Ok(Some(stay)) => stay,
-            Err(error) => Stay::Failed(format!("the connection to the guest: {error}")),
+            Err(error) => SessionEnd::Failed(format!("the connection to the guest: {error}")),
         };
-        let Some(again) = again.as_mut().filter(|_| is_the_guests(&stay)) else { return stay };
+        let Some(reconnect) = reconnect.as_mut().filter(|_| guest_has_ended(&stay)) else {
+            return stay;
+        };
         let why = stay.text();
         messages::say(&format!("{why}; waiting for the next guest of that name"));
-        stream = match again() {
+        stream = match reconnect() {
             Ok(Ok(stream)) => stream,
-            Ok(Err(refused)) => return Stay::SentAway(refused.status, refused.text),
-            Err(error) => return Stay::Failed(format!("{error:#}")),
+            Ok(Err(refused)) => return SessionEnd::SentAway(refused.status, refused.text),
+            Err(error) => return SessionEnd::Failed(format!("{error:#}")),
         };
-        if let Err(error) = to_guest.is_now(&stream) {
-            return Stay::Failed(format!("{error:#}"));
+        if let Err(error) = to_guest.replace(&stream) {
+            return SessionEnd::Failed(format!("{error:#}"));
         }
         messages::say("attached to it");
     }
 }
 
-/// Has the guest ended, or only our stay?
-fn is_the_guests(stay: &Stay) -> bool {
-    matches!(stay, Stay::SentAway(ENDED, _) | Stay::Failed(_))
+/// Whether the guest has ended, and not only the session.
+fn guest_has_ended(stay: &SessionEnd) -> bool {
+    matches!(stay, SessionEnd::SentAway(ENDED, _) | SessionEnd::Failed(_))
 }
 
-fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Stay>> {
+fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<SessionEnd>> {
     match Frame::read_from(stream)? {
         Some(Frame::Data(bytes)) => {
             out.write_all(&bytes)?;
@@ -213,19 +216,19 @@ fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Stay>
         Some(Frame::Dropped(count)) => {
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
-        Some(Frame::End(status, why)) => return Ok(Some(Stay::SentAway(status, why))),
+        Some(Frame::End(status, why)) => return Ok(Some(SessionEnd::SentAway(status, why))),
         Some(Frame::Size(..)) => return Err(io::Error::other("a frame that is not a launcher's")),
-        None => return Ok(Some(Stay::Failed("the guest's launcher has ended".into()))),
+        None => return Ok(Some(SessionEnd::Failed("the guest's launcher has ended".into()))),
     }
     Ok(None)
 }
 
-/// What is typed, or comes from a file or pipe, whose end is not the end. If the
-/// connection is gone, the other thread says it.
-fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>) {
+/// Send what is typed, or what comes from a file or pipe. The end of a file is not the end of the
+/// session. The other thread reports a closed connection.
+fn type_in(tty: Option<&Tty>, escape: Escape, guest: &GuestStream, exit: &Exit<SessionEnd>) {
     let stdin = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => File::from(stdin),
-        Err(error) => return exit.end(Stay::Failed(format!("duplicating stdin: {error}"))),
+        Err(error) => return exit.end(SessionEnd::Failed(format!("duplicating stdin: {error}"))),
     };
     let Some(tty) = tty else {
         return stdin::copy(stdin, |bytes| {
@@ -241,54 +244,54 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &ToGuest, exit: &Exit<Stay>
             Typed::Keys(bytes) => (bytes, None),
             Typed::Wait(bytes, patience) => (bytes, Some(patience)),
             Typed::Leave(bytes) => {
-                exit.end(Stay::Left);
+                exit.end(SessionEnd::Left);
                 (bytes, None)
             }
         };
         if !bytes.is_empty() {
-            // Once, the guest is waited for: the key that leaves may be among those that come.
+            // The guest gets time once only: the escape key may be among the next keys.
             let patience = if reads { PATIENCE } else { 0 };
             reads = guest.say(&Frame::Data(bytes), patience.into());
         }
         patience
     });
-    // The terminal is gone, or given back.
-    exit.end(Stay::Left);
+    // The terminal is gone, or has been given back.
+    exit.end(SessionEnd::Left);
 }
 
-/// The answer to a request, before the first frame.
+/// Read the answer to a request, before the first frame.
 ///
 /// # Errors
-/// Those of the connection.
+/// The errors of the connection.
 pub(super) fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<String> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     Ok(line)
 }
 
-/// `lguest log --follow`: pass on what the guest prints until it ends, for the reason that
-/// is returned, or until nobody reads any more: that is noticed while there is nothing to
-/// pass on as well, since a shell waits for all of `lguest log --follow | sed '/word/q'`.
-pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> Stay {
+/// `lguest log --follow`: pass on the guest's output until it ends, for the reason that is
+/// returned, or until nobody reads it any more. A closed reader is noticed while there is no output
+/// as well, since a shell waits for all of `lguest log --follow | sed '/word/q'`.
+pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + AsFd) -> SessionEnd {
     loop {
         if stream.buffer().is_empty() && !is_read_until(&stream, &out) {
-            return Stay::Left;
+            return SessionEnd::Left;
         }
         match print_next(&mut stream, &mut out) {
             Ok(None) => {}
             Ok(Some(stay)) => return stay,
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Stay::Left,
-            Err(error) => return Stay::Failed(format!("following the guest: {error}")),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return SessionEnd::Left,
+            Err(error) => return SessionEnd::Failed(format!("following the guest: {error}")),
         }
     }
 }
 
-/// Wait until there is something to read, or nobody who would read it: whether that is so.
+/// Wait until there is output, or its reader has closed. Returns whether there is still a reader.
 fn is_read_until(stream: &BufReader<UnixStream>, out: &impl AsFd) -> bool {
     let readable = PollFd::new(stream.get_ref().as_fd(), PollFlags::POLLIN);
-    // What says that a pipe's or socket's other end is closed need not be asked for.
+    // poll always reports the closed other end of a pipe or socket, without a flag.
     let mut fds = [readable, PollFd::new(out.as_fd(), PollFlags::empty())];
-    // If it fails, reading and writing will say why.
+    // After an error, reading and writing will report the reason.
     let _ = poll(&mut fds, PollTimeout::NONE);
     let [_, out] = fds;
     !out.any().unwrap_or(false)

@@ -1,5 +1,5 @@
-//! The commands about the consoles of guests that run: `console`, `log`, `peek`, `send`
-//! and `resize`.
+//! The commands about the consoles of guests that run: `console`, `log`, `peek`, `send` and
+//! `resize`.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -12,25 +12,25 @@ use host::terminal;
 use serde_json::{Value, json};
 use wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
 
-use super::attach::{self, Admission, Attached, Refused};
-use super::stay::Stay;
+use super::attach::{self, AttachRefusal, AttachResult, Attached};
+use super::session_end::SessionEnd;
 use super::{PATIENCE, ask, find};
-use crate::config::{CertainConsole, ConsoleTarget};
-use crate::runtime::{self, Found};
+use crate::config::{ConsoleTarget, RequiredConsole};
+use crate::runtime::{self, RunningGuest};
 
-/// Somebody else types on the console.
+/// The exit status if another client types on the console.
 const TAKEN: u8 = 3;
 
-/// What is sent at once: base64 makes it longer, and a line has its limit.
+/// How many bytes are sent at once: base64 makes them longer, and a line is limited.
 const PIECE: usize = 32 << 10;
 
-/// There is no room for what was to be typed (EX_TEMPFAIL).
+/// The exit status if there is no room for the typed text (EX_TEMPFAIL).
 pub(crate) const FULL: u8 = 75;
 
 /// `lguest log`.
 ///
 /// # Errors
-/// When there is no such guest or console, or stdout takes nothing.
+/// When there is no such guest or console, or stdout cannot be written.
 pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
     let fields = Fields { console: Some(target.console.clone()), ..Fields::default() };
     write(&data(&ask(&find(&target.name)?, Verb::Log, &fields, PATIENCE)?)?)
@@ -44,16 +44,16 @@ pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
     Ok(match attach::follow(stream, io::stdout()) {
-        // The reader of stdout has had enough.
-        Stay::Left => 0,
-        stay => told(&stay),
+        // The reader of stdout has closed it.
+        SessionEnd::Left => 0,
+        stay => report_end(&stay),
     })
 }
 
-/// `lguest peek`: at most so many bytes, and on stderr or with `json` what there is.
+/// `lguest peek`: print at most `most` bytes, and the counts on stderr or with `json`.
 ///
 /// # Errors
-/// When there is no such guest or console, or stdout takes nothing.
+/// When there is no such guest or console, or stdout cannot be written.
 pub(crate) fn peek(
     target: &ConsoleTarget,
     side: Side,
@@ -79,12 +79,12 @@ pub(crate) fn peek(
     Ok(())
 }
 
-/// `lguest send`: what to type, or "-" for what comes from stdin. The exit status:
-/// [`FULL`] if the guest did not read, and there was no room for all of it.
+/// `lguest send`: type a text, or stdin if the text is "-". Returns the exit status: [`FULL`] if
+/// the guest did not read, and there was no room for all of it.
 ///
 /// # Errors
 /// When there is no such guest or console, or stdin cannot be read.
-pub(crate) fn send(target: &CertainConsole, text: &str) -> Result<u8> {
+pub(crate) fn send(target: &RequiredConsole, text: &str) -> Result<u8> {
     let guest = find(&target.name)?;
     let mut bytes = text.as_bytes().to_vec();
     if text == "-" {
@@ -109,29 +109,29 @@ pub(crate) fn send(target: &CertainConsole, text: &str) -> Result<u8> {
     Ok(0)
 }
 
-/// What somebody wants to do at a console.
+/// What the user of `lguest console` asks for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct AttachRequest<'a> {
     pub(crate) target: &'a ConsoleTarget,
     pub(crate) mode: Mode,
     pub(crate) escape: Escape,
-    /// To stay when the guest has ended.
+    /// Whether to stay when the guest has ended.
     pub(crate) persist: bool,
 }
 
 /// `lguest console`: the exit status.
 ///
 /// # Errors
-/// When there is no such guest or console; the terminal has not been touched then.
-pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
-    let name = &wish.target.name;
+/// When there is no such guest or console. The terminal is untouched then.
+pub(crate) fn console(request: &AttachRequest<'_>, wait: bool) -> Result<u8> {
+    let name = &request.target.name;
     let size = terminal::size();
-    // While ^C is what it always is.
+    // Before the terminal becomes raw, so that ^C ends lguest while it waits.
     let (mut guest, attached) = if wait {
-        attach_to_next(wish.target, wish.mode)?
+        attach_to_next(request.target, request.mode)?
     } else {
         let guest = find(name)?;
-        let attached = attach(&guest, wish.target, wish.mode, Some(PATIENCE))?;
+        let attached = attach(&guest, request.target, request.mode, Some(PATIENCE))?;
         (guest, attached)
     };
     let stream = match attached {
@@ -141,35 +141,35 @@ pub(crate) fn console(wish: &Wish<'_>, wait: bool) -> Result<u8> {
             return Ok(refused.status);
         }
     };
-    let seat = attach::Seat::prepare()?;
-    let what = format!("{name}, console {}", wish.target.console);
-    let watching = wish.mode == Mode::Watch;
-    let (mode, escape, target) = (wish.mode, wish.escape, wish.target.clone());
-    let again = wish.persist.then(|| -> attach::Again {
+    let session = attach::AttachSession::prepare()?;
+    let what = format!("{name}, console {}", request.target.console);
+    let watching = request.mode == Mode::Watch;
+    let (mode, escape, target) = (request.mode, request.escape, request.target.clone());
+    let reconnect = request.persist.then(|| -> attach::Reconnect {
         Box::new(move || {
-            // It may be there a little longer, with us at its console.
+            // The old guest may exist a little longer, with this client at its console.
             guest.wait_for_end()?;
             let (next, attached) = attach_to_next(&target, mode)?;
             guest = next;
             Ok(attached)
         })
     });
-    let stay = seat.stay(Attached { what, stream, escape, watching, size, again })?;
-    Ok(told(&stay))
+    let stay = session.run(Attached { what, stream, escape, watching, size, reconnect })?;
+    Ok(report_end(&stay))
 }
 
-/// Tell the user why there is no more; the exit status.
-fn told(stay: &Stay) -> u8 {
+/// Print why the session has ended. Returns the exit status.
+fn report_end(stay: &SessionEnd) -> u8 {
     host::messages::say(&stay.text());
     stay.status()
 }
 
-/// Attach to the guest of that name that is there, or comes: one that is about to end is
-/// not it.
-fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(Found, Admission)> {
+/// Attach to the guest of this name that runs or comes next. A guest that is about to end does not
+/// count.
+fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(RunningGuest, AttachResult)> {
     loop {
         let guest = runtime::wait_for(&target.name)?;
-        // One that is stopped may go on.
+        // No timeout: the launcher may be stopped, and continue later.
         match attach(&guest, target, mode, None) {
             Err(error) => {
                 log::debug!("{error:#}");
@@ -180,13 +180,13 @@ fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(Found, Admissio
     }
 }
 
-/// Ask the guest for a place at its console: a connection, before the first frame.
+/// Ask a guest to admit this client to a console. Returns the connection, before the first frame.
 fn attach(
-    guest: &Found,
+    guest: &RunningGuest,
     target: &ConsoleTarget,
     mode: Mode,
     patience: Option<Duration>,
-) -> Result<Admission> {
+) -> Result<AttachResult> {
     let (columns, rows) = terminal::size().unwrap_or_default();
     let fields = Fields {
         console: Some(target.console.clone()),
@@ -204,7 +204,7 @@ fn attach(
     if let Err(fault) = super::answer(guest, &answer)? {
         let status = if fault.kind == Kind::Taken { TAKEN } else { 1 };
         let text = format!("guest {}: {}", guest.name, fault.text);
-        return Ok(Err(Refused { status, text }));
+        return Ok(Err(AttachRefusal { status, text }));
     }
     stream.get_ref().set_read_timeout(None).context("preparing the connection")?;
     stream.get_ref().set_write_timeout(None).context("preparing the connection")?;
@@ -215,7 +215,7 @@ fn attach(
 ///
 /// # Errors
 /// When there is no such guest or console.
-pub(crate) fn resize(target: &CertainConsole, rows: u16, columns: u16) -> Result<()> {
+pub(crate) fn resize(target: &RequiredConsole, rows: u16, columns: u16) -> Result<()> {
     let (console, rows, columns) = (Some(target.console.clone()), Some(rows), Some(columns));
     let fields = Fields { console, rows, columns, ..Fields::default() };
     ask(&find(&target.name)?, Verb::Resize, &fields, PATIENCE).map(drop)

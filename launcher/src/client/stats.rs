@@ -1,5 +1,5 @@
-//! `lguest stats`: what a guest's queues and vCPUs have counted, once or every second.
-//! This process does all the waiting, not the launcher.
+//! `lguest stats`: prints the counts of a guest's queues and vCPUs, once or every second. This
+//! process does all the waiting, not the launcher.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -12,16 +12,15 @@ use wire::Name;
 use wire::protocol::{Fields, Request, VERSION, Verb};
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
-use crate::runtime::Found;
+use crate::runtime::RunningGuest;
 
-/// Between two looks.
+/// The time between two lines of counts.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is counted of each thread: the answer's field, the table's name for it, and its
-/// columns.
-type Table = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+/// A table of counts: the answer's field, the table's name for it, and its columns.
+type CounterTable = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const TABLES: [Table; 2] = [
+const TABLES: [CounterTable; 2] = [
     (
         "queues",
         "QUEUE",
@@ -51,7 +50,7 @@ const TABLES: [Table; 2] = [
 /// `lguest stats`.
 ///
 /// # Errors
-/// When there is no such guest, it does not answer, or stdout takes nothing.
+/// When there is no such guest, it does not answer, or stdout cannot be written.
 pub(crate) fn stats(name: &Name, watch: bool, json: bool) -> Result<()> {
     let guest = find(name)?;
     if watch {
@@ -61,8 +60,8 @@ pub(crate) fn stats(name: &Name, watch: bool, json: bool) -> Result<()> {
     print(&if json { counts.to_string() + "\n" } else { shown(&counts, None) })
 }
 
-/// Every second what has come in it, or as JSON what there is, until the guest's end.
-fn follow(guest: &Found, json: bool) -> Result<()> {
+/// Print every second's rates, or the counts as JSON, until the guest's end.
+fn follow(guest: &RunningGuest, json: bool) -> Result<()> {
     let request = Request { version: VERSION, verb: Verb::Stats, fields: Fields::default() };
     let line = serde_json::to_string(&request)? + "\n";
     let opened = open(guest, &request, Some(PATIENCE));
@@ -81,32 +80,32 @@ fn follow(guest: &Found, json: bool) -> Result<()> {
             (Some(before), _) => shown(&counts, Some(before)) + "\n",
             (None, _) => String::new(),
         };
-        // The reader of stdout may have had enough.
+        // The reader of stdout may have closed it.
         match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written.context("writing to stdout")?,
         }
         before = Some(counts);
         if !ends_before(&stream, asked + SECOND)? {
-            // If it ends just now, there is no answer.
+            // If the guest ends now, there is no answer.
             let _ = stream.get_mut().write_all(line.as_bytes());
         }
     }
 }
 
-/// The next line; None when the other end has closed.
+/// Read the next line. None if the other end has closed the connection.
 fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<String>> {
     let mut line = String::new();
     match stream.read_line(&mut line) {
         Ok(0) => Ok(None),
-        // What it had not read when it was closed makes that a reset.
+        // Closing a connection with unread bytes resets it.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(None),
         Ok(_) => Ok(Some(line)),
         Err(error) => Err(error),
     }
 }
 
-/// Wait until then, or until the other end is closed: nothing else comes unasked.
+/// Wait until then, or until the other end has closed the connection: it sends nothing unasked.
 fn ends_before(stream: &BufReader<UnixStream>, until: Instant) -> Result<bool> {
     let stream = stream.get_ref();
     loop {
@@ -127,7 +126,7 @@ fn ends_before(stream: &BufReader<UnixStream>, until: Instant) -> Result<bool> {
     }
 }
 
-/// The tables; with `before`, how much a second has come since.
+/// The tables of the counts; with `before`, of the rates since then.
 fn shown(counts: &Value, before: Option<&Value>) -> String {
     let time = |of: &Value| of.get("milliseconds").and_then(Value::as_u64).unwrap_or(0);
     let passed = before.map(|before| time(counts).saturating_sub(time(before)));
@@ -154,11 +153,11 @@ fn find_thread<'v>(counts: &'v Value, field: &str, name: &str) -> Option<&'v Val
     table::elements(counts, field).find(|thread| table::text(thread, "name") == name)
 }
 
-/// So many in so many milliseconds, as a number a second; without a time, as they are.
+/// The rate per second of a count in this many milliseconds; without a time, the count itself.
 fn rate(count: u64, passed: Option<u64>) -> String {
     match passed {
         None => count.to_string(),
-        // Rounded up: what has come is never shown as nothing.
+        // Rounded up, so that a small rate is never printed as 0.
         Some(passed) => {
             let each = u128::from(count) * 1000;
             each.div_ceil(u128::from(passed.max(1))).to_string()
@@ -205,7 +204,7 @@ mod tests {
              VCPU   PORT-IN/s  PORT-OUT/s  MMIO/s  HLT/SIGNAL/s  OTHER/s\n\
              vcpu0  0          1           0       0             0\n"
         );
-        // Of a queue that was not there before, all is new.
+        // All requests of a queue that did not exist before are new.
         assert_eq!(rate(7, Some(0)), "7000");
     }
 }

@@ -1,27 +1,27 @@
-//! What guests say of themselves, for people.
+//! Tables and descriptions of guests, for people.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::runtime::Found;
+use crate::runtime::RunningGuest;
 
 const HEADER: [&str; 6] = ["NAME", "PID", "STATE", "CPUS", "MEMORY", "UPTIME"];
 
-/// What is known of a guest that does not answer.
-pub(super) fn silent(guest: &Found) -> Value {
+/// What is known about a guest that does not answer.
+pub(super) fn silent(guest: &RunningGuest) -> Value {
     let pid = guest.pid.parse::<u32>().ok();
     json!({ "name": guest.name.as_str(), "pid": pid, "state": "silent" })
 }
 
-/// A line for each guest.
+/// A table with a line for each guest.
 pub(super) fn list(guests: &[Value]) -> String {
     let mut rows = vec![HEADER.map(String::from).to_vec()];
     rows.extend(guests.iter().map(|guest| row(guest).to_vec()));
     aligned(&rows)
 }
 
-/// Lines of cells, in columns as wide as they need.
+/// Lines of cells, in columns that are as wide as they need.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -57,7 +57,7 @@ fn unknown() -> String {
     "-".into()
 }
 
-/// A field as it is, without what would move the cursor.
+/// A field as text, without characters that would move the cursor.
 pub(super) fn text(object: &Value, key: &str) -> String {
     match object.get(key) {
         Some(Value::String(text)) => text.chars().flat_map(printable).collect(),
@@ -87,7 +87,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// A line for each thing.
+/// The description of a guest, with a line for each property.
 pub(super) fn info(guest: &Value) -> String {
     let [name, pid, state, cpus, memory, uptime] = row(guest);
     let fixed = [

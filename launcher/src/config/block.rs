@@ -9,10 +9,10 @@ use host::disk::BlockConfig;
 
 use super::split;
 
-/// Threads that nobody could have a use for.
+/// The most queues of a disk. Each has a thread; more threads are of no use to anybody.
 const MOST_QUEUES: u16 = 64;
 
-/// From the value of the option. A comma of FILE itself is written twice.
+/// Parse the value of the option. A comma of FILE itself is written twice.
 pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
     let mut words = split(value.as_bytes()).into_iter();
     let path = words.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The commands that are not launching a guest, with their options and arguments.
+//! The commands other than a launch, with their options and arguments.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use wire::{Name, parse_name};
 
 use super::time;
 
-/// Everything that is not launching a guest.
+/// The commands other than a launch.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Report what this host offers to guests, and what to do about what is missing
@@ -118,14 +118,14 @@ pub(crate) enum Command {
     /// Type text on a console; status 75 if the guest has no room for it
     Send {
         #[command(flatten)]
-        target: CertainConsole,
+        target: RequiredConsole,
         /// The text, unchanged; "-" reads it from stdin
         text: String,
     },
     /// Set the window size of a console
     Resize {
         #[command(flatten)]
-        target: CertainConsole,
+        target: RequiredConsole,
         /// Lines
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         rows: u16,
@@ -172,7 +172,7 @@ pub(crate) struct ConsoleTarget {
 
 /// The console that a command is for, which the user must name.
 #[derive(Debug, Args)]
-pub(crate) struct CertainConsole {
+pub(crate) struct RequiredConsole {
     /// The guest's name
     #[arg(value_parser = parse_name)]
     pub(crate) name: Name,

@@ -1,5 +1,5 @@
-//! `--console HOST-END[,OPTION]...`, read into a plain struct. What is named is opened
-//! by [`crate::console`].
+//! `--console HOST-END[,OPTION]...`, read into a plain struct. [`crate::console`] opens what the
+//! value names.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,46 +9,46 @@ use wire::Name;
 
 use super::split;
 
-/// What is kept of a console's output, unless the user says otherwise: bytes.
+/// The size of a console's output buffer if the user sets none, in bytes.
 pub(crate) const BUFFER: usize = 1 << 20;
 
-/// What he may say: enough for a screen, and not more than fits into an answer of the
-/// control socket.
+/// The sizes that a user may set, in bytes: enough for a screen, and little enough for an answer of
+/// the control socket.
 const LEAST_BUFFER: usize = 4 << 10;
 const MOST_BUFFER: usize = 16 << 20;
 
-/// One console, as the user described it.
+/// A console, as the user described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsoleConfig {
     pub(crate) backend: Backend,
-    /// How much is kept of what nobody has read, in bytes.
+    /// The size of the output buffer in bytes.
     pub(crate) buffer: usize,
-    /// What it may be called by, other than its number.
+    /// A name for the console, besides its number.
     pub(crate) name: Option<Name>,
 }
 
-/// What is at its host end.
+/// The host end of a console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// stdin and stdout.
+    /// The launcher's stdin and stdout.
     Stdio,
-    /// Clients of `lguest console`, and of a socket of its own, if it has one.
+    /// Clients of `lguest console`, and of the console's own socket if it has a path.
     Socket { path: Option<PathBuf> },
-    /// The programs that open a pseudo-terminal, to which there may be a link.
+    /// The programs that open a pseudo-terminal. A symbolic link to it is optional.
     Pty { link: Option<PathBuf> },
-    /// Output goes to this file.
+    /// A file that the output is written to.
     File { path: PathBuf, append: bool },
-    /// Nobody, ever.
+    /// No host end: the output is dropped, and nothing is typed.
     Null,
-    /// The streams of a command (`--exec`), which are not for users to give.
+    /// The streams of a command (`--exec`). Users cannot ask for this backend.
     Exec {
-        /// It has a terminal of its own: ours.
+        /// The command has a terminal, which is the launcher's.
         tty: bool,
     },
 }
 
 impl ConsoleConfig {
-    /// Is it to be on this terminal?
+    /// Whether the console is on the launcher's terminal.
     pub(crate) fn is_stdio(&self) -> bool {
         self.backend == Backend::Stdio
     }
@@ -60,7 +60,7 @@ impl Default for ConsoleConfig {
     }
 }
 
-/// From the value of the option. A comma of a file name is written twice.
+/// Parse the value of the option. A comma of a file name is written twice.
 pub(super) fn parse(value: &OsStr) -> Result<ConsoleConfig, String> {
     let mut words = split(value.as_bytes()).into_iter();
     let backend = parse_backend(&words.next().unwrap_or_default())?;
@@ -113,7 +113,7 @@ fn parse_backend(end: &[u8]) -> Result<Backend, String> {
     }
 }
 
-/// Bytes from "65536", "64K" or "1M".
+/// Parse a size, such as "65536", "64K" or "1M", into bytes.
 fn parse_buffer(text: &str) -> Result<usize, String> {
     let (digits, shift) = match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 10),
@@ -124,7 +124,7 @@ fn parse_buffer(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("buffer={text}: a buffer has 4K to 16M"))
 }
 
-/// One that cannot be taken for a number.
+/// Parse a name. A name of digits alone would be taken for a number.
 fn parse_name(text: &str) -> Result<Name, String> {
     let name = wire::parse_name(text).map_err(|error| format!("name={text}: {error}"))?;
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -135,7 +135,7 @@ fn parse_name(text: &str) -> Result<Name, String> {
 
 #[cfg(test)]
 impl ConsoleConfig {
-    /// What this value of the option means.
+    /// The console that this value of the option describes.
     pub(crate) fn parsed(value: &str) -> Self {
         parse(value.as_ref()).unwrap()
     }

@@ -1,5 +1,5 @@
-//! `--exec` and what belongs to it, read into a plain struct. What it means is for
-//! [`crate::exec`].
+//! `--exec` and its other options, read into a plain struct. [`crate::exec`] gives them their
+//! meaning.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 
-/// One command in the guest, and what it needs there.
+/// One command in the guest, and the files and modules that it needs.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "One command")]
 pub(crate) struct ExecConfig {

@@ -1,5 +1,5 @@
-//! From the words that lguest was started with to a [`CommandLine`]: by way of the file
-//! that `--config` names, if it does.
+//! Reads the words that lguest was started with into a [`CommandLine`], together with the file that
+//! `--config` names.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,51 +9,51 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Command, FromArgMatches};
 
-use super::given::{Given, key, options};
+use super::arg_values::{ArgValues, key, options};
 use super::refusal::Refusal;
 use super::{CommandLine, toml};
 
-/// More than any file of options has.
+/// The largest configuration file, in bytes. A larger file is not one.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// What is to be done.
+/// What `main` has to do.
 #[derive(Debug)]
-pub(crate) enum Wish {
-    /// This.
-    Line(Box<CommandLine>),
+pub(crate) enum ParsedCommand {
+    /// Run this command line.
+    Run(Box<CommandLine>),
     /// Print this file (`--print-config`).
     Print(String),
 }
 
-/// Read the words by this definition, and the file that they name. The first word is the
-/// program's name.
+/// Read the words by this definition, and the file that they name. The first word is the program's
+/// name.
 ///
 /// # Errors
-/// When there is no sense in them.
+/// When the words or the file are not valid.
 pub(crate) fn read(
     definition: Command,
     words: impl IntoIterator<Item = OsString>,
-) -> Result<Wish, Refusal> {
+) -> Result<ParsedCommand, Refusal> {
     let words: Vec<_> = words.into_iter().collect();
-    // What is not even well-formed, clap refuses in its own words.
-    let Ok((given, matches)) = Given::from_words(&definition, &words) else {
-        return Ok(Wish::Line(Box::new(parse(definition, &words)?)));
+    // clap refuses words that are not well-formed, with its own message.
+    let Ok((args, matches)) = ArgValues::from_words(&definition, &words) else {
+        return Ok(ParsedCommand::Run(Box::new(parse(definition, &words)?)));
     };
     let named = |id| matches.get_one::<OsString>(id).map(PathBuf::from);
     let file = if matches.subcommand().is_some() { None } else { named("config") };
-    let (line, given) = match &file {
-        None => (parse(definition.clone(), &words)?, given),
+    let (line, args) = match &file {
+        None => (parse(definition.clone(), &words)?, args),
         Some(file) => {
             let below = open(file, &definition)
                 .map_err(|error| Refusal::Words(format!("{}:{error}", file.display())))?;
-            let given = given.over(below, &definition);
-            wanted(&given, &definition, file)?;
-            (merged(&given, &definition, &words, &matches, file)?, given)
+            let args = args.over(below, &definition);
+            check_required(&args, &definition, file)?;
+            (merged(&args, &definition, &words, &matches, file)?, args)
         }
     };
     match line.launch.as_ref().is_some_and(|config| config.source.print_config) {
-        true => toml::write(&given, &definition).map(Wish::Print).map_err(Refusal::Words),
-        false => Ok(Wish::Line(Box::new(line))),
+        true => toml::write(&args, &definition).map(ParsedCommand::Print).map_err(Refusal::Words),
+        false => Ok(ParsedCommand::Run(Box::new(line))),
     }
 }
 
@@ -62,9 +62,9 @@ fn parse(mut definition: Command, words: &[OsString]) -> Result<CommandLine, cla
     CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
 
-/// Read all of the file, which may be a pipe: `--config <(...)`. An error is what follows
-/// the file's name and a colon.
-fn open(path: &Path, definition: &Command) -> Result<Given, String> {
+/// Read the whole file, which may be a pipe: `--config <(...)`. An error is the text after the
+/// file's name and a colon.
+fn open(path: &Path, definition: &Command) -> Result<ArgValues, String> {
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes))
@@ -80,11 +80,12 @@ fn open(path: &Path, definition: &Command) -> Result<Given, String> {
     toml::read(&text, definition)
 }
 
-/// The words that have no option's name come one after the other.
-fn wanted(given: &Given, definition: &Command, file: &Path) -> Result<(), Refusal> {
+/// Check that the required positional words are given. Without the first one, clap would take the
+/// second one for it.
+fn check_required(args: &ArgValues, definition: &Command, file: &Path) -> Result<(), Refusal> {
     let missing = options(definition)
         .filter(|arg| arg.is_positional() && arg.is_required_set())
-        .find(|arg| !given.has(key(arg)));
+        .find(|arg| !args.has(key(arg)));
     let Some(arg) = missing else { return Ok(()) };
     let key = key(arg);
     let name = arg.get_value_names().into_iter().flatten().next();
@@ -94,7 +95,7 @@ fn wanted(given: &Given, definition: &Command, file: &Path) -> Result<(), Refusa
 }
 
 fn merged(
-    given: &Given,
+    args: &ArgValues,
     definition: &Command,
     words: &[OsString],
     matches: &clap::ArgMatches,
@@ -107,7 +108,7 @@ fn merged(
     let mut config = OsString::from("--config=");
     config.push(file);
     all.push(config);
-    all.extend(given.words(definition));
+    all.extend(args.words(definition));
     parse(definition.clone(), &all).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Line(error),
         _ => Refusal::Merged(error, file.to_path_buf()),

@@ -8,13 +8,13 @@ use super::CommandLine;
 
 const README: &str = include_str!("../../../README.md");
 
-/// The options of a command, as they are typed.
+/// The options of a command, as the user types them.
 fn options(command: &Command) -> impl Iterator<Item = String> {
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     shown.filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
 }
 
-/// What begins with two dashes in a text.
+/// The words of a text that begin with two dashes.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let end = |it: char| !it.is_ascii_lowercase() && it != '-';
     text.match_indices("--").filter_map(move |(at, _)| text[at..].split(end).next())

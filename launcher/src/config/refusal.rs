@@ -10,11 +10,11 @@ use super::nearest;
 /// Why the command line is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// clap says why; help and the version come this way, too.
+    /// The error of clap. Help and the version come this way, too.
     Line(Error),
-    /// A refused command line of which some options come from this file.
+    /// The error of clap for a command line with options from this file.
     Merged(Error, PathBuf),
-    /// One line.
+    /// The complete message, in one line.
     Words(String),
 }
 
@@ -25,10 +25,10 @@ impl From<Error> for Refusal {
 }
 
 impl Refusal {
-    /// What is wrong with a command line of this definition, and what to do.
+    /// The message: what is wrong with a command line of this definition, and what to do.
     ///
     /// # Errors
-    /// When nothing is: help or the version was asked for, which is in the error.
+    /// When nothing is wrong: the error then has the help or the version that the user asked for.
     pub(crate) fn line(self, definition: &Command) -> Result<String, Error> {
         match self {
             Self::Line(error) if !error.use_stderr() => Err(error),
@@ -59,7 +59,7 @@ fn line(error: &Error, definition: &Command) -> String {
     parts.join("; ")
 }
 
-/// What clap says before its advice.
+/// The message of clap without its advice.
 pub(super) fn sentence(error: &Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
@@ -75,7 +75,8 @@ fn command(error: &Error, definition: &Command) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidValue) else {
         return None;
     };
-    // One with a letter too many, or too few, or two: not a word for the kernel.
+    // The length differs by two letters at most: the word is a mistyped command, not a word for the
+    // kernel.
     let names = definition.get_subcommands().map(Command::get_name);
     let names = names.filter(|name| name.len().abs_diff(word.len()) <= 2);
     let near = nearest(word, names).filter(|_| argument == "<MEM>")?;

@@ -1,5 +1,5 @@
-//! `--config FILE` and `--print-config`: where the other options come from, and where they
-//! go. Acted upon in [`super::read`], before a guest is thought of.
+//! `--config FILE` and `--print-config`: where the other options come from, and where they go.
+//! [`super::read`] acts on them, before a guest is built.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::{Args, ValueHint};
 
 use super::CONFIGURATION;
 
-/// The options about options. They have no place in a file themselves.
+/// The options about options. A file cannot contain them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = CONFIGURATION)]
-pub(crate) struct Source {
+pub(crate) struct SourceConfig {
     /// Read options from this TOML file, too; those of the command line win or are added
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,

@@ -1,8 +1,8 @@
-//! A span of time on the command line: `--grace 5s`.
+//! A duration on the command line: `--grace 5s`.
 
 use std::time::Duration;
 
-/// The longest: a day more or less does not matter then.
+/// The longest duration, in milliseconds.
 const MOST: u64 = 365 * DAY;
 
 const DAY: u64 = 24 * 3_600_000;
@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 5] =
 /// Parse "5" or "5s", "500ms", "2m", "1h30m", "1d".
 ///
 /// # Errors
-/// For anything else, with the forms that are accepted.
+/// The forms that are accepted, for any other text.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let milliseconds = match is_number {

@@ -1,6 +1,5 @@
-//! The configuration file: TOML, a key for each option. Read into what was [`Given`], and
-//! written from it. Each value is tried by clap where it stands, so that an error names the
-//! line.
+//! The configuration file: TOML with a key for each option. It is read into [`ArgValues`], and
+//! written from them. clap checks each value as it is read, so that an error names its line.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -10,14 +9,14 @@ use toml::Spanned;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::given::{Given, Shape, key, options};
+use super::arg_values::{ArgValues, Shape, key, options};
 use super::{nearest, refusal};
 
-/// What the file says.
+/// Read the values from the text of a file.
 ///
 /// # Errors
 /// One line: the number of the line, and what is wrong there.
-pub(crate) fn read(text: &str, definition: &Command) -> Result<Given, String> {
+pub(crate) fn read(text: &str, definition: &Command) -> Result<ArgValues, String> {
     let line = |at: usize| {
         let before = text.get(..at).unwrap_or(text);
         before.bytes().filter(|byte| *byte == b'\n').count() + 1
@@ -27,8 +26,8 @@ pub(crate) fn read(text: &str, definition: &Command) -> Result<Given, String> {
         let words = error.message().lines().collect::<Vec<_>>().join(", ");
         format!("{}: {words}", line(at))
     })?;
-    let mut given = Given::default();
-    // In the order of the file, so that the first error is told.
+    let mut args = ArgValues::default();
+    // The order of the file, so that the first error is reported.
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
@@ -39,10 +38,10 @@ pub(crate) fn read(text: &str, definition: &Command) -> Result<Given, String> {
         let values = values(arg, value)
             .map_err(|(place, error)| format!("{}: {name}: {error}", line(place)))?;
         if !values.is_empty() {
-            given.set(name, values);
+            args.set(name, values);
         }
     }
-    Ok(given)
+    Ok(args)
 }
 
 /// The message about an unknown key.
@@ -56,10 +55,10 @@ fn unknown(name: &str, definition: &Command) -> String {
     }
 }
 
-/// An error, and where it is in the file.
-type Wrong = (usize, String);
+/// A byte offset in the file, and what is wrong there.
+type ValueError = (usize, String);
 
-fn values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<Option<OsString>>, Wrong> {
+fn values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<Option<OsString>>, ValueError> {
     let shape = Shape::of(arg);
     let wanted = |what: &str| {
         let is = value.get_ref().type_str();
@@ -81,7 +80,7 @@ fn values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<Option<OsString
     }
 }
 
-fn single(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Option<OsString>, Wrong> {
+fn single(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Option<OsString>, ValueError> {
     let at = value.span().start;
     let Some(text) = text(value.get_ref()) else {
         let is = value.get_ref().type_str();
@@ -94,7 +93,7 @@ fn single(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Option<OsString>, W
     Ok(Some(text.into()))
 }
 
-/// A string or number, as one would type it.
+/// A string or a number, as the user would type it on the command line.
 fn text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -108,7 +107,7 @@ fn text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// Is this a value that the option takes?
+/// Check that the option accepts this value.
 fn try_alone(arg: &Arg, text: &str) -> Result<(), String> {
     let plain = Arg::new("value").value_parser(arg.get_value_parser().clone());
     let alone = Command::new("lguest").no_binary_name(true).arg(plain.allow_hyphen_values(true));
@@ -117,16 +116,16 @@ fn try_alone(arg: &Arg, text: &str) -> Result<(), String> {
     Err(refusal::sentence(&error).replace(" for '[value]'", ""))
 }
 
-/// The file that says this.
+/// Write a file with these values.
 ///
 /// # Errors
-/// When it cannot be said in a file.
-pub(crate) fn write(given: &Given, definition: &Command) -> Result<String, String> {
+/// When a value cannot be written in TOML.
+pub(crate) fn write(args: &ArgValues, definition: &Command) -> Result<String, String> {
     let mut file = String::new();
     let (words, named): (Vec<_>, Vec<_>) = options(definition).partition(|arg| arg.is_positional());
     for arg in words.into_iter().chain(named) {
         let key = key(arg);
-        let values: Vec<_> = given.get(key).iter().map(utf_8).collect::<Result<_, _>>()?;
+        let values: Vec<_> = args.get(key).iter().map(utf_8).collect::<Result<_, _>>()?;
         let text = match (Shape::of(arg), values.as_slice()) {
             (_, []) => continue,
             (_, [None, ..]) => "true".into(),
@@ -145,7 +144,7 @@ fn utf_8(value: &Option<OsString>) -> Result<Option<&str>, String> {
     text.ok_or_else(|| format!("{} is not UTF-8, as all of a TOML file is", value.display()))
 }
 
-/// A number, if it can be written as one and is read as the same text.
+/// The text as a number, if the number is written as this same text.
 fn number(text: &str) -> Option<String> {
     text.parse().ok().map(|number: i64| number.to_string()).filter(|number| number == text)
 }

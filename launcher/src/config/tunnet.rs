@@ -1,4 +1,4 @@
-//! Parses `--tunnet`, and makes the words of the kernel command line that tell the guest its
+//! Parses `--tunnet`, and makes the words of the kernel command line that give the guest its
 //! address. [`host::net`] opens the tap.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,8 +13,7 @@ const MOST_QUEUES: u8 = 16;
 /// The longest name of an interface (IFNAMSIZ with its NUL).
 const LONGEST_NAME: usize = 15;
 
-/// Read `IP[/LEN][:MAC]`, `bridge:NAME[:MAC]` or `tap:NAME[:MAC]`, with `,queues=N`
-/// after it or not.
+/// Parse `IP[/LEN][:MAC]`, `bridge:NAME[:MAC]` or `tap:NAME[:MAC]`, with or without `,queues=N`.
 pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
     let mut parts = text.split(',');
     let place = parts.next().unwrap_or_default();
@@ -37,12 +36,12 @@ pub(super) fn parse(text: &str) -> Result<Tunnet, String> {
     Ok(Tunnet { tap, mac, queues })
 }
 
-/// The kind of end, and the text of a MAC address.
-type End<'a> = (TapBackend, Option<&'a str>);
+/// The backend of a card, and the text of its MAC address.
+type TapAndMac<'a> = (TapBackend, Option<&'a str>);
 
-fn named(text: &str, kind: impl Fn(String) -> TapBackend) -> Result<End<'_>, String> {
+fn named(text: &str, kind: impl Fn(String) -> TapBackend) -> Result<TapAndMac<'_>, String> {
     let (name, mac) = head_and_mac(text);
-    // As the kernel (dev_valid_name).
+    // The rule of the kernel (dev_valid_name).
     let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     if name.is_empty() || name.len() > LONGEST_NAME || matches!(name, "." | "..") {
         return Err(format!("an interface's name has 1 to {LONGEST_NAME} letters"));
@@ -53,7 +52,7 @@ fn named(text: &str, kind: impl Fn(String) -> TapBackend) -> Result<End<'_>, Str
     Ok((kind(name.to_string()), mac))
 }
 
-fn addressed(text: &str) -> Result<End<'_>, String> {
+fn addressed(text: &str) -> Result<TapAndMac<'_>, String> {
     let bare = text.split('/').next().unwrap_or_default();
     if bare.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok() {
         return Err(
@@ -85,7 +84,7 @@ fn head_and_mac(text: &str) -> (&str, Option<&str>) {
     text.split_once(':').map_or((text, None), |(head, mac)| (head, Some(mac)))
 }
 
-/// Six bytes from "02:00:00:12:34:56".
+/// Parse a MAC address, such as "02:00:00:12:34:56", into six bytes.
 fn parse_mac(text: &str) -> Result<[u8; 6], String> {
     let wrong = || format!("{text:?} is not a MAC address: six bytes like 02:00:00:12:34:56");
     let mut mac = [0; 6];
@@ -108,8 +107,8 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
 }
 
 /// The kernel parameter that gives Linux its addresses (Documentation/admin-guide/nfs/nfsroot.rst):
-/// ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF. The first network
-/// leads to the rest of the world.
+/// ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:AUTOCONF. The first card
+/// with an address has the default route.
 pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     let mut words = Vec::new();
     for (number, tunnet) in config.tunnet.iter().enumerate() {
@@ -123,15 +122,15 @@ pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
     words
 }
 
-/// Linux' driver asks for an interrupt whenever a frame has left, unless told not to: a system
-/// call for each, and half of the guest's exits. It wants them so that TCP does not fill the
-/// queue of a card that is slow. Ours is not: its thread sends what it finds, and a tap takes
-/// a frame without making the sender wait. Besides, without it Linux 6.1.192 may spin for ever
-/// in virtnet_poll_cleantx() when it powers off or restarts while a card is at work: see
-/// tests/e2e/linux/everything.rs.
+/// The parameter that keeps Linux' driver from asking for an interrupt whenever a frame has left.
+/// Each of these interrupts costs a system call, and together they are half of the guest's exits.
+/// The driver wants them so that TCP does not fill the queue of a slow card. This card is fast: its
+/// thread sends what it finds, and a tap takes a frame without making the sender wait. Besides,
+/// with these interrupts Linux 6.1.192 may spin for ever in virtnet_poll_cleantx() when it powers
+/// off or restarts while a card is at work: see tests/e2e/linux/everything.rs.
 const NO_INTERRUPT_WHEN_SENT: &str = "virtio_net.napi_tx=0";
 
-/// What Linux' driver of these cards is told.
+/// The parameters for Linux' driver of these cards.
 pub(crate) fn driver_words(config: &Config) -> Vec<String> {
     if config.tunnet.is_empty() { Vec::new() } else { vec![NO_INTERRUPT_WHEN_SENT.into()] }
 }

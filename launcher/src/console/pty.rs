@@ -1,12 +1,12 @@
-//! `--console pty[=LINK]`: a pseudo-terminal, for programs that want a terminal device
-//! (picocom, screen). It is a convenience: the kernel keeps what such a program leaves
-//! unread, and throws it away if the next one asks for that when it comes, as most do.
-//! `lguest console` loses nothing.
+//! `--console pty[=LINK]`: a pseudo-terminal, for programs that need a terminal device (picocom,
+//! screen). It is a convenience: the kernel keeps what such a program leaves unread, and discards
+//! it if the next program asks for that when it opens the terminal, as most do. `lguest console`
+//! loses nothing.
 //!
-//! Two threads: one reads what is typed and notices who comes and goes, of which inotify
-//! tells; the other writes what the guest prints while somebody is there, and else leaves
-//! it in the ring. Nothing is written to a terminal that nobody has open: it would be
-//! read by the wrong one.
+//! Two threads serve it. One reads what is typed, and learns from inotify when programs open and
+//! close the terminal. The other writes the guest's output while a program has it open, and leaves
+//! the output in the ring otherwise. Nothing is written to a terminal that no program has open: the
+//! wrong program would read it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
@@ -29,32 +29,32 @@ use nix::pty::{posix_openpt, ptsname_r, unlockpt};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use wire::Wire;
 
-use super::entry::Entry;
-use super::seat::write_out;
-use super::{Console, UNKNOWN_SIZE};
+use super::client::write_out;
+use super::owned_path::OwnedPath;
+use super::{GuestConsole, UNKNOWN_SIZE};
 
-/// A program that opens a terminal sets it up first, and throws away what has come by
-/// then; so long, none comes.
+/// How long a program may take to set up a terminal that it has opened. Programs discard what
+/// arrives until then, so nothing is written.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// How often it is looked, at the end, whether all has been read.
+/// How often the end of the guest checks whether all output has been read.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// The pseudo-terminal, before anybody is served.
+/// A pseudo-terminal that is not served yet.
 #[derive(Debug)]
 pub(crate) struct Pty {
     master: File,
-    /// Of the other end: who opens and closes it.
+    /// Reports when programs open and close the other end.
     events: Inotify,
     path: PathBuf,
-    link: Option<Entry>,
+    link: Option<OwnedPath>,
 }
 
 impl Pty {
-    /// Make it, raw, and with nobody there.
+    /// Create a pseudo-terminal, in raw mode, with nobody at the other end.
     ///
     /// # Errors
-    /// When the host has none to spare, or the name of the link is taken.
+    /// When the host has no pseudo-terminal left, or the name of the link is taken.
     pub(super) fn open(link: Option<&Path>) -> Result<Self> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let master = posix_openpt(flags).map_err(|error| match error {
@@ -63,37 +63,37 @@ impl Pty {
         })?;
         unlockpt(&master)?;
         let path = PathBuf::from(ptsname_r(&master)?);
-        // Not by its path: that may be another one's in another mount namespace.
+        // Opened without its path: in another mount namespace that may be another terminal.
         let user_end = sys::user_end(master.as_fd())?;
         let modes = sys::modes(user_end.as_fd())?;
         sys::set_modes(user_end.as_fd(), &sys::raw(&modes))?;
         sys::set_window_size(master.as_fd(), UNKNOWN_SIZE)?;
         let same = format!("/proc/self/fd/{}", user_end.as_raw_fd());
-        // Group tty may write to it else.
+        // The group tty could write to it otherwise.
         fs::set_permissions(&same, Permissions::from_mode(0o600))?;
         let events = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let opened_and_closed = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE;
         events.add_watch(same.as_str(), opened_and_closed)?;
-        let link =
-            link.map(|link| Entry::link(link, &path).with_context(|| link.display().to_string()));
-        // Having been opened and closed, it says from now on whether it is open.
+        let link = link
+            .map(|link| OwnedPath::link(link, &path).with_context(|| link.display().to_string()));
+        // After it was opened and closed once, the kernel reports whether it is open.
         drop(user_end);
         Ok(Self { master: OwnedFd::from(master).into(), events, path, link: link.transpose()? })
     }
 
-    /// The device to open.
+    /// The device that programs open.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Serve the programs that open it until the process ends. The link goes when what is
-    /// returned is dropped.
+    /// Serve the programs that open the terminal until the process ends. Dropping the returned
+    /// value removes the link.
     ///
     /// # Errors
-    /// When the host has no thread to spare.
-    pub(super) fn serve(self, console: &Arc<Console>) -> Result<Option<Entry>> {
+    /// When the host has no thread left.
+    pub(super) fn serve(self, console: &Arc<GuestConsole>) -> Result<Option<OwnedPath>> {
         let Self { master, events, link, .. } = self;
-        let line = Arc::new(Line { master, state: Mutex::default(), changed: Condvar::new() });
+        let line = Arc::new(PtyLine { master, state: Mutex::default(), changed: Condvar::new() });
         start("in", console, &line, move |line, console| listen(line, &events, console))?;
         start("out", console, &line, print)?;
         Ok(link)
@@ -110,9 +110,9 @@ fn limits() -> String {
 
 fn start(
     what: &str,
-    console: &Arc<Console>,
-    line: &Arc<Line>,
-    body: impl FnOnce(&Line, &Console) + Send + 'static,
+    console: &Arc<GuestConsole>,
+    line: &Arc<PtyLine>,
+    body: impl FnOnce(&PtyLine, &GuestConsole) + Send + 'static,
 ) -> Result<()> {
     let (line, console) = (Arc::clone(line), Arc::clone(console));
     let name = format!("con{}-pty-{what}", console.number);
@@ -122,8 +122,8 @@ fn start(
 
 /// What the two threads share.
 #[derive(Debug)]
-struct Line {
-    /// Our end of it. Never blocks.
+struct PtyLine {
+    /// The launcher's end of the terminal. Reads and writes never block.
     master: File,
     state: Mutex<State>,
     changed: Condvar,
@@ -131,28 +131,28 @@ struct Line {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Somebody has it open.
+    /// Whether a program has the terminal open.
     is_open: bool,
-    /// Who writes to him what the guest prints.
+    /// The id of the reader that writes the guest's output to the program.
     reader: Option<u64>,
 }
 
-impl Line {
+impl PtyLine {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// As the kernel has it.
+    /// Whether the kernel reports the terminal as open.
     fn is_open(&self) -> bool {
         let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::empty())];
         let polled = poll(&mut fds, PollTimeout::ZERO);
         polled.is_err() || !fds[0].revents().is_some_and(|it| it.contains(PollFlags::POLLHUP))
     }
 
-    /// Has the program that has it open left something unread?
+    /// Whether the program that has the terminal open has left output unread.
     fn is_unread(&self) -> bool {
         let Ok(end) = sys::user_end(self.master.as_fd()) else { return false };
-        // Has the kernel first move what is on its way, as FIONREAD does not.
+        // poll makes the kernel deliver pending output first; FIONREAD does not.
         let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
     }
@@ -164,8 +164,8 @@ impl Line {
     }
 }
 
-/// Read what is typed, and see who comes and goes.
-fn listen(line: &Line, events: &Inotify, console: &Console) {
+/// Read what is typed, and watch programs open and close the terminal.
+fn listen(line: &PtyLine, events: &Inotify, console: &GuestConsole) {
     let mut typed = Vec::new();
     let mut size = UNKNOWN_SIZE;
     loop {
@@ -174,7 +174,7 @@ fn listen(line: &Line, events: &Inotify, console: &Console) {
         if there && !before {
             line.changed.notify_all();
         }
-        // Who has gone reads nothing more: what comes is for the next.
+        // A program that has left reads nothing more: new output is for the next one.
         if let Some(reader) = line.lock().reader.take_if(|_| !there) {
             console.output.dismiss(reader);
         }
@@ -196,13 +196,13 @@ fn listen(line: &Line, events: &Inotify, console: &Console) {
             fds.push(PollFd::new(console.input.sender(), PollFlags::POLLOUT));
         }
         let _ = poll(&mut fds, PollTimeout::NONE);
-        // What they are, the terminal says itself.
+        // The terminal itself reports what has changed.
         let _ = events.read_events();
     }
 }
 
-/// Pass on what there is, as far as the guest has room. False if something is wrong.
-fn type_in(line: &Line, typed: &mut Vec<u8>, console: &Console) -> bool {
+/// Send what is typed to the guest, as far as the guest has room. Returns false after an error.
+fn type_in(line: &PtyLine, typed: &mut Vec<u8>, console: &GuestConsole) -> bool {
     let mut buffer = [0; 1 << 12];
     loop {
         while !typed.is_empty() {
@@ -217,15 +217,15 @@ fn type_in(line: &Line, typed: &mut Vec<u8>, console: &Console) -> bool {
         }
         match (&line.master).read(&mut buffer) {
             Ok(count @ 1..) => typed.extend(buffer.get(..count).unwrap_or_default()),
-            // Nothing there, or nobody.
+            // Nothing was typed, or nobody has the terminal open.
             Ok(_) | Err(_) => return true,
         }
     }
 }
 
-/// Write what the guest prints, while somebody has it open.
-fn print(line: &Line, console: &Console) {
-    let mut out = Out { line, unwritten: Vec::new() };
+/// Write the guest's output while a program has the terminal open.
+fn print(line: &PtyLine, console: &GuestConsole) {
+    let mut out = PtyWriter { line, unwritten: Vec::new() };
     while console.ending.get().is_none() {
         line.wait_until_open();
         thread::sleep(SETTLING);
@@ -243,26 +243,27 @@ fn print(line: &Line, console: &Console) {
         if let Err(error) = written {
             log::debug!("con{}: its pseudo-terminal: {error}", console.number);
         }
-        // What is unread when we end is lost with the terminal: while the reader exists,
-        // the end waits, but not for long.
+        // Output that is unread when the launcher ends is lost with the terminal. The end waits,
+        // but not for long, while the reader exists.
         while console.ending.get().is_some() && line.is_open() && line.is_unread() {
             thread::sleep(GLANCE);
         }
     }
 }
 
-/// Our end, for writing: waits for a slow reader. When nobody is there, which is
-/// an error, it keeps what it was to write for the next.
+/// A writer to the terminal that waits for a slow reader. If nobody has the terminal open, a write
+/// fails, and its bytes are kept for the next program.
 #[derive(Debug)]
-struct Out<'a> {
-    line: &'a Line,
+struct PtyWriter<'a> {
+    line: &'a PtyLine,
     unwritten: Vec<u8>,
 }
 
-impl Write for Out<'_> {
+impl Write for PtyWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            // The program that listens may not see it, if another one comes at once.
+            // The listening thread may not notice that a program left, if another one opens the
+            // terminal at once.
             if !self.line.is_open() {
                 self.unwritten.extend(bytes);
                 return Err(io::ErrorKind::NotConnected.into());
@@ -278,7 +279,7 @@ impl Write for Out<'_> {
         }
     }
 
-    /// Nothing is held back here.
+    /// Succeeds: writes are not buffered here.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,7 +1,6 @@
-//! `--console sock=PATH`: a socket of the console's own, for programs that know nothing
-//! of lguest (`socat -,raw,echo=0 UNIX:PATH`). Plain bytes go over it. Apart
-//! from that, a program that connects is a client that types, like `lguest console`
-//! ([`super::seat`] serves both).
+//! `--console sock=PATH`: the console's own socket, for programs that do not know lguest (`socat
+//! -,raw,echo=0 UNIX:PATH`). Plain bytes go over it. Otherwise a program that connects is a client
+//! that types, like `lguest console` ([`super::client`] serves both).
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
@@ -17,54 +16,54 @@ use host::peer;
 use wire::Wire;
 use wire::protocol::Mode;
 
-use super::Console;
-use super::entry::Entry;
-use super::seat;
+use super::GuestConsole;
+use super::client;
+use super::owned_path::OwnedPath;
 
-/// How long to wait when the host has no descriptor or thread to spare.
+/// How long to wait if the host has no descriptor or thread left.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long one who is sent away may take to hear why.
+/// How long a refused client may take to read the reason.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The socket, before anybody is served.
+/// A socket that is not served yet.
 #[derive(Debug)]
 pub(crate) struct Socket {
     listener: UnixListener,
-    entry: Entry,
+    owned_path: OwnedPath,
 }
 
 impl Socket {
-    /// Make it.
+    /// Create the socket.
     ///
     /// # Errors
-    /// When the name is taken, or cannot be had.
+    /// When the name is taken, or cannot be created.
     pub(super) fn bind(path: &Path) -> Result<Self> {
-        let (listener, entry) = Entry::socket(path)?;
-        Ok(Self { listener, entry })
+        let (listener, owned_path) = OwnedPath::socket(path)?;
+        Ok(Self { listener, owned_path })
     }
 
-    /// Serve clients, one at a time, until the process ends. Nobody comes any
-    /// more when what is returned is dropped.
+    /// Serve clients, one at a time, until the process ends. Dropping the returned value removes
+    /// the socket's name, so that nobody can connect any more.
     ///
     /// # Errors
-    /// When the host has no thread to spare.
-    pub(super) fn serve(self, console: &Arc<Console>) -> Result<Entry> {
-        let Self { listener, entry } = self;
+    /// When the host has no thread left.
+    pub(super) fn serve(self, console: &Arc<GuestConsole>) -> Result<OwnedPath> {
+        let Self { listener, owned_path } = self;
         let console = Arc::clone(console);
         let name = format!("con{}-sock", console.number);
         let thread = threads::start(name, move || accept(&listener, &console));
         thread.context("starting the thread of a console's socket")?;
-        Ok(entry)
+        Ok(owned_path)
     }
 }
 
-fn accept(listener: &UnixListener, console: &Arc<Console>) {
+fn accept(listener: &UnixListener, console: &Arc<GuestConsole>) {
     loop {
         let admitted = listener.accept().and_then(|(stream, _)| admit(stream, console));
         if let Err(error) = admitted {
             log::debug!("con{}: its socket: {error}", console.number);
-            // Of a client that is gone again, nothing is left.
+            // A client that has left already needs no pause.
             if error.raw_os_error() != Some(libc::ECONNABORTED) {
                 thread::sleep(PAUSE);
             }
@@ -72,12 +71,12 @@ fn accept(listener: &UnixListener, console: &Arc<Console>) {
     }
 }
 
-fn admit(stream: UnixStream, console: &Arc<Console>) -> io::Result<()> {
+fn admit(stream: UnixStream, console: &Arc<GuestConsole>) -> io::Result<()> {
     if !peer::is_one_of_us(&stream) {
         refuse(&stream, "this guest belongs to another user");
         return Ok(());
     }
-    match seat::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
+    match client::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
         Err(Some(pid)) => {
             refuse(&stream, &format!("the console is in use by pid {pid}"));
             Ok(())
@@ -85,7 +84,7 @@ fn admit(stream: UnixStream, console: &Arc<Console>) -> io::Result<()> {
         Err(None) => Err(io::Error::other("no descriptor to spare")),
         Ok(admitted) => {
             let body = move || {
-                // Its end is the client's own affair.
+                // How the connection ends is the client's own affair.
                 let _ = admitted.serve(BufReader::new(&stream), (0, 0));
             };
             let name = format!("con{}-socket", console.number);

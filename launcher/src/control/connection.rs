@@ -1,6 +1,5 @@
-//! One connection to the control socket, from the first line to the last, in a
-//! thread of its own. Only a complete line has an effect, whatever a client
-//! sends.
+//! A connection to the control socket, from the first line to the last, in its own thread. Only a
+//! complete line has an effect, whatever a client sends.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,24 +8,24 @@ use std::time::Duration;
 use host::peer;
 use wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
 
-use super::{Office, Order, Place, consoles};
+use super::{ConnectionSlot, ControlState, GuestCommand, consoles};
 use crate::ending::Ending;
 
-/// A client that says nothing, or does not listen, for so long has lost its place.
+/// A client that sends nothing, or reads nothing, for this time is disconnected.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 
-/// One that was refused is not waited for.
+/// How long a refused client may take to read the reason.
 const REFUSED: Duration = Duration::from_millis(100);
 
 /// Answer until the client leaves.
-pub(super) fn serve(stream: &UnixStream, place: &Place, office: &Office) {
-    // Its end, and whatever is wrong with it, is the client's own affair.
-    if let Err(error) = converse(stream, place, office) {
+pub(super) fn serve(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) {
+    // How the connection ends is the client's own affair.
+    if let Err(error) = converse(stream, slot, state) {
         log::debug!("control: {error}");
     }
 }
 
-fn converse(stream: &UnixStream, place: &Place, office: &Office) -> io::Result<()> {
+fn converse(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     if !peer::is_one_of_us(stream) {
@@ -40,11 +39,11 @@ fn converse(stream: &UnixStream, place: &Place, office: &Office) -> io::Result<(
         lines.by_ref().take(limit).read_until(b'\n', &mut line)?;
         match line.pop() {
             Some(b'\n') => match parse(&line) {
-                Ok((Verb::Attach, _)) if !place.sit_down() => {
+                Ok((Verb::Attach, _)) if !slot.become_console_client() => {
                     return refuse(stream, Kind::Busy, "too many sit at its consoles");
                 }
-                Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, office),
-                asked => reply(stream, &answer(asked, office))?,
+                Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, state),
+                asked => reply(stream, &answer(asked, state))?,
             },
             Some(_) if line.len() >= LONGEST_LINE => {
                 let text = format!("a line has {LONGEST_LINE} bytes at most");
@@ -56,14 +55,14 @@ fn converse(stream: &UnixStream, place: &Place, office: &Office) -> io::Result<(
     }
 }
 
-/// From here on the connection is a console's, if that can be had.
+/// Turn the connection into a console's, if the console is available.
 fn attach(
     stream: &UnixStream,
     lines: BufReader<&UnixStream>,
     fields: &Fields,
-    office: &Office,
+    state: &ControlState,
 ) -> io::Result<()> {
-    match consoles::admit(&office.consoles, stream, fields) {
+    match consoles::admit(&state.consoles, stream, fields) {
         Err(fault) => reply(stream, &Reply::<Empty>::Error(fault).line()),
         Ok(admitted) => {
             reply(stream, &Reply::Ok(Empty {}).line())?;
@@ -73,24 +72,24 @@ fn attach(
     }
 }
 
-/// The line that answers this one.
-fn answer(asked: Result<(Verb, Fields), Fault>, office: &Office) -> String {
+/// The line that answers this request.
+fn answer(asked: Result<(Verb, Fields), Fault>, state: &ControlState) -> String {
     let end = |ending| {
-        office.exit.end(ending);
+        state.exit.end(ending);
         Ok(())
     };
     let done = match asked {
-        Ok((Verb::Info, _)) => return Reply::Ok(office.machine.info()).line(),
-        Ok((Verb::Stats, _)) => return Reply::Ok(office.counts.answer()).line(),
+        Ok((Verb::Info, _)) => return Reply::Ok(state.info.answer()).line(),
+        Ok((Verb::Stats, _)) => return Reply::Ok(state.counts.answer()).line(),
         Ok((Verb::Stop, Fields { grace: Some(grace), .. })) => {
-            office.reins.power_off(Duration::from_millis(grace))
+            state.sender.power_off(Duration::from_millis(grace))
         }
         Ok((Verb::Stop, _)) => end(Ending::Stopped),
         Ok((Verb::Kill, _)) => end(Ending::Killed),
         Ok((Verb::Reset, _)) => end(Ending::Reset("`lguest reset`")),
-        Ok((Verb::Pause, _)) => office.reins.give(Order::Pause),
-        Ok((Verb::Resume, _)) => office.reins.give(Order::Resume),
-        Ok((verb, fields)) => match consoles::answer(&office.consoles, verb, &fields) {
+        Ok((Verb::Pause, _)) => state.sender.run(GuestCommand::Pause),
+        Ok((Verb::Resume, _)) => state.sender.run(GuestCommand::Resume),
+        Ok((verb, fields)) => match consoles::answer(&state.consoles, verb, &fields) {
             Ok(answer) => return Reply::Ok(answer).line(),
             Err(fault) => Err(fault),
         },
@@ -102,20 +101,21 @@ fn answer(asked: Result<(Verb, Fields), Fault>, office: &Office) -> String {
     }
 }
 
-/// What there is to say of something that was done.
+/// The answer to a request that has no result.
 #[derive(Debug, serde::Serialize)]
 struct Empty {}
 
+/// Send one line.
 fn reply(mut stream: &UnixStream, line: &str) -> io::Result<()> {
     stream.write_all(line.as_bytes())
 }
 
-/// Say why not. What the client has written is not read: closing discards it.
+/// Send the reason of a refusal. Requests of the client are not read: closing discards them.
 fn refuse(stream: &UnixStream, kind: Kind, text: &str) -> io::Result<()> {
     reply(stream, &Reply::<Empty>::Error(Fault::new(kind, text)).line())
 }
 
-/// Say that there are too many already. By the thread that accepts.
+/// Refuse a connection because there are too many. The accepting thread does this.
 pub(super) fn refuse_busy(stream: &UnixStream) {
     let told = stream
         .set_write_timeout(Some(REFUSED))

@@ -1,5 +1,5 @@
-//! What is asked about a guest's consoles: what was printed, what nobody has read
-//! yet, to have something typed, to have another size. Nothing here waits.
+//! Requests about a guest's consoles: print the buffered output, print unread bytes, type, set the
+//! size. No function here waits.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use wire::Wire;
 use wire::protocol::{ConsoleId, Fault, Fields, Kind, Mode, Side, Verb};
 
 use crate::config::console::Backend;
-use crate::console::Console;
-use crate::console::seat::{self, Admitted};
+use crate::console::GuestConsole;
+use crate::console::client::{self, AdmittedClient};
 
-/// The answer to a verb that is about a console.
+/// The answer to a request about a console.
 pub(super) fn answer(
-    consoles: &[Arc<Console>],
+    consoles: &[Arc<GuestConsole>],
     verb: Verb,
     fields: &Fields,
 ) -> Result<Value, Fault> {
@@ -56,7 +56,7 @@ pub(super) fn answer(
     }
 }
 
-/// An answer with these bytes as `data`. (The macro `json!` would copy their text.)
+/// Add bytes to an answer as `data`. (The macro `json!` would copy their text.)
 fn with_data(mut answer: Value, data: &[u8]) -> Value {
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("data".into(), Value::String(BASE64.encode(data)));
@@ -64,12 +64,12 @@ fn with_data(mut answer: Value, data: &[u8]) -> Value {
     answer
 }
 
-/// The answer to `attach`: a place at the console.
+/// Admit a client to a console, for the verb `attach`.
 pub(super) fn admit(
-    consoles: &[Arc<Console>],
+    consoles: &[Arc<GuestConsole>],
     stream: &UnixStream,
     fields: &Fields,
-) -> Result<Admitted, Fault> {
+) -> Result<AdmittedClient, Fault> {
     let console = find(consoles, fields.console.as_ref())?;
     let mode = fields.mode.unwrap_or(Mode::Write);
     let number = console.number;
@@ -80,20 +80,21 @@ pub(super) fn admit(
             "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
         )));
     }
-    seat::admit(stream, peer::pid(stream), console, mode, Wire::Frames).map_err(|other| match other
-    {
-        Some(pid) => {
-            let advice = "use --force to take it over, or --read-only";
-            busy(format!("console {number} is in use by pid {pid}: {advice}"))
+    client::admit(stream, peer::pid(stream), console, mode, Wire::Frames).map_err(|other| {
+        match other {
+            Some(pid) => {
+                let advice = "use --force to take it over, or --read-only";
+                busy(format!("console {number} is in use by pid {pid}: {advice}"))
+            }
+            None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
         }
-        None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
     })
 }
 
 fn find<'a>(
-    consoles: &'a [Arc<Console>],
+    consoles: &'a [Arc<GuestConsole>],
     which: Option<&ConsoleId>,
-) -> Result<&'a Arc<Console>, Fault> {
+) -> Result<&'a Arc<GuestConsole>, Fault> {
     let found = match which {
         None => consoles.first(),
         Some(ConsoleId::Number(number)) => consoles.get(*number),

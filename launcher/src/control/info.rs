@@ -1,5 +1,5 @@
-//! What a guest says of itself when it is asked (`info`). Most of it is put
-//! together once, from the command line and what was opened for it.
+//! The description of a guest for the verb `info`. Most of it is put together once, from the
+//! command line and from what was opened for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,51 +11,52 @@ use wire::Name;
 
 use crate::config::Config;
 use crate::config::console::Backend;
+use crate::console::GuestConsole;
 
-/// A guest, as others see it.
+/// A guest, as other processes see it.
 #[derive(Debug)]
-pub(crate) struct Machine {
-    info: Info,
-    consoles: Vec<Arc<crate::console::Console>>,
+pub(crate) struct GuestInfo {
+    info: InfoAnswer,
+    consoles: Vec<Arc<GuestConsole>>,
     paused: Arc<AtomicBool>,
     since: Instant,
     /// The directory in which the command line was given.
     here: PathBuf,
 }
 
-/// What became of a command line.
+/// What lguest added to a command line or chose for it.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct Resolved {
     /// The kernel's command line.
     pub(crate) kernel_words: String,
-    /// The host's interface of each network card.
+    /// The name of the host's interface of each network card.
     pub(crate) interfaces: Vec<String>,
 }
 
-/// Each field is described in docs/control.md.
+/// The answer to `info`. docs/control.md describes each field.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Info {
+pub(crate) struct InfoAnswer {
     name: String,
     pid: u32,
-    /// Of lguest.
+    /// The version of lguest.
     version: &'static str,
     state: &'static str,
-    /// Bytes.
+    /// Bytes of guest memory.
     memory: u64,
     cpus: u8,
-    /// Seconds.
+    /// Seconds since the guest's launch.
     uptime: u64,
     kernel: String,
     command_line: String,
-    devices: Vec<Device>,
-    consoles: Vec<Console>,
+    devices: Vec<DeviceInfo>,
+    consoles: Vec<ConsoleInfo>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Device {
+struct DeviceInfo {
     name: String,
     kind: &'static str,
-    /// Where it leads to on the host.
+    /// Where the device leads to on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,40 +66,40 @@ struct Device {
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Console {
+struct ConsoleInfo {
     index: usize,
     name: String,
-    /// What the user calls it.
+    /// The name that the user gave the console.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     backend: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
-    /// What leads to the path.
+    /// The symbolic link to the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
-    /// The pid of the client that types on it.
+    /// The pid of the client that types.
     #[serde(skip_serializing_if = "Option::is_none")]
     writer: Option<i32>,
-    /// Of it, and of those that look on.
+    /// The number of clients that type or watch.
     clients: usize,
-    /// Bytes that nobody has read, and those before them that are lost.
+    /// Bytes that no client has read; `dropped` counts lost bytes before them.
     unread: u64,
     dropped: u64,
     rows: u16,
     columns: u16,
 }
 
-impl Machine {
-    /// The guest of this command line, which was given in directory `here`, and what became of it.
+impl GuestInfo {
+    /// The guest of this command line, which was given in directory `here`, with its consoles.
     pub(crate) fn new(
         name: &Name,
         (config, here): (&Config, &Path),
-        made: Made,
-        consoles: Vec<Arc<crate::console::Console>>,
+        resolved: Resolved,
+        consoles: Vec<Arc<GuestConsole>>,
         paused: Arc<AtomicBool>,
     ) -> Self {
-        let info = Info {
+        let info = InfoAnswer {
             name: name.to_string(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
@@ -107,21 +108,21 @@ impl Machine {
             cpus: config.cpus,
             uptime: 0,
             kernel: shown(here, &config.kernel),
-            command_line: made.kernel_words,
-            devices: devices(config, consoles.len(), made.interfaces, here),
+            command_line: resolved.kernel_words,
+            devices: devices(config, consoles.len(), resolved.interfaces, here),
             consoles: Vec::new(),
         };
         Self { info, consoles, paused, since: Instant::now(), here: here.to_path_buf() }
     }
 
     /// The guest's consoles, hvc0 first.
-    pub(super) fn consoles(&self) -> &[Arc<crate::console::Console>] {
+    pub(super) fn consoles(&self) -> &[Arc<GuestConsole>] {
         &self.consoles
     }
 
     /// The description of the guest as it is now.
-    pub(super) fn info(&self) -> Info {
-        Info {
+    pub(super) fn answer(&self) -> InfoAnswer {
+        InfoAnswer {
             state: if self.paused.load(Ordering::Relaxed) { "paused" } else { "running" },
             uptime: self.since.elapsed().as_secs(),
             consoles: self.consoles.iter().map(|each| console(each, &self.here)).collect(),
@@ -130,7 +131,7 @@ impl Machine {
     }
 }
 
-fn console(console: &crate::console::Console, here: &Path) -> Console {
+fn console(console: &GuestConsole, here: &Path) -> ConsoleInfo {
     let (backend, link) = match &console.config.backend {
         Backend::Stdio => ("stdio", None),
         Backend::Socket { .. } => ("sock", None),
@@ -142,14 +143,14 @@ fn console(console: &crate::console::Console, here: &Path) -> Console {
     let shown = |path: &Path| shown(here, path);
     let (index, (columns, rows)) = (console.number, console.window.get());
     let (unread, dropped) = console.output.unread();
-    Console {
+    ConsoleInfo {
         index,
         name: format!("hvc{index}"),
         backend,
         label: console.config.name.as_ref().map(Name::to_string),
         path: console.path().as_deref().map(shown),
         link: link.map(shown),
-        writer: console.seat.pid(),
+        writer: console.input_owner.pid(),
         clients: console.output.clients(),
         unread,
         dropped,
@@ -158,8 +159,13 @@ fn console(console: &crate::console::Console, here: &Path) -> Console {
     }
 }
 
-fn devices(config: &Config, consoles: usize, interfaces: Vec<String>, here: &Path) -> Vec<Device> {
-    let device = |name: &str, kind| Device {
+fn devices(
+    config: &Config,
+    consoles: usize,
+    interfaces: Vec<String>,
+    here: &Path,
+) -> Vec<DeviceInfo> {
+    let device = |name: &str, kind| DeviceInfo {
         name: name.into(),
         kind,
         path: None,
@@ -170,14 +176,14 @@ fn devices(config: &Config, consoles: usize, interfaces: Vec<String>, here: &Pat
     let mut devices: Vec<_> = consoles.collect();
     for (number, block) in config.block.iter().enumerate() {
         let (path, read_only) = (Some(shown(here, &block.path)), Some(block.read_only));
-        devices.push(Device { path, read_only, ..device(&format!("blk{number}"), "block") });
+        devices.push(DeviceInfo { path, read_only, ..device(&format!("blk{number}"), "block") });
     }
     for (number, interface) in interfaces.into_iter().enumerate() {
         let interface = Some(interface);
-        devices.push(Device { interface, ..device(&format!("net{number}"), "net") });
+        devices.push(DeviceInfo { interface, ..device(&format!("net{number}"), "net") });
     }
     if let Some(path) = &config.rng {
-        devices.push(Device { path: Some(shown(here, path)), ..device("rng0", "rng") });
+        devices.push(DeviceInfo { path: Some(shown(here, path)), ..device("rng0", "rng") });
     }
     devices
 }
@@ -187,10 +193,10 @@ fn shown(here: &Path, path: &Path) -> String {
 }
 
 #[cfg(test)]
-impl Machine {
-    /// Some guest.
+impl GuestInfo {
+    /// An example of a guest.
     pub(super) fn example() -> Self {
-        let info = Info {
+        let info = InfoAnswer {
             name: "example".into(),
             pid: 1,
             version: "0",

@@ -1,4 +1,4 @@
-//! What a guest's threads have counted (`stats`), from the launcher's start on.
+//! The counts of a guest's threads since the launcher's start, for the verb `stats`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::observers::Observers;
 
-/// The counts, and since when they count.
+/// The counts, and when counting began.
 #[derive(Debug)]
 pub(super) struct Counts {
     observers: Arc<Observers>,
@@ -15,12 +15,12 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Of these, from now on: nothing runs yet.
+    /// The counts of these observers, from now on: no thread of the guest runs yet.
     pub(super) fn new(observers: Arc<Observers>) -> Self {
         Self { observers, since: Instant::now() }
     }
 
-    /// Each field is described in docs/control.md.
+    /// The answer to `stats`. docs/control.md describes each field.
     pub(super) fn answer(&self) -> Value {
         let milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let [queues, vcpus] = self.observers.counts();

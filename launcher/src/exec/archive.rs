@@ -1,6 +1,5 @@
 //! Writes an initial file system: a cpio archive of the form "newc"
-//! (Documentation/driver-api/early-userspace/buffer-format.rst), to be appended to those of
-//! the user.
+//! (Documentation/driver-api/early-userspace/buffer-format.rst), appended to those of the user.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
@@ -12,41 +11,42 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::SFlag;
 
-use super::tree::{self, Found};
+use super::tree::{self, TreeEntry};
 
-/// Directories and files that anybody may read; programs.
+/// File types and permissions: directories and files that every user may read; programs.
 const DIRECTORY: u32 = SFlag::S_IFDIR.bits() | 0o755;
 const PLAIN: u32 = SFlag::S_IFREG.bits() | 0o644;
 const PROGRAM: u32 = SFlag::S_IFREG.bits() | 0o755;
 const LINK: u32 = SFlag::S_IFLNK.bits() | 0o777;
 const DEVICE: u32 = SFlag::S_IFCHR.bits() | 0o600;
 
-/// What the last entry is called.
+/// The name of the last entry.
 const TRAILER: &str = "TRAILER!!!";
 
-/// Linux takes no longer names (PATH_MAX).
+/// The longest name that Linux accepts (PATH_MAX), in bytes.
 const LONGEST_NAME: usize = 4095;
 
 /// An archive that is being written.
 pub(crate) struct Archive<W: Write> {
     to: W,
-    /// Entries so far: the next one's inode, since two of the same are one file.
+    /// The number of entries so far, which is the next one's inode: two entries with the same inode
+    /// are one file.
     entries: u32,
     written: u64,
 }
 
 impl Archive<BufWriter<File>> {
-    /// In memory, without a name.
+    /// A new archive in memory, without a name.
     ///
     /// # Errors
-    /// When the host has no descriptor to spare.
+    /// When the host has no descriptor left.
     pub(crate) fn in_memory() -> Result<Self> {
         let file = memfd_create(c"initramfs", MFdFlags::MFD_CLOEXEC);
         let file = file.context("memory for an initial file system")?;
         Ok(Self::new(BufWriter::new(File::from(file))))
     }
 
-    /// The whole of it.
+    /// Complete the archive.
     ///
     /// # Errors
     /// When the host has no memory for it.
@@ -61,12 +61,16 @@ impl<W: Write> Archive<W> {
         Self { to, entries: 0, written: 0 }
     }
 
-    /// A directory. What there is of it already is kept.
+    /// Add a directory. A directory that exists already is kept.
     pub(crate) fn directory(&mut self, path: &str) -> Result<()> {
-        self.entry(path.as_bytes(), Entry { mode: DIRECTORY, ..Entry::default() }, &mut io::empty())
+        self.entry(
+            path.as_bytes(),
+            CpioEntry { mode: DIRECTORY, ..CpioEntry::default() },
+            &mut io::empty(),
+        )
     }
 
-    /// A file of these bytes.
+    /// Add a file with these bytes.
     pub(crate) fn file(&mut self, path: &str, mut bytes: &[u8]) -> Result<()> {
         self.bytes(path, PLAIN, &mut bytes)
     }
@@ -76,50 +80,51 @@ impl<W: Write> Archive<W> {
         self.bytes(path, PROGRAM, &mut bytes)
     }
 
-    /// A symbolic link.
+    /// Add a symbolic link.
     pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<()> {
         self.bytes(path, LINK, &mut target.as_bytes())
     }
 
-    /// A device of characters.
+    /// Add a character device.
     pub(crate) fn device(&mut self, path: &str, major: u32, minor: u32) -> Result<()> {
-        let entry = Entry { mode: DEVICE, device: (major, minor), ..Entry::default() };
+        let entry = CpioEntry { mode: DEVICE, device: (major, minor), ..CpioEntry::default() };
         self.entry(path.as_bytes(), entry, &mut io::empty())
     }
 
-    /// A file or directory of the host's, with all that is in it. It becomes root's.
+    /// Add a file or directory of the host, with its contents. In the guest it belongs to root.
     ///
     /// # Errors
-    /// Which file it is that cannot be read, or cannot be taken along.
+    /// The file that cannot be read, or cannot be put into an archive.
     pub(crate) fn copy(&mut self, host: &Path, path: &[u8]) -> Result<()> {
-        // Of the name that the user gave, what it leads to; below it, links are links.
+        // A link is followed if the user named it; links below it are copied as links.
         let metadata = fs::metadata(host).with_context(|| host.display().to_string())?;
         let what = if metadata.is_dir() || metadata.is_file() {
             tree::open(host).with_context(|| host.display().to_string())?
         } else {
-            Found::Other
+            TreeEntry::Other
         };
         self.copy_one(what, host, path)
     }
 
-    fn copy_one(&mut self, what: Found, host: &Path, path: &[u8]) -> Result<()> {
+    fn copy_one(&mut self, what: TreeEntry, host: &Path, path: &[u8]) -> Result<()> {
         let name = || host.display().to_string();
-        let of = |metadata: &Metadata| Entry {
+        let of = |metadata: &Metadata| CpioEntry {
             mode: metadata.permissions().mode(),
             time: u32::try_from(metadata.mtime()).unwrap_or(0),
-            ..Entry::default()
+            ..CpioEntry::default()
         };
         match what {
-            Found::Link(target) => {
+            TreeEntry::Link(target) => {
                 let target = target.as_bytes();
-                let entry = Entry { mode: LINK, size: target.len() as u64, ..Entry::default() };
+                let entry =
+                    CpioEntry { mode: LINK, size: target.len() as u64, ..CpioEntry::default() };
                 self.entry(path, entry, &mut &*target)
             }
-            Found::File(file, metadata) => {
-                let entry = Entry { size: metadata.len(), ..of(&metadata) };
+            TreeEntry::File(file, metadata) => {
+                let entry = CpioEntry { size: metadata.len(), ..of(&metadata) };
                 self.entry(path, entry, &mut &file).with_context(name)
             }
-            Found::Directory(directory, metadata) => {
+            TreeEntry::Directory(directory, metadata) => {
                 self.entry(path, of(&metadata), &mut io::empty()).with_context(name)?;
                 tree::names(&directory).with_context(name)?.iter().try_for_each(|below| {
                     let host = host.join(below);
@@ -128,21 +133,21 @@ impl<W: Write> Archive<W> {
                     self.copy_one(what, &host, &[path, b"/", below.as_bytes()].concat())
                 })
             }
-            Found::Other => {
+            TreeEntry::Other => {
                 bail!("{}: only files, directories and links can be put into a guest", name())
             }
         }
     }
 
     fn bytes(&mut self, path: &str, mode: u32, bytes: &mut &[u8]) -> Result<()> {
-        let entry = Entry { mode, size: bytes.len() as u64, ..Entry::default() };
+        let entry = CpioEntry { mode, size: bytes.len() as u64, ..CpioEntry::default() };
         self.entry(path.as_bytes(), entry, bytes)
     }
 
-    fn entry(&mut self, path: &[u8], entry: Entry, bytes: &mut dyn Read) -> Result<()> {
+    fn entry(&mut self, path: &[u8], entry: CpioEntry, bytes: &mut dyn Read) -> Result<()> {
         let path = path.strip_prefix(b"/").unwrap_or(path);
         ensure!(path.len() <= LONGEST_NAME, "its name is too long");
-        let Entry { mode, time, size, device: (major, minor) } = entry;
+        let CpioEntry { mode, time, size, device: (major, minor) } = entry;
         let length = u32::try_from(size).context("it is larger than 4 GiB")?;
         let name = u32::try_from(path.len() + 1)?;
         self.entries += 1;
@@ -164,9 +169,9 @@ impl<W: Write> Archive<W> {
         self.pad()
     }
 
-    /// The last entry.
+    /// Write the last entry.
     fn end(&mut self) -> Result<()> {
-        self.entry(TRAILER.as_bytes(), Entry::default(), &mut io::empty())?;
+        self.entry(TRAILER.as_bytes(), CpioEntry::default(), &mut io::empty())?;
         Ok(self.to.flush()?)
     }
 
@@ -183,13 +188,13 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// What an archive says of a file.
+/// The attributes of an entry.
 #[derive(Debug, Clone, Copy, Default)]
-struct Entry {
+struct CpioEntry {
     mode: u32,
-    /// When it was changed: seconds since 1970.
+    /// The time of the last change: seconds since 1970.
     time: u32,
-    /// Bytes.
+    /// Length in bytes.
     size: u64,
     /// Major and minor number.
     device: (u32, u32),

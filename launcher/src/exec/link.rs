@@ -1,5 +1,5 @@
-//! What the launcher says to the init of a guest that runs a command, and when it may:
-//! nothing before that is ready, and no more input than there is room for.
+//! Frames from the launcher to the init of a guest that runs a command. Nothing is sent before the
+//! init is ready, and no more input than it has room for.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -11,80 +11,81 @@ use host::stdin::Taker;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A command that takes nothing of its terminal for this long is not reading: what is typed
-/// then is lost.
+/// How long a command may read nothing from its terminal. Then typed keys are dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long to wait for a guest that does not read its console, until it is looked whether
-/// there is still one.
+/// How long to wait for a guest that does not read its console, before checking whether it has
+/// ended.
 const LOOK_MS: u16 = 200;
 
-/// The way to the init.
+/// The connection to the init.
 #[derive(Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct InitLink {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The init reads.
+    /// Whether the init reads.
     ready: bool,
-    /// The guest has ended.
+    /// Whether the guest has ended.
     over: bool,
-    /// So many bytes of input may be sent.
+    /// How many bytes of input may be sent.
     credit: u32,
-    /// The window's columns and rows, if the init is to be told.
+    /// The window's columns and rows, if the init has yet to get them.
     window: Option<(u16, u16)>,
 }
 
-impl Link {
+impl InitLink {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// The init reads now.
+    /// Start sending: the init is ready.
     pub(super) fn open(&self, input: &Input) {
         let mut state = self.lock();
         state.ready = true;
         state.credit = INPUT_WINDOW;
-        state.tell_window(input);
+        state.send_window(input);
         self.changed.notify_all();
     }
 
-    /// Has it been heard of?
+    /// Whether the init is ready.
     pub(crate) fn is_ready(&self) -> bool {
         self.lock().ready
     }
 
-    /// The guest has ended: nobody is waited for any more.
+    /// Wake up all waiting threads: the guest has ended.
     pub(crate) fn end(&self) {
         self.lock().over = true;
         self.changed.notify_all();
     }
 
-    /// The command has taken so much of its input. What was never sent is not counted.
+    /// Raise the credit: the command has read this many bytes of its input. Bytes that were never
+    /// sent do not count.
     pub(super) fn taken(&self, count: u32) {
         let mut state = self.lock();
         state.credit = state.credit.saturating_add(count).min(INPUT_WINDOW);
         self.changed.notify_all();
     }
 
-    /// The window has another size. Waits for nobody; false if it is to be told again.
+    /// Send a new size of the window. Never waits; returns false if the caller has to send it
+    /// again.
     pub(crate) fn resize(&self, input: &Input, columns: u16, rows: u16) -> bool {
         let mut state = self.lock();
         state.window = Some((columns, rows));
-        state.tell_window(input);
+        state.send_window(input);
         !state.ready || state.window.is_none()
     }
 
-    /// So much of the output has been written.
+    /// Report to the init that this many bytes of output have been written.
     pub(super) fn written(&self, input: &Input, count: u32) {
         self.send(input, &ToGuest::Written(count));
     }
 
-    /// Send as much as may be of these bytes, as input of the command: how much that was, not
-    /// nothing, unless there is no room until then.
+    /// Send as many of these bytes as the credit allows, as input of the command. Returns how many:
+    /// 0 only if there is no credit until then.
     fn send_some(&self, input: &Input, bytes: &[u8], until: Option<Instant>) -> io::Result<usize> {
         let most = MOST_TO_GUEST.saturating_sub(HEADER).min(bytes.len());
         let mut state = self.lock();
@@ -106,8 +107,8 @@ impl Link {
         Ok(most)
     }
 
-    /// Send a frame, which a pipe takes as a whole. One who keeps to what may be on its way
-    /// does not have to wait here, unless the host grants small pipes only.
+    /// Send a frame, which a pipe takes as a whole. A sender that keeps to the credit does not wait
+    /// here, unless the host grants small pipes only.
     fn send(&self, input: &Input, frame: &ToGuest) {
         let bytes = frame.encode();
         while !self.lock().over && matches!(input.send(&bytes), Ok(0)) {
@@ -118,10 +119,10 @@ impl Link {
 }
 
 impl State {
-    fn tell_window(&mut self, input: &Input) {
+    fn send_window(&mut self, input: &Input) {
         if let (true, Some((columns, rows))) = (self.ready, self.window) {
-            let told = input.send(&ToGuest::Window { columns, rows }.encode());
-            if !matches!(told, Ok(0)) {
+            let sent = input.send(&ToGuest::Window { columns, rows }.encode());
+            if !matches!(sent, Ok(0)) {
                 self.window = None;
             }
         }
@@ -130,20 +131,20 @@ impl State {
 
 /// The command's stdin.
 #[derive(Debug)]
-pub(super) struct Stdin {
-    link: Arc<Link>,
+pub(super) struct CommandStdin {
+    link: Arc<InitLink>,
     input: Arc<Input>,
-    /// The command took what was last typed.
+    /// Whether the command has read what was last typed.
     reads: bool,
 }
 
-impl Stdin {
-    pub(super) fn new(link: &Arc<Link>, input: &Arc<Input>) -> Self {
+impl CommandStdin {
+    pub(super) fn new(link: &Arc<InitLink>, input: &Arc<Input>) -> Self {
         Self { link: Arc::clone(link), input: Arc::clone(input), reads: true }
     }
 }
 
-impl Taker for Stdin {
+impl Taker for CommandStdin {
     fn hand_on(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = self.link.send_some(&self.input, bytes, None)?;
@@ -161,7 +162,7 @@ impl Taker for Stdin {
                     bytes = bytes.get(sent..).unwrap_or_default();
                     self.reads = true;
                 }
-                Ok(_) => return self.is_not_read(),
+                Ok(_) => return self.warn_not_read(),
                 Err(_) => return,
             }
         }
@@ -175,9 +176,9 @@ impl Taker for Stdin {
     }
 }
 
-impl Stdin {
-    /// Say so once; before there is a command, nobody is to be blamed.
-    fn is_not_read(&mut self) {
+impl CommandStdin {
+    /// Warn once that the command does not read. Before the init is ready, no command is to blame.
+    fn warn_not_read(&mut self) {
         if self.reads && self.link.is_ready() {
             log::warn!("the command does not read its terminal: what is typed is lost");
             self.reads = false;
@@ -185,8 +186,8 @@ impl Stdin {
     }
 }
 
-impl Link {
-    /// False if it never will be.
+impl InitLink {
+    /// Wait until the init is ready. Returns false if the guest ends before.
     fn wait_until_ready(&self) -> bool {
         let mut state = self.lock();
         while !state.ready && !state.over {

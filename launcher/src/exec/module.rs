@@ -1,5 +1,5 @@
-//! A module of the kernel, as its file describes it (section .modinfo). The
-//! file is unpacked, as the guest's init gives it to the kernel.
+//! A module of the kernel, as its file describes it (section .modinfo). The file is unpacked,
+//! because the guest's init passes it to the kernel unpacked.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -10,31 +10,31 @@ use machine::boot::unpack::{Codec, Unpacked};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection};
 
-/// No module is larger. (With all that a debugger wants: some 50 MiB.)
+/// The largest file of a module, in bytes. (With all debug information a module has some 50 MiB.)
 const LARGEST: u64 = 1 << 30;
 
-/// One module.
+/// A module of the kernel.
 #[derive(Debug)]
-pub(crate) struct Module {
-    /// As the kernel calls it.
+pub(crate) struct KernelModule {
+    /// The kernel's name for the module.
     pub(crate) name: String,
-    /// What it is for: the release of the kernel.
+    /// The release of the kernel that the module is for.
     pub(crate) release: String,
-    /// Modules that it cannot do without.
+    /// Modules that must be loaded before.
     pub(crate) needs: Vec<String>,
-    /// Modules, or names of what they do, that it asks for when it works.
+    /// Modules, or names of what they do, that the module asks for when it works.
     pub(crate) wants: Vec<String>,
-    /// Other names that it is asked for by.
+    /// Other names by which the kernel asks for the module.
     pub(crate) aliases: Vec<String>,
-    /// The file, unpacked.
+    /// The unpacked file.
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Module {
-    /// Read it.
+impl KernelModule {
+    /// Read a module's file.
     ///
     /// # Errors
-    /// When it is not there, or no module.
+    /// When the file cannot be read, or is not a module.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = || path.display().to_string();
         let bytes = unpack(path).with_context(name)?;
@@ -62,7 +62,7 @@ impl Module {
     }
 }
 
-/// "pre: a b post: c" are a and b.
+/// The modules after "pre:": in "pre: a b post: c" they are a and b.
 fn before(value: &str) -> Vec<String> {
     let mut is_before = false;
     let mut names = Vec::new();
@@ -90,7 +90,7 @@ fn unpack(path: &Path) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// A section of an ELF file of 64 bits.
+/// A section of a 64-bit ELF file.
 fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let elf = ElfFile64::<Endianness>::parse(elf).ok()?;
     elf.section_by_name_bytes(wanted)?.data().ok()
@@ -102,7 +102,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A module that says this of itself, and does nothing.
+    /// A module with this description and no code.
     pub(crate) fn module(info: &[&str]) -> Vec<u8> {
         let names = b"\0.modinfo\0.names\0";
         let info = info.iter().flat_map(|word| [word.as_bytes(), &[0]].concat());
@@ -140,14 +140,14 @@ pub(super) mod tests {
             "name=ext_4",
             "vermagic=6.1.0-56-cloud-amd64 SMP preempt mod_unload",
         ]);
-        let module = Module::of(bytes).unwrap();
+        let module = KernelModule::of(bytes).unwrap();
         assert_eq!(
             (module.name.as_str(), module.release.as_str()),
             ("ext_4", "6.1.0-56-cloud-amd64")
         );
         assert_eq!(module.needs, ["a", "b"]);
         assert_eq!(module.wants, ["crc32c", "sha256", "xxhash64"]);
-        let alone = Module::of(super::tests::module(&["name=a", "depends=", "vermagic=1 x"]));
+        let alone = KernelModule::of(super::tests::module(&["name=a", "depends=", "vermagic=1 x"]));
         assert_eq!(alone.unwrap().needs, [""; 0]);
     }
 
@@ -156,16 +156,16 @@ pub(super) mod tests {
         let bytes = module(&["name=a", "vermagic=1.0 SMP"]);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&zstd::encode_all(bytes.as_slice(), 3).unwrap()).unwrap();
-        assert_eq!(Module::read(file.path()).unwrap().bytes, bytes);
+        assert_eq!(KernelModule::read(file.path()).unwrap().bytes, bytes);
     }
 
     #[test]
     fn what_is_none_is_none() {
         let whole = module(&["name=a", "vermagic=1.0 SMP"]);
         for length in 0..whole.len() {
-            assert!(Module::of(whole[..length].to_vec()).is_none(), "{length}");
+            assert!(KernelModule::of(whole[..length].to_vec()).is_none(), "{length}");
         }
-        assert!(Module::of(module(&["name=a"])).is_none());
-        assert!(Module::of(b"#!/bin/sh\n".to_vec()).is_none());
+        assert!(KernelModule::of(module(&["name=a"])).is_none());
+        assert!(KernelModule::of(b"#!/bin/sh\n".to_vec()).is_none());
     }
 }

@@ -1,7 +1,7 @@
-//! The modules of a kernel, as `make modules_install` or a package has put them into a
-//! directory (`--modules`), and those that are needed of them: with what they need
-//! themselves, in the order in which a kernel takes them. What a module says of itself is in
-//! [`super::module`].
+//! The modules of a kernel, in a directory that `make modules_install` or a package has filled
+//! (`--modules`), and the choice of those that a guest needs: each after the modules that it needs
+//! itself, in the order in which a kernel takes them. [`super::module`] reads a module's own
+//! description.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -9,57 +9,56 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::module::Module;
+use super::module::KernelModule;
 
-/// How the name of a module's file ends if the file is packed, or not. A package's list
-/// (modules.order) has the names of before it was packed, and a list of depmod's may be older.
+/// How the name of a module's file ends, packed or not. The list of a package (modules.order) has
+/// the names from before packing, and a list of depmod may be older.
 const PACKINGS: [&str; 4] = ["", ".xz", ".zst", ".gz"];
 
-/// What is asked for.
+/// A request to load a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// A module of this name, or that it is built in.
+pub(crate) enum ModuleRequest {
+    /// A module of this name must be loaded or built in.
     Needed(String),
-    /// A module of this name, if there is one.
+    /// A module of this name is loaded if it exists.
     Wanted(String),
-    /// This file.
+    /// The module in this file must be loaded.
     File(PathBuf),
 }
 
-/// One that is to be loaded.
+/// A module that the guest loads.
 #[derive(Debug)]
-pub(crate) struct Chosen {
-    pub(crate) module: Module,
-    /// It does not matter if the kernel refuses it.
+pub(crate) struct ChosenModule {
+    pub(crate) module: KernelModule,
+    /// Whether the kernel may refuse the module.
     pub(crate) optional: bool,
 }
 
-/// A directory of modules; or none, in which there is nothing.
+/// A directory of modules. The default is one without any module.
 #[derive(Debug, Default)]
-pub(crate) struct Modules {
+pub(crate) struct ModuleDirectory {
     directory: Option<PathBuf>,
-    /// Where each module is below the directory: as the list has it, but for what tells how
-    /// its file is packed ([`PACKINGS`]).
+    /// The path of each module below the directory: as in the list, but without the ending that
+    /// tells how the file is packed ([`PACKINGS`]).
     paths: HashMap<String, PathBuf>,
     built_in: HashSet<String>,
-    /// By what else they are asked for.
+    /// Modules by the other names that the kernel asks for them by.
     aliases: HashMap<String, Vec<String>>,
 }
 
-impl Modules {
-    /// Look through a directory, such as /lib/modules/6.1.0, or one that has lib/modules/6.1.0
-    /// or usr/lib/modules/6.1.0 in it for this release, as unpacked packages do.
+impl ModuleDirectory {
+    /// Search a directory, such as /lib/modules/6.1.0, or one that contains lib/modules/6.1.0 or
+    /// usr/lib/modules/6.1.0 for this release, as unpacked packages do.
     ///
     /// # Errors
     /// When there are no modules in it.
-    pub(crate) fn open(given: &Path, release: Option<&str>) -> Result<Self> {
-        let name = || format!("--modules {}", given.display());
-        let below = |top: &str| release.map(|release| given.join(top).join(release));
-        let candidates =
-            [Some(given.to_path_buf()), below("lib/modules"), below("usr/lib/modules")];
-        ensure!(given.is_dir(), "{}: no such directory", name());
+    pub(crate) fn open(path: &Path, release: Option<&str>) -> Result<Self> {
+        let name = || format!("--modules {}", path.display());
+        let below = |top: &str| release.map(|release| path.join(top).join(release));
+        let candidates = [Some(path.to_path_buf()), below("lib/modules"), below("usr/lib/modules")];
+        ensure!(path.is_dir(), "{}: no such directory", name());
         let found = candidates.into_iter().flatten().find_map(|directory| {
-            // The second is there before the first, which depmod makes.
+            // modules.order exists before modules.dep, which depmod makes.
             let lists = ["modules.dep", "modules.order"].map(|list| directory.join(list));
             let lists = lists.map(|list| fs::read_to_string(list).ok());
             let list = lists.into_iter().flatten().find(|list| !list.trim().is_empty())?;
@@ -93,25 +92,25 @@ impl Modules {
         })
     }
 
-    /// What is to be loaded for these wishes, each after what it needs.
+    /// The modules to load for these requests, each after those that it needs.
     ///
     /// # Errors
-    /// When something is not there, or no module.
-    pub(crate) fn choose(&self, wishes: &[Wish]) -> Result<Vec<Chosen>> {
-        // What the user brings along stands for what the directory has.
-        let mut choice = Choice { modules: self, brought: HashMap::new(), chosen: Vec::new() };
-        for wish in wishes {
-            if let Wish::File(path) = wish {
-                let module = Module::read(path)?;
+    /// When a module does not exist, or its file is not a module.
+    pub(crate) fn choose(&self, requests: &[ModuleRequest]) -> Result<Vec<ChosenModule>> {
+        // A module file of the user replaces the directory's.
+        let mut choice = Selection { modules: self, brought: HashMap::new(), chosen: Vec::new() };
+        for request in requests {
+            if let ModuleRequest::File(path) = request {
+                let module = KernelModule::read(path)?;
                 choice.brought.insert(plain(&module.name), path.clone());
             }
         }
-        for wish in wishes {
-            match wish {
-                Wish::Needed(name) => choice.add(name, false, "lguest")?,
-                Wish::Wanted(name) => choice.add_wanted(name)?,
-                Wish::File(path) => {
-                    let name = Module::read(path)?.name;
+        for request in requests {
+            match request {
+                ModuleRequest::Needed(name) => choice.add(name, false, "lguest")?,
+                ModuleRequest::Wanted(name) => choice.add_wanted(name)?,
+                ModuleRequest::File(path) => {
+                    let name = KernelModule::read(path)?.name;
                     choice.add(&name, false, "lguest")?;
                 }
             }
@@ -119,7 +118,7 @@ impl Modules {
         Ok(choice.chosen)
     }
 
-    /// Nothing is known of what is built in if there is no list of it.
+    /// Whether a list says which modules are built in.
     fn knows(&self) -> bool {
         !self.built_in.is_empty()
     }
@@ -135,15 +134,15 @@ impl Modules {
         packed.into_iter().find(|path| path.is_file())
     }
 
-    /// The modules that are asked for by this other name. Their list (modules.alias) is
-    /// depmod's; where it was never run, the modules say it themselves. Only ciphers and
-    /// checksums are asked for in this way (`softdep`), and their modules have names that begin
-    /// like theirs, crc32c_intel for crc32c: to read all modules takes a slow machine a minute.
+    /// The modules with this alias. depmod's list has the aliases (modules.alias). Where depmod
+    /// never ran, the modules' own descriptions are read. Only ciphers and checksums are asked for
+    /// in this way (`softdep`), and their modules have names that begin like the alias,
+    /// crc32c_intel for crc32c: reading all modules takes a slow machine a minute.
     fn by_alias(&self, alias: &str) -> Vec<String> {
         if !self.aliases.is_empty() {
             return self.aliases.get(alias).cloned().unwrap_or_default();
         }
-        // blake2b for blake2b_256, sha for sha256, crc32c for crypto-crc32c.
+        // The family is blake2b for blake2b_256, sha for sha256, crc32c for crypto-crc32c.
         let family = alias.strip_prefix("crypto_").unwrap_or(alias);
         let family = family.split('_').next().unwrap_or(family);
         let family = family.trim_end_matches(|letter: char| letter.is_ascii_digit());
@@ -152,7 +151,7 @@ impl Modules {
         });
         let names = names.map(|(name, _)| name);
         let has_alias = |name: &&String| {
-            let module = self.file(name).and_then(|file| Module::read(&file).ok());
+            let module = self.file(name).and_then(|file| KernelModule::read(&file).ok());
             module.is_some_and(|it| it.aliases.iter().any(|its| plain(its) == alias))
         };
         let mut names: Vec<_> = names.filter(has_alias).cloned().collect();
@@ -161,15 +160,15 @@ impl Modules {
     }
 }
 
-/// What has been chosen so far.
-struct Choice<'a> {
-    modules: &'a Modules,
+/// The modules that have been chosen so far.
+struct Selection<'a> {
+    modules: &'a ModuleDirectory,
     brought: HashMap<String, PathBuf>,
-    chosen: Vec<Chosen>,
+    chosen: Vec<ChosenModule>,
 }
 
-impl Choice<'_> {
-    /// This one, and before it what it needs.
+impl Selection<'_> {
+    /// Choose this module, and before it those that it needs.
     fn add(&mut self, name: &str, optional: bool, needed_by: &str) -> Result<()> {
         let name = plain(name);
         if self.modules.built_in.contains(&name) {
@@ -181,8 +180,8 @@ impl Choice<'_> {
             return Ok(());
         }
         let Some(path) = self.path(&name) else { return self.missing(&name, needed_by) };
-        let module = Module::read(&path)?;
-        // As deep as modules need each other; those of a broken file may do so in a ring.
+        let module = KernelModule::read(&path)?;
+        // The depth is limited: modules of a broken file may need each other in a ring.
         ensure!(needed_by.matches(" < ").count() < 32, "module {name}: needs itself");
         let needed_by = format!("{name} < {needed_by}");
         for wanted in &module.wants {
@@ -191,11 +190,11 @@ impl Choice<'_> {
         for needed in &module.needs {
             self.add(needed, optional, &needed_by)?;
         }
-        self.chosen.push(Chosen { module, optional });
+        self.chosen.push(ChosenModule { module, optional });
         Ok(())
     }
 
-    /// This one, and others that do the same; or none.
+    /// Choose this module and others that do the same, if they exist.
     fn add_wanted(&mut self, name: &str) -> Result<()> {
         let name = plain(name);
         if self.modules.built_in.contains(&name) {
@@ -225,7 +224,7 @@ impl Choice<'_> {
                      the list of modules has it: unpack all packages of this kernel"
                 )
             }
-            // It may be built in.
+            // The module may be built in.
             Some(_) if !self.modules.knows() => Ok(()),
             Some(directory) => {
                 let directory = directory.display();
@@ -238,19 +237,19 @@ impl Choice<'_> {
     }
 }
 
-/// kernel/fs/ext4/ext4.ko.xz is kernel/fs/ext4/ext4.ko.
+/// The path without its packing: kernel/fs/ext4/ext4.ko.xz becomes kernel/fs/ext4/ext4.ko.
 fn plain_file(path: &str) -> &str {
     let packed = PACKINGS.iter().filter(|packing| !packing.is_empty());
     packed.into_iter().find_map(|packing| path.strip_suffix(packing)).unwrap_or(path)
 }
 
-/// kernel/fs/ext4/ext4.ko.xz is ext4.
+/// The module's name: kernel/fs/ext4/ext4.ko.xz becomes ext4.
 fn stem(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     plain(file.split(".ko").next().unwrap_or(file))
 }
 
-/// Linux takes - and _ for the same.
+/// The name with _ for -. Linux does not distinguish them.
 fn plain(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! Which modules a guest needs for the devices that it is given, and for its root disk.
+//! Finds the modules that a guest needs for its devices and for its root disk.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use machine::boot::cmdline;
 
-use super::modules::Wish;
+use super::modules::ModuleRequest;
 use crate::config::Config;
 
-/// The file systems that a root disk may have: the module, and where a disk that has it has
-/// which magic number (each in the file system's own header, include/uapi/linux/magic.h).
+/// The file systems that a root disk may have: the module, and the place and the value of the magic
+/// number on the disk (each in the file system's own header, include/uapi/linux/magic.h).
 const FILE_SYSTEMS: [(&str, u64, &[u8]); 6] = [
     ("ext4", 0x438, b"\x53\xef"),
     ("xfs", 0, b"XFSB"),
@@ -22,46 +22,47 @@ const FILE_SYSTEMS: [(&str, u64, &[u8]); 6] = [
     ("vfat", 0x52, b"FAT32"),
 ];
 
-/// vfat asks for these when it is mounted, by the kernel's configuration.
+/// Modules that vfat asks for when it is mounted, by the kernel's configuration.
 const VFAT: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
 /// All needed modules, the console's first: every later error can be reported then.
-pub(crate) fn by(config: &Config) -> Vec<Wish> {
-    let needed = |name: &str| Wish::Needed(name.into());
-    let wanted = |name: &str| Wish::Wanted(name.into());
-    let mut wishes = vec![needed("virtio_pci"), needed("virtio_console")];
-    // Until Linux 5.12 one module, pvpanic, is what pvpanic_mmio has been since.
-    wishes.extend(["pvpanic_mmio", "pvpanic"].map(wanted));
+pub(crate) fn requests(config: &Config) -> Vec<ModuleRequest> {
+    let needed = |name: &str| ModuleRequest::Needed(name.into());
+    let wanted = |name: &str| ModuleRequest::Wanted(name.into());
+    let mut requests = vec![needed("virtio_pci"), needed("virtio_console")];
+    // Until Linux 5.12, the module pvpanic has what pvpanic_mmio has since.
+    requests.extend(["pvpanic_mmio", "pvpanic"].map(wanted));
     if !config.block.is_empty() {
-        wishes.push(needed("virtio_blk"));
+        requests.push(needed("virtio_blk"));
     }
     if !config.tunnet.is_empty() {
-        wishes.push(needed("virtio_net"));
+        requests.push(needed("virtio_net"));
     }
     if config.rng.is_some() {
-        wishes.push(needed("virtio_rng"));
+        requests.push(needed("virtio_rng"));
     }
     for kind in file_systems(config) {
-        wishes.push(wanted(&kind));
+        requests.push(wanted(&kind));
         if kind == "vfat" {
-            wishes.extend(VFAT.map(wanted));
+            requests.extend(VFAT.map(wanted));
         }
     }
-    wishes
+    requests
 }
 
-/// `--load`: a file, or a name.
-pub(crate) fn load(wish: &OsStr) -> Wish {
-    let bytes = wish.as_bytes();
+/// The request of `--load`: a file or a name.
+pub(crate) fn parse_load(request: &OsStr) -> ModuleRequest {
+    let bytes = request.as_bytes();
     let is_file = bytes.contains(&b'/')
         || [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|end| bytes.ends_with(end.as_bytes()));
     match is_file {
-        true => Wish::File(wish.into()),
-        false => Wish::Needed(wish.to_string_lossy().into_owned()),
+        true => ModuleRequest::File(request.into()),
+        false => ModuleRequest::Needed(request.to_string_lossy().into_owned()),
     }
 }
 
-/// What the root disk may be: what the user says, or what it looks like.
+/// The file systems that the root disk may have: those that the user names, or the one that the
+/// disk has.
 fn file_systems(config: &Config) -> Vec<String> {
     let value = |name| cmdline::value_of(name, &config.arguments);
     let Some(device) = value("root") else { return Vec::new() };
@@ -76,8 +77,8 @@ fn file_systems(config: &Config) -> Vec<String> {
     }
 }
 
-/// "a" is the first disk, "aa" the 27th. One with a number is a part of a disk, of which
-/// nothing is known here.
+/// The number of a disk: "a" is 0, "aa" is 26. A name with a digit is a partition, whose file
+/// system is not examined.
 fn disk_number(letters: &str) -> Option<usize> {
     let number = letters.bytes().try_fold(0_usize, |number, letter| {
         let digit = usize::from(letter.checked_sub(b'a').filter(|digit| *digit < 26)?);
@@ -95,7 +96,7 @@ fn file_system_on(disk: &Path) -> Option<&'static str> {
     FILE_SYSTEMS.iter().find(|&&(_, at, magic)| is(at, magic)).map(|(kind, ..)| *kind)
 }
 
-/// Is there a root disk, with a shell of its own?
+/// Whether there is a root disk, with its own shell.
 pub(crate) fn has_root(arguments: &[OsString]) -> bool {
     cmdline::value_of("root", arguments).is_some()
 }
@@ -104,15 +105,15 @@ pub(crate) fn has_root(arguments: &[OsString]) -> bool {
 mod tests {
     use super::*;
 
-    /// Names; those that may be missing with a question mark.
-    fn wishes(words: &[&str]) -> Vec<String> {
+    /// The names of the requested modules; those of optional ones have a question mark.
+    fn requests(words: &[&str]) -> Vec<String> {
         let config = Config::of(&[&["--exec", "true"], words].concat());
-        let name = |wish| match wish {
-            Wish::Needed(name) => name,
-            Wish::Wanted(name) => format!("{name}?"),
-            Wish::File(path) => path.display().to_string(),
+        let name = |request| match request {
+            ModuleRequest::Needed(name) => name,
+            ModuleRequest::Wanted(name) => format!("{name}?"),
+            ModuleRequest::File(path) => path.display().to_string(),
         };
-        by(&config).into_iter().map(name).collect()
+        super::requests(&config).into_iter().map(name).collect()
     }
 
     const ALWAYS: [&str; 4] = ["virtio_pci", "virtio_console", "pvpanic_mmio?", "pvpanic?"];
@@ -123,8 +124,8 @@ mod tests {
 
     #[test]
     fn what_devices_need() {
-        assert_eq!(wishes(&[]), ALWAYS);
-        let all = wishes(&["--block", "/none", "--rng", "--tunnet", "tap:x"]);
+        assert_eq!(requests(&[]), ALWAYS);
+        let all = requests(&["--block", "/none", "--rng", "--tunnet", "tap:x"]);
         assert_eq!(all, with(&["virtio_blk", "virtio_net", "virtio_rng"]));
     }
 
@@ -138,7 +139,7 @@ mod tests {
         };
         let of = |disk: &str, more: &[&str]| {
             let words = ["--block", "/dev/null", "--block", disk, "root=/dev/vdb"];
-            wishes(&[&words[..], more].concat()).split_off(5)
+            requests(&[&words[..], more].concat()).split_off(5)
         };
         for (kind, at, magic) in FILE_SYSTEMS {
             let found = of(&disk(kind, at, magic), &[]);
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn what_is_loaded_is_a_name_or_a_file() {
-        assert_eq!(load("loop".as_ref()), Wish::Needed("loop".into()));
-        assert_eq!(load("./loop".as_ref()), Wish::File("./loop".into()));
-        assert_eq!(load("loop.ko.zst".as_ref()), Wish::File("loop.ko.zst".into()));
+        assert_eq!(parse_load("loop".as_ref()), ModuleRequest::Needed("loop".into()));
+        assert_eq!(parse_load("./loop".as_ref()), ModuleRequest::File("./loop".into()));
+        assert_eq!(parse_load("loop.ko.zst".as_ref()), ModuleRequest::File("loop.ko.zst".into()));
     }
 }

@@ -1,6 +1,6 @@
-//! Makes the initial file system of a guest that runs one command: the init, the modules,
-//! a shell, the user's files, and the order. All that has a name is read here, before
-//! privilege is given up; a reboot does not happen.
+//! Makes the initial file systems of a guest that runs one command: the init, the modules, a shell,
+//! the user's files, and the instructions. Everything that has a name is read here, before
+//! privileges are dropped; such a guest is never built a second time.
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,35 +14,39 @@ use lguest_init::{COMMAND, COMPLETE, DIRECTORY, FILES, INIT as INIT_PATH, MODULE
 use machine::boot::{self, Files};
 
 use super::archive::Archive;
-use super::modules::{Chosen, Modules, Wish};
+use super::modules::{ChosenModule, ModuleDirectory, ModuleRequest};
 use super::{INIT, needed, shell};
 use crate::config::Config;
 
-/// As messages call the archives.
+/// The names of the archives in messages.
 const FIRST: &str = "what --exec needs";
 const LAST: &str = "its files (--file)";
 
-/// What a terminal is that does not say so.
+/// The kind of a terminal if TERM is not set.
 const UNKNOWN_TERMINAL: &str = "vt220";
 
-/// The window of one that does not tell its size.
+/// The columns and rows of a terminal whose size is not known.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
 
-/// What the guest is to do, for those who have to explain why it did not.
+/// What the guest has to do, for messages about its failures.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct ExecJob {
     console: usize,
     has_modules: bool,
     modules: Vec<String>,
 }
 
-/// Add two initial file systems to those of the user, if a command is to be run, for a guest
-/// with so many consoles: the init and all that it needs to be heard come first, since Linux
+/// Add two initial file systems to those of the user, if there is a command, for a guest with this
+/// number of consoles. The init and all that it needs to report an error come first, since Linux
 /// unpacks nothing more when its memory is full.
 ///
 /// # Errors
-/// One line, which says what is missing or does not fit together.
-pub(crate) fn prepare(config: &Config, consoles: usize, files: &mut Files) -> Result<Option<Job>> {
+/// One line, which says what is missing or does not go together.
+pub(crate) fn prepare(
+    config: &Config,
+    consoles: usize,
+    files: &mut Files,
+) -> Result<Option<ExecJob>> {
     let exec = &config.exec;
     let Some(command) = &exec.command else { return Ok(None) };
     let modules = choose(config, files)?;
@@ -55,13 +59,14 @@ pub(crate) fn prepare(config: &Config, consoles: usize, files: &mut Files) -> Re
     files.prepend(FIRST, first(command, &modules, &order)?);
     files.append(LAST, last(config)?);
     let modules = modules.into_iter().map(|chosen| chosen.module.name).collect();
-    Ok(Some(Job { console: order.console, has_modules: exec.modules.is_some(), modules }))
+    Ok(Some(ExecJob { console: order.console, has_modules: exec.modules.is_some(), modules }))
 }
 
-/// The init, the modules and the order.
-fn first(command: &OsStr, modules: &[Chosen], order: &Order) -> Result<File> {
+/// The archive with the init, the modules and the instructions.
+fn first(command: &OsStr, modules: &[ChosenModule], order: &Order) -> Result<File> {
     let mut archive = Archive::in_memory()?;
-    // For an init to start with: the kernel makes its streams of the one, Rust of the other.
+    // An init needs these two: the kernel opens its streams on the console, Rust's runtime opens
+    // /dev/null.
     archive.directory("/dev")?;
     archive.device("/dev/console", 5, 1)?;
     archive.device("/dev/null", 1, 3)?;
@@ -77,7 +82,7 @@ fn first(command: &OsStr, modules: &[Chosen], order: &Order) -> Result<File> {
     archive.finish()
 }
 
-/// A shell, the user's files, and what tells the init that all is there.
+/// The archive with a shell, the user's files, and the mark that all is there.
 fn last(config: &Config) -> Result<File> {
     let mut archive = Archive::in_memory()?;
     if config.initrd.is_empty() && !needed::has_root(&config.arguments) {
@@ -92,19 +97,21 @@ fn last(config: &Config) -> Result<File> {
 }
 
 /// The modules that the guest needs, all of them for its kernel.
-fn choose(config: &Config, files: &Files) -> Result<Vec<Chosen>> {
+fn choose(config: &Config, files: &Files) -> Result<Vec<ChosenModule>> {
     let exec = &config.exec;
     if exec.modules.is_none() && exec.load.is_empty() {
         return Ok(Vec::new());
     }
     let release = boot::release(files)?;
-    let (modules, mut wishes) = match &exec.modules {
-        Some(directory) => (Modules::open(directory, release.as_deref())?, needed::by(config)),
-        None => (Modules::default(), Vec::new()),
+    let (modules, mut requests) = match &exec.modules {
+        Some(directory) => {
+            (ModuleDirectory::open(directory, release.as_deref())?, needed::requests(config))
+        }
+        None => (ModuleDirectory::default(), Vec::new()),
     };
-    wishes.extend(exec.load.iter().map(|wish| needed::load(wish)));
-    let chosen = modules.choose(&wishes).map_err(|error| {
-        let by_load = wishes.iter().any(|wish| matches!(wish, Wish::File(_)));
+    requests.extend(exec.load.iter().map(|request| needed::parse_load(request)));
+    let chosen = modules.choose(&requests).map_err(|error| {
+        let by_load = requests.iter().any(|request| matches!(request, ModuleRequest::File(_)));
         if by_load { error.context("--load") } else { error }
     })?;
     let Some(release) = release else { return Ok(chosen) };
@@ -119,19 +126,19 @@ fn choose(config: &Config, files: &Files) -> Result<Vec<Chosen>> {
     Ok(chosen)
 }
 
-fn in_order(chosen: &Chosen) -> order::Module {
+fn in_order(chosen: &ChosenModule) -> order::Module {
     order::Module { name: chosen.module.name.clone(), optional: chosen.optional }
 }
 
-/// What the command's terminal is to be like: ours.
+/// The properties of the command's terminal, which are those of the launcher's.
 fn terminal_here() -> Terminal {
     let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
     let kind = env::var("TERM").ok().filter(|kind| !kind.is_empty() && !kind.contains('\n'));
     Terminal { columns, rows, kind: kind.unwrap_or_else(|| UNKNOWN_TERMINAL.into()) }
 }
 
-impl Job {
-    /// What the init could not say on its console.
+impl ExecJob {
+    /// The message for a failure that the init could not print on its console.
     pub(super) fn explain(&self, mute: Mute) -> String {
         let why = match mute {
             Mute::NoDriver => "has no driver for its console (virtio_console)".to_string(),

@@ -20,17 +20,17 @@ const DIRECTORIES: [&str; 10] =
 const LINKS: [(&str, &str); 3] =
     [("/var/run", "/run"), ("/var/lock", "/run/lock"), ("/var/tmp", "/tmp")];
 
-/// What programs look names up in.
+/// The files in which programs look names up.
 const FILES: [(&str, &str); 3] = [
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("/etc/group", "root:x:0:\n"),
     ("/etc/hosts", "127.0.0.1 localhost guest\n::1 localhost\n"),
 ];
 
-/// Put it into the guest, and a link for each program that it is.
+/// Add the shell, and a link for each of its programs.
 ///
 /// # Errors
-/// When there is no shell.
+/// When the host has no such shell.
 pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     let none = "--exec: there is no shell for the guest: install busybox-static on this host, or \
                 give an --initrd or a root disk that has /bin/sh";
@@ -62,10 +62,10 @@ pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     Ok(())
 }
 
-/// Where programs are looked for, too: PATH may lack them, or not be set (`env -i`).
+/// Directories that are searched after PATH, which may lack them, or not be set (`env -i`).
 const USUAL: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
-/// The first static one in PATH, or where it usually is.
+/// The first static busybox in PATH, or in the usual directories.
 fn find(path: Option<&OsStr>) -> Option<(PathBuf, Vec<u8>)> {
     let directories = path.into_iter().flat_map(env::split_paths);
     let mut directories = directories.chain(USUAL.map(PathBuf::from));
@@ -76,7 +76,7 @@ fn find(path: Option<&OsStr>) -> Option<(PathBuf, Vec<u8>)> {
     })
 }
 
-/// An ELF program of 64 bits without a loader.
+/// Whether this is a 64-bit ELF program without a loader.
 fn is_static(bytes: &[u8]) -> bool {
     ElfFile64::<Endianness>::parse(bytes).is_ok_and(|elf| {
         let headers = elf.elf_program_headers();
@@ -88,7 +88,7 @@ fn is_static(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// `env -i`, and a PATH that leads elsewhere.
+    /// An empty environment (`env -i`), and a PATH without busybox.
     #[test]
     fn it_is_found_without_a_path() {
         assert!(find(None).is_some());

@@ -1,7 +1,7 @@
-//! What the init of a guest that runs a command says, in frames: the command's output goes to
-//! our stdout and stderr, its status becomes ours. A thread of its own reads the console's
-//! ring and blocks in write(2); what has been written is told to the guest, which sends no
-//! more than [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow
+//! Frames from the init of a guest that runs a command: the command's output goes to the launcher's
+//! stdout and stderr, and its status becomes the launcher's. A separate thread reads the console's
+//! ring and blocks in write(2). It reports to the guest how much has been written, and the guest
+//! sends no more than [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow
 //! reader holds up the command, and not the guest.
 
 use std::io;
@@ -21,21 +21,21 @@ use host::writer::{self, Screen, Writer};
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
-use super::link::{Link, Stdin};
+use super::link::{CommandStdin, InitLink};
 use crate::ending::Ending;
 
-/// After so much output has been written, the guest gets a report of it.
-const WORTH_TELLING: u32 = 64 << 10;
+/// How many bytes of output are written before the guest gets a report.
+const REPORT_AFTER: u32 = 64 << 10;
 
-/// Start the threads that carry the command's streams between a console, which has this output
-/// and this input, and our stdin, stdout and stderr.
+/// Start the threads that carry the command's streams between a console, which has this output and
+/// this input, and the launcher's stdin, stdout and stderr.
 ///
 /// # Errors
-/// When the host has no descriptor or thread to spare.
+/// When the host has no descriptor or thread left.
 pub(crate) fn connect(
     output: &Output,
     input: &Arc<Input>,
-    link: &Arc<Link>,
+    link: &Arc<InitLink>,
     exit: &Arc<Exit<Ending>>,
     terminal: Option<&Terminal>,
 ) -> Result<Writer> {
@@ -44,41 +44,42 @@ pub(crate) fn connect(
     };
     let reader = output.reader(Role::Writer);
     let id = reader.id();
-    let body = Body {
+    let body = ExecOutput {
         reader,
         input: Arc::clone(input),
         link: Arc::clone(link),
         exit: Arc::clone(exit),
-        stdout: Stream::new("stdout", duplicate(io::stdout().as_fd())?, terminal),
-        stderr: Stream::new("stderr", duplicate(io::stderr().as_fd())?, None),
-        untold: 0,
+        stdout: OutputStream::new("stdout", duplicate(io::stdout().as_fd())?, terminal),
+        stderr: OutputStream::new("stderr", duplicate(io::stderr().as_fd())?, None),
+        unreported: 0,
     };
     threads::start("exec-out", move || body.run()).context("starting the thread of --exec")?;
-    stdin::start_for(Stdin::new(link, input), exit, terminal)?;
+    stdin::start_for(CommandStdin::new(link, input), exit, terminal)?;
     Ok(Writer::beside(output, id, "stdout"))
 }
 
-/// One of our streams.
+/// The launcher's stdout or stderr.
 #[derive(Debug)]
-struct Stream {
+struct OutputStream {
     name: &'static str,
     file: OwnedFd,
-    /// What has been set on the terminal, if it is one that the command has.
+    /// What the command has set on the terminal, if it has the terminal.
     screen: Option<Screen>,
-    /// What went wrong last.
+    /// The last error.
     failing: Option<Errno>,
-    /// How often that is logged.
+    /// Limits how often an error is logged.
     interval: LogInterval,
 }
 
-impl Stream {
-    /// The command's terminal is this one, if it has one.
+impl OutputStream {
+    /// The stream is the command's terminal if there is a `terminal`.
     fn new(name: &'static str, file: OwnedFd, terminal: Option<&Terminal>) -> Self {
         let screen = terminal.and_then(|_| Screen::of(file.as_fd(), terminal));
         Self { name, file, screen, failing: None, interval: LogInterval::default() }
     }
 
-    /// Write all of it, or tell once that it cannot be written. The command goes on without.
+    /// Write all bytes, or log once that they cannot be written. The command continues without its
+    /// output.
     fn write(&mut self, mut bytes: &[u8]) {
         if let Some(Errno::EPIPE | Errno::EIO) = self.failing {
             return;
@@ -103,27 +104,27 @@ impl Stream {
         }
     }
 
-    /// Give back the terminal's screen.
+    /// Restore the terminal's screen.
     fn finish(&mut self) {
         let undo = self.screen.as_mut().map(Screen::undo).unwrap_or_default();
         self.write(&undo);
     }
 }
 
-/// What the thread has.
-struct Body {
+/// The state of the thread.
+struct ExecOutput {
     reader: Reader,
     input: Arc<Input>,
-    link: Arc<Link>,
+    link: Arc<InitLink>,
     exit: Arc<Exit<Ending>>,
-    stdout: Stream,
-    stderr: Stream,
-    /// How much has been written since the last report to the guest.
-    untold: u32,
+    stdout: OutputStream,
+    stderr: OutputStream,
+    /// How many bytes have been written since the last report to the guest.
+    unreported: u32,
 }
 
-impl Body {
-    /// Until the guest has said its last.
+impl ExecOutput {
+    /// Read frames until the console's output ends.
     fn run(mut self) {
         let (mut chunk, mut parser, mut broken) = (Vec::new(), Parser::default(), false);
         while self.reader.take(&mut chunk) {
@@ -164,11 +165,11 @@ impl Body {
     }
 
     fn written(&mut self, count: usize) {
-        // The reader is there, however long it took.
+        // The reader of the stream is there, however long it took.
         self.reader.progress();
-        self.untold = self.untold.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        if self.untold >= WORTH_TELLING {
-            self.link.written(&self.input, std::mem::take(&mut self.untold));
+        self.unreported = self.unreported.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.unreported >= REPORT_AFTER {
+            self.link.written(&self.input, std::mem::take(&mut self.unreported));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What shells complete: clap_complete's scripts, and to each of them what it cannot know,
-//! the names of the guests that run, which `lguest list` tells.
+//! Completions for shells: clap_complete's scripts, with the names of running guests added. `lguest
+//! list` prints these names.
 
 use anyhow::Result;
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
-/// The script.
+/// The completion script for a shell.
 pub(super) fn script(shell: Shell, definition: &Command) -> Result<String> {
     let mut definition = shown(definition, shell);
     let mut script = Vec::new();
@@ -20,8 +20,8 @@ pub(super) fn script(shell: Shell, definition: &Command) -> Result<String> {
     })
 }
 
-/// The definition without what is hidden. zsh takes the place of another command for one
-/// behind all words that have no option's name, and so does without these.
+/// The definition without hidden commands. For zsh it has no positional words either: zsh would
+/// expect another command after all of them.
 fn shown(definition: &Command, shell: Shell) -> Command {
     let shown = definition.get_subcommands().filter(|command| !command.is_hide_set());
     let shown: Vec<_> = shown.cloned().collect();
@@ -40,7 +40,7 @@ fn named(definition: &Command) -> String {
     named.join(" ")
 }
 
-/// Asked before clap's function, which would offer files.
+/// The addition for bash: a function that runs before clap's, which would offer files.
 fn bash(named: &str) -> String {
     format!(
         r#"
@@ -69,8 +69,8 @@ fn fish(named: &str) -> String {
     )
 }
 
-/// The place of a guest's name is in clap's script. What is not: that the first word may be
-/// another command or MEM, after which come files and options.
+/// The script for zsh. clap's script has the place of a guest's name. It lacks a launch, where the
+/// first word is MEM instead of a command, followed by files and options.
 fn zsh(script: &str) -> String {
     let top = "_arguments \"${_arguments_options[@]}\" : \\\n";
     let (_, options) = script.split_once(top).unwrap_or_default();
@@ -82,7 +82,7 @@ fn zsh(script: &str) -> String {
         let known = line.replace(":_default'", ":_lguest_guests'");
         result.push_str(if is_name { &known } else { line });
         result.push('\n');
-        // After the tag, which is the first line.
+        // The tag is the first line; the functions come after it.
         if line.starts_with("autoload ") {
             result.push_str(ZSH_GUESTS);
         } else if line.trim_start() == "case $line[1] in" {

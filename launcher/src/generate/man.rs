@@ -1,5 +1,5 @@
-//! lguest(1): what clap_mangen makes of the definition, the commands with their options in
-//! the same page, and what clap does not know: statuses, files, examples.
+//! lguest(1): clap_mangen's page of the definition, with the commands and their options in the same
+//! page, and with sections that clap does not know: exit statuses, files, examples.
 
 use std::io::Write;
 
@@ -8,9 +8,9 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::exit_status::Status;
+use crate::exit_status::ExitStatus;
 
-/// The page, in man's own language.
+/// The page, in troff.
 pub(super) fn page(definition: &Command) -> Result<String> {
     let mut definition = definition.clone().disable_help_subcommand(true);
     definition.build();
@@ -102,7 +102,7 @@ fn commands(definition: &Command, page: &mut impl Write) -> Result<()> {
     write(&roff, page)
 }
 
-/// An option, but not --help, which every command has.
+/// Whether an option belongs to a command itself. --help does not: every command has it.
 fn is_its_own(arg: &Arg) -> bool {
     !arg.is_positional() && arg.get_id() != "help"
 }
@@ -128,7 +128,7 @@ fn argument(arg: &Arg) -> Vec<Inline> {
 fn statuses(page: &mut impl Write) -> Result<()> {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    entries(&mut roff, Status::TABLE);
+    entries(&mut roff, ExitStatus::TABLE);
     write(&roff, page)
 }
 

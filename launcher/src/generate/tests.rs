@@ -2,7 +2,7 @@ use clap::{Arg, Command};
 
 use super::*;
 
-/// Every option of every command that is not hidden, as it is typed.
+/// Every option of every command that is not hidden, as the user types it.
 fn typed(command: &Command) -> Vec<String> {
     let longs = command.get_arguments().filter_map(Arg::get_long);
     let own = longs.map(|long| format!("--{long}"));

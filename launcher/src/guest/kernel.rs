@@ -1,5 +1,5 @@
-//! What a guest boots, as the command line describes it: the files, and the words of the kernel
-//! command line that follow from other options.
+//! What a guest boots: the files of the command line, and the words of the kernel command line that
+//! follow from other options.
 
 use machine::boot::cmdline::KernelVerbosity;
 use machine::boot::{Files, Request};
@@ -7,7 +7,7 @@ use machine::boot::{Files, Request};
 use crate::config::{Config, tunnet};
 use crate::exec;
 
-/// The guest of this command line, started from these files.
+/// The boot request of this command line, with these files.
 pub(crate) fn request<'a>(config: &'a Config, files: &'a Files) -> Request<'a> {
     let mut request = Request::new(files, &config.arguments);
     request.serial = config.earlycon;
@@ -17,10 +17,10 @@ pub(crate) fn request<'a>(config: &'a Config, files: &'a Files) -> Request<'a> {
     request
 }
 
-/// The kernel has to print what a boot test looks for.
+/// How much the kernel prints: it has to print what a boot test looks for.
 fn verbosity(config: &Config) -> KernelVerbosity {
-    let trial = &config.trial;
-    match (trial.expect.is_empty() && trial.fail_on.is_empty(), trial.strict) {
+    let boot_test = &config.boot_test;
+    match (boot_test.expect.is_empty() && boot_test.fail_on.is_empty(), boot_test.strict) {
         (false, _) => KernelVerbosity::All,
         (true, true) => KernelVerbosity::Warnings,
         (true, false) => KernelVerbosity::Quiet,

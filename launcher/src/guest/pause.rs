@@ -1,5 +1,5 @@
-//! Pauses and resumes a guest: vCPUs, and then devices ([`devices::pci`]). All of this
-//! happens in the main thread, so that nothing can end the guest while it waits here.
+//! Pauses and resumes a guest: vCPUs, and then devices ([`devices::pci`]). Only the main thread
+//! does this, so that nothing can end the guest while it waits here.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -10,12 +10,11 @@ use machine::vcpu::{PausedAt, Vcpu};
 use super::Guest;
 
 impl Guest {
-    /// Pause the guest: first its vCPUs, then its devices. Harmless if it is
-    /// paused already.
+    /// Pause the guest: first its vCPUs, then its devices. A paused guest stays paused.
     ///
     /// # Errors
-    /// The names of the threads that the host has in system calls that no signal ends,
-    /// if it does for longer than `patience`. The guest goes on then.
+    /// The names of the threads that the host holds in system calls that no signal ends, for longer
+    /// than `patience`. The guest then runs again.
     pub(crate) fn pause(&self, patience: Duration) -> Result<(), String> {
         self.context.paused.store(true, Ordering::SeqCst);
         let hangs = |names: &[String]| {
@@ -23,8 +22,8 @@ impl Guest {
         };
         let running = self.stop_vcpus(patience);
         if !running.is_empty() {
-            // The devices have not been told yet, and cannot be: as in `stop`.
-            self.let_vcpus_go();
+            // The devices have not been paused yet, and cannot be: as in `stop`.
+            self.resume_vcpus();
             return Err(hangs(&running));
         }
         self.context.ports.clock.hold(true);
@@ -37,7 +36,7 @@ impl Guest {
         Err(why)
     }
 
-    /// Stop the vCPUs and return what each was doing, without those that have not stopped after
+    /// Stop the vCPUs and return what each was doing: None for a vCPU that has not stopped after
     /// `patience`.
     pub(crate) fn paused_at(&self, patience: Duration) -> Vec<(String, Option<PausedAt>)> {
         self.context.paused.store(true, Ordering::SeqCst);
@@ -60,12 +59,13 @@ impl Guest {
         }
     }
 
-    /// Let it go on, in the reverse order. Harmless if it does already.
+    /// Resume the guest, in reverse order. A guest that runs continues.
     ///
-    /// # Errors When the host has no threads for its devices: the guest is then
-    /// paused again, and the call may be repeated.
+    /// # Errors
+    /// When the host has no threads for the guest's devices. The guest is then paused again, and
+    /// the call may be repeated.
     pub(crate) fn resume(&self, patience: Duration) -> Result<(), String> {
-        // One that runs may have a device's lock for long.
+        // A guest that runs may have a device's lock for long.
         if !self.context.paused.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -73,11 +73,11 @@ impl Guest {
             self.context.ports.pci.pause(patience);
             return Err(format!("it cannot go on yet: starting a queue thread: {error}"));
         }
-        self.let_vcpus_go();
+        self.resume_vcpus();
         Ok(())
     }
 
-    fn let_vcpus_go(&self) {
+    fn resume_vcpus(&self) {
         self.context.ports.clock.hold(false);
         self.context.paused.store(false, Ordering::SeqCst);
         self.running.iter().for_each(Vcpu::wake);

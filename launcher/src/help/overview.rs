@@ -1,5 +1,5 @@
-//! `lguest --help`: a screen of 24 lines of 80 characters with what is needed most, and
-//! where the rest is.
+//! `lguest --help`: a screen of 24 lines of 80 characters, with the options that are used most and
+//! with the way to the rest.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ const OFTEN: [(&str, &str); 9] = [
     ("config", "read options from a TOML file"),
 ];
 
-/// The longest line.
+/// The longest line, in characters.
 const WIDTH: usize = 80;
 
 /// The screen.

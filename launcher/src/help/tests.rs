@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// As on a terminal of this width.
+/// The lines of help on a terminal with 80 columns.
 fn lines(mut command: Command) -> Vec<String> {
     command = command.term_width(80);
     command.render_help().to_string().lines().map(Into::into).collect()
@@ -70,7 +70,7 @@ fn a_topic_fits_a_screen_as_far_as_can_be() {
     let definition = definition();
     for topic in topics::all(&definition) {
         let lines = lines(topic.command(&definition));
-        // These describe more.
+        // These topics describe more.
         let most = if ["launch", "consoles", "config", "tests"].contains(&topic.name.as_str()) {
             40
         } else {

@@ -1,11 +1,10 @@
-//! The topics of help: which headings of the definition each has, and a few words. An
-//! option's topic follows from its heading; a heading that none of these has is a topic of
-//! its own.
+//! The topics of help: the headings of the definition that each topic has, and a text. An option's
+//! topic follows from its heading. A heading that is in no row is a topic of its own.
 
 use clap::{Arg, Command};
 
 use crate::config::{CONFIGURATION, CONSOLES, DISKS, GUESTS, LAUNCH, NETWORK, PRIVILEGE};
-use crate::exit_status::Status;
+use crate::exit_status::ExitStatus;
 
 /// A part of help that fits a screen.
 #[derive(Debug)]
@@ -16,10 +15,10 @@ pub(super) struct Topic {
     text: String,
 }
 
-/// A topic as it is written down: its name, heading, commands and text.
-type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
+/// A row of the table of topics: name, heading, commands and text.
+type TopicRow = (&'static str, &'static str, &'static [&'static str], &'static str);
 
-const ROWS: &[Row] = &[
+const TOPICS: &[TopicRow] = &[
     (
         "launch",
         LAUNCH,
@@ -127,9 +126,9 @@ Names of files count from the directory in which lguest is started. An option of
     ("status", "", &[], "The exit status of lguest:"),
 ];
 
-/// All topics of which the definition has something, in their order.
+/// All topics that have something in the definition, in their order.
 pub(super) fn all(definition: &Command) -> Vec<Topic> {
-    let mut topics: Vec<_> = ROWS.iter().map(Topic::written).collect();
+    let mut topics: Vec<_> = TOPICS.iter().map(Topic::written).collect();
     for arg in definition.get_arguments() {
         let Some(heading) = arg.get_help_heading() else { continue };
         if topics.iter().all(|topic| topic.heading.as_deref() != Some(heading)) {
@@ -143,11 +142,11 @@ pub(super) fn all(definition: &Command) -> Vec<Topic> {
 /// A line for each exit status.
 fn statuses() -> String {
     let line = |(status, text): &(&str, &str)| format!("  {status:<6} {text}");
-    Status::TABLE.iter().map(line).collect::<Vec<_>>().join("\n")
+    ExitStatus::TABLE.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Topic {
-    fn written(&(name, heading, commands, text): &Row) -> Self {
+    fn written(&(name, heading, commands, text): &TopicRow) -> Self {
         let text = match name {
             "status" => format!("{text}\n\n{}", statuses()),
             _ => text.to_string(),
@@ -162,7 +161,7 @@ impl Topic {
         Self { name, heading: Some(heading.into()), commands: &[], text }
     }
 
-    /// Its options. What has no heading is part of any launch.
+    /// The topic's options. An option without a heading belongs to the topic of launches.
     pub(super) fn options<'a>(&'a self, definition: &'a Command) -> impl Iterator<Item = &'a Arg> {
         definition.get_arguments().filter(|arg| {
             let heading = arg.get_help_heading().unwrap_or(LAUNCH);
@@ -170,7 +169,7 @@ impl Topic {
         })
     }
 
-    /// Its commands.
+    /// The topic's commands.
     pub(super) fn commands<'a>(
         &'a self,
         definition: &'a Command,
@@ -179,13 +178,13 @@ impl Topic {
         definition.get_subcommands().filter(has)
     }
 
-    /// It, as a command of which clap makes help.
+    /// The topic as a command, of which clap makes help.
     pub(super) fn command(&self, definition: &Command) -> Command {
         let mut template = "{about-with-newline}".to_string();
         if self.options(definition).next().is_some() {
             template.push_str("\n{all-args}");
         }
-        // The others are hidden, not left out: an option may conflict with one of them.
+        // The other options are hidden, not left out: an option may conflict with one of them.
         let own: Vec<_> = self.options(definition).map(Arg::get_id).collect();
         let args = definition.get_arguments().filter(|arg| !is_about_help(arg)).cloned();
         Command::new("lguest")

@@ -1,5 +1,5 @@
-//! What a launch makes of a guest's end: what clients are told, what a boot test and `--exec`
-//! make of it, and what the host may have to do with it.
+//! What a launch makes of a guest's end: the notice to clients, the results of a boot test and of
+//! `--exec`, and the host's possible part in a crash.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use host::writer::last_words::{self, Patience};
 use machine::end::Crash;
 
 use super::Outcome;
+use crate::boot_test::BootTest;
 use crate::check::{self, KernelMode};
-use crate::console::Console;
+use crate::console::GuestConsole;
 use crate::ending::Ending;
-use crate::exec::{self, Job};
+use crate::exec::{self, ExecJob};
 use crate::guest::Host;
 use crate::silence;
-use crate::trial::Trial;
 
-/// Let the clients of the guest's consoles read the rest, and the reason of the end. The user's
-/// next keys are for the program that has the terminal next.
-pub(super) fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Terminal>) {
+/// Let the clients of the guest's consoles read the rest of the output, and the reason of the end.
+/// Keys that the user types now are for the next program on the terminal.
+pub(super) fn finish_consoles(host: &Host, outcome: &Outcome, terminal: Option<&Terminal>) {
     if let Some(terminal) = terminal {
         terminal.read_answers_only();
     }
-    let why = outcome.farewell();
+    let why = outcome.notice_for_clients();
     let is_patient = outcome.patience() != Patience::None;
     let patience = if is_patient { last_words::ON_TERMINAL } else { Duration::ZERO };
     let until = Instant::now() + patience;
@@ -37,32 +37,37 @@ pub(super) fn farewell(host: &Host, outcome: &Outcome, terminal: Option<&Termina
 
 /// Print what the user may have missed: the last lines of a failed guest, and why a guest had
 /// no console.
-pub(super) fn say_what_is_missing(host: &Host, trial: &Trial, outcome: &Outcome) {
+pub(super) fn report_failure(host: &Host, boot_test: &BootTest, outcome: &Outcome) {
     if outcome.needs_last_lines() {
-        trial.say_last_lines();
+        boot_test.say_last_lines();
     }
-    if outcome.is_the_guests_own() {
+    if outcome.ended_by_itself() {
         silence::report(&host.consoles, host.files.has_initrd());
     }
 }
 
-/// Log that the guest restarts. If nobody sees its messages, the user is told once: `reported`.
+/// Log that the guest restarts. If no console shows its messages, the user gets one message:
+/// `reported` records that.
 pub(super) fn report_restart(host: &Host, how: &str, reported: &mut bool) {
     log::info!("guest reset by {how}");
     silence::report_restart(&host.consoles, host.files.has_initrd(), reported);
 }
 
-/// What a boot test makes of the end.
-pub(super) fn settle(outcome: Outcome, trial: &Trial, reboots: bool) -> Outcome {
+/// The outcome with the verdict of the boot test, if there is a verdict.
+pub(super) fn apply_boot_test(outcome: Outcome, boot_test: &BootTest, reboots: bool) -> Outcome {
     let ended = match &outcome {
         Outcome::Ended(ending) => Some(ending),
         Outcome::Decided(_) => None,
     };
-    trial.settle(ended, reboots).map_or(outcome, Outcome::Decided)
+    boot_test.decide(ended, reboots).map_or(outcome, Outcome::Decided)
 }
 
-/// What `--exec` makes of the end.
-pub(super) fn judge(job: Option<&Job>, consoles: &[Arc<Console>], outcome: Outcome) -> Outcome {
+/// The outcome as `--exec` judges it.
+pub(super) fn judge(
+    job: Option<&ExecJob>,
+    consoles: &[Arc<GuestConsole>],
+    outcome: Outcome,
+) -> Outcome {
     match outcome {
         Outcome::Ended(ending) => {
             let began = consoles.iter().any(|console| console.is_ready());
@@ -72,8 +77,8 @@ pub(super) fn judge(job: Option<&Job>, consoles: &[Arc<Console>], outcome: Outco
     }
 }
 
-/// When KVM gave up on an instruction it may be the host's fault, and the user
-/// wants to know before looking for one in the guest.
+/// Add to a crash that the host's KVM may be the cause. The user wants to know this before looking
+/// for a fault in the guest.
 pub(super) fn explain(host: &Host, outcome: Outcome) -> Outcome {
     let Outcome::Ended(Ending::Crashed(Crash { text, by_kvm: true })) = outcome else {
         return outcome;

@@ -1,5 +1,4 @@
-//! The result as a JUnit report, one suite of one test. A launch that fails has a
-//! result, too.
+//! The result as a JUnit report: one suite with one test. A launch that fails has a result, too.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,28 +12,28 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use tempfile::NamedTempFile;
 
 use super::Outcome;
+use crate::boot_test::Verdict;
 use crate::config::Config;
 use crate::ending::Ending;
-use crate::trial::Verdict;
 
-/// A file that is to have the result.
+/// The file for the result of a launch.
 #[derive(Debug)]
 pub(crate) struct Junit {
     path: PathBuf,
-    /// Where privilege is given up, nothing has a name any more: it was opened before.
+    /// The file, opened before privileges are dropped: afterwards it cannot be opened by name.
     opened: Option<File>,
     name: String,
     since: Instant,
 }
 
 impl Junit {
-    /// The file that the command line names. An existing file is removed: a file that is there
-    /// afterwards is from this launch.
+    /// The file that the command line names. An existing file is removed, so that a file that
+    /// exists afterwards is from this launch.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// When the file cannot be written.
     pub(crate) fn of(config: &Config) -> Result<Option<Self>> {
-        let Some(path) = config.trial.junit.as_deref() else { return Ok(None) };
+        let Some(path) = config.boot_test.junit.as_deref() else { return Ok(None) };
         let confined = config.chroot.is_some() || config.username.is_some();
         let opened = prepare(path, confined);
         let opened = opened.with_context(|| format!("--junit {}", path.display()))?;
@@ -50,11 +49,11 @@ impl Junit {
     /// When the file cannot be written.
     pub(crate) fn write(&self, result: Result<&Outcome, &anyhow::Error>, log: &str) -> Result<()> {
         let time = self.since.elapsed().as_secs_f64();
-        self.put(&report(&self.name, time, &Entry::of(result), log)?)
+        self.put(&report(&self.name, time, &TestResult::of(result), log)?)
             .with_context(|| format!("--junit {}", self.path.display()))
     }
 
-    /// Under its name at once, so that nobody finds half of it.
+    /// Write the whole report before the file gets its name, so that nobody finds half a report.
     fn put(&self, report: &[u8]) -> io::Result<()> {
         if let Some(file) = &self.opened {
             return file.write_all_at(report, 0);
@@ -73,32 +72,32 @@ fn prepare(path: &Path, confined: bool) -> Result<Option<File>> {
     if confined {
         return Ok(Some(create(path)?));
     }
-    // Whether it can be made is seen by making it.
+    // Creating a file shows whether the result can be written.
     unnamed(&std::path::absolute(path)?)?;
     Ok(None)
 }
 
-/// A file beside `path`, until it gets that name. It goes when it is dropped. Where others
+/// A temporary file beside `path`, until it gets that name. Dropping it removes it. Where others
 /// can write to the directory, they cannot guess its name.
 fn unnamed(path: &Path) -> io::Result<NamedTempFile> {
     let directory = path.parent().unwrap_or(path);
     tempfile::Builder::new().prefix(".").make_in(directory, create)
 }
 
-/// A file that was not there, and no link.
+/// Create a file that does not exist yet. A link is not followed.
 fn create(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).open(path)
 }
 
-/// How a launch went, as JUnit tells it.
-struct Entry {
-    /// None if it went well; "failure" is the guest's, "error" is another's.
+/// The result of a launch, in the terms of JUnit.
+struct TestResult {
+    /// None after a success; "failure" is the guest's, "error" is another's.
     element: Option<&'static str>,
     text: String,
     status: u8,
 }
 
-impl Entry {
+impl TestResult {
     fn of(result: Result<&Outcome, &anyhow::Error>) -> Self {
         let outcome = match result {
             Ok(outcome) => outcome,
@@ -109,7 +108,7 @@ impl Entry {
         let status = outcome.status();
         let element = match outcome {
             _ if status == 0 => None,
-            Outcome::Decided(Verdict::Unknown(_)) => Some("error"),
+            Outcome::Decided(Verdict::OutputLost(_)) => Some("error"),
             Outcome::Decided(_)
             | Outcome::Ended(
                 Ending::Status(_) | Ending::Exited(_) | Ending::Panicked | Ending::Crashed(_),
@@ -126,10 +125,10 @@ impl Entry {
     }
 }
 
-fn report(name: &str, time: f64, entry: &Entry, log: &str) -> Result<Vec<u8>> {
+fn report(name: &str, time: f64, result: &TestResult, log: &str) -> Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
-    let is = |element| if entry.element == Some(element) { "1" } else { "0" };
-    let (time, name, text) = (format!("{time:.3}"), allowed(name), allowed(&entry.text));
+    let is = |element| if result.element == Some(element) { "1" } else { "0" };
+    let (time, name, text) = (format!("{time:.3}"), allowed(name), allowed(&result.text));
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let suite = [
         ("name", "lguest"),
@@ -143,9 +142,9 @@ fn report(name: &str, time: f64, entry: &Entry, log: &str) -> Result<Vec<u8>> {
         let case = [("classname", "lguest"), ("name", &name), ("time", &time)];
         let case = writer.create_element("testcase").with_attributes(case);
         case.write_inner_content(|writer| {
-            if let Some(element) = entry.element {
+            if let Some(element) = result.element {
                 let first = text.lines().next().unwrap_or_default();
-                let status = format!("status {}", entry.status);
+                let status = format!("status {}", result.status);
                 let what = [("message", first), ("type", &status)];
                 let element = writer.create_element(element).with_attributes(what);
                 element.write_text_content(BytesText::new(&text))?;
@@ -161,7 +160,7 @@ fn report(name: &str, time: f64, entry: &Entry, log: &str) -> Result<Vec<u8>> {
     Ok(report)
 }
 
-/// Without the characters that XML 1.0 knows no way to write (section 2.2).
+/// The text without the characters that XML 1.0 cannot express (section 2.2).
 fn allowed(text: &str) -> String {
     let is_allowed = |character: &char| {
         matches!(character,

@@ -1,24 +1,23 @@
-//! How a launch went: the guest's end, or what a boot test decided; with its exit status and its
-//! words.
+//! The outcome of a launch: the guest's end, or the verdict of a boot test; with its exit status
+//! and its message.
 
 use std::time::Duration;
 
 use host::writer::last_words::Patience;
 
+use crate::boot_test::Verdict;
 use crate::ending::Ending;
-use crate::exit_status::Status;
-use crate::trial::Verdict;
+use crate::exit_status::ExitStatus;
 
-/// How long a file or pipe may take to take the last of the output when there is no more time
-/// (--timeout).
+/// How long a file or pipe may take to accept the last of the output after a timeout (--timeout).
 const LATE_WORDS: Duration = Duration::from_secs(5);
 
-/// How a launch went.
+/// The outcome of a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The guest ended like this.
     Ended(Ending),
-    /// A boot test, or `--timeout`, has decided.
+    /// A boot test decided, or `--timeout`.
     Decided(Verdict),
 }
 
@@ -27,28 +26,28 @@ impl Outcome {
     pub(crate) fn status(&self) -> u8 {
         let status = match self {
             Self::Ended(ending) => match ending {
-                Ending::PoweredOff | Ending::Reset(_) | Ending::Stopped => Status::WELL,
-                Ending::Status(number) | Ending::Exited(number) => Status::told(*number),
-                Ending::Failed(_) | Ending::Decided => Status::FAILED,
-                Ending::Panicked => Status::PANICKED,
-                Ending::Crashed(_) => Status::CRASHED,
-                Ending::Interrupted => Status::INTERRUPTED,
-                Ending::Killed => Status::KILLED,
-                Ending::Signal(number) => Status::of_signal(*number),
+                Ending::PoweredOff | Ending::Reset(_) | Ending::Stopped => ExitStatus::SUCCESS,
+                Ending::Status(number) | Ending::Exited(number) => ExitStatus::of_number(*number),
+                Ending::Failed(_) | Ending::Decided => ExitStatus::FAILED,
+                Ending::Panicked => ExitStatus::PANICKED,
+                Ending::Crashed(_) => ExitStatus::CRASHED,
+                Ending::Interrupted => ExitStatus::INTERRUPTED,
+                Ending::Killed => ExitStatus::KILLED,
+                Ending::Signal(number) => ExitStatus::of_signal(*number),
             },
             Self::Decided(verdict) => match verdict {
-                Verdict::Seen(_) => Status::WELL,
-                Verdict::Panicked(_) => Status::PANICKED,
-                Verdict::Unwanted(_) => Status::UNWANTED,
-                Verdict::Unseen(_) => Status::UNSEEN,
-                Verdict::TimedOut(_) => Status::LATE,
-                Verdict::Unknown(_) => Status::FAILED,
+                Verdict::Passed(_) => ExitStatus::SUCCESS,
+                Verdict::Panicked(_) => ExitStatus::PANICKED,
+                Verdict::ForbiddenSeen(_) => ExitStatus::FORBIDDEN_SEEN,
+                Verdict::ExpectationMissed(_) => ExitStatus::EXPECTATION_MISSED,
+                Verdict::TimedOut(_) => ExitStatus::TIMED_OUT,
+                Verdict::OutputLost(_) => ExitStatus::FAILED,
             },
         };
         status.number()
     }
 
-    /// The message for the user, if one is needed.
+    /// The message for the user, if the outcome needs one.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Ended(ending) => match ending {
@@ -65,17 +64,17 @@ impl Outcome {
             },
             Self::Decided(verdict) => match verdict {
                 Verdict::Panicked(words) => Some(format!("guest panicked: {words}")),
-                Verdict::Seen(why)
-                | Verdict::Unwanted(why)
-                | Verdict::Unseen(why)
+                Verdict::Passed(why)
+                | Verdict::ForbiddenSeen(why)
+                | Verdict::ExpectationMissed(why)
                 | Verdict::TimedOut(why)
-                | Verdict::Unknown(why) => Some(why.clone()),
+                | Verdict::OutputLost(why) => Some(why.clone()),
             },
         }
     }
 
-    /// What clients at the guest's consoles are told.
-    pub(super) fn farewell(&self) -> String {
+    /// The message for the clients at the guest's consoles.
+    pub(super) fn notice_for_clients(&self) -> String {
         self.text().unwrap_or_else(|| match self {
             Self::Ended(Ending::Exited(status)) => {
                 format!("its command has ended with status {status}")
@@ -90,24 +89,24 @@ impl Outcome {
             Self::Ended(ending) => *ending == Ending::Panicked,
             Self::Decided(verdict) => match verdict {
                 Verdict::Panicked(_)
-                | Verdict::Unwanted(_)
-                | Verdict::Unseen(_)
+                | Verdict::ForbiddenSeen(_)
+                | Verdict::ExpectationMissed(_)
                 | Verdict::TimedOut(_) => true,
-                Verdict::Seen(_) | Verdict::Unknown(_) => false,
+                Verdict::Passed(_) | Verdict::OutputLost(_) => false,
             },
         }
     }
 
-    /// Whether the guest ended by itself, and perhaps without a word.
-    pub(super) fn is_the_guests_own(&self) -> bool {
+    /// Whether the guest ended by itself, and may have printed nothing about it.
+    pub(super) fn ended_by_itself(&self) -> bool {
         matches!(
             self,
             Self::Ended(Ending::PoweredOff | Ending::Reset(_) | Ending::Panicked)
-                | Self::Decided(Verdict::Unseen(_))
+                | Self::Decided(Verdict::ExpectationMissed(_))
         )
     }
 
-    /// How long the last of the output may take to be written.
+    /// How long the rest of the output may take to be written.
     pub(super) fn patience(&self) -> Patience {
         match self {
             Self::Ended(Ending::Killed) => Patience::None,
@@ -144,12 +143,12 @@ mod tests {
             assert_eq!(Outcome::Ended(ending).status(), status);
         }
         for (verdict, status) in [
-            (Verdict::Seen(x()), 0),
+            (Verdict::Passed(x()), 0),
             (Verdict::Panicked(x()), 101),
-            (Verdict::Unwanted(x()), 103),
-            (Verdict::Unseen(x()), 104),
+            (Verdict::ForbiddenSeen(x()), 103),
+            (Verdict::ExpectationMissed(x()), 104),
             (Verdict::TimedOut(x()), 124),
-            (Verdict::Unknown(x()), 1),
+            (Verdict::OutputLost(x()), 1),
         ] {
             assert_eq!(Outcome::Decided(verdict).status(), status);
         }

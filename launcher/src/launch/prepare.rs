@@ -1,5 +1,5 @@
-//! What is there before the first guest, and outlives them all: files, devices and names
-//! are opened here, privilege is given up, and then come the first threads.
+//! What exists before the first guest, and outlives all guests of a launch: files, devices and
+//! names are opened here, then privileges are dropped, and then the first threads start.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -17,28 +17,27 @@ use machine::boot;
 use machine::memory::Ram;
 use machine::vm;
 
+use crate::boot_test;
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console::{self, HostEnd};
-use crate::exec::{self, Job};
+use crate::console::{self, OpenBackend};
+use crate::exec::{self, ExecJob};
 use crate::guest::Host;
 use crate::observers::Observers;
 use crate::runtime::Claim;
-use crate::trial;
 
-/// What is there before the first guest.
+/// What exists before the first guest.
 pub(super) struct Prepared {
     pub(super) host: Host,
-    /// The command that the guest is to run, if it is to run one.
-    pub(super) job: Option<Job>,
-    pub(super) ends: Vec<HostEnd>,
-    pub(super) logs: trial::Files,
-    /// Written to until this is dropped.
+    /// The command for the guest (`--exec`), if there is one.
+    pub(super) job: Option<ExecJob>,
+    pub(super) backends: Vec<OpenBackend>,
+    pub(super) test_files: boot_test::BootTestFiles,
+    /// The trace, which is written until this is dropped.
     pub(super) trace: Option<Trace>,
 }
 
-/// What all the guests of this launch share: first what privilege may be needed
-/// for, then the threads.
+/// Make what all guests of this launch share: first what may need privileges, then the threads.
 pub(super) fn prepare(
     config: &Config,
     consoles: &[ConsoleConfig],
@@ -59,10 +58,10 @@ pub(super) fn prepare(
     vm::check_cpus(&kvm, config.cpus)?;
     let ram = Ram::new(config.memory)?;
     let taps = net::open(&config.tunnet)?;
-    let trace = config.seeing.trace.as_deref().map(trace::Opened::new).transpose()?;
-    // Last, as they empty files.
-    let (consoles, ends) = console::open_all(consoles)?.into_iter().unzip();
-    let logs = trial::Files::open(&config.trial)?;
+    let trace = config.trace.file.as_deref().map(trace::Opened::new).transpose()?;
+    // Opened last, because opening empties files.
+    let (consoles, backends) = console::open_all(consoles)?.into_iter().unzip();
+    let test_files = boot_test::BootTestFiles::open(&config.boot_test)?;
     if confinement.is_wanted() {
         claim.iter_mut().for_each(|(claim, _)| claim.close_directories());
         inherited.close();
@@ -76,5 +75,5 @@ pub(super) fn prepare(
     let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
     let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
     let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
-    Ok(Prepared { host, job, ends, logs, trace })
+    Ok(Prepared { host, job, backends, test_files, trace })
 }

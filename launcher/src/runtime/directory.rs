@@ -1,6 +1,5 @@
-//! A directory that is ours alone, by its descriptor: the one of all guests, and
-//! the one of each. What belongs to somebody else, or what others can write to,
-//! is refused.
+//! A directory that only this user can change, by its descriptor: the one of all guests, and the
+//! one of each guest. A directory of another user, or one that others can write to, is refused.
 
 use std::env;
 use std::fmt;
@@ -22,23 +21,23 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 /// Write permission for the group or for others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A directory that is ours alone.
+/// A directory that only this user can change.
 #[derive(Debug)]
 pub(crate) struct Directory {
     file: File,
-    /// What it was opened by, for messages.
+    /// The path by which the directory was opened, for messages.
     path: PathBuf,
 }
 
-/// While this is there, nobody else has one for the same directory.
+/// A lock on a directory, which one process at a time can hold.
 #[derive(Debug)]
-pub(super) struct Alone(File);
+pub(super) struct DirLock(File);
 
 impl Directory {
-    /// The directory of all guests, made if need be.
+    /// The directory of all guests, created if needed.
     ///
     /// # Errors
-    /// When there is no place for it.
+    /// When it cannot be created, or another user can change it.
     pub(super) fn of_all() -> Result<Self> {
         let path = place()?;
         match mkdirat(AT_FDCWD, &path, Mode::S_IRWXU) {
@@ -47,7 +46,7 @@ impl Directory {
         }
     }
 
-    /// The directory of all guests; None if there has been no guest yet.
+    /// The directory of all guests. None if it does not exist because there has been no guest yet.
     pub(super) fn of_all_if_there() -> Result<Option<Self>> {
         let path = place()?;
         match fs::symlink_metadata(&path) {
@@ -56,18 +55,19 @@ impl Directory {
         }
     }
 
-    /// The directory of this path.
+    /// Open the directory at this path.
     pub(super) fn at(path: &Path) -> Result<Self> {
         let opened = openat(AT_FDCWD, path, FLAGS, Mode::empty());
         Self::checked(opened, path.to_path_buf())
     }
 
-    /// The directory of this name in it.
+    /// Open the directory of this name in this one.
     pub(super) fn open(&self, name: &str) -> Result<Self> {
         Self::checked(openat(&self.file, name, FLAGS, Mode::empty()), self.path.join(name))
     }
 
-    /// Open a directory, and create it if it does not exist; and whether it was created.
+    /// Open a directory in this one, and create it if it does not exist. The second value says
+    /// whether it was created.
     pub(super) fn make(&self, name: &str) -> Result<(Self, bool)> {
         let made = match mkdirat(&self.file, name, Mode::S_IRWXU) {
             Ok(()) => true,
@@ -101,13 +101,13 @@ impl Directory {
         Ok(Self { file, path })
     }
 
-    /// Wait for the process that is at work in it: that does not take long.
-    pub(super) fn alone(&self) -> Result<Alone> {
+    /// Lock the directory. Waits for the process that has locked it, which does not take long.
+    pub(super) fn lock(&self) -> Result<DirLock> {
         let file = self.file.try_clone().and_then(|file| file.lock().map(|()| file));
-        Ok(Alone(file.with_context(|| format!("locking {self}"))?))
+        Ok(DirLock(file.with_context(|| format!("locking {self}"))?))
     }
 
-    /// A file in it, made if need be.
+    /// Open a file in the directory, created if needed.
     pub(super) fn file(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let opened = openat(&self.file, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
@@ -117,23 +117,23 @@ impl Directory {
         Ok(opened?.into())
     }
 
-    /// Make a socket in it, and listen.
+    /// Create a listening socket in the directory.
     pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
         listen_alone(&self.address(name))
     }
 
-    /// Connect to a socket in it.
+    /// Connect to a socket in the directory.
     pub(super) fn connect(&self, name: &str) -> io::Result<UnixStream> {
         UnixStream::connect(self.address(name))
     }
 
-    /// The names of what is in it.
+    /// The names of the entries of the directory.
     pub(super) fn entries(&self) -> Result<Vec<String>> {
         let entries = fs::read_dir(self.address(".")).with_context(|| format!("reading {self}"))?;
         Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
-    /// An inotify descriptor that reports everything that is created in it from now on.
+    /// An inotify descriptor that reports everything that is created in the directory from now on.
     pub(super) fn events(&self) -> Result<Inotify> {
         let events = Inotify::init(InitFlags::IN_CLOEXEC)?;
         events
@@ -142,18 +142,18 @@ impl Directory {
         Ok(events)
     }
 
-    /// A file's name, for what takes only names: one of this descriptor, so that it
-    /// leads nowhere else, and is short enough for a socket.
+    /// The path of a file in the directory, for system calls that take only paths. It goes through
+    /// the descriptor, so that it leads nowhere else and is short enough for a socket.
     fn address(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.file.as_raw_fd()))
     }
 
-    /// Remove a file in it, if it is there and may be removed.
+    /// Remove a file in the directory, if it exists and may be removed.
     pub(super) fn remove(&self, name: &str) {
         let _ = unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir);
     }
 
-    /// Remove a directory in it, if it is there, empty, and may be removed.
+    /// Remove a directory in this one, if it exists, is empty, and may be removed.
     pub(super) fn remove_directory(&self, name: &str) {
         let _ = unlinkat(&self.file, name, UnlinkatFlags::RemoveDir);
     }
@@ -165,9 +165,9 @@ impl fmt::Display for Directory {
     }
 }
 
-impl Drop for Alone {
+impl Drop for DirLock {
     fn drop(&mut self) {
-        // The descriptor shares its lock with the directory's own.
+        // The descriptor shares its lock with the directory's own, so closing it does not unlock.
         let _ = self.0.unlock();
     }
 }
@@ -175,7 +175,7 @@ impl Drop for Alone {
 const FLAGS: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// What to do when there is no place for a guest's directory.
+/// What to do if there is no directory for guests.
 const ADVICE: &str = "set XDG_RUNTIME_DIR to a directory of your own";
 
 fn place() -> Result<PathBuf> {

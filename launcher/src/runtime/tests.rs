@@ -11,13 +11,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A directory for guests, of a path that is longer than a socket's may be.
-struct Place {
+/// A directory for guests, whose path is longer than that of a socket may be.
+struct RuntimeFixture {
     _temporary: TempDir,
     path: PathBuf,
 }
 
-impl Place {
+impl RuntimeFixture {
     fn new() -> Self {
         let temporary = TempDir::new().unwrap();
         let path = temporary.path().join("x".repeat(120));
@@ -33,7 +33,7 @@ impl Place {
         Claim::new(self.directory(), parse_name(name).unwrap())
     }
 
-    fn guests(&self) -> Vec<Found> {
+    fn guests(&self) -> Vec<RunningGuest> {
         guests_in(&self.directory()).unwrap()
     }
 
@@ -41,7 +41,7 @@ impl Place {
         format!("{:#}", self.claim(name).unwrap_err())
     }
 
-    /// What a launcher that was killed leaves.
+    /// Leave what a killed launcher leaves.
     fn abandon(&self, name: &str) {
         let guest = self.path.join(name);
         fs::create_dir(&guest).unwrap();
@@ -62,63 +62,63 @@ fn mode(path: PathBuf) -> u32 {
 
 #[test]
 fn a_claim_makes_what_nobody_else_can_use_and_takes_it_back() {
-    let place = Place::new();
-    let (claim, listener) = place.claim("one").unwrap();
-    let guest = place.path.join("one");
+    let fixture = RuntimeFixture::new();
+    let (claim, listener) = fixture.claim("one").unwrap();
+    let guest = fixture.path.join("one");
     assert_eq!(mode(guest.clone()), 0o700);
     assert_eq!([mode(guest.join(LOCK)), mode(guest.join(CONTROL))], [0o600; 2]);
     let pid = std::process::id().to_string();
     assert_eq!(fs::read_to_string(guest.join(LOCK)).unwrap(), format!("{pid}\n"));
 
-    let found = place.guests();
+    let found = fixture.guests();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].name.as_str(), &found[0].pid), ("one", &pid));
     found[0].connect().unwrap();
     listener.accept().unwrap();
     drop(claim);
-    assert!(place.is_empty());
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn a_name_that_is_taken_is_refused_with_its_owner() {
-    let place = Place::new();
-    let first = place.claim("one").unwrap();
-    let told = place.refusal("one");
+    let fixture = RuntimeFixture::new();
+    let first = fixture.claim("one").unwrap();
+    let told = fixture.refusal("one");
     let expected = format!("guest one is running already (pid {}): ", std::process::id());
     assert!(told.starts_with(&expected) && told.lines().count() == 1, "{told}");
-    place.claim("two").unwrap();
-    assert_eq!(place.guests().len(), 1, "the first is unharmed");
+    fixture.claim("two").unwrap();
+    assert_eq!(fixture.guests().len(), 1, "the first is unharmed");
     drop(first);
-    place.claim("one").unwrap();
+    fixture.claim("one").unwrap();
 }
 
 #[test]
 fn what_a_killed_launcher_left_is_claimed_or_cleaned() {
-    let place = Place::new();
-    place.abandon("one");
-    place.abandon("two");
-    // One that was killed while it made or removed its own.
-    fs::create_dir(place.path.join("three")).unwrap();
-    let claim = place.claim("one").unwrap();
-    assert_eq!(place.guests().len(), 1);
+    let fixture = RuntimeFixture::new();
+    fixture.abandon("one");
+    fixture.abandon("two");
+    // A launcher that was killed while it created or removed its directory.
+    fs::create_dir(fixture.path.join("three")).unwrap();
+    let claim = fixture.claim("one").unwrap();
+    assert_eq!(fixture.guests().len(), 1);
     drop(claim);
-    assert!(place.is_empty());
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn what_others_may_write_to_is_refused_and_left_alone() {
-    let place = Place::new();
-    place.abandon("one");
-    let guest = place.path.join("one");
+    let fixture = RuntimeFixture::new();
+    fixture.abandon("one");
+    let guest = fixture.path.join("one");
     for mode in [0o770, 0o707] {
         fs::set_permissions(&guest, Permissions::from_mode(mode)).unwrap();
-        assert!(place.refusal("one").contains("others may write"), "{}", place.refusal("one"));
+        assert!(fixture.refusal("one").contains("others may write"), "{}", fixture.refusal("one"));
     }
     fs::set_permissions(&guest, Permissions::from_mode(0o700)).unwrap();
-    symlink("one", place.path.join("link")).unwrap();
-    assert!(place.refusal("link").contains("not a directory"), "{}", place.refusal("link"));
-    fs::write(place.path.join("file"), "").unwrap();
-    assert!(place.refusal("file").contains("not a directory"), "{}", place.refusal("file"));
+    symlink("one", fixture.path.join("link")).unwrap();
+    assert!(fixture.refusal("link").contains("not a directory"), "{}", fixture.refusal("link"));
+    fs::write(fixture.path.join("file"), "").unwrap();
+    assert!(fixture.refusal("file").contains("not a directory"), "{}", fixture.refusal("file"));
 }
 
 #[test]
@@ -126,35 +126,35 @@ fn what_belongs_to_others_is_refused_and_left_alone() {
     if !is_root("a directory of another user's") {
         return;
     }
-    let place = Place::new();
-    place.abandon("one");
-    let guest = place.path.join("one");
+    let fixture = RuntimeFixture::new();
+    fixture.abandon("one");
+    let guest = fixture.path.join("one");
     chown(&guest, Some(65534), None).unwrap();
-    assert!(place.refusal("one").contains("belongs to user 65534"));
-    assert_eq!(place.guests().len(), 0);
+    assert!(fixture.refusal("one").contains("belongs to user 65534"));
+    assert_eq!(fixture.guests().len(), 0);
     assert!(guest.join(LOCK).exists());
-    chown(&place.path, Some(65534), None).unwrap();
-    assert!(Directory::at(&place.path).is_err());
+    chown(&fixture.path, Some(65534), None).unwrap();
+    assert!(Directory::at(&fixture.path).is_err());
 }
 
 #[test]
 fn of_many_that_start_at_once_exactly_one_has_the_name() {
     const MANY: usize = 6;
-    let place = Place::new();
+    let fixture = RuntimeFixture::new();
     for round in 0..100 {
         if round % 2 == 0 {
-            place.abandon("one");
+            fixture.abandon("one");
         }
         let barrier = Barrier::new(MANY + 1);
         let claims: Vec<_> = thread::scope(|scope| {
             let claim = || {
                 barrier.wait();
-                place.claim("one")
+                fixture.claim("one")
             };
             let threads: Vec<_> = (0..MANY).map(|_| scope.spawn(claim)).collect();
-            // And somebody looks, and cleans.
+            // A command lists the guests and cleans up at the same time.
             barrier.wait();
-            place.guests();
+            fixture.guests();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let (won, lost): (Vec<_>, Vec<_>) = claims.into_iter().partition(Result::is_ok);
@@ -163,18 +163,18 @@ fn of_many_that_start_at_once_exactly_one_has_the_name() {
         for error in lost.into_iter().map(Result::unwrap_err) {
             assert!(error.to_string().contains(&pid), "{error:#}");
         }
-        assert_eq!(place.guests().len(), 1);
+        assert_eq!(fixture.guests().len(), 1);
         drop(won);
-        assert!(place.is_empty());
+        assert!(fixture.is_empty());
     }
 }
 
 #[test]
 fn claims_that_come_and_go_at_once_leave_nothing() {
-    let place = Place::new();
+    let fixture = RuntimeFixture::new();
     let come_and_go = || {
-        for (claim, _listener) in (0..200).filter_map(|_| place.claim("one").ok()) {
-            let found = place.guests();
+        for (claim, _listener) in (0..200).filter_map(|_| fixture.claim("one").ok()) {
+            let found = fixture.guests();
             assert!(found.iter().any(|guest| guest.name == *claim.name()), "{found:?}");
         }
     };
@@ -183,5 +183,5 @@ fn claims_that_come_and_go_at_once_leave_nothing() {
             scope.spawn(come_and_go);
         }
     });
-    assert!(place.is_empty());
+    assert!(fixture.is_empty());
 }

@@ -7,7 +7,8 @@ use crate::config::Config;
 /// A word that leaves the guest without its devices, or without what they need.
 struct Taking {
     parameter: &'static str,
-    /// One of the parameter's values, which commas separate. None: the parameter alone.
+    /// A value of the parameter, whose values are separated by commas. None if the parameter has
+    /// no value.
     value: Option<&'static str>,
 }
 
@@ -15,8 +16,8 @@ const fn taking(parameter: &'static str, value: Option<&'static str>) -> Taking 
     Taking { parameter, value }
 }
 
-/// All devices are modern virtio devices on PCI, found by way of ACPI, with message-signalled
-/// interrupts (MSI-X) alone. Tried with Linux 6.1.
+/// The words that take the devices away. All devices are modern virtio devices on PCI, found
+/// through ACPI, with message-signalled interrupts (MSI-X) only. Tried with Linux 6.1.
 const TAKING: [Taking; 9] = [
     taking("pci", Some("off")),
     taking("pci", Some("nomsi")),
@@ -29,11 +30,11 @@ const TAKING: [Taking; 9] = [
     taking("module_blacklist", Some("virtio_console")),
 ];
 
-/// What to tell the user of these words: a line for each kind.
+/// The warnings about the kernel command line: a line for each kind.
 pub(super) fn warnings(config: &Config, consoles: usize) -> Vec<String> {
-    let given: Vec<_> = cmdline::kernel_words(&config.arguments).collect();
+    let words: Vec<_> = cmdline::kernel_words(&config.arguments).collect();
     let mut warnings = Vec::new();
-    let taking: Vec<_> = given.iter().filter(|word| takes_devices(word)).cloned().collect();
+    let taking: Vec<_> = words.iter().filter(|word| takes_devices(word)).cloned().collect();
     if !taking.is_empty() {
         warnings.push(format!(
             "{} on the kernel command line: the guest cannot use its console, disks and network \
@@ -41,12 +42,12 @@ pub(super) fn warnings(config: &Config, consoles: usize) -> Vec<String> {
             taking.join(" ")
         ));
     }
-    warnings.extend(timerless(&given));
+    warnings.extend(timerless(&words));
     // The streams of a command have a console of their own.
     if config.exec.command.is_none() {
-        warnings.extend(elsewhere(&given, consoles, config.earlycon));
+        warnings.extend(elsewhere(&words, consoles, config.earlycon));
     }
-    warnings.extend(early(&given).filter(|_| !config.earlycon));
+    warnings.extend(early(&words).filter(|_| !config.earlycon));
     warnings
 }
 
@@ -58,31 +59,31 @@ fn takes_devices(word: &str) -> bool {
     })
 }
 
-/// A warning if Linux is not to use the timer of the local APIC: of others it uses none where
-/// the CPU's time stamp counter is one.
-fn timerless(given: &[String]) -> Option<String> {
-    let word = given.iter().find(|word| parts(word) == ("nolapic_timer".into(), ""))?;
+/// A warning if Linux must not use the timer of the local APIC: it uses no other one if the CPU's
+/// time stamp counter is its clock.
+fn timerless(words: &[String]) -> Option<String> {
+    let word = words.iter().find(|word| parts(word) == ("nolapic_timer".into(), ""))?;
     Some(format!(
         "{word} on the kernel command line: the guest may have no timer, and hang: leave it out"
     ))
 }
 
-/// A parameter and its value. Linux takes - and _ for the same.
+/// A parameter and its value. Linux does not distinguish - and _ in parameters.
 fn parts(word: &str) -> (String, &str) {
     let (parameter, value) = word.split_once('=').unwrap_or((word, ""));
     (parameter.replace('-', "_"), value)
 }
 
 /// A warning if console= names only consoles that the guest does not have.
-fn elsewhere(given: &[String], consoles: usize, serial: bool) -> Option<String> {
-    let named = given.iter().filter(|word| word.starts_with("console="));
+fn elsewhere(words: &[String], consoles: usize, serial: bool) -> Option<String> {
+    let named = words.iter().filter(|word| word.starts_with("console="));
     let named: Vec<_> = named.map(String::as_str).collect();
     let exists = |word: &&str| {
         let device = word.trim_start_matches("console=");
         let device = device.split(',').next().unwrap_or_default();
         match device.strip_prefix("hvc") {
             Some(number) => number.parse().is_ok_and(|number: usize| number < consoles),
-            // A user who asks for no console means it.
+            // The user wants no console.
             None if ["", "null", "ttynull"].contains(&device) => true,
             None => serial && (device == "ttyS0" || device.starts_with("uart")),
         }
@@ -98,8 +99,8 @@ fn elsewhere(given: &[String], consoles: usize, serial: bool) -> Option<String> 
 }
 
 /// A warning if early messages are to go to a serial port, which needs an option.
-fn early(given: &[String]) -> Option<String> {
-    let word = given.iter().find(|word| {
+fn early(words: &[String]) -> Option<String> {
+    let word = words.iter().find(|word| {
         let (parameter, value) = parts(word);
         parameter == "earlycon" || (parameter == "earlyprintk" && !value.starts_with("vga"))
     })?;
@@ -113,7 +114,7 @@ fn early(given: &[String]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The warnings of a guest with one console, in one text.
+    /// The warnings for a guest with one console, in one text.
     fn warned(words: &[&str]) -> String {
         warnings(&Config::of(words), 1).join("\n")
     }
@@ -164,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(warned(&[word]), "", "{word}");
         }
-        // For init.
+        // These words are for init.
         assert_eq!(warned(&["--", "--", "pci=off", "console=ttyS0"]), "");
     }
 

@@ -10,7 +10,7 @@ pub(super) const LAUNCHER: [&str; 18] = [
     // A guest and its consoles.
     "exec", "console", "guest", "silence",
     // Boot tests, the control socket, `lguest check`.
-    "trial", "control", "check",
+    "boot_test", "control", "check",
     // A launch, and the commands to running guests.
     "launch", "client",
 ];

@@ -15,17 +15,17 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// `lguest --config FILE` and these words.
-fn with(text: &str, more: &[&str]) -> Result<Wish, Refusal> {
+/// Read `lguest --config FILE` and these words.
+fn with(text: &str, more: &[&str]) -> Result<ParsedCommand, Refusal> {
     let file = file(text);
     let config = ["lguest", "--config", file.path().to_str().unwrap()];
     read(definition(), words(&[&config, more].concat()))
 }
 
-fn launch(wish: Result<Wish, Refusal>) -> Config {
+fn launch(wish: Result<ParsedCommand, Refusal>) -> Config {
     match wish.unwrap() {
-        Wish::Line(line) => line.launch.unwrap(),
-        Wish::Print(text) => panic!("{text}"),
+        ParsedCommand::Run(line) => line.launch.unwrap(),
+        ParsedCommand::Print(text) => panic!("{text}"),
     }
 }
 
@@ -72,7 +72,7 @@ fn words_of_the_command_line_take_the_place_of_the_files() {
     let config = launch(with(WHOLE, &["1G", "other", "b", "--", "--c"]));
     assert_eq!((config.memory, config.kernel.to_str()), (1 << 30, Some("other")));
     assert_eq!(config.arguments, words(&["b", "--c"]));
-    // They may be named as another command is.
+    // A positional word may have the name of another command.
     let config = launch(with(WHOLE, &["1G", "list", "list"]));
     assert_eq!((config.kernel.to_str(), config.arguments), (Some("list"), words(&["list"])));
 }
@@ -95,10 +95,10 @@ fn what_is_missing_in_both_is_told() {
 fn an_error_says_whether_it_is_the_files() {
     let error = text(with(&format!("{WHOLE}cpus = 65"), &[]).unwrap_err());
     assert!(error.contains(":4: cpus: invalid value '65'"), "{error}");
-    // One of the command line names the option as it is written there.
+    // An error of the command line names the option as it is written there.
     let error = text(with(WHOLE, &["--cpus=65"]).unwrap_err());
     assert!(error.contains("'65' for '--cpus <N>'"), "{error}");
-    // What clap cannot read at all.
+    // clap cannot read this line at all.
     let error = text(with(WHOLE, &["--blok=a"]).unwrap_err());
     assert!(error.contains("--blok") && error.contains("--block"), "{error}");
 }
@@ -109,14 +109,14 @@ fn another_command_has_no_file() {
     let config = format!("--config={}", file.path().display());
     assert!(read(definition(), words(&["lguest", &config, "list"])).is_err());
     assert!(
-        matches!(read(definition(), words(&["lguest", "list"])), Ok(Wish::Line(line)) if line.command.is_some())
+        matches!(read(definition(), words(&["lguest", "list"])), Ok(ParsedCommand::Run(line)) if line.command.is_some())
     );
 }
 
 fn printed(all: &[&str]) -> String {
     match read(definition(), words(all)).unwrap() {
-        Wish::Print(text) => text,
-        Wish::Line(line) => panic!("{line:?}"),
+        ParsedCommand::Print(text) => text,
+        ParsedCommand::Run(line) => panic!("{line:?}"),
     }
 }
 
@@ -131,7 +131,7 @@ fn what_is_printed_is_a_file_that_people_can_read() {
          cpus = 4\nblock = [\"a.img\"]\nconsole = [\n    \"stdio\",\n    \"file=a,,b\",\n]\n\
          rng = true\nno-reboot = true\n"
     );
-    // The same launch, and the same file once more.
+    // The printed file gives the same launch, and prints the same file again.
     let file = file(&text);
     let config = format!("--config={}", file.path().display());
     assert_eq!(printed(&["lguest", &config, "--print-config"]), text);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::super::{definition, read};
 
-/// Why this is refused.
+/// The message for these words.
 fn refused(words: &str) -> String {
     let words = ["lguest"].into_iter().chain(words.split_whitespace()).map(OsString::from);
     let refusal = read::read(definition(), words).unwrap_err();

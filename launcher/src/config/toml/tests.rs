@@ -10,18 +10,18 @@ fn each_kind_of_option_has_its_kind_of_value() {
     let text = "# a comment\nmemory = 512\nkernel = 'vmlinuz'\narguments = ['a b', 'c']\n\
         cpus = 0x4\nblock = 'a'\nconsole = ['stdio', 'sock']\nrng = true\ndetach = true\n\
         verbose = false\n";
-    let given = read(text, &definition()).unwrap();
+    let args = read(text, &definition()).unwrap();
     let some = |word: &str| Some(OsString::from(word));
-    assert_eq!(given.get("memory"), [some("512")]);
-    assert_eq!(given.get("kernel"), [some("vmlinuz")]);
-    assert_eq!(given.get("arguments"), [some("a b"), some("c")]);
-    assert_eq!(given.get("cpus"), [some("4")]);
-    assert_eq!(given.get("block"), [some("a")]);
-    assert_eq!(given.get("console"), [some("stdio"), some("sock")]);
-    assert_eq!(given.get("rng"), [None]);
-    assert_eq!(given.get("detach"), [None]);
-    // As if it were not there: the command line would refuse it twice else.
-    assert!(!given.has("verbose"));
+    assert_eq!(args.get("memory"), [some("512")]);
+    assert_eq!(args.get("kernel"), [some("vmlinuz")]);
+    assert_eq!(args.get("arguments"), [some("a b"), some("c")]);
+    assert_eq!(args.get("cpus"), [some("4")]);
+    assert_eq!(args.get("block"), [some("a")]);
+    assert_eq!(args.get("console"), [some("stdio"), some("sock")]);
+    assert_eq!(args.get("rng"), [None]);
+    assert_eq!(args.get("detach"), [None]);
+    // The option is left out: otherwise the command line would refuse its repetition.
+    assert!(!args.has("verbose"));
 }
 
 #[test]

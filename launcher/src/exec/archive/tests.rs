@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// What `cpio` makes of an archive: busybox has one, and knows nothing of ours.
+/// Unpack an archive with another implementation of `cpio`, which is busybox's.
 fn unpacked(archive: &[u8]) -> TempDir {
     let to = TempDir::new().unwrap();
     let mut cpio = Command::new("busybox");
@@ -26,7 +26,7 @@ fn archive(fill: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<()>) -> Vec<u8> {
 #[test]
 fn an_entry_is_what_linux_documents() {
     let bytes = archive(|archive| archive.file("/a", b"hello"));
-    // Header, name and its NUL to a multiple of 4; contents, the same.
+    // The header, the name and its NUL are padded to a multiple of 4, as are the contents.
     let header = b"070701000000010000 81a4".iter().filter(|byte| **byte != b' ');
     assert!(bytes.iter().zip(header).all(|(is, wanted)| is == wanted));
     assert_eq!(bytes[54..62], *b"00000005");

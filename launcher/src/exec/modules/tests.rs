@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::exec::module::tests::module;
 
-/// A directory of modules of Linux 1.0: what each says of itself.
+/// A directory of modules of Linux 1.0, each with its description.
 fn directory(modules: &[(&str, &[&str])], files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();
     let mut list = String::new();
@@ -22,15 +22,16 @@ fn directory(modules: &[(&str, &[&str])], files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// Names as they are loaded; those that may fail with a question mark.
-fn chosen(directory: &TempDir, wishes: &[Wish]) -> Result<Vec<String>> {
-    let chosen = Modules::open(directory.path(), None)?.choose(wishes)?;
-    let name = |it: Chosen| format!("{}{}", it.module.name, if it.optional { "?" } else { "" });
+/// The names in the order of loading; those of optional modules have a question mark.
+fn chosen(directory: &TempDir, requests: &[ModuleRequest]) -> Result<Vec<String>> {
+    let chosen = ModuleDirectory::open(directory.path(), None)?.choose(requests)?;
+    let name =
+        |it: ChosenModule| format!("{}{}", it.module.name, if it.optional { "?" } else { "" });
     Ok(chosen.into_iter().map(name).collect())
 }
 
-fn needed(name: &str) -> Wish {
-    Wish::Needed(name.into())
+fn needed(name: &str) -> ModuleRequest {
+    ModuleRequest::Needed(name.into())
 }
 
 fn example() -> TempDir {
@@ -58,8 +59,8 @@ fn example() -> TempDir {
 #[test]
 fn what_is_needed_comes_first_and_once() {
     let directory = example();
-    let wishes = [needed("virtio_pci"), needed("virtio_rng"), needed("rng_core")];
-    let names = chosen(&directory, &wishes).unwrap();
+    let requests = [needed("virtio_pci"), needed("virtio_rng"), needed("rng_core")];
+    let names = chosen(&directory, &requests).unwrap();
     assert_eq!(names, ["virtio", "virtio_ring", "virtio_pci", "virtio_rng"]);
 }
 
@@ -67,10 +68,11 @@ fn what_is_needed_comes_first_and_once() {
 fn what_does_the_same_is_tried() {
     let names = chosen(&example(), &[needed("ext4")]).unwrap();
     assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "jbd2", "ext4"]);
-    // Optional for one, and not for the other.
-    let names = chosen(&example(), &[Wish::Wanted("ext4".into()), needed("jbd2")]).unwrap();
+    // One request is optional, the other is not.
+    let names =
+        chosen(&example(), &[ModuleRequest::Wanted("ext4".into()), needed("jbd2")]).unwrap();
     assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "jbd2", "ext4?"]);
-    assert_eq!(chosen(&example(), &[Wish::Wanted("xfs".into())]).unwrap(), [""; 0]);
+    assert_eq!(chosen(&example(), &[ModuleRequest::Wanted("xfs".into())]).unwrap(), [""; 0]);
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn what_is_missing_is_named() {
     assert!(error("xfs").contains("no module xfs, and"), "{}", error("xfs"));
     assert!(error("broken").contains("no module gone, which broken needs"), "{}", error("broken"));
     assert!(error("ring").contains("needs itself"), "{}", error("ring"));
-    // Nobody knows what this one has built in.
+    // This directory has no list of built-in modules.
     let unknown = directory(&[("a", &[])], &[]);
     assert_eq!(chosen(&unknown, &[needed("virtio_pci"), needed("a")]).unwrap(), ["a"]);
 }
@@ -89,10 +91,10 @@ fn a_file_of_the_users_stands_for_the_directorys() {
     let directory = example();
     let mine = directory.path().join("mine.ko");
     fs::write(&mine, module(&["name=jbd2", "depends=virtio", "vermagic=1.0 x"])).unwrap();
-    let names = chosen(&directory, &[needed("ext4"), Wish::File(mine.clone())]).unwrap();
+    let names = chosen(&directory, &[needed("ext4"), ModuleRequest::File(mine.clone())]).unwrap();
     assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "virtio", "jbd2", "ext4"]);
-    // Alone, it has nobody to ask.
-    let error = Modules::default().choose(&[Wish::File(mine)]).unwrap_err();
+    // Without a directory, the modules that it needs are missing.
+    let error = ModuleDirectory::default().choose(&[ModuleRequest::File(mine)]).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("no module virtio, which jbd2 needs: give"), "{error}");
 }
@@ -104,14 +106,14 @@ fn a_directory_may_be_above_or_without_depmod() {
     fs::create_dir_all(below.join("kernel")).unwrap();
     fs::write(below.join("kernel/a.ko"), module(&["name=a", "vermagic=1.0 SMP"])).unwrap();
     fs::write(below.join("modules.order"), "kernel/a.ko\n").unwrap();
-    let modules = Modules::open(above.path(), Some("1.0")).unwrap();
+    let modules = ModuleDirectory::open(above.path(), Some("1.0")).unwrap();
     assert_eq!(modules.choose(&[needed("a")]).unwrap().len(), 1);
-    let error = Modules::open(above.path(), Some("2.0")).unwrap_err().to_string();
+    let error = ModuleDirectory::open(above.path(), Some("2.0")).unwrap_err().to_string();
     assert!(error.contains("no modules of Linux 2.0 in it"), "{error}");
 }
 
-/// A package that nobody has run depmod on: its list is of before its modules were packed, and
-/// has modules that another package brings.
+/// A package without depmod's lists: its own list is from before its modules were packed, and has
+/// modules of another package.
 #[test]
 fn packed_modules_are_found_though_the_list_does_not_say_so() {
     let pack = |bytes: &[u8], end: &str| {
@@ -144,13 +146,13 @@ fn packed_modules_are_found_though_the_list_does_not_say_so() {
                 list += &format!("kernel/{name}.ko{listed}\n");
             }
             fs::write(below.join("modules.order"), list).unwrap();
-            let modules = Modules::open(above.path(), Some("1.0")).unwrap();
+            let modules = ModuleDirectory::open(above.path(), Some("1.0")).unwrap();
             let chosen = modules.choose(&[needed("a")]).unwrap();
             let names: Vec<_> = chosen.iter().map(|it| it.module.name.as_str()).collect();
             assert_eq!(names, ["sum_x", "a"], "{end} {listed}");
             let error = modules.choose(&[needed("extra")]).unwrap_err().to_string();
             assert!(error.contains("the file of the module extra is missing"), "{error}");
-            assert!(modules.choose(&[Wish::Wanted("extra".into())]).unwrap().is_empty());
+            assert!(modules.choose(&[ModuleRequest::Wanted("extra".into())]).unwrap().is_empty());
         }
     }
 }

@@ -9,11 +9,11 @@ use nix::unistd::pipe2;
 
 use super::*;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::console::Console;
+use crate::console::GuestConsole;
 
 /// A command's console, whose output goes to two pipes.
 struct Example {
-    console: Arc<Console>,
+    console: Arc<GuestConsole>,
     exit: Arc<Exit<Ending>>,
     stdout: File,
     stderr: File,
@@ -25,26 +25,26 @@ fn example() -> Example {
     let (console, end) = crate::console::open_all(&configs).unwrap().remove(0);
     let exit = Arc::new(Exit::new().unwrap());
     let [stdout, stderr] = [(); 2].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
-    let body = Body {
+    let body = ExecOutput {
         reader: console.output.reader(Role::Writer),
         input: Arc::clone(&console.input),
-        link: Arc::clone(end.link().unwrap()),
+        link: Arc::clone(end.init_link().unwrap()),
         exit: Arc::clone(&exit),
-        stdout: Stream::new("stdout", stdout.1, None),
-        stderr: Stream::new("stderr", stderr.1, None),
-        untold: 0,
+        stdout: OutputStream::new("stdout", stdout.1, None),
+        stderr: OutputStream::new("stderr", stderr.1, None),
+        unreported: 0,
     };
     Builder::new().spawn(move || body.run()).unwrap();
     Example { console, exit, stdout: stdout.0.into(), stderr: stderr.0.into() }
 }
 
 impl Example {
-    /// The guest sends this.
+    /// Send these bytes from the guest.
     fn print(&self, bytes: &[u8]) {
         self.console.output.sink().write_all(bytes).unwrap();
     }
 
-    /// It has sent all: what came out on stdout and stderr, and how it ended.
+    /// End the guest's output. Returns stdout, stderr, and the ending.
     fn finish(mut self) -> (Vec<u8>, Vec<u8>, Option<Ending>) {
         self.console.finish("");
         in_time("all is written", move || {
@@ -75,12 +75,12 @@ fn each_stream_is_its_own_and_the_status_comes_last() {
 #[test]
 fn the_guest_is_told_what_was_written() {
     let mut example = example();
-    let window = usize::try_from(WORTH_TELLING).unwrap();
+    let window = usize::try_from(REPORT_AFTER).unwrap();
     let bytes = FromGuest::Stdout(vec![7; window / 8]).encode();
     (0..8).for_each(|_| example.print(&bytes));
     let mut read = vec![0; window];
     example.stdout.read_exact(&mut read).unwrap();
-    let wanted = ToGuest::Written(WORTH_TELLING).encode();
+    let wanted = ToGuest::Written(REPORT_AFTER).encode();
     let mut told = vec![0; wanted.len()];
     let mut guest_end = example.console.input.guest_end().unwrap();
     let told = in_time("it is told", move || guest_end.read_exact(&mut told).map(|()| told));
@@ -130,7 +130,7 @@ fn what_comes_after_the_status_changes_nothing() {
     assert_eq!(example.finish(), (Vec::new(), Vec::new(), Some(Ending::Exited(3))));
 }
 
-/// It has not ended by that: how the guest did is for [`crate::exec::judge`].
+/// Half a frame does not end the guest: [`crate::exec::judge`] decides how the guest did.
 #[test]
 fn half_a_frame_at_the_end_is_nothing() {
     for frame in [FromGuest::Ended(0), FromGuest::Stdout(b"half".to_vec())] {
@@ -153,16 +153,16 @@ fn an_init_of_another_version_is_refused() {
     assert!(why.contains("speaks version"), "{why}");
 }
 
-/// It prints for ever, and never reads the reports about that.
+/// The guest prints for ever, and never reads the reports.
 #[test]
 fn a_guest_that_does_not_hear_is_written_out_to_the_end() {
     let mut example = example();
     let frame = ToGuest::Stdin(vec![0; 4000]).encode();
     while example.console.input.send(&frame).unwrap() > 0 {}
-    // Nor is there room for the shortest frame.
+    // Nor has the pipe room for the shortest frame.
     while example.console.input.send(&[0]).unwrap() > 0 {}
     let bytes = FromGuest::Stdout(vec![7; 1 << 14]).encode();
-    let window = usize::try_from(WORTH_TELLING).unwrap();
+    let window = usize::try_from(REPORT_AFTER).unwrap();
     (0..window >> 14).for_each(|_| example.print(&bytes));
     example.print(&FromGuest::Ended(3).encode());
     let mut read = vec![0; window];

@@ -1,4 +1,4 @@
-//! Reports, read by somebody else's parser.
+//! Reports, read by another parser.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,13 +9,13 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use super::Junit;
+use crate::boot_test::Verdict;
 use crate::config::{CommandLine, Config};
 use crate::ending::Ending;
 use crate::launch::Outcome::{self, Decided, Ended};
-use crate::trial::Verdict;
 
-/// What Python's parser finds: the attributes of the suite, and of what is in the case,
-/// each with its text.
+/// Prints what Python's parser finds: the attributes of the suite, and of each element in the case,
+/// with its text.
 const READ: &str = "
 import sys, xml.etree.ElementTree as tree
 suite = tree.parse(sys.argv[1]).getroot()
@@ -61,8 +61,8 @@ fn a_guest_that_did_well() {
 fn failures_of_the_guest_and_errors_of_others() {
     let text = "x".to_string();
     for (outcome, counts, status) in [
-        (Decided(Verdict::Unwanted(text.clone())), "1 1 0", 103),
-        (Decided(Verdict::Unseen(text.clone())), "1 1 0", 104),
+        (Decided(Verdict::ForbiddenSeen(text.clone())), "1 1 0", 103),
+        (Decided(Verdict::ExpectationMissed(text.clone())), "1 1 0", 104),
         (Decided(Verdict::TimedOut(text.clone())), "1 1 0", 124),
         (Decided(Verdict::Panicked(text.clone())), "1 1 0", 101),
         (Ended(Ending::Status(7)), "1 1 0", 7),
@@ -92,10 +92,10 @@ fn a_launch_that_fails_has_a_result() {
 fn whatever_a_guest_prints_can_be_read() {
     let all: String = (0..=0x2fff).chain(0xd7f0..0x1_0010).filter_map(char::from_u32).collect();
     let text = format!("--fail-on \"<&'>]]>\" matched: {all}");
-    let lines = report(&[], Ok(&Decided(Verdict::Unwanted(text))), &all);
+    let lines = report(&[], Ok(&Decided(Verdict::ForbiddenSeen(text))), &all);
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[2].starts_with("failure '--fail-on \"<&\\'>]]>\" matched: "), "{}", lines[2]);
-    // All that may be there is, the end of lines aside, which XML has but one of.
+    // XML has one kind of line end; all other allowed characters are there.
     let kept = all.chars().filter(|it| !it.is_control() || ('\u{7f}'..).contains(it));
     let kept = kept.filter(|it| !['\u{fffe}', '\u{ffff}'].contains(it)).count();
     assert!(lines[3].ends_with(&format!(" {}", kept + 2)), "{kept}");
@@ -115,7 +115,7 @@ fn an_old_result_is_not_taken_for_this_one() {
     assert_eq!(mode & 0o400, 0o400);
 }
 
-/// As somebody does who can write to the directory, and wants a file of ours changed.
+/// An attacker can write to the directory, and wants lguest to change a file of its user.
 #[test]
 fn no_link_is_followed() {
     let directory = TempDir::new().unwrap();
@@ -128,7 +128,7 @@ fn no_link_is_followed() {
         let words = if confined { vec![option, "--username=nobody".into()] } else { vec![option] };
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let junit = Junit::of(&config(&words)).unwrap().unwrap();
-        // Once it is under way, the name may be anybody's.
+        // During a launch, the name may belong to anybody.
         let _ = fs::remove_file(&path);
         symlink(&victim, &path).unwrap();
         junit.write(Ok(&Ended(Ending::PoweredOff)), "").unwrap();

@@ -1,11 +1,11 @@
-//! Options at random: a file says the same as a command line.
+//! Random options: a file means the same as a command line.
 
 use clap::Arg;
 
-use super::super::super::given::Shape;
+use super::super::super::arg_values::Shape;
 use super::*;
 
-/// xorshift: what is at random must fail again.
+/// A xorshift generator, so that a failure can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -49,21 +49,21 @@ impl Random {
     }
 
     /// Any of the options, with any values, whatever they mean.
-    fn given(&mut self, definition: &Command) -> Given {
-        let mut given = Given::default();
+    fn args(&mut self, definition: &Command) -> ArgValues {
+        let mut args = ArgValues::default();
         for arg in options(definition).filter(|arg| arg.is_positional()) {
             let count = if Shape::of(arg) == Shape::Words { self.below(3) } else { 1 };
-            self.give(&mut given, arg, count);
+            self.add(&mut args, arg, count);
         }
         for arg in options(definition).filter(|arg| !arg.is_positional()) {
             let most = if Shape::of(arg) == Shape::Often { 4 } else { 2 };
             let count = self.below(most);
-            self.give(&mut given, arg, count);
+            self.add(&mut args, arg, count);
         }
-        given
+        args
     }
 
-    fn give(&mut self, given: &mut Given, arg: &Arg, count: usize) {
+    fn add(&mut self, args: &mut ArgValues, arg: &Arg, count: usize) {
         let values: Vec<_> = (0..count)
             .map(|_| match Shape::of(arg) {
                 Shape::Switch => None,
@@ -74,12 +74,12 @@ impl Random {
             })
             .collect();
         if !values.is_empty() {
-            given.set(key(arg), values);
+            args.set(key(arg), values);
         }
     }
 }
 
-/// The options, without what their values have to be: the file is about their shapes.
+/// The definition without the parsers of values: the file depends on the shapes only.
 fn any_value(definition: &Command) -> Command {
     definition.clone().mut_args(|arg| match Shape::of(&arg) {
         Shape::Switch => arg,
@@ -92,13 +92,13 @@ fn words_and_files_say_the_same_whatever_is_in_them() {
     let definition = any_value(&definition());
     for seed in 1..2000 {
         let mut random = Random(seed * 0x9E37_79B9);
-        let given = random.given(&definition);
+        let args = random.args(&definition);
         let mut all = words(&["lguest"]);
-        all.extend(given.words(&definition));
-        let (again, _) = Given::from_words(&definition, &all).unwrap();
-        assert_eq!(again, given, "seed {seed}: {all:?}");
-        let text = toml::write(&given, &definition).unwrap();
-        assert_eq!(toml::read(&text, &definition), Ok(given), "seed {seed}:\n{text}");
+        all.extend(args.words(&definition));
+        let (again, _) = ArgValues::from_words(&definition, &all).unwrap();
+        assert_eq!(again, args, "seed {seed}: {all:?}");
+        let text = toml::write(&args, &definition).unwrap();
+        assert_eq!(toml::read(&text, &definition), Ok(args), "seed {seed}:\n{text}");
     }
 }
 
@@ -122,7 +122,7 @@ fn the_file_that_is_printed_launches_the_same() {
     let mut compared = 0;
     for seed in 1..500 {
         let mut random = Random(seed * 0x9E37_79B9);
-        let mut given = Given::default();
+        let mut args = ArgValues::default();
         for arg in options(&definition) {
             let known = values(key(arg));
             let count = match Shape::of(arg) {
@@ -133,18 +133,18 @@ fn the_file_that_is_printed_launches_the_same() {
                 [] => None,
                 known => Some(known[random.below(known.len())].into()),
             };
-            // What a value of somebody else's has to be is not known here.
+            // The values that another option needs are not known here.
             if count > 0 && (Shape::of(arg) == Shape::Switch || !known.is_empty()) {
-                given.set(key(arg), (0..count).map(|_| value(&mut random)).collect());
+                args.set(key(arg), (0..count).map(|_| value(&mut random)).collect());
             }
         }
         let mut line = words(&["lguest"]);
-        line.extend(given.words(&definition));
-        // Options that others refuse to go with are theirs to test.
+        line.extend(args.words(&definition));
+        // The tests of other options cover those that conflict.
         let Ok(wish) = read(definition.clone(), line.clone()) else { continue };
         let direct = format!("{:?}", launch(Ok(wish)));
         line.insert(1, "--print-config".into());
-        let Wish::Print(text) = read(definition.clone(), line).unwrap() else {
+        let ParsedCommand::Print(text) = read(definition.clone(), line).unwrap() else {
             panic!("not printed")
         };
         let file = file(&text);

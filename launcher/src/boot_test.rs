@@ -1,11 +1,10 @@
-//! A boot test: what a guest is to print on hvc0, what it is not to print, and how long
-//! it may take. [`crate::launch`] opens what it needs, starts it before the guest, asks
-//! it when time is up ([`Trial::late`]) and at each of the guest's ends
-//! ([`Trial::settle`]), and has it say the last words. The options are in
-//! [`crate::config::TrialConfig`]; without them there is a trial, too, that looks at nothing.
+//! A boot test: what a guest has to print on hvc0, what it must not print, and how long it may
+//! take. [`crate::launch`] opens its files, starts it before the guest, asks for its verdict on a
+//! timeout ([`BootTest::timeout_verdict`]) and at each end of the guest ([`BootTest::decide`]), and has
+//! it print the last lines. [`crate::config::BootTestConfig`] has the options. Without them the
+//! boot test exists, too, and examines nothing.
 //!
-//! To read: [`patterns`], [`matcher`], [`follower`], [`verdict`]; then [`hang`] with
-//! [`symbols`].
+//! To read: [`patterns`], [`matcher`], [`follower`], [`verdict`]; then [`hang`] with [`symbols`].
 
 mod follower;
 mod hang;
@@ -31,8 +30,8 @@ use host::output::Role;
 use host::writer::Writer;
 use machine::boot;
 
-use crate::config::{Config, TrialConfig};
-use crate::console::{self, Console};
+use crate::config::{BootTestConfig, Config};
+use crate::console::{self, GuestConsole};
 use crate::ending::Ending;
 use crate::guest::Guest;
 use follower::Follower;
@@ -41,44 +40,46 @@ use patterns::Patterns;
 use symbols::Symbols;
 pub(crate) use verdict::Verdict;
 
-/// The files that it needs, opened while they have names.
+/// The files of a boot test, opened while the launcher can open files by name.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct BootTestFiles {
     log: Option<(File, PathBuf)>,
     symbols: Option<Symbols>,
 }
 
 /// A boot test that runs.
 #[derive(Debug)]
-pub(crate) struct Trial {
-    /// hvc0.
-    console: Arc<Console>,
+pub(crate) struct BootTest {
+    /// The console hvc0.
+    console: Arc<GuestConsole>,
     follower: Option<Follower>,
     symbols: Option<Symbols>,
     launched: Instant,
     timeout: Option<Duration>,
 }
 
-/// What cannot be asked for, in a line.
+/// Refuse options that do not go together.
 ///
 /// # Errors
-/// When nobody would be there to be told.
+/// The reason, in one line, when no process would report the result.
 pub(crate) fn check(config: &Config) -> Result<(), &'static str> {
-    match config.detach && !config.trial.expect.is_empty() {
+    match config.detach && !config.boot_test.expect.is_empty() {
         true => Err("--expect: with --detach nobody waits to be told: leave one of them out"),
         false => Ok(()),
     }
 }
 
-impl Files {
+impl BootTestFiles {
+    /// Open the log, and the file with symbols.
+    ///
     /// # Errors
-    /// When one of them cannot be opened, or has no symbols.
-    pub(crate) fn open(config: &TrialConfig) -> Result<Self> {
+    /// When a file cannot be opened, or has no symbols.
+    pub(crate) fn open(config: &BootTestConfig) -> Result<Self> {
         let symbols = config.symbols.as_deref().map(|path| {
             Symbols::open(path).with_context(|| format!("--symbols {}", path.display()))
         });
         let symbols = symbols.transpose()?;
-        // Last, as it empties the file.
+        // Opened last, because opening empties the file.
         let log = config.log.clone().map(|path| {
             let file = console::open_file(&path, false);
             let file = file.with_context(|| format!("--log {}", path.display()));
@@ -88,46 +89,47 @@ impl Files {
     }
 }
 
-impl Trial {
-    /// Start what reads hvc0, the `console`: this, and who writes the log, if somebody does.
+impl BootTest {
+    /// Start the readers of hvc0, the `console`: the follower of this boot test, and the writer of
+    /// the log if the user wants a log.
     ///
     /// # Errors
-    /// When the host has no thread to spare.
+    /// When the host has no thread left.
     pub(crate) fn start(
-        files: Files,
+        files: BootTestFiles,
         config: &Config,
-        console: &Arc<Console>,
+        console: &Arc<GuestConsole>,
         exit: &Arc<Exit<Ending>>,
         launched: Instant,
     ) -> Result<(Self, Option<Writer>)> {
-        let Files { log, symbols } = files;
+        let BootTestFiles { log, symbols } = files;
         let output = &console.output;
         let log = log.map(|(file, path)| {
             Writer::to_file(output, Role::Witness, file, "con0-log".into(), &path)
         });
-        let follower = config.is_trial().then(|| {
-            let matcher = Matcher::new(Patterns::of(&config.trial)?);
+        let follower = config.is_boot_test().then(|| {
+            let matcher = Matcher::new(Patterns::of(&config.boot_test)?);
             Follower::start(output, exit, matcher)
                 .context("starting the thread that follows the console")
         });
-        let timeout = config.trial.timeout;
+        let timeout = config.boot_test.timeout;
         let (console, follower) = (Arc::clone(console), follower.transpose()?);
         Ok((Self { console, follower, symbols, launched, timeout }, log.transpose()?))
     }
 
-    /// When time is up.
-    pub(crate) fn until(&self) -> Option<Instant> {
+    /// When `--timeout` ends the guest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timeout.and_then(|timeout| self.launched.checked_add(timeout))
     }
 
-    /// Whether time is up.
-    pub(crate) fn is_late(&self) -> bool {
-        self.until().is_some_and(|until| until <= Instant::now())
+    /// Whether the deadline has passed.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        self.deadline().is_some_and(|until| until <= Instant::now())
     }
 
-    /// The verdict when time is up. The vCPUs, if there are any, are stopped from then on.
-    /// `no_driver` says why no console shows the guest's messages, if that is so.
-    pub(crate) fn late(
+    /// The verdict on a timeout. The vCPUs of the guest, if there is one, are stopped from then on.
+    /// `no_driver` explains why no console shows the guest's messages, if none does.
+    pub(crate) fn timeout_verdict(
         &self,
         guest: Option<&Guest>,
         kernel: &boot::Files,
@@ -152,25 +154,25 @@ impl Trial {
         Verdict::TimedOut(lines.join("\n"))
     }
 
-    /// The guest has ended like this, or its time is up (None), and its threads have ended: the
-    /// verdict, if there is one. Without anything to look for, no more than that a panic whose
-    /// words nobody has seen gets them. A reset after which the guest is to start `again` stays
-    /// one, unless something was found.
-    pub(crate) fn settle(&self, ended: Option<&Ending>, again: bool) -> Option<Verdict> {
+    /// The verdict on a guest that has ended like this, or has timed out (None), and whose threads
+    /// have ended. None if the boot test has no verdict. Without patterns, the only verdict is on a
+    /// panic whose text the user has not seen. If the guest `reboots`, its reset has no
+    /// verdict unless a pattern has matched.
+    pub(crate) fn decide(&self, ended: Option<&Ending>, reboots: bool) -> Option<Verdict> {
         let Some(follower) = &self.follower else {
             let is_mute = ended == Some(&Ending::Panicked) && !self.console.is_stdio();
-            let words = is_mute.then(|| log::panic_of(&self.console)).flatten();
+            let words = is_mute.then(|| log::panic_line(&self.console)).flatten();
             return words.map(Verdict::Panicked);
         };
-        let settled = follower.settle();
-        if again && matches!(ended, Some(Ending::Reset(_))) && settled.found.is_none() {
+        let examined = follower.examine_rest();
+        if reboots && matches!(ended, Some(Ending::Reset(_))) && examined.found.is_none() {
             return None;
         }
-        let after = settled.at.saturating_duration_since(self.launched);
-        verdict::settle(settled, after, ended)
+        let after = examined.at.saturating_duration_since(self.launched);
+        verdict::decide(examined, after, ended)
     }
 
-    /// Where hvc0 is not on this terminal, a failure is told with the last of it.
+    /// Print the last lines of hvc0 after a failure, if hvc0 is not on this terminal.
     pub(crate) fn say_last_lines(&self) {
         if self.console.is_stdio() {
             return;
@@ -181,7 +183,7 @@ impl Trial {
         }
     }
 
-    /// The end of what the guest has printed on hvc0, for a report.
+    /// The end of the guest's output on hvc0, for a report.
     pub(crate) fn log(&self) -> String {
         log::end(&self.console)
     }

@@ -1,8 +1,7 @@
-//! Names of a kernel's functions, from an ELF file (vmlinux) or from a list like
-//! System.map. Opened when the guest is launched (--symbols), so that what is wrong with
-//! it is told then; read when it has hung, by [`super::hang`]. Addresses are those that
-//! the kernel was linked for, at which lguest starts it. A name that Rust has mangled is given
-//! as it stands in the source.
+//! Names of a kernel's functions, from an ELF file (vmlinux) or from a list like System.map. The
+//! launch opens the file (--symbols), so that a bad file is reported at once; [`super::hang`] reads
+//! it when the guest has hung. Addresses are those that the kernel was linked for, where lguest
+//! starts it. A mangled name of Rust is printed as in its source.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -14,28 +13,29 @@ use object::read::elf::ElfFile;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SectionKind, SymbolKind};
 use rustc_demangle::demangle;
 
-/// No function is longer: what is further from its beginning belongs to something else.
+/// The length that no function exceeds, in bytes. An address further from a function's beginning
+/// belongs to something else.
 const LONGEST: u64 = 1 << 20;
 
-/// No line of a list is longer.
+/// The length that no line of a list exceeds, in bytes.
 const LINE: u64 = 4096;
 
 type Elf<'a> = ElfFile<'a, FileHeader64<Endianness>, &'a ReadCache<File>>;
 
-/// A file that has some.
+/// A file with the names of functions.
 #[derive(Debug)]
 pub(crate) struct Symbols {
     file: File,
-    kind: Kind,
+    kind: SymbolFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SymbolFormat {
     Elf,
     List,
 }
 
-/// The function that an address is in, as far as is known.
+/// The function that an address is in, as far as the file says.
 #[derive(Debug, Default)]
 struct Nearest {
     at: u64,
@@ -52,21 +52,25 @@ impl Nearest {
 }
 
 impl Symbols {
+    /// Open a file with symbols.
+    ///
     /// # Errors
-    /// When there are no functions in it.
+    /// When it has no functions.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         ensure!(file.metadata()?.is_file(), "it is not a regular file");
         Self::of(file)
     }
 
+    /// Use an open file with symbols.
+    ///
     /// # Errors
-    /// The same.
+    /// When it has no functions.
     pub(crate) fn of(mut file: File) -> Result<Self> {
         let mut magic = Vec::new();
         file.by_ref().take(4).read_to_end(&mut magic)?;
         if magic == *b"\x7fELF" {
-            let symbols = Self { file, kind: Kind::Elf };
+            let symbols = Self { file, kind: SymbolFormat::Elf };
             let all = symbols.in_elf(|elf| elf.symbols().filter(is_function(elf)).count());
             ensure!(
                 all.context("reading it as an ELF file")? > 0,
@@ -75,7 +79,7 @@ impl Symbols {
             );
             return Ok(symbols);
         }
-        let symbols = Self { file, kind: Kind::List };
+        let symbols = Self { file, kind: SymbolFormat::List };
         let (mut some, mut hidden) = (false, false);
         symbols.for_each_line(|start, _| {
             some |= start > 0;
@@ -91,10 +95,10 @@ impl Symbols {
         }
     }
 
-    /// "function+0x12" for each of these addresses, where that is known.
+    /// "function+0x12" for each of these addresses; None where the function is not known.
     ///
     /// # Errors
-    /// When it can be read no more.
+    /// When the file cannot be read any more.
     pub(crate) fn names(&self, addresses: &[u64]) -> Result<Vec<Option<String>>> {
         let mut all: Vec<Nearest> = addresses.iter().map(|_| Nearest::default()).collect();
         let mut offer = |start: u64, name: &dyn Fn() -> Option<String>| {
@@ -103,8 +107,10 @@ impl Symbols {
             }
         };
         match self.kind {
-            Kind::List => self.for_each_line(|start, name| offer(start, &|| Some(name.into())))?,
-            Kind::Elf => self.in_elf(|elf| {
+            SymbolFormat::List => {
+                self.for_each_line(|start, name| offer(start, &|| Some(name.into())))?;
+            }
+            SymbolFormat::Elf => self.in_elf(|elf| {
                 for symbol in elf.symbols().filter(is_function(elf)) {
                     offer(symbol.address(), &|| symbol.name().ok().map(str::to_string));
                 }
@@ -112,7 +118,7 @@ impl Symbols {
         }
         let named = all.into_iter().zip(addresses).map(|(nearest, address)| {
             let offset = address.saturating_sub(nearest.at);
-            // Without the hash, which tells nobody anything.
+            // Without the hash, which does not help the reader.
             nearest.name.map(|name| format!("{:#}+{offset:#x}", demangle(&name)))
         });
         Ok(named.collect())
@@ -124,8 +130,8 @@ impl Symbols {
         Ok(look(&elf))
     }
 
-    /// Where each function of a list begins, and its name: "ffffffff81000000 T _text", and
-    /// what module it is in.
+    /// Pass the address and the name of each function of a list, such as "ffffffff81000000 T
+    /// _text". A module's name may follow.
     fn for_each_line(&self, mut look: impl FnMut(u64, &str)) -> Result<()> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;
@@ -149,7 +155,7 @@ impl Symbols {
     }
 }
 
-/// Functions; those in assembly are not always marked as such.
+/// Whether a symbol is a function. Functions in assembly are not always marked as such.
 fn is_function<'a, S: ObjectSymbol<'a>>(elf: &Elf<'_>) -> impl Fn(&S) -> bool {
     |symbol| {
         let in_code = || {
@@ -194,7 +200,7 @@ mod tests {
         let wanted =
             ["_text+0x0", "_text+0xff", "first+0x0", "first+0xff", "second+0x150", "probe+0x10"];
         assert_eq!(named, wanted);
-        // A program's, and one that is in no function that is known.
+        // An address of a program, and one in no known function.
         assert_eq!(symbols.names(&[0x40_1000, base + 0x2000_0000]).unwrap(), [None, None]);
     }
 
@@ -213,8 +219,8 @@ mod tests {
         assert!(named.starts_with(of_this) && named.ends_with("+0x1"), "{named}");
     }
 
-    /// Both ways that Rust has, as a kernel built with CONFIG_RUST lists them; what looks like
-    /// one of them, or was cut off, stays as it is.
+    /// Both manglings of Rust, as a kernel built with CONFIG_RUST lists them. A name that resembles
+    /// a mangled one, or that was cut off, is not changed.
     #[test]
     fn functions_of_rust_are_named_as_in_their_source() {
         for (listed, named) in [

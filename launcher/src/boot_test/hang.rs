@@ -1,5 +1,5 @@
-//! What is said of a guest that was not over in time: what each of its CPUs was doing,
-//! with the function's name where that can be had.
+//! The report on a guest that timed out: what each of its CPUs was doing, with the name of the
+//! function where it is known.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::guest::Guest;
 /// How long the vCPUs may take to stop.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// What is said when no function could be named.
+/// The advice if there are no symbols.
 const ADVICE: &str = "--symbols FILE names the functions: a vmlinux, a System.map, or what the \
     guest's /proc/kallsyms says to root";
 

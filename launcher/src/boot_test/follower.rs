@@ -1,7 +1,7 @@
-//! The thread that follows what the guest prints on hvc0: a reader of its output like
-//! any other, at its own pace, so that nothing waits for it. It gives the output to
-//! [`super::matcher`], knows when to look at a line that has no end, and announces that
-//! something was found; [`super::verdict`] has that in words.
+//! The thread that follows the guest's output on hvc0. It is a reader like any other, at its own
+//! pace, so that nothing waits for it. It passes the output to [`super::matcher`], decides when an
+//! unfinished line is examined, and announces a match. [`super::verdict`] puts the match into
+//! words.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,22 +13,22 @@ use devices::threads;
 use host::exit::Exit;
 use host::output::{Output, Reader, Role, Taken};
 
-use super::matcher::{Found, Matcher};
+use super::matcher::{Match, Matcher};
 use crate::ending::Ending;
 
-/// How long a line may be without its end until it is looked at: a prompt.
+/// How long a line may lack its end before it is examined: a prompt never gets one.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// How long a guest goes on after a failure, so that the log has what it says of it.
+/// How long a guest continues after a failure, so that the log has all of the report.
 const REST: Duration = Duration::from_secs(1);
-/// And after a panic that never comes to its end.
+/// How long a guest continues after a panic whose report does not end.
 const PANIC: Duration = Duration::from_secs(3);
 
-/// How long the end of a guest waits for the last of its output to be looked at. It is a
+/// How long the end of a guest waits until the rest of its output is examined. The rest is a
 /// megabyte at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What follows the output. It leaves when the output is finished.
+/// The follower of a console's output. Its thread ends when the output is finished.
 #[derive(Debug)]
 pub(super) struct Follower {
     output: Output,
@@ -38,41 +38,41 @@ pub(super) struct Follower {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Main sleeps here, at a guest's end.
+    /// The main thread sleeps here at a guest's end.
     moved: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     matcher: Matcher,
-    /// So far the output has been looked at.
+    /// The position up to which the output is examined.
     at: u64,
-    /// So much of it never was.
+    /// How many bytes were lost before they were examined.
     lost: u64,
-    /// When an unfinished line is to be looked at.
+    /// When an unfinished line is examined.
     look: Option<Instant>,
-    /// When something was found.
+    /// When a pattern matched.
     found: Option<Instant>,
     announced: bool,
 }
 
-/// How far it has come, at a guest's end.
+/// What the follower found in a guest's whole output.
 #[derive(Debug)]
-pub(super) struct Settled {
-    pub(super) found: Option<Found>,
-    /// When.
+pub(super) struct Examined {
+    pub(super) found: Option<Match>,
+    /// When the pattern matched; if none did, when the guest's end was handled.
     pub(super) at: Instant,
-    /// The pattern that was still waited for.
+    /// The pattern that had not matched yet.
     pub(super) awaited: Option<String>,
-    /// Bytes that were never looked at.
+    /// How many bytes were lost before they were examined.
     pub(super) lost: u64,
 }
 
 impl Follower {
-    /// Follow it from the beginning.
+    /// Follow the output from its beginning.
     ///
     /// # Errors
-    /// When the host has no thread to spare.
+    /// When the host has no thread left.
     pub(super) fn start(
         output: &Output,
         exit: &Arc<Exit<Ending>>,
@@ -86,14 +86,14 @@ impl Follower {
         Ok(Self { output: output.clone(), shared })
     }
 
-    /// The pattern that is waited for next.
+    /// The pattern that has to match next.
     pub(super) fn awaited(&self) -> Option<String> {
         self.shared.lock().matcher.awaited().map(str::to_string)
     }
 
-    /// The guest prints no more, as it has ended: wait until all is looked at. To be
-    /// called when its threads have ended.
-    pub(super) fn settle(&self) -> Settled {
+    /// Wait until the whole output is examined. The guest's threads must have ended, so that it
+    /// prints no more.
+    pub(super) fn examine_rest(&self) -> Examined {
         let (end, until) = (self.output.end(), Instant::now() + PATIENCE);
         let mut state = self.shared.lock();
         while state.at < end {
@@ -105,7 +105,7 @@ impl Follower {
             state = wait_timeout(&self.shared.moved, state, left);
         }
         state.matcher.end_line();
-        Settled {
+        Examined {
             found: state.matcher.found().cloned(),
             at: state.found.unwrap_or_else(Instant::now),
             awaited: state.matcher.awaited().map(str::to_string),
@@ -121,7 +121,7 @@ fn follow(mut reader: Reader, shared: &Shared, exit: &Exit<Ending>) {
         if taken == Taken::Last {
             return;
         }
-        // In this order: what is lost after that is counted the next time.
+        // The position is read first: bytes that are lost after that are counted next time.
         let (at, lost) = (reader.position(), reader.progress());
         let mut state = shared.lock();
         if lost > 0 {
@@ -134,8 +134,8 @@ fn follow(mut reader: Reader, shared: &Shared, exit: &Exit<Ending>) {
         }
         state.matcher.feed(&chunk);
         let now = Instant::now();
-        let look = state.look(now);
-        let due = state.due(now);
+        let look = state.examine_unfinished(now);
+        let due = state.announcement_due(now);
         until = [look, due].into_iter().flatten().min();
         if due.is_some_and(|due| due <= now) {
             until = look;
@@ -154,11 +154,10 @@ impl Shared {
 }
 
 impl State {
-    /// Look at a line that has been without its end for a moment; else, until when to wait
-    /// for that.
-    fn look(&mut self, now: Instant) -> Option<Instant> {
+    /// Examine a line that has lacked its end for a moment. Returns when to examine it otherwise.
+    fn examine_unfinished(&mut self, now: Instant) -> Option<Instant> {
         if self.matcher.has_more() && *self.look.get_or_insert(now + MOMENT) <= now {
-            self.matcher.look();
+            self.matcher.examine();
         }
         if !self.matcher.has_more() {
             self.look = None;
@@ -166,14 +165,14 @@ impl State {
         self.look
     }
 
-    /// When what was found is to be announced, unless it has been.
-    fn due(&mut self, now: Instant) -> Option<Instant> {
+    /// When a match has to be announced. None if it has been announced.
+    fn announcement_due(&mut self, now: Instant) -> Option<Instant> {
         let found = self.matcher.found().filter(|_| !self.announced)?;
         let rest = match found {
-            Found::Seen(_) => Duration::ZERO,
-            Found::Panic(_) if self.matcher.is_told() => Duration::ZERO,
-            Found::Panic(_) => PANIC,
-            Found::Unwanted(..) | Found::Failure(_) => REST,
+            Match::Expected(_) => Duration::ZERO,
+            Match::Panic(_) if self.matcher.panic_has_ended() => Duration::ZERO,
+            Match::Panic(_) => PANIC,
+            Match::Forbidden(..) | Match::KernelFailure(_) => REST,
         };
         Some(*self.found.get_or_insert(now) + rest)
     }

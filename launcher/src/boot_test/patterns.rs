@@ -1,22 +1,23 @@
-//! The patterns that lines are compared with: the user's, and what Linux says when
-//! something is wrong with it. The kernel's words are those of its sources, and of
-//! x86's where they differ.
+//! The patterns that lines are compared with: the user's, and Linux' reports of its failures. The
+//! words are those of the kernel's sources, and of x86 where architectures differ.
 
 use regex::bytes::{Regex, RegexSet};
 
-use crate::config::TrialConfig;
+use crate::config::BootTestConfig;
 
-/// A message of the kernel's begins with the line, or after its time and whose it is:
-/// `[    1.234567][    T1] `. Programs, too, speak of bugs and warnings, but elsewhere.
+/// Where a message of the kernel begins: at the beginning of a line, or after its time and its
+/// origin: `[    1.234567][    T1] `. Programs print about bugs and warnings, too, but elsewhere in
+/// a line.
 const BEGIN: &str = r"(?:^|\] )";
 
-/// kernel/panic.c. Whatever stands before it: nobody else says that.
+/// The report of a panic (kernel/panic.c). Only the kernel prints these words, so the place in the
+/// line does not matter.
 pub(super) const PANIC: &str = "Kernel panic - not syncing";
 
-/// The last that a kernel says of its panic, or of its reboot for it.
+/// The last line of a panic, or of the reboot after it.
 const PANIC_ENDS: &str = r"---\[ end Kernel panic|Rebooting in [0-9]+ seconds";
 
-/// What no healthy kernel says.
+/// The messages that only a failed kernel prints.
 const FAILURES: [&str; 4] = [
     // mm, kernel/sched, KASAN and so on; "DEBUG: " and "watchdog: BUG: soft lockup" are others.
     r"BUG: ",
@@ -27,7 +28,7 @@ const FAILURES: [&str; 4] = [
     r"[a-z][^\[\]]*: [0-9a-f]{4} \[#[0-9]+\]",
 ];
 
-/// What a healthy kernel does not say either, but lives on: --strict.
+/// The warnings after which a kernel continues: failures with --strict only.
 const WARNINGS: [&str; 8] = [
     // kernel/hung_task.c.
     r"INFO: task .* blocked (?:for more than|on )",
@@ -45,26 +46,28 @@ const WARNINGS: [&str; 8] = [
     r"UBSAN: ",
 ];
 
-/// All patterns.
+/// The patterns of a boot test.
 #[derive(Debug)]
 pub(super) struct Patterns {
-    /// In this order.
+    /// The expected patterns, in this order.
     pub(super) expected: Vec<Regex>,
-    pub(super) unwanted: Vec<Regex>,
+    pub(super) forbidden: Vec<Regex>,
     pub(super) failures: RegexSet,
     pub(super) panic: Regex,
     pub(super) panic_ends: Regex,
 }
 
 impl Patterns {
+    /// The user's patterns, and the kernel's.
+    ///
     /// # Errors
-    /// None: these are constants, and those of the user have been read.
-    pub(super) fn of(config: &TrialConfig) -> Result<Self, regex::Error> {
+    /// No known ones: the kernel's patterns are constants, and the user's are compiled already.
+    pub(super) fn of(config: &BootTestConfig) -> Result<Self, regex::Error> {
         let warnings = WARNINGS.iter().filter(|_| config.strict);
         let failures = FAILURES.iter().chain(warnings).map(message);
         Ok(Self {
             expected: config.expect.clone(),
-            unwanted: config.fail_on.clone(),
+            forbidden: config.fail_on.clone(),
             failures: RegexSet::new(failures)?,
             panic: Regex::new(PANIC)?,
             panic_ends: Regex::new(PANIC_ENDS)?,
@@ -72,12 +75,12 @@ impl Patterns {
     }
 }
 
-/// What begins the kernel's report of a failure.
+/// The patterns of lines that begin the kernel's report of a failure.
 pub(super) fn reports() -> Result<RegexSet, regex::Error> {
     RegexSet::new(FAILURES.iter().map(message).chain([PANIC.to_string()]))
 }
 
-/// A line of the kernel's log that begins with these words.
+/// The pattern of a line of the kernel's log that begins with these words.
 fn message(words: &&str) -> String {
     format!("{BEGIN}{words}")
 }
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     fn fails(line: &str, strict: bool) -> bool {
-        let config = TrialConfig { strict, ..TrialConfig::default() };
+        let config = BootTestConfig { strict, ..BootTestConfig::default() };
         Patterns::of(&config).unwrap().failures.is_match(line.as_bytes())
     }
 

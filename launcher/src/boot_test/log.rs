@@ -1,22 +1,22 @@
-//! The end of what the guest has printed on hvc0, for people: what is said of a panic
-//! where hvc0 is not on this terminal, and what a report has.
+//! The end of the guest's output on hvc0, for people: the report of a panic if hvc0 is not on this
+//! terminal, and the log in a JUnit report.
 
 use super::{patterns, plain};
-use crate::console::Console;
+use crate::console::GuestConsole;
 
-/// How many lines are shown.
+/// How many lines are printed.
 const LINES: usize = 20;
 
-/// At most so many are, when the kernel's report of what is wrong begins further up: an oops
-/// and the panic that it ends in have as many.
+/// How many lines are printed at most if the kernel's report of a failure begins further up. An
+/// oops and the panic after it have this many lines.
 const REPORT: usize = 60;
 
-/// How many bytes a report has of it.
+/// How many bytes of output a JUnit report has.
 const REPORTED: usize = 256 << 10;
 
-/// The last lines, from where the kernel begins to tell what is wrong, without those at the
-/// end in which nothing stands.
-pub(super) fn last_lines(console: &Console) -> Vec<String> {
+/// The last lines, from the beginning of the kernel's report of a failure. Empty lines at the end
+/// are left out.
+pub(super) fn last_lines(console: &GuestConsole) -> Vec<String> {
     last_of(&console.output.kept())
 }
 
@@ -33,8 +33,8 @@ fn last_of(kept: &[u8]) -> Vec<String> {
     lines.into_iter().skip(begin).map(str::to_string).collect()
 }
 
-/// What it said of its panic, if it did.
-pub(super) fn panic_of(console: &Console) -> Option<String> {
+/// The line that reports the kernel's panic, if there is one.
+pub(super) fn panic_line(console: &GuestConsole) -> Option<String> {
     panic_in(&console.output.kept())
 }
 
@@ -44,8 +44,8 @@ fn panic_in(kept: &[u8]) -> Option<String> {
     Some(line.trim().to_string())
 }
 
-/// The end of it, from the beginning of a line on.
-pub(super) fn end(console: &Console) -> String {
+/// The end of the output, from the beginning of a line.
+pub(super) fn end(console: &GuestConsole) -> String {
     end_of(&console.output.kept())
 }
 
@@ -79,7 +79,7 @@ mod tests {
         };
         let count = |before, after| last_of(log(before, after).as_bytes()).len();
         assert_eq!((count(100, 40), count(5, 59), count(100, 3)), (41, 60, 20));
-        // It is of something else.
+        // A report further up is about something else.
         assert_eq!(count(100, 60), 20);
     }
 

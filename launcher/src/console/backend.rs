@@ -1,5 +1,5 @@
-//! What is at a console's host end, as it is opened, and then connected. Between the two,
-//! [`crate::launch`] gives up privilege and starts no thread.
+//! The host end of a console: first opened, then connected. Between the two, [`crate::launch`]
+//! drops privileges and starts no thread.
 
 use std::fs::File;
 use std::io;
@@ -15,42 +15,42 @@ use host::stdin;
 use host::terminal::{self, Terminal};
 use host::writer::Writer;
 
-use super::entry::Entry;
+use super::owned_path::OwnedPath;
 use super::pty::Pty;
 use super::socket::Socket;
-use super::{Console, UNKNOWN_SIZE};
+use super::{GuestConsole, UNKNOWN_SIZE};
 use crate::config::console::Backend;
 use crate::ending::Ending;
-use crate::exec::{Link, streams};
+use crate::exec::{InitLink, streams};
 
-/// What is at the host end, opened.
+/// An opened host end.
 #[derive(Debug)]
-pub(crate) enum HostEnd {
+pub(crate) enum OpenBackend {
     Stdio,
-    /// A socket of its own, or none.
+    /// The console's own socket, if it has one.
     Socket(Option<Socket>),
     Pty(Pty),
-    /// Output only.
+    /// A file for the output.
     File(File),
     Null,
-    /// A command's streams, ours; and the way to its init.
-    Exec(Arc<Link>),
+    /// The launcher's streams, and the connection to the command's init.
+    Exec(Arc<InitLink>),
 }
 
-/// A host end at work.
+/// A host end whose threads run.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
-    /// Who writes to a file, and is to be waited for.
+    /// The writer of a file, which the launch waits for at the end.
     pub(crate) writer: Option<Writer>,
-    /// A name that it has in the file system for as long as this exists.
-    pub(crate) entry: Option<Entry>,
+    /// A name in the file system, which exists as long as this value.
+    pub(crate) owned_path: Option<OwnedPath>,
 }
 
-impl HostEnd {
+impl OpenBackend {
     /// Open everything that has a name.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When the host end cannot be opened.
     pub(super) fn open(backend: &Backend) -> Result<Self> {
         match backend {
             Backend::Stdio => Ok(Self::Stdio),
@@ -73,23 +73,23 @@ impl HostEnd {
         }
     }
 
-    /// The device that it has made.
+    /// The device that the host end has created, if it has.
     pub(super) fn device(&self) -> Option<&Path> {
         if let Self::Pty(pty) = self { Some(pty.path()) } else { None }
     }
 
-    /// The way to a command's init.
-    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
+    /// The connection to a command's init.
+    pub(crate) fn init_link(&self) -> Option<&Arc<InitLink>> {
         if let Self::Exec(link) = self { Some(link) } else { None }
     }
 
-    /// Start its threads, if it has some.
+    /// Start the threads of the host end, if it has any.
     ///
     /// # Errors
-    /// When the host has no descriptor or thread to spare.
+    /// When the host has no descriptor or thread left.
     pub(crate) fn connect(
         self,
-        console: &Arc<Console>,
+        console: &Arc<GuestConsole>,
         exit: &Arc<Exit<Ending>>,
         terminal: Option<&Terminal>,
     ) -> Result<Connected> {
@@ -115,16 +115,18 @@ impl HostEnd {
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Socket(Some(socket)) => {
-                Ok(Connected { entry: Some(socket.serve(console)?), ..Connected::default() })
+                Ok(Connected { owned_path: Some(socket.serve(console)?), ..Connected::default() })
             }
-            Self::Pty(pty) => Ok(Connected { entry: pty.serve(console)?, ..Connected::default() }),
+            Self::Pty(pty) => {
+                Ok(Connected { owned_path: pty.serve(console)?, ..Connected::default() })
+            }
         }
     }
 }
 
-/// Open it for writing. A named pipe that nobody reads is an error, where it would
-/// be waited for (and signals are blocked by now); a terminal does not become ours.
-/// A name of our own stdout is that, as it is.
+/// Open a file for writing. A named pipe without a reader is an error: waiting for a reader would
+/// hang while signals are blocked. A terminal does not become the controlling terminal. A name of
+/// the launcher's own stdout is opened by duplication.
 pub(crate) fn open_file(path: &Path, append: bool) -> io::Result<File> {
     if let Some(file) = standard::duplicate(path)? {
         return Ok(file);

@@ -1,22 +1,22 @@
 //! Output and patterns, in pieces of every size.
 
-use crate::config::TrialConfig;
-use crate::trial::matcher::{Found, Matcher};
-use crate::trial::patterns::Patterns;
+use crate::boot_test::matcher::{Match, Matcher};
+use crate::boot_test::patterns::Patterns;
+use crate::config::BootTestConfig;
 
 fn matcher(expect: &[&str], fail_on: &[&str]) -> Matcher {
-    Matcher::new(Patterns::of(&TrialConfig::looking_for(expect, fail_on)).unwrap())
+    Matcher::new(Patterns::of(&BootTestConfig::looking_for(expect, fail_on)).unwrap())
 }
 
-/// A number that looks random, and the next.
+/// The next pseudo-random number.
 fn next(state: &mut u64) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     usize::try_from(*state >> 33).unwrap()
 }
 
-/// What is found, and what is still waited for: the same wherever output is cut.
+/// The match, and the pattern that is still awaited: independent of how the output is cut.
 #[track_caller]
-fn found(expect: &[&str], fail_on: &[&str], output: &[u8]) -> (Option<Found>, Option<String>) {
+fn found(expect: &[&str], fail_on: &[&str], output: &[u8]) -> (Option<Match>, Option<String>) {
     let of = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut matcher = matcher(expect, fail_on);
         pieces.for_each(|piece| matcher.feed(piece));
@@ -41,8 +41,8 @@ fn found(expect: &[&str], fail_on: &[&str], output: &[u8]) -> (Option<Found>, Op
     whole
 }
 
-fn seen(line: &str) -> Option<Found> {
-    Some(Found::Seen(line.into()))
+fn seen(line: &str) -> Option<Match> {
+    Some(Match::Expected(line.into()))
 }
 
 #[test]
@@ -63,16 +63,16 @@ fn several_are_waited_for_in_their_order() {
 
 #[test]
 fn what_came_first_in_the_output_decides() {
-    let unwanted = |line: &str| Some(Found::Unwanted("bad".into(), line.into()));
+    let unwanted = |line: &str| Some(Match::Forbidden("bad".into(), line.into()));
     assert_eq!(found(&["good"], &["bad"], b"bad\ngood\n").0, unwanted("bad"));
     assert_eq!(found(&["good"], &["bad"], b"good\nbad\n").0, seen("good"));
     assert_eq!(found(&["good"], &["bad"], b"good and bad\n").0, unwanted("good and bad"));
     let oops = b"[ 1.0] BUG: kernel NULL pointer dereference\nbad\ngood\n";
     let failure = "[ 1.0] BUG: kernel NULL pointer dereference";
-    assert_eq!(found(&["good"], &["bad"], oops).0, Some(Found::Failure(failure.into())));
+    assert_eq!(found(&["good"], &["bad"], oops).0, Some(Match::KernelFailure(failure.into())));
     assert_eq!(
         found(&["good"], &["BUG: "], oops).0,
-        Some(Found::Unwanted("BUG: ".into(), failure.into()))
+        Some(Match::Forbidden("BUG: ".into(), failure.into()))
     );
 }
 
@@ -81,15 +81,15 @@ fn a_panic_counts_for_more_than_its_oops() {
     let output =
         b"[ 1.0] Oops: 0002 [#1] SMP\n[ 1.0] Kernel panic - not syncing: Fatal exception\n";
     let panic = "[ 1.0] Kernel panic - not syncing: Fatal exception";
-    assert_eq!(found(&["x"], &[], output).0, Some(Found::Panic(panic.into())));
+    assert_eq!(found(&["x"], &[], output).0, Some(Match::Panic(panic.into())));
     let text = "[ 1.0] Oops: 0002 [#1] SMP";
-    assert_eq!(found(&[], &["Oops"], output).0, Some(Found::Unwanted("Oops".into(), text.into())));
+    assert_eq!(found(&[], &["Oops"], output).0, Some(Match::Forbidden("Oops".into(), text.into())));
 }
 
 #[test]
 fn who_waits_for_a_panic_sees_it() {
     let output = b"[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
-    assert!(matches!(found(&["Unable to mount root"], &[], output).0, Some(Found::Seen(_))));
+    assert!(matches!(found(&["Unable to mount root"], &[], output).0, Some(Match::Expected(_))));
     let two = ["Kernel panic", "Rebooting"];
     assert_eq!(found(&two, &[], output), (None, Some("Rebooting".into())));
 }
@@ -99,9 +99,9 @@ fn the_text_of_a_panic_has_an_end() {
     for last in ["---[ end Kernel panic - not syncing: x ]---", "Rebooting in 5 seconds.."] {
         let mut matcher = matcher(&["x y"], &[]);
         matcher.feed(b"Kernel panic - not syncing: x\nCall Trace:\n");
-        assert!(!matcher.is_told());
+        assert!(!matcher.panic_has_ended());
         matcher.feed(format!("[ 1.0] {last}\n").as_bytes());
-        assert!(matcher.is_told(), "{last}");
+        assert!(matcher.panic_has_ended(), "{last}");
     }
 }
 
@@ -110,21 +110,21 @@ fn a_prompt_is_found_when_it_is_looked_at() {
     let mut matcher = matcher(&["login: $", "Password: $"], &[]);
     matcher.feed(b"debian log");
     assert!(matcher.has_more());
-    matcher.look();
+    matcher.examine();
     assert!(!matcher.has_more());
     matcher.feed(b"in: ");
-    matcher.look();
+    matcher.examine();
     assert_eq!(matcher.awaited(), Some("Password: $"));
-    // It goes on in the same line, and what was found is not found again.
+    // The line continues, and a pattern that has matched does not match again.
     matcher.feed(b"root login: ");
-    matcher.look();
+    matcher.examine();
     assert_eq!(matcher.found(), None);
     matcher.feed(b"\r\nPassword: ");
-    matcher.look();
+    matcher.examine();
     assert_eq!(matcher.found(), seen("Password:").as_ref());
 }
 
-/// What is found in a line that grows is found in the whole line, too.
+/// A match in a line that grows is a match in the whole line, too.
 #[test]
 fn looking_often_changes_nothing() {
     let output = b"a line with one, and with two, and 3\nand four\n";
@@ -133,7 +133,7 @@ fn looking_often_changes_nothing() {
         for byte in output {
             matcher.feed(&[*byte]);
             if next(&mut state).is_multiple_of(3) {
-                matcher.look();
+                matcher.examine();
             }
         }
         assert_eq!(matcher.found(), seen("and four").as_ref(), "seed {seed}");
@@ -143,16 +143,16 @@ fn looking_often_changes_nothing() {
 #[test]
 fn a_line_without_end_is_bounded_and_nothing_in_it_is_missed() {
     let filler = vec![b'.'; 100_000];
-    // Where it is cut, and elsewhere.
+    // At the cut, and elsewhere.
     for at in (0..100_000).step_by(9_999).chain(65_524..65_538) {
         let mut line = filler.clone();
         line.splice(at..at, *b"here it is");
         let mut matcher = matcher(&["here it is"], &["^here", "^it"]);
         line.chunks(1000).for_each(|piece| matcher.feed(piece));
-        matcher.look();
+        matcher.examine();
         let wanted = match (at, matcher.found()) {
-            (0, Some(Found::Unwanted(..))) => true,
-            (_, found) => matches!(found, Some(Found::Seen(line)) if line.len() < 300),
+            (0, Some(Match::Forbidden(..))) => true,
+            (_, found) => matches!(found, Some(Match::Expected(line)) if line.len() < 300),
         };
         assert!(wanted, "{at}: {:?}", matcher.found());
     }

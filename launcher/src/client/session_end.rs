@@ -1,30 +1,30 @@
-//! How a stay at a console of a guest ended (`lguest console`, `lguest log --follow`).
+//! How a session at a console ended (`lguest console`, `lguest log --follow`).
 
 use host::exit::{Interruption, Replaceable};
 
-use crate::exit_status::Status;
+use crate::exit_status::ExitStatus;
 
-/// How a client left.
+/// How a session at a console ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stay {
+pub(super) enum SessionEnd {
     /// The user has left the console.
     Left,
-    /// The guest's launcher ended the stay with this status, and said why.
+    /// The guest's launcher ended the session with this status, and this reason.
     SentAway(u8, String),
-    /// This signal was sent to the client.
+    /// The client received this signal.
     Signal(i32),
-    /// The host, the connection or the guest's launcher failed. The text says all.
+    /// The host, the connection or the guest's launcher failed. The text is the complete message.
     Failed(String),
 }
 
-impl Stay {
+impl SessionEnd {
     /// The client's exit status.
     pub(super) fn status(&self) -> u8 {
         let status = match self {
-            Self::Left => Status::WELL,
-            Self::SentAway(status, _) => Status::told(*status),
-            Self::Signal(number) => Status::of_signal(*number),
-            Self::Failed(_) => Status::FAILED,
+            Self::Left => ExitStatus::SUCCESS,
+            Self::SentAway(status, _) => ExitStatus::of_number(*status),
+            Self::Signal(number) => ExitStatus::of_signal(*number),
+            Self::Failed(_) => ExitStatus::FAILED,
         };
         status.number()
     }
@@ -41,9 +41,9 @@ impl Stay {
     }
 }
 
-impl Replaceable for Stay {}
+impl Replaceable for SessionEnd {}
 
-impl From<Interruption> for Stay {
+impl From<Interruption> for SessionEnd {
     fn from(interruption: Interruption) -> Self {
         match interruption {
             Interruption::CtrlC => Self::Left,

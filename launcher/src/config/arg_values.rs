@@ -1,7 +1,6 @@
-//! What a user gave, option by option, before it has a meaning: what a command line and a
-//! configuration file have in common. [`super::read`] puts the two together; [`super::toml`]
-//! reads and writes the file. Which options there are is clap's to say, so that one that is
-//! new needs nothing here.
+//! The values of options before they have a meaning: what a command line and a configuration file
+//! have in common. [`super::read`] puts the two together; [`super::toml`] reads and writes the
+//! file. clap defines the options, so a new option needs nothing here.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,16 +8,16 @@ use std::ffi::{OsStr, OsString};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// How an option is given.
+/// How an option takes values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Without a value.
+    /// The option takes no value.
     Switch,
-    /// Once, with a value; or without, if that may be left out.
+    /// The option is given once, with a value. The value may be left out if it is optional.
     Once { optional: bool },
-    /// As often as one likes, with a value each.
+    /// The option may be repeated, with a value each time.
     Often,
-    /// Words without an option's name, as many as one likes.
+    /// Positional words, in any number.
     Words,
 }
 
@@ -36,33 +35,33 @@ impl Shape {
     }
 }
 
-/// What an option is called in a file: as on the command line.
+/// The key of an option in a file: the name that it has on the command line.
 pub(crate) fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or(arg.get_id().as_str())
 }
 
-/// The options that a file may have: not those which are about the file, or about help.
+/// The options that a file may have. Those about the file itself and about help are left out.
 pub(crate) fn options(definition: &Command) -> impl Iterator<Item = &Arg> {
     let about = ["config", "print-config", "help", "version"];
     definition.get_arguments().filter(move |arg| !about.contains(&key(arg)))
 }
 
-/// The values of the options that were given, by their keys. A switch has a single
-/// value, None; so has an option whose value was left out.
+/// The values of the options that were given, by their keys. A switch has a single value, None; so
+/// has an option whose value was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Given(BTreeMap<String, Vec<Option<OsString>>>);
+pub(crate) struct ArgValues(BTreeMap<String, Vec<Option<OsString>>>);
 
-impl Given {
-    /// From the words of a command line.
+impl ArgValues {
+    /// Read the values from the words of a command line.
     ///
     /// # Errors
-    /// When it is not well-formed, whatever the values mean.
+    /// When the command line is not well-formed, whatever the values mean.
     pub(crate) fn from_words(
         definition: &Command,
         words: &[OsString],
     ) -> Result<(Self, ArgMatches), clap::Error> {
         let matches = skeleton(definition).try_get_matches_from(words)?;
-        let mut given = Self::default();
+        let mut args = Self::default();
         for arg in options(definition) {
             let id = arg.get_id().as_str();
             if matches.value_source(id) != Some(ValueSource::CommandLine) {
@@ -74,16 +73,16 @@ impl Given {
                 Shape::Words => occurrences.flatten().map(|word| Some(word.into())).collect(),
                 _ => occurrences.map(|mut values| values.next().map(Into::into)).collect(),
             };
-            given.set(key(arg), values);
+            args.set(key(arg), values);
         }
-        Ok((given, matches))
+        Ok((args, matches))
     }
 
     pub(crate) fn set(&mut self, key: &str, values: Vec<Option<OsString>>) {
         self.0.insert(key.into(), values);
     }
 
-    /// The values of an option; none if it was not given.
+    /// The values of an option; an empty slice if it was not given.
     pub(crate) fn get(&self, key: &str) -> &[Option<OsString>] {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
@@ -92,8 +91,8 @@ impl Given {
         self.0.contains_key(key)
     }
 
-    /// This and, below it, `other`: where an option can only be given once, this one wins;
-    /// else `other` comes first.
+    /// Merge `other` below these values. An option that can be given only once keeps its value; a
+    /// repeated option gets the values of `other` first.
     pub(crate) fn over(mut self, other: Self, definition: &Command) -> Self {
         for (key, mut values) in other.0 {
             let often = options(definition)
@@ -108,7 +107,7 @@ impl Given {
         self
     }
 
-    /// As words of a command line: options, "--" and what has no option's name.
+    /// The values as words of a command line: options, "--" and the positional words.
     pub(crate) fn words(&self, definition: &Command) -> Vec<OsString> {
         let (mut words, mut plain) = (Vec::new(), Vec::new());
         for arg in options(definition) {
@@ -132,7 +131,7 @@ fn assignment(long: &str, value: &OsStr) -> OsString {
     word
 }
 
-/// The options without any meaning: none is required, and every value is accepted.
+/// A definition without any meaning: no option is required, and every value is accepted.
 fn skeleton(definition: &Command) -> Command {
     let bare = definition.get_arguments().map(|arg| {
         let mut bare = Arg::new(arg.get_id().clone()).action(arg.get_action().clone());

@@ -1,7 +1,7 @@
-//! A name that a console's host end has in the file system: a socket, or the link to a
-//! pseudo-terminal. It is made under another name and then renamed, so that it is
-//! complete from the first moment on, and removed when it is dropped, if it is still
-//! ours. What a killed launcher left is replaced; what somebody uses is not.
+//! A name of a console's host end in the file system: a socket, or the link to a pseudo-terminal.
+//! It is created under a temporary name and then renamed, so that it is complete when it appears.
+//! Dropping it removes it, unless it has been replaced meanwhile. What a killed launcher left is
+//! replaced; what a process uses is not.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -18,22 +18,22 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 /// The longest path of a socket: struct sockaddr_un has 108 bytes for it and its NUL.
 const SOCKET_PATH: usize = 107;
 
-/// Of a name for the time being, a dot and six characters, with the slash before it.
+/// The length of a temporary name: a slash, a dot and six characters.
 const TEMPORARY: usize = 8;
 
-/// A name that is ours.
+/// A name in the file system that this launcher has created.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct OwnedPath {
     path: PathBuf,
-    /// Device and inode of what we made: somebody may have put something else there.
+    /// Device and inode of the created file: another user may have replaced it.
     made: (u64, u64),
 }
 
-impl Entry {
-    /// A socket of this name, listening, for us alone.
+impl OwnedPath {
+    /// Create a listening socket of this name that only this user can connect to.
     ///
     /// # Errors
-    /// When the name is taken, or cannot be had.
+    /// When the name is taken, or cannot be created.
     pub(super) fn socket(path: &Path) -> Result<(UnixListener, Self)> {
         let length = path.as_os_str().len();
         ensure!(
@@ -55,17 +55,17 @@ impl Entry {
         Self::new(path, stale, listen_alone)
     }
 
-    /// A symbolic link of this name to `target`.
+    /// Create a symbolic link of this name to `target`.
     ///
     /// # Errors
-    /// When the name is taken, or cannot be had.
+    /// When the name is taken, or cannot be created.
     pub(super) fn link(path: &Path, target: &Path) -> Result<Self> {
         let stale = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),
             Ok(there) if there.is_symlink() => {
                 let to = fs::read_link(path)?;
-                // Ours was free a moment ago: the link that was there has lost its target.
+                // The target was free a moment ago, so an existing link to it is stale.
                 if to != target && fs::symlink_metadata(path.with_file_name(&to)).is_ok() {
                     bail!("it is there already, a link to {}: remove it", to.display());
                 }
@@ -76,9 +76,8 @@ impl Entry {
         Ok(Self::new(path, stale, |temporary| symlink(target, temporary))?.1)
     }
 
-    /// What `make` makes, under its name at once; in the place of what is there if
-    /// that is `stale`. Until then its name is one that nobody can guess, and put something
-    /// of his own there.
+    /// Create a file with `make`, under its name at once; if the existing one is `stale`, in its
+    /// place. Until then it has a name that nobody can guess and take.
     fn new<T>(
         path: &Path,
         stale: bool,
@@ -91,16 +90,16 @@ impl Entry {
         let mut directory = directory.to_path_buf();
         let open = File::options().read(true).custom_flags(libc::O_PATH).open(&directory)?;
         if directory.as_os_str().len() + TEMPORARY > SOCKET_PATH {
-            // Short enough for a socket, whatever the directory.
+            // Short enough for a socket in any directory.
             directory = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
         }
-        // Removed when it is dropped, if there is something of that name still.
+        // Dropping it removes the file if it still has its temporary name.
         let made = tempfile::Builder::new().prefix(".").make_in(directory, make)?;
         let (made, temporary) = made.into_parts();
         let there = fs::symlink_metadata(&temporary)?;
         let flags = if stale { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
         match renameat2(AT_FDCWD, &*temporary, AT_FDCWD, &path, flags) {
-            // A file system that cannot make sure of it.
+            // The file system does not support RENAME_NOREPLACE.
             Err(Errno::EINVAL) => fs::rename(&temporary, &path)?,
             done => done?,
         }
@@ -108,8 +107,9 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
-    /// In a new root directory it is not to be found, and stays.
+impl Drop for OwnedPath {
+    /// Remove the name, if it is still this launcher's. After a chroot the name cannot be found,
+    /// and stays.
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|there| (there.dev(), there.ino()) == self.made);

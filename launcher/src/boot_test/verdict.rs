@@ -1,71 +1,78 @@
-//! What a boot test decides: by what was found, and by how the guest ended. Used by
-//! [`super::Trial`].
+//! The verdict of a boot test, from the match and from the guest's end. [`super::BootTest`] asks
+//! for it.
 
 use std::time::Duration;
 
-use super::follower::Settled;
-use super::matcher::Found;
+use super::follower::Examined;
+use super::matcher::Match;
 use crate::ending::Ending;
 
-/// What a boot test decided. The text says why.
+/// The verdict of a boot test. The text gives the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Everything that was waited for has been printed.
-    Seen(String),
-    /// Something was printed that must not be.
-    Unwanted(String),
-    /// The guest ended before everything was printed that was waited for.
-    Unseen(String),
-    /// The guest's kernel panicked, in these words on its console.
+    /// All expected patterns matched.
+    Passed(String),
+    /// A forbidden pattern matched, or the kernel reported a failure.
+    ForbiddenSeen(String),
+    /// The guest ended before all expected patterns matched.
+    ExpectationMissed(String),
+    /// The guest's kernel panicked, with this line on its console.
     Panicked(String),
-    /// It was not over in time.
+    /// The guest ran longer than `--timeout`.
     TimedOut(String),
-    /// Some of the output was lost before it was looked at.
-    Unknown(String),
+    /// Some of the output was lost before it was examined.
+    OutputLost(String),
 }
 
-/// The verdict that follows from what was found, so long after the launch.
-fn of(found: &Found, after: Duration) -> Verdict {
+/// The verdict of a match, this long after the launch.
+fn of(found: &Match, after: Duration) -> Verdict {
     match found {
-        Found::Seen(line) => {
-            Verdict::Seen(format!("seen after {:.1} s: {line}", after.as_secs_f64()))
+        Match::Expected(line) => {
+            Verdict::Passed(format!("seen after {:.1} s: {line}", after.as_secs_f64()))
         }
-        Found::Unwanted(pattern, line) => {
-            Verdict::Unwanted(format!("--fail-on \"{pattern}\" matched: {line}"))
+        Match::Forbidden(pattern, line) => {
+            Verdict::ForbiddenSeen(format!("--fail-on \"{pattern}\" matched: {line}"))
         }
-        Found::Failure(line) => Verdict::Unwanted(format!("the guest's kernel fails: {line}")),
-        Found::Panic(line) => Verdict::Panicked(line.clone()),
+        Match::KernelFailure(line) => {
+            Verdict::ForbiddenSeen(format!("the guest's kernel fails: {line}"))
+        }
+        Match::Panic(line) => Verdict::Panicked(line.clone()),
     }
 }
 
-/// The verdict on a guest that ended like this, or whose time is up (None). What it printed
-/// before counts first; then whether everything was printed that was waited for. Without a
-/// verdict, the end stays what it is, as does every end that is not the guest's own.
-pub(super) fn settle(settled: Settled, after: Duration, ended: Option<&Ending>) -> Option<Verdict> {
+/// The verdict on a guest that ended like this, or that timed out (None). A match counts first;
+/// then whether all expected patterns matched. Without a verdict the guest's end counts, as does
+/// every end that is not the guest's own.
+pub(super) fn decide(
+    examined: Examined,
+    after: Duration,
+    ended: Option<&Ending>,
+) -> Option<Verdict> {
     if let Some(Ending::Failed(_) | Ending::Interrupted | Ending::Killed | Ending::Signal(_)) =
         ended
     {
         return None;
     }
     let ended_well = ended.filter(|ended| ended.is_good());
-    let verdict = match (settled.found, settled.awaited, ended_well) {
-        // It said so by pvpanic, and has not said much of it yet.
-        (Some(Found::Failure(_)), ..) if ended == Some(&Ending::Panicked) => None,
+    let verdict = match (examined.found, examined.awaited, ended_well) {
+        // pvpanic reported the panic; the console does not have its text yet.
+        (Some(Match::KernelFailure(_)), ..) if ended == Some(&Ending::Panicked) => None,
         (Some(found), ..) => Some(of(&found, after)),
-        (None, Some(awaited), Some(ended)) => {
-            Some(Verdict::Unseen(format!("{} before this was seen: \"{awaited}\"", how(ended))))
-        }
+        (None, Some(awaited), Some(ended)) => Some(Verdict::ExpectationMissed(format!(
+            "{} before this was seen: \"{awaited}\"",
+            how(ended)
+        ))),
         (None, ..) => None,
     };
     let is_good = match &verdict {
-        Some(verdict) => matches!(verdict, Verdict::Seen(_)),
+        Some(verdict) => matches!(verdict, Verdict::Passed(_)),
         None => ended_well.is_some(),
     };
-    if is_good && settled.lost > 0 {
-        return Some(Verdict::Unknown(format!(
+    if is_good && examined.lost > 0 {
+        return Some(Verdict::OutputLost(format!(
             "{} bytes of the guest's output were lost before they were looked at: what they \
              said is not known",
-            settled.lost
+            examined.lost
         )));
     }
     verdict
@@ -82,7 +89,7 @@ fn how(ended: &Ending) -> String {
     }
 }
 
-/// A time as the command line has it. From a minute on, whole minutes and hours are units.
+/// A duration in the form of the command line. From a minute on, whole minutes and hours are units.
 pub(super) fn time(time: Duration) -> String {
     let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
@@ -102,14 +109,14 @@ mod tests {
     use super::*;
 
     fn verdict(
-        found: Option<Found>,
+        found: Option<Match>,
         awaited: Option<&str>,
         lost: u64,
         ended: Option<&Ending>,
     ) -> Option<Verdict> {
         let awaited = awaited.map(str::to_string);
-        let settled = Settled { found, at: Instant::now(), awaited, lost };
-        settle(settled, Duration::ZERO, ended)
+        let examined = Examined { found, at: Instant::now(), awaited, lost };
+        decide(examined, Duration::ZERO, ended)
     }
 
     #[test]
@@ -125,19 +132,22 @@ mod tests {
             None,
         ] {
             let of = |found| verdict(found, None, 0, ended.as_ref());
-            assert!(matches!(of(Some(Found::Seen(x()))), Some(Verdict::Seen(_))), "{ended:?}");
-            let unwanted = of(Some(Found::Unwanted("p".into(), x())));
-            assert!(matches!(unwanted, Some(Verdict::Unwanted(_))), "{ended:?}");
-            assert_eq!(of(Some(Found::Panic(x()))), Some(Verdict::Panicked(x())), "{ended:?}");
-            let failure = of(Some(Found::Failure(x())));
+            assert!(
+                matches!(of(Some(Match::Expected(x()))), Some(Verdict::Passed(_))),
+                "{ended:?}"
+            );
+            let unwanted = of(Some(Match::Forbidden("p".into(), x())));
+            assert!(matches!(unwanted, Some(Verdict::ForbiddenSeen(_))), "{ended:?}");
+            assert_eq!(of(Some(Match::Panic(x()))), Some(Verdict::Panicked(x())), "{ended:?}");
+            let failure = of(Some(Match::KernelFailure(x())));
             match ended {
                 Some(Ending::Panicked) => assert_eq!(failure, None),
-                _ => assert!(matches!(failure, Some(Verdict::Unwanted(_))), "{ended:?}"),
+                _ => assert!(matches!(failure, Some(Verdict::ForbiddenSeen(_))), "{ended:?}"),
             }
             assert_eq!(of(None), None);
         }
         for ended in [Ending::Interrupted, Ending::Killed, Ending::Signal(15)] {
-            assert_eq!(verdict(Some(Found::Seen(x())), None, 0, Some(&ended)), None);
+            assert_eq!(verdict(Some(Match::Expected(x())), None, 0, Some(&ended)), None);
         }
     }
 
@@ -145,7 +155,9 @@ mod tests {
     fn what_was_not_seen_is_no_success() {
         for ended in [Ending::PoweredOff, Ending::Reset("x"), Ending::Status(0), Ending::Stopped] {
             let verdict = verdict(None, Some("login: "), 0, Some(&ended));
-            let Some(Verdict::Unseen(text)) = verdict else { panic!("{ended:?}: {verdict:?}") };
+            let Some(Verdict::ExpectationMissed(text)) = verdict else {
+                panic!("{ended:?}: {verdict:?}")
+            };
             assert!(text.ends_with("this was seen: \"login: \""));
         }
         assert_eq!(verdict(None, Some("x"), 0, Some(&Ending::Status(7))), None);
@@ -155,13 +167,13 @@ mod tests {
     #[test]
     fn what_was_not_looked_at_is_no_success_either() {
         let is_unknown = |found, ended: Option<&Ending>| {
-            matches!(verdict(found, None, 1, ended), Some(Verdict::Unknown(_)))
+            matches!(verdict(found, None, 1, ended), Some(Verdict::OutputLost(_)))
         };
-        let seen = || Some(Found::Seen("x".into()));
+        let seen = || Some(Match::Expected("x".into()));
         assert!(is_unknown(seen(), Some(&Ending::PoweredOff)) && is_unknown(seen(), None));
         assert!(is_unknown(None, Some(&Ending::PoweredOff)));
         assert!(!is_unknown(None, Some(&Ending::Status(7))) && !is_unknown(None, None));
-        assert!(!is_unknown(Some(Found::Panic("x".into())), Some(&Ending::PoweredOff)));
+        assert!(!is_unknown(Some(Match::Panic("x".into())), Some(&Ending::PoweredOff)));
     }
 
     #[test]

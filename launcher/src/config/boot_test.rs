@@ -1,6 +1,5 @@
-//! A boot test on the command line: what the guest is to print and what not, how long
-//! it may take, and where that is written down. Read into a plain struct; what becomes
-//! of it is in [`crate::trial`].
+//! The options of a boot test: what the guest must and must not print, how long it may take, and
+//! which files record it. [`crate::boot_test`] runs the test.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +9,10 @@ use regex::bytes::Regex;
 
 use super::time;
 
-/// What is asked of a guest, and of how it is told.
+/// What a boot test looks for, and what it writes.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Boot tests")]
-pub(crate) struct TrialConfig {
+pub(crate) struct BootTestConfig {
     /// End the guest, with status 0, when it prints a line on hvc0 that matches; several count
     /// in their order
     #[arg(long, value_name = "REGEX", value_parser = parse_pattern)]
@@ -45,21 +44,23 @@ pub(crate) struct TrialConfig {
     pub(crate) symbols: Option<PathBuf>,
 }
 
-impl TrialConfig {
-    /// Whether what the guest prints is looked at.
+impl BootTestConfig {
+    /// Whether these options ask for the guest's output to be examined.
     pub(crate) fn is_wanted(&self) -> bool {
         self.strict || self.junit.is_some() || !self.expect.is_empty() || !self.fail_on.is_empty()
     }
 }
 
+/// Compile a pattern.
+///
 /// # Errors
-/// What is wrong with it, in a line.
+/// What is wrong with the pattern, in one line.
 fn parse_pattern(text: &str) -> Result<Regex, String> {
     if text.is_empty() {
         return Err("it is empty, and would match whatever is printed".into());
     }
     Regex::new(text).map_err(|error| {
-        // The crate draws the place on several lines, and ends with the reason.
+        // The crate marks the position on several lines, and ends with the reason.
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default();
         reason.strip_prefix("error: ").unwrap_or(reason).to_string()
@@ -67,8 +68,8 @@ fn parse_pattern(text: &str) -> Result<Regex, String> {
 }
 
 #[cfg(test)]
-impl TrialConfig {
-    /// One with these patterns.
+impl BootTestConfig {
+    /// A configuration with these patterns.
     pub(crate) fn looking_for(expect: &[&str], fail_on: &[&str]) -> Self {
         let parse = |patterns: &[&str]| {
             patterns.iter().map(|pattern| parse_pattern(pattern).unwrap()).collect()

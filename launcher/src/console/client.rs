@@ -1,7 +1,6 @@
-//! A client at a console, and the launcher's end of its connection: a thread that writes what the
-//! guest prints, at the client's pace, and the connection's own, which reads what is
-//! typed. Whatever a client does or does not do, the guest hears nothing of it but
-//! keys and a window's size.
+//! A client at a console, and the launcher's end of its connection: a thread that writes the
+//! guest's output at the client's pace, and the connection's own thread, which reads what is typed.
+//! The guest sees nothing of a client but its keys and the size of its window.
 
 use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
@@ -19,114 +18,114 @@ use wire::frame::ENDED;
 use wire::protocol::Mode;
 use wire::{Frame, Wire};
 
-use super::Console;
+use super::GuestConsole;
 use super::replay::Replay;
 
-/// The exit status of a client when another one has taken over.
+/// The exit status of a client whose console another client has taken over.
 const TAKEN_OVER: u8 = 4;
 
 /// How long a client may take to read its last frame.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a window has another size, so that a program draws it anew.
+/// How long a window has another size, so that a program redraws its screen.
 const FLICKER: Duration = Duration::from_millis(100);
 
 /// A client at a console.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ConsoleClient {
     pid: i32,
     wire: Wire,
     stream: UnixStream,
-    /// What it is told when it has to leave.
+    /// The last frame for a client that has to leave.
     last: Mutex<Option<Frame>>,
 }
 
-impl Client {
-    /// Why it has to leave.
-    fn last_words(&self, console: &Console) -> Frame {
+impl ConsoleClient {
+    /// The last frame: the reason why the client has to leave.
+    fn last_words(&self, console: &GuestConsole) -> Frame {
         let last = lock(&self.last).take();
         last.unwrap_or_else(|| Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default()))
     }
 }
 
-/// Where the one sits who types.
+/// The one client that may type on a console.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(Mutex<Option<Arc<Client>>>);
+pub(crate) struct InputOwner(Mutex<Option<Arc<ConsoleClient>>>);
 
-impl Seat {
-    /// Take the console. With `force`, the client that has it is sent away;
-    /// otherwise its pid is the answer.
-    fn take(&self, client: &Arc<Client>, force: bool) -> Result<(), i32> {
-        let mut seat = self.lock();
-        if let Some(other) = seat.as_ref() {
+impl InputOwner {
+    /// Take the console. With `force`, the client that has it is disconnected; otherwise its pid is
+    /// the error.
+    fn take(&self, client: &Arc<ConsoleClient>, force: bool) -> Result<(), i32> {
+        let mut owner = self.lock();
+        if let Some(other) = owner.as_ref() {
             if !force {
                 return Err(other.pid);
             }
             let why = Frame::End(TAKEN_OVER, format!("taken over by pid {}", client.pid));
             *lock(&other.last) = Some(why);
-            // Fails only if it has left by itself.
+            // Fails only if the client has left already.
             let _ = other.stream.shutdown(Shutdown::Read);
         }
-        *seat = Some(Arc::clone(client));
+        *owner = Some(Arc::clone(client));
         Ok(())
     }
 
-    fn is_taken_by(&self, client: &Arc<Client>) -> bool {
+    fn is_taken_by(&self, client: &Arc<ConsoleClient>) -> bool {
         self.lock().as_ref().is_some_and(|other| Arc::ptr_eq(other, client))
     }
 
-    fn leave(&self, client: &Arc<Client>) {
+    fn release(&self, client: &Arc<ConsoleClient>) {
         self.lock().take_if(|other| Arc::ptr_eq(other, client));
     }
 
-    /// The pid of who sits there.
+    /// The pid of the client that may type.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.lock().as_ref().map(|client| client.pid)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<ConsoleClient>>> {
         lock(&self.0)
     }
 }
 
-/// A client that has its place, and has not been served yet.
+/// A client that is admitted to a console, and is not served yet.
 #[derive(Debug)]
-pub(crate) struct Admitted {
-    stay: Stay,
+pub(crate) struct AdmittedClient {
+    guard: ClientGuard,
     reader: Reader,
 }
 
-/// A client's stay at a console. When it ends, served or not, its seat is free.
+/// A client's presence at a console. Dropping it lets another client type, whether the client was
+/// served or not.
 #[derive(Debug)]
-struct Stay {
-    client: Arc<Client>,
-    console: Arc<Console>,
+struct ClientGuard {
+    client: Arc<ConsoleClient>,
+    console: Arc<GuestConsole>,
 }
 
-impl Drop for Stay {
+impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.console.seat.leave(&self.client);
+        self.console.input_owner.release(&self.client);
         let (number, pid) = (self.console.number, self.client.pid);
         log::info!("con{number}: pid {pid} has left");
     }
 }
 
-/// Give the process at the other end a place at the console.
+/// Admit the process at the other end of a connection to the console.
 ///
 /// # Errors
-/// The pid of who types there already; or none, when the host has no descriptor to
-/// spare.
+/// The pid of the client that types there already; or None if the host has no descriptor left.
 pub(crate) fn admit(
     stream: &UnixStream,
     pid: i32,
-    console: &Arc<Console>,
+    console: &Arc<GuestConsole>,
     mode: Mode,
     wire: Wire,
-) -> Result<Admitted, Option<i32>> {
+) -> Result<AdmittedClient, Option<i32>> {
     let stream = stream.try_clone().map_err(|_| None)?;
-    let client = Arc::new(Client { pid, wire, stream, last: Mutex::default() });
+    let client = Arc::new(ConsoleClient { pid, wire, stream, last: Mutex::default() });
     if matches!(mode, Mode::Write | Mode::Force) {
-        console.seat.take(&client, mode == Mode::Force).map_err(Some)?;
+        console.input_owner.take(&client, mode == Mode::Force).map_err(Some)?;
     }
     let (role, what) = match mode {
         Mode::Write => (Role::Client, "types"),
@@ -135,21 +134,21 @@ pub(crate) fn admit(
         Mode::Follow => (Role::Follower, "follows the log"),
     };
     log::info!("con{}: pid {pid} {what}", console.number);
-    let stay = Stay { client, console: Arc::clone(console) };
-    Ok(Admitted { stay, reader: console.output.reader(role) })
+    let guard = ClientGuard { client, console: Arc::clone(console) };
+    Ok(AdmittedClient { guard, reader: console.output.reader(role) })
 }
 
-impl Admitted {
-    /// Serve it until it leaves, has to, or the guest has printed its last.
+impl AdmittedClient {
+    /// Serve the client until it leaves, has to leave, or the guest has printed its last.
     pub(crate) fn serve(self, input: BufReader<&UnixStream>, size: (u16, u16)) -> io::Result<()> {
-        let Self { stay, reader } = self;
-        let Stay { client, console } = &stay;
+        let Self { guard, reader } = self;
+        let ClientGuard { client, console } = &guard;
         client.stream.set_read_timeout(None)?;
         client.stream.set_write_timeout(None)?;
         let id = reader.id();
         let writing = start_writing(client, console, reader);
         if let Ok(writing) = writing {
-            if console.seat.is_taken_by(client) {
+            if console.input_owner.is_taken_by(client) {
                 redraw(console, client, size);
             }
             let read = read(input, client, console);
@@ -164,36 +163,36 @@ impl Admitted {
 }
 
 fn start_writing(
-    client: &Arc<Client>,
-    console: &Arc<Console>,
+    client: &Arc<ConsoleClient>,
+    console: &Arc<GuestConsole>,
     mut reader: Reader,
 ) -> io::Result<JoinHandle<()>> {
     let (client, console) = (Arc::clone(client), Arc::clone(console));
     let name = format!("con{}-client", console.number);
     threads::start(name, move || {
-        // Its end is the client's own affair.
+        // How the connection ends is the client's own affair.
         let written = write_out(client.wire, &client.stream, &mut reader)
             .and_then(|()| client.wire.say(&client.last_words(&console), &client.stream));
         if let Err(error) = written {
             log::debug!("con{}: pid {}: {error}", console.number, client.pid);
         }
-        // Who reads its keys wakes up.
+        // The thread that reads keys wakes up.
         let _ = client.stream.shutdown(Shutdown::Read);
     })
 }
 
-/// Its last frame may be written while there is some patience.
-fn finish(client: &Client, writing: JoinHandle<()>) {
+/// Give the client some time to read its last frame.
+fn finish(client: &ConsoleClient, writing: JoinHandle<()>) {
     let until = Instant::now() + PATIENCE;
     while !writing.is_finished() && Instant::now() < until {
         thread::sleep(Duration::from_millis(1));
     }
     let _ = client.stream.shutdown(Shutdown::Both);
-    let _ = writing.join(); // It has nothing to panic about.
+    let _ = writing.join(); // The thread has no code that panics.
 }
 
-/// Write what a reader reads until it has to leave, or there is no more. A backlog is
-/// shown as [`Replay`] has it, but not to one who looks at what is kept.
+/// Write the output of a reader until it has to leave, or the output ends. [`Replay`] filters a
+/// backlog, but not for a follower, who wants the buffered output as it is.
 pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader) -> io::Result<()> {
     let lost = reader.progress();
     if lost > 0 {
@@ -225,12 +224,12 @@ pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader)
 
 fn read(
     mut input: BufReader<&UnixStream>,
-    client: &Arc<Client>,
-    console: &Console,
+    client: &Arc<ConsoleClient>,
+    console: &GuestConsole,
 ) -> io::Result<()> {
     while let Some(frame) = client.wire.hear(&mut input)? {
-        if !console.seat.is_taken_by(client) {
-            continue; // It looks on.
+        if !console.input_owner.is_taken_by(client) {
+            continue; // A client that only watches.
         }
         match frame {
             Frame::Data(keys) => type_in(&keys, client, console)?,
@@ -243,8 +242,8 @@ fn read(
     Ok(())
 }
 
-/// Type it; wait while the guest does not read, but not for a client that has left.
-fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()> {
+/// Send keys to the guest. Waits while the guest does not read, but not for a client that has left.
+fn type_in(mut keys: &[u8], client: &ConsoleClient, console: &GuestConsole) -> io::Result<()> {
     let left = PollFlags::from_bits_retain(libc::POLLRDHUP);
     loop {
         let sent = console.input.send(keys)?;
@@ -257,22 +256,22 @@ fn type_in(mut keys: &[u8], client: &Client, console: &Console) -> io::Result<()
             PollFd::new(client.stream.as_fd(), left),
         ];
         poll(&mut fds, PollTimeout::NONE)?;
-        // nix drops a flag that it does not know, see above.
+        // nix drops a flag that it does not know, such as `left`.
         if fds[1].any() != Some(false) {
             return Err(io::Error::other("left before the guest had read its keys"));
         }
     }
 }
 
-/// Have programs draw their screen for somebody who has just come: they do when
-/// the window changes its size, so it has another one for a moment.
-fn redraw(console: &Console, client: &Arc<Client>, (rows, columns): (u16, u16)) {
+/// Make programs redraw their screen for a client that has just attached. Programs redraw when the
+/// window changes its size, so the window has another size for a moment.
+fn redraw(console: &GuestConsole, client: &Arc<ConsoleClient>, (rows, columns): (u16, u16)) {
     if console.window.get() == (columns, rows) {
         console.resize(columns, rows.saturating_add(1));
         thread::sleep(FLICKER);
     }
-    // Somebody may have taken over, whose window it is then.
-    if console.seat.is_taken_by(client) {
+    // Another client may have taken over; the window has its size then.
+    if console.input_owner.is_taken_by(client) {
         console.resize(columns, rows);
     }
 }
