@@ -74,7 +74,7 @@ pub(crate) fn send_verb(name: &Name, verb: Verb) -> Result<()> {
 /// When there is no such guest, it does not answer, or it refuses.
 pub(crate) fn end(name: &Name, verb: Verb, grace: Option<Duration>) -> Result<()> {
     let guest = find(name)?;
-    let milliseconds = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+    let milliseconds = grace.map(|grace| u64::try_from(grace.as_millis())).transpose()?;
     let fields = Fields { grace: milliseconds, ..Fields::default() };
     ask(&guest, verb, &fields, PATIENCE.saturating_add(grace.unwrap_or_default()))?;
     guest.wait_for_end()

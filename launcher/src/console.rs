@@ -156,7 +156,7 @@ impl GuestConsole {
         while self.output.clients() > 0 {
             let left = until.saturating_duration_since(Instant::now());
             let mut fds = [PollFd::new(self.output.left(), PollFlags::POLLIN)];
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             if matches!(poll(&mut fds, timeout), Ok(0)) {
                 return;
             }

@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use devices::number::low_u8;
+
 /// An exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExitStatus(u8);
@@ -41,7 +43,8 @@ impl ExitStatus {
 
     /// The status of an end by a signal: "128+N" in the table.
     pub(crate) fn of_signal(number: i32) -> Self {
-        Self(128 | u8::try_from(number).unwrap_or(0))
+        // A signal has a number from 1 to 64.
+        Self(128 | low_u8(number.unsigned_abs()))
     }
 
     pub(crate) fn number(self) -> u8 {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use host::messages;
+use nix::poll::PollTimeout;
 use serde_json::Value;
 use wire::Name;
 use wire::protocol::{Fields, Request, VERSION, Verb};
@@ -117,8 +118,10 @@ fn ends_before(stream: &BufReader<UnixStream>, until: Instant) -> Result<bool> {
             std::os::fd::AsFd::as_fd(stream),
             nix::poll::PollFlags::POLLIN,
         )];
-        let milliseconds = u16::try_from(left.as_millis()).unwrap_or(u16::MAX).saturating_add(1);
-        match nix::poll::poll(&mut polled, milliseconds) {
+        // Rounded up, so that the last millisecond is not spent in a loop.
+        let timeout = PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
+            .context("waiting for the guest")?;
+        match nix::poll::poll(&mut polled, timeout) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
             Ok(_) => return Ok(true),
             Err(error) => return Err(error).context("waiting for the guest"),

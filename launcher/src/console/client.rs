@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use devices::mutex::lock;
+use devices::number::index;
 use devices::threads;
 use host::output::{Reader, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -204,7 +205,7 @@ pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader)
     while reader.take(&mut chunk) {
         let mut shown = std::mem::take(&mut chunk);
         if let Some(filter) = &mut replay {
-            let old = usize::try_from(backlog).unwrap_or(usize::MAX).min(shown.len());
+            let old = index(backlog).min(shown.len());
             backlog = backlog.saturating_sub(old as u64);
             let new = shown.split_off(old);
             shown = filter.show(&shown);

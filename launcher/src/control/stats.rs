@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use devices::number::low_u64;
 use serde_json::{Value, json};
 
 use crate::observers::Observers;
@@ -22,7 +23,7 @@ impl Counts {
 
     /// The answer to `stats`. docs/control.md describes each field.
     pub(super) fn answer(&self) -> Value {
-        let milliseconds = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = low_u64(self.since.elapsed().as_millis());
         let [queues, vcpus] = self.observers.counts();
         json!({ "milliseconds": milliseconds, "queues": queues, "vcpus": vcpus })
     }

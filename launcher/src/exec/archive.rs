@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use devices::number::clamped_u32;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::SFlag;
 
@@ -110,7 +111,8 @@ impl<W: Write> Archive<W> {
         let name = || host.display().to_string();
         let of = |metadata: &Metadata| CpioEntry {
             mode: metadata.permissions().mode(),
-            time: u32::try_from(metadata.mtime()).unwrap_or(0),
+            // The format has 32 bits for the time: the years 1970 to 2106.
+            time: clamped_u32(metadata.mtime().max(0).unsigned_abs()),
             ..CpioEntry::default()
         };
         match what {

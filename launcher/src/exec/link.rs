@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use devices::mutex::{lock, wait, wait_timeout};
+use devices::number::{clamped_u32, index};
 use host::input::Input;
 use host::stdin::Taker;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
@@ -100,8 +101,9 @@ impl InitLink {
         if state.over {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let most = most.min(usize::try_from(state.credit).unwrap_or(most));
-        state.credit = state.credit.saturating_sub(u32::try_from(most).unwrap_or(u32::MAX));
+        let most = clamped_u32(most as u64).min(state.credit);
+        state.credit = state.credit.saturating_sub(most);
+        let most = index(most);
         drop(state);
         self.send(input, &ToGuest::Stdin(bytes.get(..most).unwrap_or_default().to_vec()));
         Ok(most)

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use devices::log_interval::LogInterval;
+use devices::number::clamped_u32;
 use devices::threads;
 use host::exit::Exit;
 use host::input::Input;
@@ -167,7 +168,7 @@ impl ExecOutput {
     fn written(&mut self, count: usize) {
         // The reader of the stream is there, however long it took.
         self.reader.progress();
-        self.unreported = self.unreported.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.unreported = self.unreported.saturating_add(clamped_u32(count as u64));
         if self.unreported >= REPORT_AFTER {
             self.link.written(&self.input, std::mem::take(&mut self.unreported));
         }
