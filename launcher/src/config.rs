@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_at_the_console_is_told_from_what_keeps_it() {
+    fn options_that_examine_the_console_differ_from_those_that_log_it() {
         let with = |options: &[&str]| {
             let config = Config::of(options);
             (config.is_boot_test(), config.reads_console())

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_nothing_is_none() {
+    fn a_size_of_0_does_not_change_the_window() {
         let opened = open_all(&[ConsoleConfig::parsed("sock")]).unwrap();
         let (console, _end) = &opened[0];
         for (columns, rows) in [(0, 0), (0, 30), (100, 0)] {

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_lane_if_there_are_any() {
+    fn each_observer_has_a_lane_if_there_are_lanes() {
         let lanes = Arc::new(Lanes::default());
         let observers = Observers::new(2, Some(Arc::clone(&lanes)));
         observers.queue("rng0-req");

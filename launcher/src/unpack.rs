@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_a_kernel_leaves_the_output_as_it_was() {
+    fn a_file_that_is_not_a_kernel_leaves_the_output_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let [kernel, output] = ["kernel", "vmlinux"].map(|name| directory.path().join(name));
         fs::write(&output, "as before").unwrap();

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines() {
+    fn the_last_lines_are_kept() {
         let numbers = |range: std::ops::Range<u32>| {
             range.map(|number| format!("{number}\r\n")).collect::<String>()
         };
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_panic() {
+    fn the_line_of_a_panic_is_found() {
         let log = b"x\r\n[ 1.0] Kernel panic - not syncing: y\r\n---[ end Kernel panic - not ...";
         assert_eq!(panic_in(log).as_deref(), Some("[ 1.0] Kernel panic - not syncing: y"));
         assert_eq!(panic_in(b"nothing"), None);

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_says_of_its_failure() {
+    fn reports_of_failures_match() {
         for line in [
             "BUG: kernel NULL pointer dereference, address: 0000000000000000",
             "[    1.234567] BUG: unable to handle page fault for address: ffffffffc0000000",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_warns_of_counts_with_strict_alone() {
+    fn warnings_match_only_with_strict() {
         for line in [
             "[  242.1] INFO: task kworker/0:1:12 blocked for more than 120 seconds.",
             "[   26.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [sh:1]",
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_does_not() {
+    fn other_lines_do_not_match() {
         for line in [
             "DEBUG: nothing",
             "this is a BUG: tell us",

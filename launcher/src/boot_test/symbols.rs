@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_what_is_near() {
+    fn a_list_names_the_nearest_function() {
         let list = "0000000000000000 A fixed_percpu_data\n\
                     ffffffff81000000 T _text\n\
                     ffffffff81000300 d not_a_function\n\
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nothing_is_told_in_a_line() {
+    fn a_file_without_functions_is_refused_in_one_line() {
         for (contents, reason) in [
             ("", "neither a vmlinux nor a System.map"),
             ("words and words\n", "neither"),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_printed_counts_before_how_it_ended() {
+    fn a_match_counts_before_the_end() {
         let x = || "x".to_string();
         for ended in [
             Some(Ending::PoweredOff),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_is_no_success() {
+    fn a_missed_expectation_is_not_a_success() {
         for ended in [Ending::PoweredOff, Ending::Reset("x"), Ending::Status(0), Ending::Stopped] {
             let verdict = verdict(None, Some("login: "), 0, Some(&ended));
             let Some(Verdict::ExpectationMissed(text)) = verdict else {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_looked_at_is_no_success_either() {
+    fn lost_output_is_not_a_success() {
         let is_unknown = |found, ended: Option<&Ending>| {
             matches!(verdict(found, None, 1, ended), Some(Verdict::OutputLost(_)))
         };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_as_they_are_given() {
+    fn times_are_printed_as_they_are_given() {
         for (milliseconds, text) in [
             (10_000, "10s"),
             (500, "500ms"),

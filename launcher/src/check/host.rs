@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_vmx_or_svm_is_told_what_to_do() {
+    fn a_host_without_vmx_or_svm_gets_advice() {
         let check = virtualization("flags\t: fpu hypervisor lm\n", &["kvm_pvm".into()]);
         assert_eq!(check.found, "a virtual machine itself; no VT-x or AMD-V; kvm_pvm");
         assert_eq!(check.status, CheckStatus::Limited);

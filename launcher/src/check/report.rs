@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn one_missing_thing_decides() {
+    fn guests_do_not_boot_if_one_check_fails() {
         let good = || vec![check("a", CheckStatus::Good), check("b", CheckStatus::Limited)];
         assert!(Report::new(good(), good(), good()).boots);
         assert!(!Report::new(good(), vec![check("c", CheckStatus::Missing)], good()).boots);
     }
 
     #[test]
-    fn the_table_is_aligned_and_says_an_advice_once() {
+    fn the_table_is_aligned_and_prints_an_advice_once() {
         let lacks = |name| check(name, CheckStatus::Missing).advice("buy another");
         let table = Report::new(vec![lacks("one"), lacks("the other")], vec![], vec![]).table();
         let expected = "KVM\n\
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_the_same() {
+    fn the_json_report_has_every_check() {
         let report = Report::new(vec![check("a", CheckStatus::Limited)], vec![], vec![]);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["boots"], true);

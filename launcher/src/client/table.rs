@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_of_a_guest_moves_the_cursor() {
+    fn control_characters_of_a_guest_are_escaped() {
         let shown = info(&json!({"name": "a", "kernel": "/tmp/\u{1b}[2J\nx"}));
         assert!(!shown.contains('\u{1b}') && shown.lines().count() == 9, "{shown}");
     }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_what_is_wrong() {
+    fn any_other_value_is_refused_with_the_reason() {
         let long = format!("a,serial={}", "x".repeat(21));
         let rows = [
             ("", "no file name"),

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_pattern_is_said_in_a_line() {
+    fn an_invalid_pattern_is_reported_in_one_line() {
         for (pattern, reason) in [
             ("", "empty"),
             ("login(", "unclosed group"),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn host_ends() {
+    fn host_ends_are_parsed() {
         assert_eq!(parsed("stdio"), Backend::Stdio);
         assert_eq!(parsed("null"), Backend::Null);
         assert_eq!(parsed("sock"), Backend::Socket { path: None });
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn options() {
+    fn options_are_parsed() {
         let console = ConsoleConfig::parsed("file=log,buffer=64K,append,name=daemon");
         assert_eq!(console.backend, file("log", true));
         assert_eq!(console.buffer, 65536);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_wrong_part() {
         for (value, named) in [
             ("", "\"\""),
             ("multiport", "multiport"),

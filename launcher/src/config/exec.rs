@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files() {
+    fn files_are_parsed() {
         let file = |host: &str, guest: &str| {
             Ok(FileConfig { host: host.into(), guest: guest.to_string() })
         };

@@ -49,7 +49,7 @@ fn every_command_and_its_options_are_in_the_readme() {
 }
 
 #[test]
-fn the_tables_of_the_readme_have_no_option_that_there_is_not() {
+fn every_option_in_the_tables_of_the_readme_exists() {
     let command = CommandLine::command();
     let mut known: BTreeSet<_> = options(&command).collect();
     known.extend(command.get_subcommands().flat_map(options));

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn other_texts_are_refused() {
         for wrong in [
             "",
             "s",

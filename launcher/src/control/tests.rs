@@ -73,7 +73,7 @@ fn is_closed(client: &mut BufReader<UnixStream>) -> bool {
 }
 
 #[test]
-fn consoles_are_looked_at_and_typed_into() {
+fn consoles_are_read_and_typed_on() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
     let request = |verb: &str, rest: &str| format!(r#"{{"version":1,"do":"{verb}",{rest}}}"#);
@@ -114,7 +114,7 @@ fn many_requests_go_through_one_connection() {
 
 /// The client has closed its end before the answer comes.
 #[test]
-fn who_leaves_before_the_answer_leaves_a_free_seat() {
+fn a_client_that_leaves_before_the_answer_frees_the_console() {
     let fixture = ControlFixture::new();
     let attach = r#"{"version":1,"do":"attach","console":0,"mode":"write","rows":0,"columns":0}"#;
     let mut gone = fixture.connect();
@@ -128,7 +128,7 @@ fn who_leaves_before_the_answer_leaves_a_free_seat() {
 }
 
 #[test]
-fn endings_are_announced_where_all_endings_are() {
+fn endings_of_clients_are_announced_to_the_exit() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
     let verbs = [("stop", Ending::Stopped), ("kill", Ending::Killed)];
@@ -141,7 +141,7 @@ fn endings_are_announced_where_all_endings_are() {
 }
 
 #[test]
-fn an_order_is_answered_by_who_carries_it_out() {
+fn the_main_thread_answers_a_command() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
     for (verb, command) in [("pause", GuestCommand::Pause), ("resume", GuestCommand::Resume)] {
@@ -176,7 +176,7 @@ fn stop_with_grace(fixture: &ControlFixture, grace: u64) -> BufReader<UnixStream
 }
 
 #[test]
-fn a_guest_that_switches_itself_off_in_time_is_not_stopped() {
+fn a_guest_that_powers_off_in_time_is_not_stopped() {
     let mut fixture = ControlFixture::new();
     let mut client = stop_with_grace(&fixture, 3_600_000);
     fixture.exit.end(Ending::PoweredOff);
@@ -188,7 +188,7 @@ fn a_guest_that_switches_itself_off_in_time_is_not_stopped() {
 }
 
 #[test]
-fn a_guest_whose_time_has_run_out_is_stopped_and_then_it_is_answered() {
+fn a_guest_that_exceeds_its_grace_is_stopped_before_the_answer() {
     let mut fixture = ControlFixture::new();
     let mut client = stop_with_grace(&fixture, 20);
     until("it is stopped", || fixture.exit.take() == Some(Ending::Stopped));
@@ -203,7 +203,7 @@ fn a_guest_whose_time_has_run_out_is_stopped_and_then_it_is_answered() {
 
 /// The main thread may be busy, for example with a disk that hangs.
 #[test]
-fn time_runs_out_also_while_nobody_can_press_the_button() {
+fn the_grace_ends_while_the_main_thread_is_busy() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
     say(&mut client, "{\"version\":1,\"do\":\"stop\",\"grace\":20}\n");
@@ -211,7 +211,7 @@ fn time_runs_out_also_while_nobody_can_press_the_button() {
 }
 
 #[test]
-fn half_a_line_is_no_request_and_a_long_one_is_the_last() {
+fn half_a_line_has_no_effect_and_a_long_line_ends_the_connection() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
     say(&mut client, &request("stop"));
@@ -237,7 +237,7 @@ fn the_deepest_json_fits_on_the_stack() {
 }
 
 #[test]
-fn those_that_are_too_many_are_told_and_places_are_free_again() {
+fn too_many_connections_are_refused_until_others_leave() {
     let fixture = ControlFixture::new();
     let clients: Vec<_> = (0..MAX_CONNECTIONS).map(|_| fixture.connect()).collect();
     let mut one_more = fixture.connect();

@@ -131,7 +131,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_a_module_says_of_itself() {
+    fn the_description_of_a_module_is_read() {
         let bytes = module(&[
             "license=GPL",
             "softdep=pre: crc32c  sha256 post: other",
@@ -152,7 +152,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_packed_one_is_unpacked() {
+    fn a_packed_module_is_unpacked() {
         let bytes = module(&["name=a", "vermagic=1.0 SMP"]);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&zstd::encode_all(bytes.as_slice(), 3).unwrap()).unwrap();
@@ -160,7 +160,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_none_is_none() {
+    fn other_files_are_not_modules() {
         let whole = module(&["name=a", "vermagic=1.0 SMP"]);
         for length in 0..whole.len() {
             assert!(KernelModule::of(whole[..length].to_vec()).is_none(), "{length}");

@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn what_devices_need() {
+    fn devices_need_their_drivers() {
         assert_eq!(requests(&[]), ALWAYS);
         let all = requests(&["--block", "/none", "--rng", "--tunnet", "tap:x"]);
         assert_eq!(all, with(&["virtio_blk", "virtio_net", "virtio_rng"]));
     }
 
     #[test]
-    fn what_a_root_disk_needs() {
+    fn a_root_disk_needs_its_file_system() {
         let directory = tempfile::TempDir::new().unwrap();
         let disk = |name: &str, at: u64, magic: &[u8]| {
             let path = directory.path().join(name);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_disks() {
+    fn the_letters_of_a_disk_are_its_number() {
         assert_eq!(disk_number("a"), Some(0));
         assert_eq!(disk_number("z"), Some(25));
         assert_eq!(disk_number("aa"), Some(26));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_loaded_is_a_name_or_a_file() {
+    fn load_takes_a_name_or_a_file() {
         assert_eq!(parse_load("loop".as_ref()), ModuleRequest::Needed("loop".into()));
         assert_eq!(parse_load("./loop".as_ref()), ModuleRequest::File("./loop".into()));
         assert_eq!(parse_load("loop.ko.zst".as_ref()), ModuleRequest::File("loop.ko.zst".into()));

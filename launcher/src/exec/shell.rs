@@ -90,7 +90,7 @@ mod tests {
 
     /// An empty environment (`env -i`), and a PATH without busybox.
     #[test]
-    fn it_is_found_without_a_path() {
+    fn busybox_is_found_without_path() {
         assert!(find(None).is_some());
         assert!(find(Some("/nonexistent".as_ref())).is_some());
     }

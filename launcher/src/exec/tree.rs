@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_is_what_it_is() {
+    fn each_type_of_file_is_recognized() {
         let (_scratch, directory) = directory();
         assert_eq!(names(&directory).unwrap(), ["below", "fifo", "file", "link"]);
         let open = |name: &str| open_in(&directory, name.as_ref()).unwrap();

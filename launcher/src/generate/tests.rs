@@ -41,7 +41,7 @@ fn every_option_and_command_is_in_every_file() {
 }
 
 #[test]
-fn the_manual_has_what_clap_does_not_know() {
+fn the_manual_has_statuses_files_and_examples() {
     let page = generate(Artifact::Man).unwrap();
     for words in [".SH \"EXIT STATUS\"", "\\fB102\\fR", ".SH FILES", ".SH EXAMPLES", ".SH DISKS"] {
         assert!(page.contains(words), "{words}");

@@ -66,7 +66,7 @@ fn every_command_has_one_topic() {
 }
 
 #[test]
-fn a_topic_fits_a_screen_as_far_as_can_be() {
+fn each_topic_stays_within_its_number_of_lines() {
     let definition = definition();
     for topic in topics::all(&definition) {
         let lines = lines(topic.command(&definition));

@@ -61,7 +61,7 @@ fn mode(path: PathBuf) -> u32 {
 }
 
 #[test]
-fn a_claim_makes_what_nobody_else_can_use_and_takes_it_back() {
+fn a_claim_creates_private_files_and_removes_them() {
     let fixture = RuntimeFixture::new();
     let (claim, listener) = fixture.claim("one").unwrap();
     let guest = fixture.path.join("one");
@@ -93,7 +93,7 @@ fn a_name_that_is_taken_is_refused_with_its_owner() {
 }
 
 #[test]
-fn what_a_killed_launcher_left_is_claimed_or_cleaned() {
+fn the_directory_of_a_killed_launcher_is_claimed_or_removed() {
     let fixture = RuntimeFixture::new();
     fixture.abandon("one");
     fixture.abandon("two");
@@ -138,7 +138,7 @@ fn what_belongs_to_others_is_refused_and_left_alone() {
 }
 
 #[test]
-fn of_many_that_start_at_once_exactly_one_has_the_name() {
+fn exactly_one_of_many_concurrent_claims_succeeds() {
     const MANY: usize = 6;
     let fixture = RuntimeFixture::new();
     for round in 0..100 {
@@ -170,7 +170,7 @@ fn of_many_that_start_at_once_exactly_one_has_the_name() {
 }
 
 #[test]
-fn claims_that_come_and_go_at_once_leave_nothing() {
+fn concurrent_claims_leave_nothing() {
     let fixture = RuntimeFixture::new();
     let come_and_go = || {
         for (claim, _listener) in (0..200).filter_map(|_| fixture.claim("one").ok()) {

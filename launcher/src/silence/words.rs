@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_the_users_affair() {
+    fn other_words_give_no_warning() {
         for word in [
             "pci=noaer",
             "pci=nocrs",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_there_is_not_is_named() {
+    fn a_console_that_does_not_exist_is_named() {
         for (words, named) in [
             (&["console=ttyS0"][..], "console=ttyS0 on"),
             (&["console=tty0", "console=ttyS0,115200n8"], "console=tty0 console=ttyS0,115200n8 on"),

@@ -57,7 +57,7 @@ fn a_line_and_a_prompt_end_the_guest() {
 }
 
 #[test]
-fn what_is_unwanted_is_announced_when_it_has_had_its_say() {
+fn a_forbidden_line_is_announced_after_a_rest() {
     let fixture = following(&["never"], &["BUG"]);
     fixture.print(b"a BUG here\n");
     let text = "--fail-on \"BUG\" matched: a BUG here".to_string();
@@ -74,7 +74,7 @@ fn a_panic_is_announced_when_its_text_has_ended() {
 
 /// A panic whose report stops, and one whose report never ends.
 #[test]
-fn a_panic_without_end_is_announced_all_the_same() {
+fn a_panic_without_end_is_announced_too() {
     let fixture = following(&["never"], &[]);
     fixture.print(b"Kernel panic - not syncing: x\nRIP: ");
     assert!(matches!(fixture.verdict(), Verdict::Panicked(_)));
@@ -82,7 +82,7 @@ fn a_panic_without_end_is_announced_all_the_same() {
 
 /// The main thread asks before a match is announced: the whole output has been examined.
 #[test]
-fn a_guest_that_ends_is_settled_with_all_that_it_said() {
+fn the_whole_output_of_a_guest_that_ended_is_examined() {
     for round in 0..50 {
         let fixture = following(&["the last word"], &[]);
         fixture.print(&b"some line\n".repeat(round * 1000));
@@ -94,7 +94,7 @@ fn a_guest_that_ends_is_settled_with_all_that_it_said() {
 }
 
 #[test]
-fn a_flood_is_looked_at_to_its_end() {
+fn a_flood_is_examined_to_its_end() {
     let fixture = following(&["needle 9999"], &["absent"]);
     for number in 0..10_000 {
         fixture.print(format!("{}needle {number}\n", "hay ".repeat(500)).as_bytes());

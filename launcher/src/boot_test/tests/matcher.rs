@@ -53,7 +53,7 @@ fn a_line_is_found_through_colours_and_carriage_returns() {
 }
 
 #[test]
-fn several_are_waited_for_in_their_order() {
+fn several_patterns_match_in_their_order() {
     let output = b"a\nb\nc b a\n";
     assert_eq!(found(&["a", "b", "c"], &[], output), (seen("c b a"), None));
     assert_eq!(found(&["c", "b", "a"], &[], output), (seen("c b a"), None));
@@ -87,7 +87,7 @@ fn a_panic_counts_for_more_than_its_oops() {
 }
 
 #[test]
-fn who_waits_for_a_panic_sees_it() {
+fn an_expected_panic_is_not_a_failure() {
     let output = b"[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
     assert!(matches!(found(&["Unable to mount root"], &[], output).0, Some(Match::Expected(_))));
     let two = ["Kernel panic", "Rebooting"];
@@ -106,7 +106,7 @@ fn the_text_of_a_panic_has_an_end() {
 }
 
 #[test]
-fn a_prompt_is_found_when_it_is_looked_at() {
+fn a_prompt_is_found_when_it_is_examined() {
     let mut matcher = matcher(&["login: $", "Password: $"], &[]);
     matcher.feed(b"debian log");
     assert!(matcher.has_more());
@@ -126,7 +126,7 @@ fn a_prompt_is_found_when_it_is_looked_at() {
 
 /// A match in a line that grows is a match in the whole line, too.
 #[test]
-fn looking_often_changes_nothing() {
+fn examining_often_changes_nothing() {
     let output = b"a line with one, and with two, and 3\nand four\n";
     for seed in 0..50 {
         let (mut state, mut matcher) = (seed, matcher(&["one", "two", r"\d", "four"], &["five"]));
@@ -162,7 +162,7 @@ fn a_line_without_end_is_bounded_and_nothing_in_it_is_missed() {
 }
 
 #[test]
-fn what_follows_a_gap_is_another_line() {
+fn a_gap_ends_the_line() {
     let mut matcher = matcher(&["^two$", "onetwo"], &[]);
     matcher.feed(b"one\x1b[3");
     matcher.skip();

@@ -40,14 +40,14 @@ fn text(refusal: Refusal) -> String {
 const WHOLE: &str = "memory = 512\nkernel = 'vmlinuz'\narguments = ['a']\n";
 
 #[test]
-fn a_file_can_say_it_all() {
+fn a_file_can_replace_the_command_line() {
     let config = launch(with(WHOLE, &[]));
     assert_eq!((config.memory, config.kernel), (512 << 20, "vmlinuz".into()));
     assert_eq!((config.arguments, config.cpus), (words(&["a"]), 1));
 }
 
 #[test]
-fn the_command_line_wins_where_there_can_be_only_one() {
+fn the_command_line_wins_for_options_given_once() {
     let text = format!("{WHOLE}cpus = 4\nname = 'web'\nno-reboot = true\nrng = '/dev/hwrng'");
     let config = launch(with(&text, &["--cpus=2", "--no-reboot", "--rng"]));
     assert_eq!((config.cpus, config.no_reboot), (2, true));
@@ -56,7 +56,7 @@ fn the_command_line_wins_where_there_can_be_only_one() {
 }
 
 #[test]
-fn where_there_can_be_several_the_file_comes_first() {
+fn values_of_repeated_options_come_from_the_file_first() {
     let text = format!("{WHOLE}block = ['a', 'b']\ninitrd = 'i'");
     let config = launch(with(&text, &["--block", "c", "--initrd=j", "--block=d"]));
     let disks: Vec<_> = config.block.iter().map(|disk| disk.path.to_str().unwrap()).collect();
@@ -78,7 +78,7 @@ fn words_of_the_command_line_take_the_place_of_the_files() {
 }
 
 #[test]
-fn what_is_missing_in_both_is_told() {
+fn an_argument_missing_in_both_is_reported() {
     let error = text(with("memory = 512", &[]).unwrap_err());
     assert!(
         error.ends_with(": there is no kernel = ... in it, nor KERNEL after lguest"),
@@ -92,7 +92,7 @@ fn what_is_missing_in_both_is_told() {
 }
 
 #[test]
-fn an_error_says_whether_it_is_the_files() {
+fn an_error_names_the_file_or_the_option() {
     let error = text(with(&format!("{WHOLE}cpus = 65"), &[]).unwrap_err());
     assert!(error.contains(":4: cpus: invalid value '65'"), "{error}");
     // An error of the command line names the option as it is written there.
@@ -104,7 +104,7 @@ fn an_error_says_whether_it_is_the_files() {
 }
 
 #[test]
-fn another_command_has_no_file() {
+fn other_commands_take_no_file() {
     let file = file(WHOLE);
     let config = format!("--config={}", file.path().display());
     assert!(read(definition(), words(&["lguest", &config, "list"])).is_err());
@@ -121,7 +121,7 @@ fn printed(all: &[&str]) -> String {
 }
 
 #[test]
-fn what_is_printed_is_a_file_that_people_can_read() {
+fn the_printed_file_is_readable() {
     let line = "lguest 512 vmlinuz --cpus 4 --block a.img --rng --console stdio --console file=a,,b \
         --print-config --no-reboot root=/dev/vda rw";
     let text = printed(&line.split_whitespace().collect::<Vec<_>>());
@@ -138,7 +138,7 @@ fn what_is_printed_is_a_file_that_people_can_read() {
 }
 
 #[test]
-fn a_launch_that_is_wrong_is_not_printed() {
+fn an_invalid_launch_is_not_printed() {
     assert!(read(definition(), words(&["lguest", "--print-config", "512"])).is_err());
     assert!(
         read(definition(), words(&["lguest", "--print-config", "512", "k", "--cpus=65"])).is_err()
@@ -146,7 +146,7 @@ fn a_launch_that_is_wrong_is_not_printed() {
 }
 
 #[test]
-fn every_option_is_one_that_a_file_can_have() {
+fn a_file_can_have_every_option() {
     let definition = definition();
     for arg in options(&definition) {
         let takes =

@@ -12,7 +12,7 @@ fn refused(words: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_and_what_to_do_is_one_line() {
+fn a_refusal_is_one_line_with_advice() {
     for (words, line) in [
         ("", "<MEM> <KERNEL>; it is lguest <MEM> <KERNEL> [KERNEL-ARGUMENT]..."),
         ("512", "were not provided: <KERNEL>; it is lguest <MEM> <KERNEL> [KERNEL-ARGUMENT]..."),
@@ -37,7 +37,7 @@ fn what_is_wrong_and_what_to_do_is_one_line() {
 }
 
 #[test]
-fn help_and_the_version_are_no_refusals() {
+fn help_and_version_are_not_refused() {
     for word in ["--help", "--version"] {
         let refusal = read::read(definition(), ["lguest", word].map(OsString::from)).unwrap_err();
         assert!(refusal.line(&definition()).is_err(), "{word}");

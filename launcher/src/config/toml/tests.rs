@@ -6,7 +6,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn each_kind_of_option_has_its_kind_of_value() {
+fn each_shape_of_option_takes_its_type_of_value() {
     let text = "# a comment\nmemory = 512\nkernel = 'vmlinuz'\narguments = ['a b', 'c']\n\
         cpus = 0x4\nblock = 'a'\nconsole = ['stdio', 'sock']\nrng = true\ndetach = true\n\
         verbose = false\n";
@@ -25,7 +25,7 @@ fn each_kind_of_option_has_its_kind_of_value() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_its_line_and_the_nearest() {
+fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
     assert_eq!(
         refused("memory = 512\n\nblok = 'a'\n"),
         r#"3: there is no option "blok": is it "block"?"#
@@ -36,13 +36,13 @@ fn an_unknown_key_is_told_with_its_line_and_the_nearest() {
 }
 
 #[test]
-fn a_file_does_not_name_another() {
+fn a_file_cannot_include_another() {
     assert_eq!(refused("config = 'b'"), "1: config is only for the command line");
     assert_eq!(refused("print-config = true"), "1: print-config is only for the command line");
 }
 
 #[test]
-fn a_wrong_type_is_told_with_what_is_wanted() {
+fn a_wrong_type_is_reported_with_the_expected_one() {
     for (text, words) in [
         (
             "detach = 'yes'",
@@ -67,7 +67,7 @@ fn a_wrong_type_is_told_with_what_is_wanted() {
 }
 
 #[test]
-fn a_value_is_tried_where_it_stands() {
+fn an_invalid_value_is_reported_with_its_line() {
     for (text, words) in [
         ("memory = 'lots'", "1: memory: invalid value 'lots': memory is a number of MiB"),
         ("cpus = 65", "1: cpus: invalid value '65': 65 is not in 1..=64"),
@@ -83,7 +83,7 @@ fn a_value_is_tried_where_it_stands() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_with_its_line() {
+fn a_syntax_error_is_reported_with_its_line() {
     assert!(refused("memory = 512\nkernel vmlinuz").starts_with("2: "));
     assert!(refused("cpus = 1\ncpus = 2").starts_with("2: "), "{}", refused("cpus = 1\ncpus = 2"));
     for text in ["memory = 512\nkernel vmlinuz", "a = \"b", "= 1", "cpus = 1\ncpus = 2"] {

@@ -7,7 +7,7 @@ fn network(address: [u8; 4], length: u8) -> TapBackend {
 }
 
 #[test]
-fn an_address() {
+fn addresses_are_parsed() {
     let tunnet = |tap, mac, queues| Ok(Tunnet { tap, mac, queues });
     let host = network([192, 168, 19, 1], 24);
     assert_eq!(parse("192.168.19.1"), tunnet(host, None, 1));
@@ -19,7 +19,7 @@ fn an_address() {
 }
 
 #[test]
-fn a_bridge_or_a_tap() {
+fn bridges_and_taps_are_parsed() {
     let tunnet = |tap, mac, queues| Ok(Tunnet { tap, mac, queues });
     assert_eq!(parse("bridge:br0"), tunnet(TapBackend::Bridge("br0".into()), None, 1));
     assert_eq!(
@@ -29,7 +29,7 @@ fn a_bridge_or_a_tap() {
 }
 
 #[test]
-fn what_is_neither_is_refused() {
+fn other_values_are_refused() {
     for (wrong, words) in [
         ("", "IP[/LEN]"),
         ("eth0", "IP[/LEN]"),
@@ -67,7 +67,7 @@ fn what_is_neither_is_refused() {
 }
 
 #[test]
-fn the_guest_is_told_its_address() {
+fn kernel_words_have_the_address_of_the_guest() {
     let words = |words: &[&str]| kernel_words(&Config::of(words));
     assert_eq!(words(&[]), [""; 0]);
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_guest_is_told_its_address() {
 }
 
 #[test]
-fn linux_is_told_how_to_drive_the_cards_that_there_are() {
+fn driver_words_are_given_only_with_cards() {
     let words = |words: &[&str]| driver_words(&Config::of(words));
     assert_eq!(words(&[]), [""; 0]);
     assert_eq!(words(&["--tunnet=bridge:br0", "--tunnet=10.0.0.2/30"]), ["virtio_net.napi_tx=0"]);

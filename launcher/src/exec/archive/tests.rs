@@ -38,7 +38,7 @@ fn an_entry_is_what_linux_documents() {
 }
 
 #[test]
-fn cpio_unpacks_it() {
+fn cpio_unpacks_an_archive() {
     let host = TempDir::new().unwrap();
     fs::create_dir(host.path().join("below")).unwrap();
     fs::write(host.path().join("below/script"), "#!/bin/sh\n").unwrap();
@@ -65,7 +65,7 @@ fn cpio_unpacks_it() {
 }
 
 #[test]
-fn what_cannot_be_taken_along_is_named() {
+fn a_file_that_cannot_be_archived_is_named() {
     let mut archive = Archive::new(Vec::new());
     let error = archive.copy("/nonexistent".as_ref(), b"/x").unwrap_err();
     assert!(format!("{error:#}").contains("/nonexistent"), "{error:#}");

@@ -90,7 +90,7 @@ fn each_frame_fits_into_a_pipe_as_a_whole() {
 }
 
 #[test]
-fn who_types_is_not_held_up_by_a_command_that_does_not_read() {
+fn typing_does_not_wait_for_a_command_that_does_not_read() {
     let (link, console) = console();
     link.open(&console.input);
     let mut stdin = CommandStdin::new(&link, &console.input);
@@ -111,7 +111,7 @@ fn leaves_at_the_end(link: &InitLink, name: &'static str, wait: impl FnOnce() + 
 }
 
 #[test]
-fn nobody_waits_for_a_guest_that_has_ended() {
+fn no_thread_waits_for_a_guest_that_has_ended() {
     // Without an init, the end of stdin has no receiver.
     let (link, console) = console();
     let mut stdin = CommandStdin::new(&link, &console.input);

@@ -57,7 +57,7 @@ fn example() -> TempDir {
 }
 
 #[test]
-fn what_is_needed_comes_first_and_once() {
+fn needed_modules_come_first_and_once() {
     let directory = example();
     let requests = [needed("virtio_pci"), needed("virtio_rng"), needed("rng_core")];
     let names = chosen(&directory, &requests).unwrap();
@@ -65,7 +65,7 @@ fn what_is_needed_comes_first_and_once() {
 }
 
 #[test]
-fn what_does_the_same_is_tried() {
+fn modules_with_the_same_alias_are_optional() {
     let names = chosen(&example(), &[needed("ext4")]).unwrap();
     assert_eq!(names, ["crc32c_intel?", "crc32c_generic?", "jbd2", "ext4"]);
     // One request is optional, the other is not.
@@ -76,7 +76,7 @@ fn what_does_the_same_is_tried() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn a_missing_module_is_named() {
     let error = |name: &str| format!("{:#}", chosen(&example(), &[needed(name)]).unwrap_err());
     assert!(error("xfs").contains("no module xfs, and"), "{}", error("xfs"));
     assert!(error("broken").contains("no module gone, which broken needs"), "{}", error("broken"));
@@ -87,7 +87,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_file_of_the_users_stands_for_the_directorys() {
+fn a_module_file_of_the_user_replaces_that_of_the_directory() {
     let directory = example();
     let mine = directory.path().join("mine.ko");
     fs::write(&mine, module(&["name=jbd2", "depends=virtio", "vermagic=1.0 x"])).unwrap();

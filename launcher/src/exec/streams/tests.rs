@@ -73,7 +73,7 @@ fn each_stream_is_its_own_and_the_status_comes_last() {
 }
 
 #[test]
-fn the_guest_is_told_what_was_written() {
+fn the_guest_gets_reports_of_written_output() {
     let mut example = example();
     let window = usize::try_from(REPORT_AFTER).unwrap();
     let bytes = FromGuest::Stdout(vec![7; window / 8]).encode();
@@ -104,7 +104,7 @@ fn what_is_no_frame_ends_the_guest_with_one_line() {
 }
 
 #[test]
-fn who_does_not_read_stdout_any_more_does_not_end_the_command() {
+fn a_closed_stdout_does_not_end_the_command() {
     let mut example = example();
     example.stdout = File::open("/dev/null").unwrap();
     example.print(&FromGuest::Stdout(b"lost".to_vec()).encode());

@@ -50,7 +50,7 @@ fn report(words: &[&str], result: Result<&Outcome, &anyhow::Error>, log: &str) -
 }
 
 #[test]
-fn a_guest_that_did_well() {
+fn a_success_has_no_failure_element() {
     let lines = report(&[], Ok(&Ended(Ending::PoweredOff)), "hello\n");
     assert_eq!(lines[0], "testsuite 1 0 0");
     assert_eq!(lines[1], "testcase vmlinuz True");
@@ -102,7 +102,7 @@ fn whatever_a_guest_prints_can_be_read() {
 }
 
 #[test]
-fn an_old_result_is_not_taken_for_this_one() {
+fn an_old_result_is_removed() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("result.xml");
     let option = format!("--junit={}", path.display());
@@ -138,7 +138,7 @@ fn no_link_is_followed() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_before_the_launch() {
+fn an_unwritable_result_is_reported_before_the_launch() {
     for path in ["/nowhere/result.xml", "/proc/result.xml", "/", "/dev/null"] {
         let error = Junit::of(&config(&[&format!("--junit={path}")])).unwrap_err();
         let error = format!("{error:#}");

@@ -88,7 +88,7 @@ fn any_value(definition: &Command) -> Command {
 }
 
 #[test]
-fn words_and_files_say_the_same_whatever_is_in_them() {
+fn random_options_mean_the_same_in_words_and_files() {
     let definition = any_value(&definition());
     for seed in 1..2000 {
         let mut random = Random(seed * 0x9E37_79B9);
@@ -103,7 +103,7 @@ fn words_and_files_say_the_same_whatever_is_in_them() {
 }
 
 #[test]
-fn the_file_that_is_printed_launches_the_same() {
+fn the_printed_file_gives_the_same_launch() {
     let values = |key: &str| -> &[&str] {
         match key {
             "memory" => &["512", "2G"],
