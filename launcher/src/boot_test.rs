@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use host::exit::Exit;
 use host::messages;
-use host::output::Role;
-use host::writer::Writer;
+use host::output::ReaderRole;
+use host::writer::OutputWriter;
 use machine::boot;
 
 use crate::config::{BootTestConfig, Config};
@@ -101,11 +101,11 @@ impl BootTest {
         console: &Arc<GuestConsole>,
         exit: &Arc<Exit<Ending>>,
         launched: Instant,
-    ) -> Result<(Self, Option<Writer>)> {
+    ) -> Result<(Self, Option<OutputWriter>)> {
         let BootTestFiles { log, symbols } = files;
         let output = &console.output;
         let log = log.map(|(file, path)| {
-            Writer::to_file(output, Role::Witness, file, "con0-log".into(), &path)
+            OutputWriter::to_file(output, ReaderRole::Witness, file, "con0-log".into(), &path)
         });
         let follower = config.is_boot_test().then(|| {
             let matcher = Matcher::new(Patterns::of(&config.boot_test)?);
@@ -132,7 +132,7 @@ impl BootTest {
     pub(crate) fn timeout_verdict(
         &self,
         guest: Option<&Guest>,
-        kernel: &boot::Files,
+        kernel: &boot::BootFiles,
         no_driver: Option<String>,
     ) -> Verdict {
         let time = verdict::time(self.timeout.unwrap_or_default());

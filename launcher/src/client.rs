@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use wire::Name;
-use wire::protocol::{Fault, Fields, Request, VERSION, Verb};
+use wire::protocol::{ControlRequest, Fault, Fields, VERSION, Verb};
 
 use crate::runtime::{self, RunningGuest};
 
@@ -100,7 +100,7 @@ fn is_running(name: &Name) -> Result<bool> {
 
 /// Send one request, and return the answer.
 fn ask(guest: &RunningGuest, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
-    let request = Request { version: VERSION, verb, fields: fields.clone() };
+    let request = ControlRequest { version: VERSION, verb, fields: fields.clone() };
     let said = converse(guest, &request, patience).map_err(|error| unanswered(guest, error))?;
     answer(guest, &said)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
 }
@@ -147,7 +147,7 @@ struct Answer {
 /// the request is written: the answer can be read all the same, and has the reason.
 fn open(
     guest: &RunningGuest,
-    request: &Request,
+    request: &ControlRequest,
     patience: Option<Duration>,
 ) -> io::Result<BufReader<UnixStream>> {
     let mut stream: UnixStream = guest.connect()?;
@@ -160,7 +160,11 @@ fn open(
     }
 }
 
-fn converse(guest: &RunningGuest, request: &Request, patience: Duration) -> io::Result<String> {
+fn converse(
+    guest: &RunningGuest,
+    request: &ControlRequest,
+    patience: Duration,
+) -> io::Result<String> {
     let stream = open(guest, request, Some(patience))?;
     let mut answer = String::new();
     let read = stream.take(LONGEST_ANSWER).read_line(&mut answer);

@@ -1,7 +1,7 @@
 //! How a guest ended. A `launch::Outcome` is what this means for the launch.
 
 use host::exit::{Interruption, Replaceable};
-use machine::end::{Crash, End};
+use machine::end::{Crash, MachineEnd};
 
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +60,15 @@ impl From<Interruption> for Ending {
     }
 }
 
-impl From<End> for Ending {
-    fn from(end: End) -> Self {
+impl From<MachineEnd> for Ending {
+    fn from(end: MachineEnd) -> Self {
         match end {
-            End::PoweredOff => Self::PoweredOff,
-            End::Reset(means) => Self::Reset(means),
-            End::Status(byte) => Self::Status(byte),
-            End::Panicked => Self::Panicked,
-            End::Crashed(crash) => Self::Crashed(crash),
-            End::Failed(why) => Self::Failed(why),
+            MachineEnd::PoweredOff => Self::PoweredOff,
+            MachineEnd::Reset(means) => Self::Reset(means),
+            MachineEnd::Status(byte) => Self::Status(byte),
+            MachineEnd::Panicked => Self::Panicked,
+            MachineEnd::Crashed(crash) => Self::Crashed(crash),
+            MachineEnd::Failed(why) => Self::Failed(why),
         }
     }
 }

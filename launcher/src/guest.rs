@@ -25,7 +25,7 @@ use kvm_ioctls::{Kvm, VcpuFd};
 use machine::acpi;
 use machine::boot;
 use machine::cpuid::Cpus;
-use machine::end::{End, Owner};
+use machine::end::{MachineEnd, MachineOwner};
 use machine::firmware;
 use machine::memory::{Memory, PCI_WINDOW, Ram};
 use machine::ports::{Com1, Ports};
@@ -47,7 +47,7 @@ pub(crate) struct Host {
     pub(crate) kvm: Kvm,
     pub(crate) ram: Ram,
     /// Kernel and initial file systems.
-    pub(crate) files: boot::Files,
+    pub(crate) files: boot::BootFiles,
     pub(crate) exit: Arc<Exit<Ending>>,
     /// The consoles, hvc0 first.
     pub(crate) consoles: Vec<Arc<GuestConsole>>,
@@ -74,8 +74,8 @@ impl GuestOwner {
     }
 }
 
-impl Owner for GuestOwner {
-    fn ended(&self, end: End) {
+impl MachineOwner for GuestOwner {
+    fn ended(&self, end: MachineEnd) {
         self.exit.end(end.into());
     }
 
@@ -97,7 +97,7 @@ impl Guest {
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
         let memory = host.ram.memory();
         let features = config.cpu.unwrap_or_default();
-        let owner: Arc<dyn Owner> = Arc::new(GuestOwner::of(host));
+        let owner: Arc<dyn MachineOwner> = Arc::new(GuestOwner::of(host));
         let vm = Arc::new(Vm::new(&host.kvm, &host.ram, features, Arc::clone(&owner))?);
         let cpus = Cpus::new(&host.kvm, config.cpus, features)?;
         let end = memory.last_addr().raw_value();

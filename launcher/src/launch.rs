@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use host::descriptors;
 use host::inherited::Inherited;
 use host::messages;
-use host::privilege::Confinement;
+use host::privilege::PrivilegeDrop;
 use host::progress;
 use host::signals::Signals;
 use host::terminal::{self, Terminal};
@@ -61,7 +61,7 @@ pub(crate) fn launch(
     mut inherited: Inherited,
 ) -> Result<(Outcome, String)> {
     let launched = Instant::now();
-    let confinement = Confinement::new(config.chroot.as_deref(), config.username.as_deref())?;
+    let privileges = PrivilegeDrop::new(config.chroot.as_deref(), config.username.as_deref())?;
     // Before any thread starts: signals are blocked in all of them, and the terminal's guard is
     // forked.
     let signals = Signals::block()?;
@@ -69,7 +69,7 @@ pub(crate) fn launch(
     guest::check_devices(config, wanted.len())?;
     descriptors::raise_limit();
     let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
-    let terminal = if uses_stdio { Terminal::on_stdin(&confinement)? } else { None };
+    let terminal = if uses_stdio { Terminal::on_stdin(&privileges)? } else { None };
     ensure!(
         terminal.is_some() || !config.exec.tty,
         "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
@@ -79,7 +79,7 @@ pub(crate) fn launch(
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
     let Prepared { host, job, backends, test_files, trace: _trace } =
-        prepare(config, &wanted, &confinement, &mut claim, &mut inherited)?;
+        prepare(config, &wanted, &privileges, &mut claim, &mut inherited)?;
     let (mut writers, mut owned_paths) = (Vec::new(), Vec::new());
     for (console, backend) in host.consoles.iter().zip(backends) {
         let connected = backend.connect(console, &host.exit, terminal.as_ref())?;

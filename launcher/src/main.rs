@@ -34,7 +34,7 @@ use exit_status::ExitStatus;
 use host::inherited::Inherited;
 use host::{messages, terminal};
 use launch::{Junit, Outcome};
-use wire::protocol::{Mode, Side, Verb};
+use wire::protocol::{AttachMode, Side, Verb};
 
 fn main() -> ExitCode {
     host::return_large_buffers();
@@ -158,9 +158,9 @@ fn run_command(command: &Command) -> Result<ExitCode> {
         Command::Resume(target) => client::send_verb(&target.name, Verb::Resume)?,
         Command::Console { target, read_only, force, escape, wait, persist } => {
             let mode = match (read_only, force) {
-                (true, _) => Mode::Watch,
-                (_, true) => Mode::Force,
-                _ => Mode::Write,
+                (true, _) => AttachMode::Watch,
+                (_, true) => AttachMode::Force,
+                _ => AttachMode::Write,
             };
             let request = AttachRequest { target, mode, escape: *escape, persist: *persist };
             return Ok(ExitCode::from(consoles::console(&request, *wait)?));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use devices::mutex::lock;
 use devices::observer::{self, Observer};
-use host::trace::Lanes;
+use host::trace::TraceRings;
 use machine::vcpu::observer::{self as vcpu, VcpuObserver};
 use serde_json::{Map, Value, json};
 
@@ -16,15 +16,15 @@ pub(crate) struct Observers {
     /// By the name of the queue's thread. Building a guest and reading the counts take the lock.
     queues: Mutex<Vec<(String, Arc<Observer>)>>,
     vcpus: Vec<(String, Arc<VcpuObserver>)>,
-    lanes: Option<Arc<Lanes>>,
+    lanes: Option<Arc<TraceRings>>,
 }
 
 impl Observers {
     /// Observers for a guest with this number of vCPUs. They record events if there are lanes.
-    pub(crate) fn new(cpus: u8, lanes: Option<Arc<Lanes>>) -> Self {
+    pub(crate) fn new(cpus: u8, lanes: Option<Arc<TraceRings>>) -> Self {
         let vcpu = |id| {
             let name = format!("vcpu{id}");
-            let lane = lanes.as_ref().map(|lanes| lanes.add(&name, vcpu::WORDS));
+            let lane = lanes.as_ref().map(|lanes| lanes.add(&name, vcpu::EVENT_KINDS));
             (name, Arc::new(VcpuObserver::new(lane)))
         };
         Self { queues: Mutex::default(), vcpus: (0..cpus).map(vcpu).collect(), lanes }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn each_observer_has_a_lane_if_there_are_lanes() {
-        let lanes = Arc::new(Lanes::default());
+        let lanes = Arc::new(TraceRings::default());
         let observers = Observers::new(2, Some(Arc::clone(&lanes)));
         observers.queue("rng0-req");
         observers.queue("rng0-req");

@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result, bail};
-use host::peer::Process;
+use host::peer::ProcessHandle;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use wire::{Name, parse_name};
@@ -143,7 +143,7 @@ pub(crate) struct RunningGuest {
     pub(crate) pid: String,
     directory: Directory,
     /// The launcher that this process has connected to.
-    launcher: RefCell<Option<Process>>,
+    launcher: RefCell<Option<ProcessHandle>>,
 }
 
 impl RunningGuest {
@@ -153,7 +153,7 @@ impl RunningGuest {
     /// The errors of the host.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         let stream = self.directory.connect(CONTROL)?;
-        self.launcher.replace(Some(Process::of(&stream)?));
+        self.launcher.replace(Some(ProcessHandle::of(&stream)?));
         Ok(stream)
     }
 
@@ -169,7 +169,7 @@ impl RunningGuest {
         }
         // The launcher does not listen any more, so that only the lock file has its pid.
         let pid = self.pid.parse().with_context(|| format!("the pid of guest {}", self.name))?;
-        let launcher = Process::numbered(pid).context("opening a process")?;
+        let launcher = ProcessHandle::numbered(pid).context("opening a process")?;
         // The pid may belong to another process by now.
         let same = |guest: &Self| guest.name == self.name && guest.pid == self.pid;
         if guests()?.iter().any(same) {

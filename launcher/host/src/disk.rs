@@ -76,16 +76,16 @@ pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
 }
 
 /// What a file or block device is, whatever its name.
-type Identity = (bool, u64, u64);
+type FileIdentity = (bool, u64, u64);
 
-fn identity(metadata: &Metadata) -> Identity {
+fn identity(metadata: &Metadata) -> FileIdentity {
     match metadata.file_type().is_block_device() {
         true => (true, metadata.rdev(), 0),
         false => (false, metadata.dev(), metadata.ino()),
     }
 }
 
-fn open(config: &BlockConfig, name: &str, known: &[Identity]) -> Result<(Image, Identity)> {
+fn open(config: &BlockConfig, name: &str, known: &[FileIdentity]) -> Result<(Image, FileIdentity)> {
     // Asked before opening: that could wait for the other end of a FIFO.
     let metadata = fs::metadata(&config.path).map_err(|error| explain(error, config))?;
     let kind = metadata.file_type();

@@ -92,13 +92,13 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq, Eq)]
-    enum End {
+    enum TestEnd {
         Reset,
         Off,
         Killed,
     }
 
-    impl Replaceable for End {
+    impl Replaceable for TestEnd {
         fn is_replaceable(&self) -> bool {
             *self == Self::Reset
         }
@@ -107,19 +107,19 @@ mod tests {
     #[test]
     fn the_first_end_counts() {
         let exit = Exit::new().unwrap();
-        exit.end(End::Off);
-        exit.end(End::Killed);
-        assert_eq!(exit.take(), Some(End::Off));
+        exit.end(TestEnd::Off);
+        exit.end(TestEnd::Killed);
+        assert_eq!(exit.take(), Some(TestEnd::Off));
         assert_eq!(exit.take(), None);
     }
 
     #[test]
     fn a_reset_keeps_nobody_from_ending_the_guest() {
         let exit = Exit::new().unwrap();
-        exit.end(End::Reset);
-        exit.end(End::Killed);
-        exit.end(End::Reset);
-        assert_eq!(exit.take(), Some(End::Killed));
+        exit.end(TestEnd::Reset);
+        exit.end(TestEnd::Killed);
+        exit.end(TestEnd::Reset);
+        assert_eq!(exit.take(), Some(TestEnd::Killed));
         assert_eq!(exit.take(), None);
     }
 }

@@ -33,11 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The output of one console. A clone is the same.
 #[derive(Debug, Clone)]
-pub struct Output(Arc<Shared>);
+pub struct Output(Arc<SharedRing>);
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedRing {
+    state: Mutex<RingState>,
     /// Readers sleep here.
     filled: Condvar,
     /// Sinks sleep here: a signal interrupts it, unlike a Condvar.
@@ -47,7 +47,7 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
+struct RingState {
     /// The last of what was printed.
     ring: VecDeque<u8>,
     /// How much of it is kept.
@@ -58,7 +58,7 @@ struct State {
     read: u64,
     /// What made room before anybody read it, since a reader was told.
     lost: u64,
-    readers: Vec<Place>,
+    readers: Vec<ReaderPosition>,
     next_reader: u64,
     readers_asleep: usize,
     sinks_waiting: usize,
@@ -68,7 +68,7 @@ struct State {
 
 /// What a reader is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum ReaderRole {
     /// To write to a file of ours, from the beginning to the end.
     Writer,
     /// Somebody at the console: what he has read is not new to the next.
@@ -80,7 +80,7 @@ pub enum Role {
     Witness,
 }
 
-impl Role {
+impl ReaderRole {
     /// Whether what it has read is still new to others.
     fn only_looks(self) -> bool {
         matches!(self, Self::Follower | Self::Witness)
@@ -94,9 +94,9 @@ impl Role {
 
 /// How far a reader has come.
 #[derive(Debug)]
-struct Place {
+struct ReaderPosition {
     reader: u64,
-    role: Role,
+    role: ReaderRole,
     at: u64,
     /// For how long sinks have waited since it last took something.
     waited: Duration,
@@ -121,7 +121,7 @@ impl Output {
     /// When the host has no descriptor to spare.
     pub fn with_capacity(capacity: usize) -> io::Result<Self> {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
-        let state = State {
+        let state = RingState {
             // The host gives pages as they are first used.
             ring: VecDeque::with_capacity(capacity),
             capacity,
@@ -134,7 +134,7 @@ impl Output {
             sinks_waiting: 0,
             finished: false,
         };
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(SharedRing {
             state: Mutex::new(state),
             filled: Condvar::new(),
             room: event()?,
@@ -148,7 +148,7 @@ impl Output {
     }
 
     /// Somebody who reads from now on, beginning with what nobody has read.
-    pub fn reader(&self, role: Role) -> Reader {
+    pub fn reader(&self, role: ReaderRole) -> Reader {
         Reader::new(&self.0, role)
     }
 
@@ -228,13 +228,13 @@ impl Output {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedRing {
+    fn lock(&self) -> MutexGuard<'_, RingState> {
         lock(&self.state)
     }
 }
 
-impl State {
+impl RingState {
     /// Where the ring begins.
     fn start(&self) -> u64 {
         self.end.saturating_sub(self.ring.len() as u64)
@@ -267,7 +267,7 @@ impl State {
         self.read = self.read.max(start);
     }
 
-    fn place(&mut self, reader: u64) -> Option<&mut Place> {
+    fn place(&mut self, reader: u64) -> Option<&mut ReaderPosition> {
         self.readers.iter_mut().find(|place| place.reader == reader)
     }
 }

@@ -24,9 +24,9 @@ pub fn pid(stream: &UnixStream) -> i32 {
 
 /// A process, however many others have had its number; none if it has ended.
 #[derive(Debug)]
-pub struct Process(Option<OwnedFd>);
+pub struct ProcessHandle(Option<OwnedFd>);
 
-impl Process {
+impl ProcessHandle {
     /// The one that listens where this stream was connected to: the kernel's word, which that
     /// process has no say in.
     ///

@@ -20,20 +20,20 @@ use crate::sandbox;
 
 /// The privileges that lguest keeps.
 #[derive(Debug, Default)]
-pub struct Confinement {
+pub struct PrivilegeDrop {
     root: Option<PathBuf>,
-    user: Option<Identity>,
+    user: Option<UnprivilegedUser>,
 }
 
 /// A user, as the host's data base has it, which cannot be read in the new root.
 #[derive(Debug)]
-struct Identity {
+struct UnprivilegedUser {
     name: String,
     uid: Uid,
     gid: Gid,
 }
 
-impl Confinement {
+impl PrivilegeDrop {
     /// A new root directory, a user to become, either or neither: whether it can be done.
     /// Changes nothing.
     ///
@@ -94,7 +94,7 @@ impl Confinement {
     }
 }
 
-impl Identity {
+impl UnprivilegedUser {
     /// With the user's own group and no other: all files are open, so that what a group like
     /// disk or docker may do is of use to nobody but a guest that breaks out.
     fn become_it(&self) -> nix::Result<()> {
@@ -126,7 +126,7 @@ fn find_root(root: &Path) -> Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-fn find_user(name: &str) -> Result<Identity> {
+fn find_user(name: &str) -> Result<UnprivilegedUser> {
     let user = User::from_name(name).context("asking for the user")?;
     let user = user.context("no such user: make one (useradd), or name another")?;
     ensure!(
@@ -134,7 +134,7 @@ fn find_user(name: &str) -> Result<Identity> {
         "only root can become another user: run lguest as root, or leave it out"
     );
     ensure!(!user.uid.is_root(), "that is root itself: name a user who is not (nobody)");
-    Ok(Identity { name: name.to_string(), uid: user.uid, gid: user.gid })
+    Ok(UnprivilegedUser { name: name.to_string(), uid: user.uid, gid: user.gid })
 }
 
 fn option_chroot(root: &Path) -> String {

@@ -38,7 +38,7 @@ pub(crate) fn wipe() {
 
 /// The reading of one file, or part of one.
 #[derive(Debug)]
-struct Progress {
+struct ProgressLine {
     what: String,
     total: u64,
     done: u64,
@@ -46,7 +46,7 @@ struct Progress {
     next: Instant,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Of so many bytes, none of which have been read.
     fn new(what: &str, total: u64) -> Self {
         Self { what: what.into(), total, done: 0, next: Instant::now() + PATIENCE }
@@ -69,7 +69,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         wipe();
     }
@@ -106,7 +106,7 @@ fn print(text: &str) {
 /// bytes that were read since its last call.
 #[must_use]
 pub fn watch(what: &str, total: u64) -> Box<dyn FnMut(u64)> {
-    let mut progress = Progress::new(what, total);
+    let mut progress = ProgressLine::new(what, total);
     Box::new(move |bytes| progress.add(bytes))
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_line_is_due_after_a_second_and_not_all_the_time() {
-        let mut progress = Progress::new("kernel", 40 << 20);
+        let mut progress = ProgressLine::new("kernel", 40 << 20);
         progress.done = 5 << 20;
         let start = progress.next - PATIENCE;
         assert_eq!(progress.line(start + PATIENCE - Duration::from_millis(1)), None);

@@ -25,22 +25,22 @@ pub mod keys;
 mod tests;
 
 /// The end of a guest, or of a client's stay, as far as this thread has to know it.
-pub trait End: Replaceable + From<Interruption> + Send + 'static {}
+pub trait FromInterruption: Replaceable + From<Interruption> + Send + 'static {}
 
-impl<T: Replaceable + From<Interruption> + Send + 'static> End for T {}
+impl<T: Replaceable + From<Interruption> + Send + 'static> FromInterruption for T {}
 
 /// Start reading stdin, for the console that has this input. A terminal is not
 /// read before [`Terminal::enter`].
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub fn start<T: End>(
+pub fn start<T: FromInterruption>(
     input: &Input,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
 ) -> Result<()> {
     let guest = input.our_end().context("duplicating the input pipe")?;
-    let guest = keys::Guest::new(guest, terminal.is_some()).context("the input pipe")?;
+    let guest = keys::GuestPipe::new(guest, terminal.is_some()).context("the input pipe")?;
     start_for(guest, exit, terminal)
 }
 
@@ -48,17 +48,17 @@ pub fn start<T: End>(
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub fn start_for<T: End>(
-    taker: impl Taker + Send + 'static,
+pub fn start_for<T: FromInterruption>(
+    sink: impl InputSink + Send + 'static,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
 ) -> Result<()> {
     let stdin = io::stdin().as_fd().try_clone_to_owned().context("duplicating stdin")?;
-    read(File::from(stdin), taker, exit, terminal.map(Terminal::tty))
+    read(File::from(stdin), sink, exit, terminal.map(Terminal::tty))
 }
 
 /// Somebody who takes what is typed or piped in.
-pub trait Taker {
+pub trait InputSink {
     /// What came from a pipe or file: wait for room.
     ///
     /// # Errors
@@ -72,20 +72,20 @@ pub trait Taker {
     fn end(&mut self) {}
 }
 
-fn read<T: End>(
+fn read<T: FromInterruption>(
     stdin: File,
-    mut taker: impl Taker + Send + 'static,
+    mut sink: impl InputSink + Send + 'static,
     exit: &Arc<Exit<T>>,
     tty: Option<Arc<Tty>>,
 ) -> Result<()> {
     let exit = Arc::clone(exit);
     let body = move || match tty {
         None => {
-            copy(stdin, |bytes| taker.hand_on(bytes));
-            taker.end();
+            copy(stdin, |bytes| sink.hand_on(bytes));
+            sink.end();
         }
         Some(tty) => {
-            keys::pass_on(stdin, taker, &tty, &exit);
+            keys::pass_on(stdin, sink, &tty, &exit);
             if tty.is_hung_up() && !sys::is_ignored(Signal::SIGHUP) {
                 exit.end(Interruption::Signal(Signal::SIGHUP as i32).into());
             }

@@ -23,8 +23,8 @@ mod tty;
 #[cfg(test)]
 mod tests;
 
-use crate::privilege::Confinement;
-pub use questions::{Asking, is_complete, question};
+use crate::privilege::PrivilegeDrop;
+pub use questions::{QuestionFinder, is_complete, question};
 pub use tty::{Tty, waited_in_background};
 
 /// The terminal on stdin. Dropping it gives the terminal back for good.
@@ -45,7 +45,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
-    pub fn on_stdin(confinement: &Confinement) -> Result<Option<Self>> {
+    pub fn on_stdin(privileges: &PrivilegeDrop) -> Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Terminal {
             Ok(own) => own,
             Err(_) => stdin.as_fd().try_clone_to_owned().context("duplicating stdin")?,
         };
-        let tty = Arc::new(Tty::new(own, confinement).context("preparing the terminal")?);
+        let tty = Arc::new(Tty::new(own, privileges).context("preparing the terminal")?);
         *lock(&ENTERED) = Arc::downgrade(&tty);
         Ok(Some(Self(tty)))
     }
@@ -91,8 +91,8 @@ impl Terminal {
     }
 
     /// What looks for questions in the output to this file, if it is this terminal.
-    pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<Asking> {
-        self.0.is_terminal_of(file).then(|| Asking::new(self.0.questions()))
+    pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<QuestionFinder> {
+        self.0.is_terminal_of(file).then(|| QuestionFinder::new(self.0.questions()))
     }
 
     /// What the stdin thread needs to know of the terminal.

@@ -19,7 +19,7 @@ use devices::threads;
 use devices::trace::{EventKind, TraceRing};
 
 use crate::messages;
-use file::{Full, TraceFile};
+use file::{AppendError, TraceFile};
 use format::Formatter;
 
 mod file;
@@ -39,9 +39,9 @@ const LIMIT: u64 = 256 << 20;
 
 /// A lane for each thread that is watched.
 #[derive(Debug, Default)]
-pub struct Lanes(Mutex<Vec<Arc<TraceRing>>>);
+pub struct TraceRings(Mutex<Vec<Arc<TraceRing>>>);
 
-impl Lanes {
+impl TraceRings {
     /// One for a thread of this name.
     pub fn add(&self, thread: &str, words: &'static [EventKind]) -> Arc<TraceRing> {
         let lane = Arc::new(TraceRing::new(thread, words, ROOM));
@@ -81,9 +81,9 @@ impl Opened {
     ///
     /// # Errors
     /// Of the host: when the file takes nothing, or there is no thread to spare.
-    pub fn start(self, lanes: Arc<Lanes>) -> Result<Trace> {
+    pub fn start(self, lanes: Arc<TraceRings>) -> Result<Trace> {
         let file = TraceFile::new(self.file, LIMIT).with_context(|| about(&self.path))?;
-        let mut writer = Writer { path: self.path, lanes, file, format: Formatter::default() };
+        let mut writer = TraceWriter { path: self.path, lanes, file, format: Formatter::default() };
         writer.begin();
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let body = move || {
@@ -119,14 +119,14 @@ impl Drop for Trace {
 
 /// The thread `trace`.
 #[derive(Debug)]
-struct Writer {
+struct TraceWriter {
     path: PathBuf,
-    lanes: Arc<Lanes>,
+    lanes: Arc<TraceRings>,
     file: TraceFile,
     format: Formatter,
 }
 
-impl Writer {
+impl TraceWriter {
     fn begin(&mut self) {
         let process = self.format.process(std::process::id());
         self.append(&process);
@@ -144,11 +144,11 @@ impl Writer {
     fn append(&mut self, text: &str) {
         match self.file.append(text) {
             Ok(()) => {}
-            Err(Full::Limit) => {
+            Err(AppendError::Limit) => {
                 let size = LIMIT >> 20;
                 messages::say(&format!("{}: {size} MiB: it is full", about(&self.path)));
             }
-            Err(Full::Failed(error)) => {
+            Err(AppendError::Failed(error)) => {
                 messages::say(&format!("{}: {error}: it ends here", about(&self.path)));
             }
         }

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::write;
 
-use crate::output::{Output, Reader, Role};
+use crate::output::{Output, Reader, ReaderRole};
 use crate::signals::{Signals, Wake};
 use crate::terminal::Terminal;
 
@@ -30,7 +30,7 @@ pub use screen::Screen;
 
 /// The thread that writes, "stdout" or "con1-file".
 #[derive(Debug)]
-pub struct Writer {
+pub struct OutputWriter {
     output: Output,
     /// Its reader.
     reader: u64,
@@ -38,7 +38,7 @@ pub struct Writer {
     what: String,
 }
 
-impl Writer {
+impl OutputWriter {
     /// Start writing what is printed to stdout. The user's terminal, if that is one, answers
     /// what it is asked there.
     ///
@@ -47,17 +47,17 @@ impl Writer {
     pub fn to_stdout(output: &Output, terminal: Option<&Terminal>) -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?;
         let screen = Screen::of(file.as_fd(), terminal);
-        Self::start(output, Role::Writer, file, screen, ["stdout".into(), "stdout".into()])
+        Self::start(output, ReaderRole::Writer, file, screen, ["stdout".into(), "stdout".into()])
     }
 
     /// Start writing what is printed to a file, in the thread `name`: as what is at the
-    /// console's host end, or beside that ([`Role::Witness`]).
+    /// console's host end, or beside that ([`ReaderRole::Witness`]).
     ///
     /// # Errors
     /// When the host has no thread to spare.
     pub fn to_file(
         output: &Output,
-        role: Role,
+        role: ReaderRole,
         file: impl Into<OwnedFd>,
         name: String,
         path: &Path,
@@ -74,14 +74,14 @@ impl Writer {
 
     fn start(
         output: &Output,
-        role: Role,
+        role: ReaderRole,
         file: OwnedFd,
         screen: Option<Screen>,
         [name, what]: [String; 2],
     ) -> Result<Self> {
         let reader = output.reader(role);
         let id = reader.id();
-        let mut body = Body { reader, file, screen, what: what.clone() };
+        let mut body = WriterThread { reader, file, screen, what: what.clone() };
         threads::start(name, move || body.write_out())
             .with_context(|| format!("starting the thread that writes to {what}"))?;
         Ok(Self { output: output.clone(), reader: id, what })
@@ -108,7 +108,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for OutputWriter {
     /// Say what was lost. The writer may be blocked for ever and is left alone:
     /// the process is about to end.
     fn drop(&mut self) {
@@ -123,7 +123,7 @@ fn say_lost(bytes: u64, what: &str) {
 }
 
 /// What the thread has.
-struct Body {
+struct WriterThread {
     reader: Reader,
     file: OwnedFd,
     what: String,
@@ -131,7 +131,7 @@ struct Body {
     screen: Option<Screen>,
 }
 
-impl Body {
+impl WriterThread {
     /// Write out all output, unless nobody can read it any more.
     fn write_out(&mut self) {
         let (mut chunk, mut failing, mut interval) = (Vec::new(), None, LogInterval::default());

@@ -55,7 +55,7 @@ pub struct Hardware {
 
 /// Write all tables to [`ACPI`]; the RSDP comes first.
 pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
-    let mut area = Area { next: ACPI.start, memory };
+    let mut area = TableArea { next: ACPI.start, memory };
     // The RSDP has a known place, but what it points to must be known first.
     let rsdp_at = area.reserve(u64::try_from(Rsdp::len())?);
     let facs = area.put(&bytes(&FACS::new()))?;
@@ -70,12 +70,12 @@ pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
 }
 
 /// Where the next table goes.
-struct Area<'m> {
+struct TableArea<'m> {
     next: u64,
     memory: &'m Memory,
 }
 
-impl Area<'_> {
+impl TableArea<'_> {
     fn reserve(&mut self, length: u64) -> u64 {
         let at = self.next;
         // The FACS wants 64, the others less.
@@ -138,7 +138,7 @@ fn fadt(facs: u64, dsdt: u64) -> Result<impl Aml> {
 }
 
 /// CPUs and interrupt controllers (5.2.12).
-fn madt(cpus: u8) -> Raw {
+fn madt(cpus: u8) -> RawTable {
     /// There are two 8259 as well.
     const PCAT_COMPAT: u32 = 1;
     /// An interrupt of ISA's that is not an edge: type and length; bus and source; input of the
@@ -152,12 +152,12 @@ fn madt(cpus: u8) -> Raw {
     }
     table.append_slice(&bytes(&IoApic::new(0, IO_APIC, 0)));
     table.append_slice(&SCI);
-    Raw(table.as_slice().to_vec())
+    RawTable(table.as_slice().to_vec())
 }
 
 /// Everything that has to be found by name: the PCI bus, the power-off, the
 /// panic port, the clock, the serial port.
-fn dsdt(hardware: &Hardware) -> Raw {
+fn dsdt(hardware: &Hardware) -> RawTable {
     let mut table = Sdt::new(*b"DSDT", 36, 6, OEM, OEM_TABLE, OEM_REVISION);
     let off = Package::new(vec![&SLEEP_TYPE_OFF, &0_u8]);
     table.append_slice(&bytes(&Name::new(Path::new("_S5_"), &off)));
@@ -189,7 +189,7 @@ fn dsdt(hardware: &Hardware) -> Raw {
         ];
         table.append_slice(&device("_SB_.COM1", &EISAName::new("PNP0501"), &com1));
     }
-    Raw(table.as_slice().to_vec())
+    RawTable(table.as_slice().to_vec())
 }
 
 /// A power button (4.8.3.2.2.1), and the device that reports it, as it is not fixed hardware: a
@@ -219,9 +219,9 @@ fn device(path: &str, hardware_id: &dyn Aml, resources: &[&dyn Aml]) -> Vec<u8> 
 }
 
 /// A table that is already bytes.
-struct Raw(Vec<u8>);
+struct RawTable(Vec<u8>);
 
-impl Aml for Raw {
+impl Aml for RawTable {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         sink.vec(&self.0);
     }

@@ -10,6 +10,7 @@ mod elf;
 mod file;
 mod image;
 mod initrd;
+mod initrd_memory;
 pub mod inside;
 mod kernel;
 pub(crate) mod layout;
@@ -17,7 +18,6 @@ mod lz4;
 mod params;
 pub(crate) mod progress;
 mod release;
-mod room;
 pub mod start;
 pub mod unpack;
 
@@ -30,14 +30,14 @@ use anyhow::{Context, Result};
 
 use crate::memory::Memory;
 use cmdline::KernelVerbosity;
-pub use file::Files;
+pub use file::BootFiles;
 use file::NamedFile;
 use kernel::Kernel;
 pub use release::release;
 
 /// What to start.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct BootRequest<'a> {
     kernel: &'a NamedFile,
     initrds: &'a [NamedFile],
     /// Words of the kernel command line.
@@ -52,9 +52,9 @@ pub struct Request<'a> {
     pub more: Vec<String>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> BootRequest<'a> {
     /// These files with these words, and nothing else: no serial port, a quiet kernel.
-    pub fn new(files: &'a Files, arguments: &'a [OsString]) -> Self {
+    pub fn new(files: &'a BootFiles, arguments: &'a [OsString]) -> Self {
         Self {
             kernel: &files.kernel,
             initrds: &files.initrds,
@@ -69,7 +69,7 @@ impl<'a> Request<'a> {
 
 /// Where the boot CPU starts, in the state that [`start::set_up`] gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct EntryPoint {
     /// Address of the first instruction, in 64-bit mode.
     pub rip: u64,
 }
@@ -78,7 +78,7 @@ pub struct Entry {
 ///
 /// # Errors
 /// When no kernel takes it.
-pub fn command_line(request: &Request<'_>) -> Result<String> {
+pub fn command_line(request: &BootRequest<'_>) -> Result<String> {
     Ok(cmdline::build(request, u32::MAX)?.to_string_lossy().into_owned())
 }
 
@@ -87,7 +87,7 @@ pub fn command_line(request: &Request<'_>) -> Result<String> {
 /// # Errors
 /// When a file is not what it should be, or all of it does not fit. One line,
 /// which names the file and says what to do.
-pub fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
+pub fn load(request: &BootRequest<'_>, memory: &Memory) -> Result<EntryPoint> {
     let name = || request.kernel.to_string();
     let kernel = Kernel::open(request.kernel).with_context(name)?;
     let header = params::header(kernel.setup());
@@ -95,8 +95,8 @@ pub fn load(request: &Request<'_>, memory: &Memory) -> Result<Entry> {
     log::info!("kernel command line: {}", line.to_string_lossy());
     let loaded = kernel.load(memory).with_context(name)?;
     let highest = u64::from(header.initrd_addr_max);
-    let half = room::is_tmpfs(request.arguments);
+    let half = initrd_memory::is_tmpfs(request.arguments);
     let initrd = initrd::load(request.initrds, loaded, highest, half, memory)?;
     params::write(header, &line, initrd, memory)?;
-    Ok(Entry { rip: loaded.entry })
+    Ok(EntryPoint { rip: loaded.entry })
 }

@@ -8,7 +8,7 @@ use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::end::{Crash, End};
+use crate::end::{Crash, MachineEnd};
 use crate::memory::Memory;
 pub use crate::sys::internal_error;
 
@@ -48,13 +48,13 @@ impl Cause {
     }
 
     /// The guest's end by it, told by this text.
-    fn end(&self, text: String) -> End {
-        End::Crashed(Crash { text, by_kvm: !matches!(self, Self::TripleFault) })
+    fn end(&self, text: String) -> MachineEnd {
+        MachineEnd::Crashed(Crash { text, by_kvm: !matches!(self, Self::TripleFault) })
     }
 }
 
 /// The guest's end by any cause.
-pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> End {
+pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> MachineEnd {
     let mut text = cause.reason();
     match (vcpu.get_regs(), vcpu.get_sregs()) {
         (Ok(regs), Ok(sregs)) => describe(&mut text, vcpu, memory, &regs, &sregs),
@@ -70,16 +70,16 @@ pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> End {
 /// keeps the registers (Intel), the empty table tells it from a crash. AMD's
 /// CPUs leave nothing to look at (KVM resets the vCPU before we see it); there
 /// it is a reset if the kernel command line announced it.
-pub(crate) fn triple_fault(vcpu: &VcpuFd, memory: &Memory, announced: bool) -> End {
+pub(crate) fn triple_fault(vcpu: &VcpuFd, memory: &Memory, announced: bool) -> MachineEnd {
     const RESET_VECTOR: u64 = 0xfff0;
     let idt_limit = vcpu.get_sregs().map(|sregs| sregs.idt.limit);
     let registers_lost = vcpu.get_regs().is_ok_and(|regs| regs.rip == RESET_VECTOR);
     if idt_limit.is_ok_and(|limit| limit == 0) || registers_lost && announced {
-        return End::Reset("a triple fault");
+        return MachineEnd::Reset("a triple fault");
     }
     if registers_lost {
         let text = "triple fault\n  this host's KVM does not keep the registers (AMD)";
-        return End::Crashed(Crash { text: text.to_string(), by_kvm: false });
+        return MachineEnd::Crashed(Crash { text: text.to_string(), by_kvm: false });
     }
     report(vcpu, memory, &Cause::TripleFault)
 }
@@ -134,7 +134,7 @@ mod tests {
         let cause = Cause::FailedEntry(0x8000_0021);
         let end = cause.end(cause.reason());
         // Another host's KVM may take what this one did not: the user is told how to ask it.
-        let End::Crashed(Crash { text, by_kvm: true }) = end else { panic!("{end:?}") };
+        let MachineEnd::Crashed(Crash { text, by_kvm: true }) = end else { panic!("{end:?}") };
         assert!(text.starts_with("the CPU refused to enter the guest"), "{text}");
         assert!(text.contains("reason 0x80000021") && text.lines().count() == 1, "{text}");
     }

@@ -6,7 +6,7 @@ use devices::observer::Observer;
 
 /// How a machine ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum MachineEnd {
     /// The guest powered itself off.
     PoweredOff,
     /// The guest asked for a reset, by these means.
@@ -31,9 +31,9 @@ pub struct Crash {
 }
 
 /// The owner of a machine. Its threads call this.
-pub trait Owner: Send + Sync {
+pub trait MachineOwner: Send + Sync {
     /// The machine has ended. The machine itself is stopped by its owner.
-    fn ended(&self, end: End);
+    fn ended(&self, end: MachineEnd);
 
     /// The observer of the queue whose thread has this name. A queue has the same one after a
     /// reset and after a reboot.
@@ -44,20 +44,20 @@ pub trait Owner: Send + Sync {
 pub(crate) mod testing {
     use std::sync::Mutex;
 
-    use super::{Arc, End, Observer, Owner};
+    use super::{Arc, MachineEnd, MachineOwner, Observer};
 
     /// An owner that keeps the first end.
     #[derive(Default)]
-    pub(crate) struct Ended(Mutex<Option<End>>);
+    pub(crate) struct Ended(Mutex<Option<MachineEnd>>);
 
     impl Ended {
-        pub(crate) fn take(&self) -> Option<End> {
+        pub(crate) fn take(&self) -> Option<MachineEnd> {
             self.0.lock().unwrap().take()
         }
     }
 
-    impl Owner for Ended {
-        fn ended(&self, end: End) {
+    impl MachineOwner for Ended {
+        fn ended(&self, end: MachineEnd) {
             self.0.lock().unwrap().get_or_insert(end);
         }
 

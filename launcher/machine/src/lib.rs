@@ -1,6 +1,6 @@
 //! The virtual machine that a guest runs in. This crate knows KVM, guest memory and kernel files.
 //! It knows nothing of the command line, of the terminal or of what devices work on; the machine's
-//! [`Owner`](end::Owner) hears how it ends.
+//! [`MachineOwner`](end::MachineOwner) hears how it ends.
 //!
 //! - Memory: [`memory`], and what lguest writes into it: [`firmware`], [`acpi`].
 //! - KVM: [`vm`], [`vcpu`], [`cpuid`], and [`crash`] for a vCPU that cannot continue.

@@ -11,14 +11,13 @@ use kvm_ioctls::VmFd;
 use nix::libc::RLIM_INFINITY;
 use nix::sys::resource::{Resource, getrlimit};
 use vm_memory::{
-    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap,
     MemoryRegionAddress,
 };
 
 use crate::sys;
 
-/// Guest memory as the devices share it.
-pub type Memory = GuestMemoryMmap<()>;
+pub use devices::Memory;
 
 /// RAM below 4 GiB ends here at the latest; what lies between this and 4 GiB
 /// is for devices.

@@ -14,7 +14,7 @@ use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::end::{End, Owner};
+use crate::end::{MachineEnd, MachineOwner};
 use crate::power::{self, Power};
 use crate::rtc::{self, Clock};
 
@@ -43,7 +43,7 @@ pub struct Ports {
     /// The PCI bus, behind its configuration ports.
     pub pci: PciBus,
     /// Hears when the guest powers off, resets or panics.
-    pub owner: Arc<dyn Owner>,
+    pub owner: Arc<dyn MachineOwner>,
     /// The serial port, if the machine has one.
     pub com1: Option<Com1>,
     /// ACPI power management.
@@ -84,19 +84,19 @@ impl Ports {
         let byte = data.first().copied().unwrap_or(0);
         match port {
             RESET_CONTROL if data.len() == 1 && byte & RESET_CPU != 0 => {
-                self.owner.ended(End::Reset("port 0xcf9"));
+                self.owner.ended(MachineEnd::Reset("port 0xcf9"));
             }
             port if CONFIG_PORTS.contains(&port) => self.pci.write_port(port, data),
-            EXIT_STATUS => self.owner.ended(End::Status(byte)),
-            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.owner.ended(End::Panicked),
+            EXIT_STATUS => self.owner.ended(MachineEnd::Status(byte)),
+            PVPANIC if byte & PVPANIC_PANICKED != 0 => self.owner.ended(MachineEnd::Panicked),
             port if power::EVENTS.contains(&port) => self.power.write(port, data),
-            port if power::switches_off(port, data) => self.owner.ended(End::PoweredOff),
+            port if power::switches_off(port, data) => self.owner.ended(MachineEnd::PoweredOff),
             port if rtc::PORTS.contains(&port) => self.clock.write(port, byte),
             ACPI_RESET if byte == RESET_VALUE => {
-                self.owner.ended(End::Reset("the ACPI reset register"));
+                self.owner.ended(MachineEnd::Reset("the ACPI reset register"));
             }
             KEYBOARD if byte == KEYBOARD_RESET => {
-                self.owner.ended(End::Reset("the keyboard controller, port 0x64"));
+                self.owner.ended(MachineEnd::Reset("the keyboard controller, port 0x64"));
             }
             port if COM1.contains(&port) => {
                 if let Some(com1) = &self.com1 {
@@ -109,9 +109,9 @@ impl Ports {
 }
 
 /// The serial port's interrupt: KVM's irqfd for its line.
-pub(crate) struct Line(pub(crate) EventFd);
+pub(crate) struct InterruptLine(pub(crate) EventFd);
 
-impl Trigger for Line {
+impl Trigger for InterruptLine {
     type E = io::Error;
 
     fn trigger(&self) -> io::Result<()> {
@@ -120,13 +120,13 @@ impl Trigger for Line {
 }
 
 /// COM1, output only.
-pub struct Com1(Mutex<Serial<Line, NoEvents, Box<dyn Write + Send>>>);
+pub struct Com1(Mutex<Serial<InterruptLine, NoEvents, Box<dyn Write + Send>>>);
 
 impl Com1 {
     /// A port with this interrupt. Its output goes to `output`, which a vCPU thread writes to: it
     /// must not wait for anybody.
     pub fn new(line: EventFd, output: Box<dyn Write + Send>) -> Self {
-        Self(Mutex::new(Serial::new(Line(line), output)))
+        Self(Mutex::new(Serial::new(InterruptLine(line), output)))
     }
 
     fn read(&self, port: u16) -> u8 {
@@ -148,7 +148,7 @@ fn register(port: u16) -> u8 {
 #[cfg(test)]
 impl Ports {
     /// Those of a machine without devices, whose interrupts nobody hears.
-    pub(crate) fn of(owner: Arc<dyn Owner>) -> Self {
+    pub(crate) fn of(owner: Arc<dyn MachineOwner>) -> Self {
         Self {
             pci: PciBus::new(0xc000_0000),
             owner,
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::end::testing::Ended;
 
-    fn end_of(port: u16, byte: u8) -> Option<End> {
+    fn end_of(port: u16, byte: u8) -> Option<MachineEnd> {
         let owner = Arc::new(Ended::default());
         let ports = Ports::of(owner.clone());
         ports.write(port, &[byte]);
@@ -173,12 +173,12 @@ mod tests {
 
     #[test]
     fn each_register_ends_the_guest_in_its_way() {
-        assert_eq!(end_of(EXIT_STATUS, 42), Some(End::Status(42)));
-        assert_eq!(end_of(PVPANIC, 1), Some(End::Panicked));
-        assert_eq!(end_of(0x605, 0x34), Some(End::PoweredOff));
-        assert!(matches!(end_of(ACPI_RESET, 1), Some(End::Reset(_))));
-        assert!(matches!(end_of(KEYBOARD, 0xfe), Some(End::Reset(_))));
-        assert!(matches!(end_of(RESET_CONTROL, 0x06), Some(End::Reset(_))));
+        assert_eq!(end_of(EXIT_STATUS, 42), Some(MachineEnd::Status(42)));
+        assert_eq!(end_of(PVPANIC, 1), Some(MachineEnd::Panicked));
+        assert_eq!(end_of(0x605, 0x34), Some(MachineEnd::PoweredOff));
+        assert!(matches!(end_of(ACPI_RESET, 1), Some(MachineEnd::Reset(_))));
+        assert!(matches!(end_of(KEYBOARD, 0xfe), Some(MachineEnd::Reset(_))));
+        assert!(matches!(end_of(RESET_CONTROL, 0x06), Some(MachineEnd::Reset(_))));
     }
 
     #[test]

@@ -46,12 +46,12 @@ pub(crate) fn switches_off(port: u16, data: &[u8]) -> bool {
 }
 
 /// The level of an interrupt line.
-pub(crate) type Level = Box<dyn Fn(bool) + Send + Sync>;
+pub(crate) type SetLevel = Box<dyn Fn(bool) + Send + Sync>;
 
 /// The registers and their interrupt.
 pub struct Power {
     state: Mutex<State>,
-    sci: Level,
+    sci: SetLevel,
 }
 
 impl fmt::Debug for Power {
@@ -62,7 +62,7 @@ impl fmt::Debug for Power {
 
 impl Power {
     /// No event has happened. `sci` sets the level of the interrupt line.
-    pub fn new(sci: Level) -> Self {
+    pub fn new(sci: SetLevel) -> Self {
         Self { state: Mutex::default(), sci }
     }
 

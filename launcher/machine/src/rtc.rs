@@ -29,22 +29,22 @@ pub(crate) const PORTS: Range<u16> = 0x70..0x72;
 const INDEX: u8 = 0x7f;
 
 /// Done when an interrupt comes.
-pub(crate) type Signal = Box<dyn Fn() + Send + Sync>;
+pub(crate) type RaiseInterrupt = Box<dyn Fn() + Send + Sync>;
 
 /// The clock. Dropping it ends its thread.
 pub struct Clock {
-    shared: Arc<Shared>,
+    shared: Arc<SharedClock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the thread has of the clock.
-struct Shared {
+struct SharedClock {
     inner: Mutex<Inner>,
     changed: Condvar,
     /// IRQ 8.
-    interrupt: Signal,
+    interrupt: RaiseInterrupt,
     /// The alarm, as the power management hears of it.
-    alarm: Signal,
+    alarm: RaiseInterrupt,
 }
 
 struct Inner {
@@ -57,10 +57,10 @@ struct Inner {
 
 impl Clock {
     /// A clock that shows the host's time, and what its interrupt and its alarm do.
-    pub fn new(interrupt: Signal, alarm: Signal) -> Self {
+    pub fn new(interrupt: RaiseInterrupt, alarm: RaiseInterrupt) -> Self {
         let inner = Inner { state: State::new(now()), index: 0, held: false, ended: false };
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
-        let shared = Arc::new(Shared { inner, changed, interrupt, alarm });
+        let shared = Arc::new(SharedClock { inner, changed, interrupt, alarm });
         Self { shared, thread: Mutex::default() }
     }
 
@@ -130,7 +130,7 @@ impl Drop for Clock {
     }
 }
 
-impl Shared {
+impl SharedClock {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }

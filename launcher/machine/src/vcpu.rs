@@ -21,7 +21,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN};
 
 use crate::crash::{self, Cause};
-use crate::end::{End, Owner};
+use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Memory;
 use crate::ports::Ports;
 use crate::sys;
@@ -35,7 +35,7 @@ pub struct VcpuContext {
     /// Guest memory.
     pub memory: Memory,
     /// Hears how the machine ends.
-    pub owner: Arc<dyn Owner>,
+    pub owner: Arc<dyn MachineOwner>,
     /// Whether the vCPUs are to be paused. The flag outlives reboots of the guest.
     pub paused: Arc<AtomicBool>,
     /// What a triple fault means to this guest, see [`crash::triple_fault`].
@@ -79,7 +79,7 @@ impl Vcpu {
     /// Start a thread for the vCPU of this number. A panic in `body` ends the machine.
     fn spawn(
         id: u8,
-        owner: Arc<dyn Owner>,
+        owner: Arc<dyn MachineOwner>,
         body: impl FnOnce(&VcpuControl) + Send + 'static,
     ) -> Result<Self> {
         kick::install();
@@ -90,7 +90,7 @@ impl Vcpu {
             let ran = panic::catch_unwind(AssertUnwindSafe(|| body(&ours)));
             if let Err(panic) = ran {
                 let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
-                owner.ended(End::Failed(why));
+                owner.ended(MachineEnd::Failed(why));
             }
         };
         let thread = threads::start(format!("vcpu{id}"), body);
@@ -207,9 +207,11 @@ fn serve(exit: VcpuExit<'_>, context: &VcpuContext) -> Result<(), Cause> {
         VcpuExit::MmioWrite(address, data) => ports.pci.write_memory(address, data),
         VcpuExit::Shutdown => return Err(Cause::TripleFault),
         VcpuExit::FailEntry(reason, _cpu) => return Err(Cause::FailedEntry(reason)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => context.owner.ended(End::PoweredOff),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
+            context.owner.ended(MachineEnd::PoweredOff)
+        }
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
-            context.owner.ended(End::Reset("a KVM system event"));
+            context.owner.ended(MachineEnd::Reset("a KVM system event"));
         }
         VcpuExit::Intr | VcpuExit::Hlt => {}
         other => return Err(Cause::Unknown(format!("{other:?}"))),

@@ -26,7 +26,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
 use crate::cpuid::Features;
-use crate::end::{End, Owner};
+use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Ram;
 
 /// Pages that KVM needs on Intel CPUs without unrestricted guest mode, and
@@ -93,7 +93,7 @@ pub fn advice(error: &io::Error) -> &'static str {
 /// One virtual machine.
 pub struct Vm {
     fd: Arc<VmFd>,
-    owner: Arc<dyn Owner>,
+    owner: Arc<dyn MachineOwner>,
     routes: Mutex<BTreeMap<u32, MsiMessage>>,
     lines: AtomicU32,
     /// As many lines can lead somewhere.
@@ -103,7 +103,12 @@ pub struct Vm {
 impl Vm {
     /// A machine with this memory, no CPUs yet and no devices. What fails in it later ends the
     /// machine, which `owner` hears.
-    pub fn new(kvm: &Kvm, ram: &Ram, features: Features, owner: Arc<dyn Owner>) -> Result<Self> {
+    pub fn new(
+        kvm: &Kvm,
+        ram: &Ram,
+        features: Features,
+        owner: Arc<dyn MachineOwner>,
+    ) -> Result<Self> {
         let fd = kvm.create_vm().context("creating a virtual machine")?;
         ram.give_to(&fd)?;
         fd.set_identity_map_address(IDENTITY_MAP).context("setting KVM's identity map")?;
@@ -225,7 +230,7 @@ impl devices::interrupt::Machine for Vm {
     }
 
     fn failed(&self, thread: &str, why: &str) {
-        self.owner.ended(End::Failed(format!("{thread}: {why}")));
+        self.owner.ended(MachineEnd::Failed(format!("{thread}: {why}")));
     }
 }
 

@@ -11,7 +11,7 @@ use devices::log_interval::BY_GUEST;
 use devices::mutex::{lock, wait_timeout};
 use devices::threads;
 use host::exit::Exit;
-use host::output::{Output, Reader, Role, Taken};
+use host::output::{Output, Reader, ReaderRole, Taken};
 
 use super::matcher::{Match, Matcher};
 use crate::ending::Ending;
@@ -81,7 +81,7 @@ impl Follower {
         let state = State { matcher, at: 0, lost: 0, look: None, found: None, announced: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new() });
         let (ours, exit) = (Arc::clone(&shared), Arc::clone(exit));
-        let reader = output.reader(Role::Witness);
+        let reader = output.reader(ReaderRole::Witness);
         threads::start("con0-trial", move || follow(reader, &ours, &exit))?;
         Ok(Self { output: output.clone(), shared })
     }

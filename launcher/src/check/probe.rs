@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use devices::kick;
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use machine::boot::{Entry, start};
+use machine::boot::{EntryPoint, start};
 use machine::cpuid::{Cpus, Features};
 use machine::crash;
 use machine::memory::{Memory, Ram};
@@ -89,7 +89,7 @@ fn set_registers(vcpu: &VcpuFd, program: &Program) -> Result<()> {
     sregs.idt.limit = 0xfff;
     sregs.cr4 |= CR4_OSFXSR | if program.xsave { CR4_OSXSAVE } else { 0 };
     vcpu.set_sregs(&sregs).context("setting system registers")?;
-    let mut regs = start::regs(&Entry { rip: CODE });
+    let mut regs = start::regs(&EntryPoint { rip: CODE });
     regs.rsi = 0;
     regs.rdi = SCRATCH;
     regs.rsp = STACK;

@@ -16,15 +16,15 @@ use devices::threads;
 use host::exit::Exit;
 use host::messages;
 use host::output::Output;
-use host::privilege::Confinement;
+use host::privilege::PrivilegeDrop;
 use host::signals::Signals;
 use host::stdin::escape::{Escape, Keys, Typed};
 use host::stdin::{self, keys};
 use host::terminal::{self, Terminal, Tty};
-use host::writer::Writer;
+use host::writer::OutputWriter;
 use host::writer::last_words::{self, Patience};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use wire::Frame;
+use wire::ConsoleFrame;
 use wire::frame::ENDED;
 
 use super::session_end::SessionEnd;
@@ -76,7 +76,7 @@ impl AttachSession {
     /// When the host has no descriptor left.
     pub(super) fn prepare() -> Result<Self> {
         let signals = Signals::block()?;
-        Ok(Self { signals, terminal: Terminal::on_stdin(&Confinement::default())? })
+        Ok(Self { signals, terminal: Terminal::on_stdin(&PrivilegeDrop::default())? })
     }
 
     /// Carry data between the terminal and the guest, until the user leaves or has to leave.
@@ -89,7 +89,7 @@ impl AttachSession {
         let exit = Arc::new(Exit::new()?);
         let to_guest = Arc::new(GuestStream::new(&stream)?);
         let output = Output::new().context("creating an event of the output")?;
-        let writer = Writer::to_stdout(&output, terminal.as_ref())?;
+        let writer = OutputWriter::to_stdout(&output, terminal.as_ref())?;
         launch::enter(terminal.as_ref(), !watching)?;
         let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
         let watching_only = if watching { ", looking on" } else { "" };
@@ -106,7 +106,7 @@ impl AttachSession {
         let stay = signals.wait(&exit, terminal.as_ref(), None, || {
             let now = terminal::size();
             if let Some((columns, rows)) = now.filter(|_| now != size && !watching)
-                && to_guest.say(&Frame::Size(rows, columns), PollTimeout::ZERO)
+                && to_guest.say(&ConsoleFrame::Size(rows, columns), PollTimeout::ZERO)
             {
                 size = now;
             }
@@ -142,7 +142,7 @@ impl GuestStream {
 
     /// Send a frame, if there is room for it in time. Returns false if there was no room. The
     /// thread that reads from the guest notices a closed connection.
-    fn say(&self, frame: &Frame, patience: PollTimeout) -> bool {
+    fn say(&self, frame: &ConsoleFrame, patience: PollTimeout) -> bool {
         let lock = || lock(&self.0);
         // The thread does not wait while it holds the lock: the main thread needs the lock, too.
         let now = Arc::clone(&lock());
@@ -208,16 +208,18 @@ fn guest_has_ended(stay: &SessionEnd) -> bool {
 }
 
 fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<SessionEnd>> {
-    match Frame::read_from(stream)? {
-        Some(Frame::Data(bytes)) => {
+    match ConsoleFrame::read_from(stream)? {
+        Some(ConsoleFrame::Data(bytes)) => {
             out.write_all(&bytes)?;
             out.flush()?;
         }
-        Some(Frame::Dropped(count)) => {
+        Some(ConsoleFrame::Dropped(count)) => {
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
-        Some(Frame::End(status, why)) => return Ok(Some(SessionEnd::SentAway(status, why))),
-        Some(Frame::Size(..)) => return Err(io::Error::other("a frame that is not a launcher's")),
+        Some(ConsoleFrame::End(status, why)) => return Ok(Some(SessionEnd::SentAway(status, why))),
+        Some(ConsoleFrame::Size(..)) => {
+            return Err(io::Error::other("a frame that is not a launcher's"));
+        }
         None => return Ok(Some(SessionEnd::Failed("the guest's launcher has ended".into()))),
     }
     Ok(None)
@@ -232,7 +234,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &GuestStream, exit: &Exit<S
     };
     let Some(tty) = tty else {
         return stdin::copy(stdin, |bytes| {
-            let frame = Frame::Data(bytes.to_vec());
+            let frame = ConsoleFrame::Data(bytes.to_vec());
             while !guest.say(&frame, PollTimeout::NONE) {}
             Ok(())
         });
@@ -251,7 +253,7 @@ fn type_in(tty: Option<&Tty>, escape: Escape, guest: &GuestStream, exit: &Exit<S
         if !bytes.is_empty() {
             // The guest gets time once only: the escape key may be among the next keys.
             let patience = if reads { PATIENCE } else { 0 };
-            reads = guest.say(&Frame::Data(bytes), patience.into());
+            reads = guest.say(&ConsoleFrame::Data(bytes), patience.into());
         }
         patience
     });

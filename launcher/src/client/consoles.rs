@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use host::stdin::escape::Escape;
 use host::terminal;
 use serde_json::{Value, json};
-use wire::protocol::{Fields, Kind, Mode, Request, Side, VERSION, Verb};
+use wire::protocol::{AttachMode, ControlRequest, FaultKind, Fields, Side, VERSION, Verb};
 
 use super::attach::{self, AttachRefusal, AttachResult, Attached};
 use super::session_end::SessionEnd;
@@ -41,7 +41,7 @@ pub(crate) fn log(target: &ConsoleTarget) -> Result<()> {
 /// # Errors
 /// When there is no such guest or console.
 pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
-    let attached = attach(&find(&target.name)?, target, Mode::Follow, Some(PATIENCE))?;
+    let attached = attach(&find(&target.name)?, target, AttachMode::Follow, Some(PATIENCE))?;
     let stream = attached.map_err(|refused| anyhow!(refused.text))?;
     Ok(match attach::follow(stream, io::stdout()) {
         // The reader of stdout has closed it.
@@ -113,7 +113,7 @@ pub(crate) fn send(target: &RequiredConsole, text: &str) -> Result<u8> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttachRequest<'a> {
     pub(crate) target: &'a ConsoleTarget,
-    pub(crate) mode: Mode,
+    pub(crate) mode: AttachMode,
     pub(crate) escape: Escape,
     /// Whether to stay when the guest has ended.
     pub(crate) persist: bool,
@@ -143,7 +143,7 @@ pub(crate) fn console(request: &AttachRequest<'_>, wait: bool) -> Result<u8> {
     };
     let session = attach::AttachSession::prepare()?;
     let what = format!("{name}, console {}", request.target.console);
-    let watching = request.mode == Mode::Watch;
+    let watching = request.mode == AttachMode::Watch;
     let (mode, escape, target) = (request.mode, request.escape, request.target.clone());
     let reconnect = request.persist.then(|| -> attach::Reconnect {
         Box::new(move || {
@@ -166,7 +166,10 @@ fn report_end(stay: &SessionEnd) -> u8 {
 
 /// Attach to the guest of this name that runs or comes next. A guest that is about to end does not
 /// count.
-fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(RunningGuest, AttachResult)> {
+fn attach_to_next(
+    target: &ConsoleTarget,
+    mode: AttachMode,
+) -> Result<(RunningGuest, AttachResult)> {
     loop {
         let guest = runtime::wait_for(&target.name)?;
         // No timeout: the launcher may be stopped, and continue later.
@@ -184,7 +187,7 @@ fn attach_to_next(target: &ConsoleTarget, mode: Mode) -> Result<(RunningGuest, A
 fn attach(
     guest: &RunningGuest,
     target: &ConsoleTarget,
-    mode: Mode,
+    mode: AttachMode,
     patience: Option<Duration>,
 ) -> Result<AttachResult> {
     let (columns, rows) = terminal::size().unwrap_or_default();
@@ -195,14 +198,14 @@ fn attach(
         columns: Some(columns),
         ..Fields::default()
     };
-    let request = Request { version: VERSION, verb: Verb::Attach, fields };
+    let request = ControlRequest { version: VERSION, verb: Verb::Attach, fields };
     let opened = super::open(guest, &request, patience).and_then(|mut stream| {
         let answer = attach::read_line(&mut stream)?;
         Ok((stream, answer))
     });
     let (stream, answer) = opened.map_err(|error| super::unanswered(guest, error))?;
     if let Err(fault) = super::answer(guest, &answer)? {
-        let status = if fault.kind == Kind::Taken { TAKEN } else { 1 };
+        let status = if fault.kind == FaultKind::Taken { TAKEN } else { 1 };
         let text = format!("guest {}: {}", guest.name, fault.text);
         return Ok(Err(AttachRefusal { status, text }));
     }

@@ -10,7 +10,7 @@ use host::messages;
 use nix::poll::PollTimeout;
 use serde_json::Value;
 use wire::Name;
-use wire::protocol::{Fields, Request, VERSION, Verb};
+use wire::protocol::{ControlRequest, Fields, VERSION, Verb};
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
 use crate::runtime::RunningGuest;
@@ -63,7 +63,7 @@ pub(crate) fn stats(name: &Name, watch: bool, json: bool) -> Result<()> {
 
 /// Print every second's rates, or the counts as JSON, until the guest's end.
 fn follow(guest: &RunningGuest, json: bool) -> Result<()> {
-    let request = Request { version: VERSION, verb: Verb::Stats, fields: Fields::default() };
+    let request = ControlRequest { version: VERSION, verb: Verb::Stats, fields: Fields::default() };
     let line = serde_json::to_string(&request)? + "\n";
     let opened = open(guest, &request, Some(PATIENCE));
     let mut stream = opened.map_err(|error| unanswered(guest, error))?;

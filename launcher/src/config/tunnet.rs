@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use host::net::card::{Network, TapBackend, Tunnet};
+use host::net::card::{Ipv4Network, TapBackend, Tunnet};
 
 use super::Config;
 
@@ -70,7 +70,7 @@ fn addressed(text: &str) -> Result<TapAndMac<'_>, String> {
         Ok(length @ 8..=30) => length,
         _ => return Err("the length of a network's prefix is 8 to 30".into()),
     };
-    let network = Network { address, length };
+    let network = Ipv4Network { address, length };
     if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
         return Err(format!("{address} cannot be the address of an interface"));
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use host::exit::Exit;
-use host::output::Role;
+use host::output::ReaderRole;
 use host::standard;
 use host::stdin;
 use host::terminal::{self, Terminal};
-use host::writer::Writer;
+use host::writer::OutputWriter;
 
 use super::owned_path::OwnedPath;
 use super::pty::Pty;
@@ -41,7 +41,7 @@ pub(crate) enum OpenBackend {
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
     /// The writer of a file, which the launch waits for at the end.
-    pub(crate) writer: Option<Writer>,
+    pub(crate) writer: Option<OutputWriter>,
     /// A name in the file system, which exists as long as this value.
     pub(crate) owned_path: Option<OwnedPath>,
 }
@@ -99,7 +99,7 @@ impl OpenBackend {
                 let (columns, rows) = terminal::size().unwrap_or(UNKNOWN_SIZE);
                 console.window.set(columns, rows);
                 stdin::start(&console.input, exit, terminal)?;
-                let writer = Some(Writer::to_stdout(&console.output, terminal)?);
+                let writer = Some(OutputWriter::to_stdout(&console.output, terminal)?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Exec(link) => {
@@ -110,8 +110,13 @@ impl OpenBackend {
             Self::File(file) => {
                 let name = format!("con{}-file", console.number);
                 let what = console.path().unwrap_or_default();
-                let writer =
-                    Some(Writer::to_file(&console.output, Role::Writer, file, name, &what)?);
+                let writer = Some(OutputWriter::to_file(
+                    &console.output,
+                    ReaderRole::Writer,
+                    file,
+                    name,
+                    &what,
+                )?);
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Socket(Some(socket)) => {

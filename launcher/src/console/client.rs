@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use devices::mutex::lock;
 use devices::number::index;
 use devices::threads;
-use host::output::{Reader, Role};
+use host::output::{Reader, ReaderRole};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::frame::ENDED;
-use wire::protocol::Mode;
-use wire::{Frame, Wire};
+use wire::protocol::AttachMode;
+use wire::{ConsoleFrame, Wire};
 
 use super::GuestConsole;
 use super::replay::Replay;
@@ -38,14 +38,16 @@ pub(crate) struct ConsoleClient {
     wire: Wire,
     stream: UnixStream,
     /// The last frame for a client that has to leave.
-    last: Mutex<Option<Frame>>,
+    last: Mutex<Option<ConsoleFrame>>,
 }
 
 impl ConsoleClient {
     /// The last frame: the reason why the client has to leave.
-    fn last_words(&self, console: &GuestConsole) -> Frame {
+    fn last_words(&self, console: &GuestConsole) -> ConsoleFrame {
         let last = lock(&self.last).take();
-        last.unwrap_or_else(|| Frame::End(ENDED, console.ending.get().cloned().unwrap_or_default()))
+        last.unwrap_or_else(|| {
+            ConsoleFrame::End(ENDED, console.ending.get().cloned().unwrap_or_default())
+        })
     }
 }
 
@@ -62,7 +64,7 @@ impl InputOwner {
             if !force {
                 return Err(other.pid);
             }
-            let why = Frame::End(TAKEN_OVER, format!("taken over by pid {}", client.pid));
+            let why = ConsoleFrame::End(TAKEN_OVER, format!("taken over by pid {}", client.pid));
             *lock(&other.last) = Some(why);
             // Fails only if the client has left already.
             let _ = other.stream.shutdown(Shutdown::Read);
@@ -120,19 +122,19 @@ pub(crate) fn admit(
     stream: &UnixStream,
     pid: i32,
     console: &Arc<GuestConsole>,
-    mode: Mode,
+    mode: AttachMode,
     wire: Wire,
 ) -> Result<AdmittedClient, Option<i32>> {
     let stream = stream.try_clone().map_err(|_| None)?;
     let client = Arc::new(ConsoleClient { pid, wire, stream, last: Mutex::default() });
-    if matches!(mode, Mode::Write | Mode::Force) {
-        console.input_owner.take(&client, mode == Mode::Force).map_err(Some)?;
+    if matches!(mode, AttachMode::Write | AttachMode::Force) {
+        console.input_owner.take(&client, mode == AttachMode::Force).map_err(Some)?;
     }
     let (role, what) = match mode {
-        Mode::Write => (Role::Client, "types"),
-        Mode::Force => (Role::Client, "has taken over"),
-        Mode::Watch => (Role::Client, "looks on"),
-        Mode::Follow => (Role::Follower, "follows the log"),
+        AttachMode::Write => (ReaderRole::Client, "types"),
+        AttachMode::Force => (ReaderRole::Client, "has taken over"),
+        AttachMode::Watch => (ReaderRole::Client, "looks on"),
+        AttachMode::Follow => (ReaderRole::Follower, "follows the log"),
     };
     log::info!("con{}: pid {pid} {what}", console.number);
     let guard = ClientGuard { client, console: Arc::clone(console) };
@@ -197,7 +199,7 @@ fn finish(client: &ConsoleClient, writing: JoinHandle<()>) {
 pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader) -> io::Result<()> {
     let lost = reader.progress();
     if lost > 0 {
-        wire.say(&Frame::Dropped(lost), &mut stream)?;
+        wire.say(&ConsoleFrame::Dropped(lost), &mut stream)?;
     }
     let mut backlog = reader.backlog();
     let mut replay = (!reader.is_follower()).then(|| Replay::new(lost > 0));
@@ -214,10 +216,10 @@ pub(crate) fn write_out(wire: Wire, mut stream: impl Write, reader: &mut Reader)
             }
             shown.extend(new);
         }
-        wire.say(&Frame::Data(shown), &mut stream)?;
+        wire.say(&ConsoleFrame::Data(shown), &mut stream)?;
         let lost = reader.progress();
         if lost > 0 {
-            wire.say(&Frame::Dropped(lost), &mut stream)?;
+            wire.say(&ConsoleFrame::Dropped(lost), &mut stream)?;
         }
     }
     Ok(())
@@ -233,9 +235,9 @@ fn read(
             continue; // A client that only watches.
         }
         match frame {
-            Frame::Data(keys) => type_in(&keys, client, console)?,
-            Frame::Size(rows, columns) => console.resize(columns, rows),
-            Frame::Dropped(_) | Frame::End(..) => {
+            ConsoleFrame::Data(keys) => type_in(&keys, client, console)?,
+            ConsoleFrame::Size(rows, columns) => console.resize(columns, rows),
+            ConsoleFrame::Dropped(_) | ConsoleFrame::End(..) => {
                 return Err(io::Error::other("a frame that is not a client's"));
             }
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use devices::mutex::lock;
 use devices::threads;
-use host::output::Role;
+use host::output::ReaderRole;
 use host::terminal::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -229,7 +229,7 @@ fn print(line: &PtyLine, console: &GuestConsole) {
     while console.ending.get().is_none() {
         line.wait_until_open();
         thread::sleep(SETTLING);
-        let mut reader = console.output.reader(Role::Client);
+        let mut reader = console.output.reader(ReaderRole::Client);
         {
             let mut state = line.lock();
             if !state.is_open {

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use devices::threads;
 use host::peer;
 use wire::Wire;
-use wire::protocol::Mode;
+use wire::protocol::AttachMode;
 
 use super::GuestConsole;
 use super::client;
@@ -76,7 +76,7 @@ fn admit(stream: UnixStream, console: &Arc<GuestConsole>) -> io::Result<()> {
         refuse(&stream, "this guest belongs to another user");
         return Ok(());
     }
-    match client::admit(&stream, peer::pid(&stream), console, Mode::Write, Wire::Plain) {
+    match client::admit(&stream, peer::pid(&stream), console, AttachMode::Write, Wire::Plain) {
         Err(Some(pid)) => {
             refuse(&stream, &format!("the console is in use by pid {pid}"));
             Ok(())

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
 use host::exit::Exit;
-use wire::protocol::{Fault, Kind};
+use wire::protocol::{Fault, FaultKind};
 
 use crate::ending::Ending;
 
@@ -69,7 +69,7 @@ impl CommandSender {
         let outcome = self.submit(command)?;
         match outcome.recv().map_err(|_| ending())? {
             Ok(()) => Ok(()),
-            Err(why) => Err(Fault::new(Kind::Failed, why)),
+            Err(why) => Err(Fault::new(FaultKind::Failed, why)),
         }
     }
 
@@ -81,7 +81,7 @@ impl CommandSender {
             // The first result says that the button is pressed. Then the channel is silent, and it
             // is closed at the guest's end.
             match outcome.recv_timeout(grace.saturating_sub(since.elapsed())) {
-                Ok(done) => done.map_err(|why| Fault::new(Kind::Failed, why))?,
+                Ok(done) => done.map_err(|why| Fault::new(FaultKind::Failed, why))?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 // The time may be over before the button is pressed: a guest's restart may take
                 // longer.
@@ -103,5 +103,5 @@ impl CommandSender {
 }
 
 fn ending() -> Fault {
-    Fault::new(Kind::Ending, "the guest is about to end")
+    Fault::new(FaultKind::Ending, "the guest is about to end")
 }

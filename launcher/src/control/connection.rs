@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use host::peer;
-use wire::protocol::{Fault, Fields, Kind, LONGEST_LINE, Reply, Verb, parse};
+use wire::protocol::{Fault, FaultKind, Fields, LONGEST_LINE, Reply, Verb, parse};
 
 use super::{ConnectionSlot, ControlState, GuestCommand, consoles};
 use crate::ending::Ending;
@@ -29,7 +29,7 @@ fn converse(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) ->
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     if !peer::is_one_of_us(stream) {
-        return refuse(stream, Kind::Forbidden, "this guest belongs to another user");
+        return refuse(stream, FaultKind::Forbidden, "this guest belongs to another user");
     }
     let mut lines = BufReader::new(stream);
     let mut line = Vec::new();
@@ -40,14 +40,14 @@ fn converse(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) ->
         match line.pop() {
             Some(b'\n') => match parse(&line) {
                 Ok((Verb::Attach, _)) if !slot.become_console_client() => {
-                    return refuse(stream, Kind::Busy, "too many sit at its consoles");
+                    return refuse(stream, FaultKind::Busy, "too many sit at its consoles");
                 }
                 Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, state),
                 asked => reply(stream, &answer(asked, state))?,
             },
             Some(_) if line.len() >= LONGEST_LINE => {
                 let text = format!("a line has {LONGEST_LINE} bytes at most");
-                return refuse(stream, Kind::Length, &text);
+                return refuse(stream, FaultKind::Length, &text);
             }
             // An incomplete line has no effect.
             _ => return Ok(()),
@@ -111,7 +111,7 @@ fn reply(mut stream: &UnixStream, line: &str) -> io::Result<()> {
 }
 
 /// Send the reason of a refusal. Requests of the client are not read: closing discards them.
-fn refuse(stream: &UnixStream, kind: Kind, text: &str) -> io::Result<()> {
+fn refuse(stream: &UnixStream, kind: FaultKind, text: &str) -> io::Result<()> {
     reply(stream, &Reply::<Empty>::Error(Fault::new(kind, text)).line())
 }
 
@@ -119,7 +119,7 @@ fn refuse(stream: &UnixStream, kind: Kind, text: &str) -> io::Result<()> {
 pub(super) fn refuse_busy(stream: &UnixStream) {
     let told = stream
         .set_write_timeout(Some(REFUSED))
-        .and_then(|()| refuse(stream, Kind::Busy, "too many are connected: try again later"));
+        .and_then(|()| refuse(stream, FaultKind::Busy, "too many are connected: try again later"));
     if let Err(error) = told {
         log::debug!("control: {error}");
     }

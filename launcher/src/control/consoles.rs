@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use host::peer;
 use serde_json::{Value, json};
 use wire::Wire;
-use wire::protocol::{ConsoleId, Fault, Fields, Kind, Mode, Side, Verb};
+use wire::protocol::{AttachMode, ConsoleId, Fault, FaultKind, Fields, Side, Verb};
 
 use crate::config::console::Backend;
 use crate::console::GuestConsole;
@@ -26,7 +26,8 @@ pub(super) fn answer(
         (Verb::Log, _) => Ok(with_data(json!({}), &console.output.kept())),
         (Verb::Peek, Some(Side::Input)) => {
             let unread = console.input.unread();
-            let unread = unread.map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
+            let unread =
+                unread.map_err(|error| Fault::new(FaultKind::Failed, error.to_string()))?;
             Ok(with_data(json!({ "unread": unread.len() }), &unread))
         }
         (Verb::Peek, _) => {
@@ -36,10 +37,10 @@ pub(super) fn answer(
         (Verb::Send, _) => {
             let data = BASE64.decode(fields.data.as_deref().unwrap_or_default());
             let data = data.map_err(|error| {
-                Fault::new(Kind::Field, format!("\"data\" is not base64: {error}"))
+                Fault::new(FaultKind::Field, format!("\"data\" is not base64: {error}"))
             })?;
             let taken = console.input.send(&data);
-            let taken = taken.map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
+            let taken = taken.map_err(|error| Fault::new(FaultKind::Failed, error.to_string()))?;
             Ok(json!({ "taken": taken }))
         }
         (Verb::Resize, _) => {
@@ -47,12 +48,13 @@ pub(super) fn answer(
                 .columns
                 .zip(fields.rows)
                 .filter(|(columns, rows)| *columns != 0 && *rows != 0);
-            let (columns, rows) = size
-                .ok_or_else(|| Fault::new(Kind::Field, "\"rows\" and \"columns\" begin with 1"))?;
+            let (columns, rows) = size.ok_or_else(|| {
+                Fault::new(FaultKind::Field, "\"rows\" and \"columns\" begin with 1")
+            })?;
             console.resize(columns, rows);
             Ok(json!({}))
         }
-        _ => Err(Fault::new(Kind::Verb, "that is not about a console")),
+        _ => Err(Fault::new(FaultKind::Verb, "that is not about a console")),
     }
 }
 
@@ -71,10 +73,10 @@ pub(super) fn admit(
     fields: &Fields,
 ) -> Result<AdmittedClient, Fault> {
     let console = find(consoles, fields.console.as_ref())?;
-    let mode = fields.mode.unwrap_or(Mode::Write);
+    let mode = fields.mode.unwrap_or(AttachMode::Write);
     let number = console.number;
-    let busy = |text: String| Fault::new(Kind::Taken, text);
-    if console.is_stdio() && matches!(mode, Mode::Write | Mode::Force) {
+    let busy = |text: String| Fault::new(FaultKind::Taken, text);
+    if console.is_stdio() && matches!(mode, AttachMode::Write | AttachMode::Force) {
         let pid = std::process::id();
         return Err(busy(format!(
             "console {number} is on the terminal of its lguest (pid {pid}): use --read-only"
@@ -86,7 +88,7 @@ pub(super) fn admit(
                 let advice = "use --force to take it over, or --read-only";
                 busy(format!("console {number} is in use by pid {pid}: {advice}"))
             }
-            None => Fault::new(Kind::Failed, "the host has no descriptor to spare"),
+            None => Fault::new(FaultKind::Failed, "the host has no descriptor to spare"),
         }
     })
 }
@@ -103,7 +105,7 @@ fn find<'a>(
         }),
     };
     let which = which.unwrap_or(&ConsoleId::Number(0));
-    let fault = |text| Fault::new(Kind::Console, text);
+    let fault = |text| Fault::new(FaultKind::Console, text);
     let console = found.ok_or_else(|| {
         let names = consoles.iter().filter_map(|console| console.config.name.as_ref());
         let names: String = names.map(|name| format!(", {name}")).collect();

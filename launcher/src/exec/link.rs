@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use devices::mutex::{lock, wait, wait_timeout};
 use devices::number::{clamped_u32, index};
 use host::input::Input;
-use host::stdin::Taker;
+use host::stdin::InputSink;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -146,7 +146,7 @@ impl CommandStdin {
     }
 }
 
-impl Taker for CommandStdin {
+impl InputSink for CommandStdin {
     fn hand_on(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = self.link.send_some(&self.input, bytes, None)?;

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use machine::boot::unpack::{Codec, Unpacked};
+use machine::boot::unpack::{Codec, UnpackReader};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection};
 
@@ -84,7 +84,7 @@ fn unpack(path: &Path) -> Result<Vec<u8>> {
     let Some(codec) = Codec::of(&bytes) else { return Ok(bytes) };
     let mut unpacked = Vec::new();
     let packed = BufReader::new(bytes.as_slice());
-    let read = Unpacked::new(codec, packed)?.take(LARGEST).read_to_end(&mut unpacked);
+    let read = UnpackReader::new(codec, packed)?.take(LARGEST).read_to_end(&mut unpacked);
     read.with_context(|| format!("unpacking it ({codec}): is the file complete?"))?;
     ensure!(!unpacked.is_empty(), "unpacking it ({codec}): nothing is in it");
     Ok(unpacked)

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use host::terminal;
 use lguest_init::order::{self, Order, Terminal};
 use lguest_init::{COMMAND, COMPLETE, DIRECTORY, FILES, INIT as INIT_PATH, MODULES, Mute, ORDER};
-use machine::boot::{self, Files};
+use machine::boot::{self, BootFiles};
 
 use super::archive::Archive;
 use super::modules::{ChosenModule, ModuleDirectory, ModuleRequest};
@@ -45,7 +45,7 @@ pub(crate) struct ExecJob {
 pub(crate) fn prepare(
     config: &Config,
     consoles: usize,
-    files: &mut Files,
+    files: &mut BootFiles,
 ) -> Result<Option<ExecJob>> {
     let exec = &config.exec;
     let Some(command) = &exec.command else { return Ok(None) };
@@ -97,7 +97,7 @@ fn last(config: &Config) -> Result<File> {
 }
 
 /// The modules that the guest needs, all of them for its kernel.
-fn choose(config: &Config, files: &Files) -> Result<Vec<ChosenModule>> {
+fn choose(config: &Config, files: &BootFiles) -> Result<Vec<ChosenModule>> {
     let exec = &config.exec;
     if exec.modules.is_none() && exec.load.is_empty() {
         return Ok(Vec::new());

@@ -15,10 +15,10 @@ use devices::number::clamped_u32;
 use devices::threads;
 use host::exit::Exit;
 use host::input::Input;
-use host::output::{Output, Reader, Role};
+use host::output::{Output, Reader, ReaderRole};
 use host::stdin;
 use host::terminal::Terminal;
-use host::writer::{self, Screen, Writer};
+use host::writer::{self, OutputWriter, Screen};
 use lguest_init::frame::{FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
@@ -39,11 +39,11 @@ pub(crate) fn connect(
     link: &Arc<InitLink>,
     exit: &Arc<Exit<Ending>>,
     terminal: Option<&Terminal>,
-) -> Result<Writer> {
+) -> Result<OutputWriter> {
     let duplicate = |stream: BorrowedFd<'_>| {
         stream.try_clone_to_owned().context("duplicating stdout and stderr")
     };
-    let reader = output.reader(Role::Writer);
+    let reader = output.reader(ReaderRole::Writer);
     let id = reader.id();
     let body = ExecOutput {
         reader,
@@ -56,7 +56,7 @@ pub(crate) fn connect(
     };
     threads::start("exec-out", move || body.run()).context("starting the thread of --exec")?;
     stdin::start_for(CommandStdin::new(link, input), exit, terminal)?;
-    Ok(Writer::beside(output, id, "stdout"))
+    Ok(OutputWriter::beside(output, id, "stdout"))
 }
 
 /// The launcher's stdout or stderr.

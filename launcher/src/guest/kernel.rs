@@ -2,14 +2,14 @@
 //! follow from other options.
 
 use machine::boot::cmdline::KernelVerbosity;
-use machine::boot::{Files, Request};
+use machine::boot::{BootFiles, BootRequest};
 
 use crate::config::{Config, tunnet};
 use crate::exec;
 
 /// The boot request of this command line, with these files.
-pub(crate) fn request<'a>(config: &'a Config, files: &'a Files) -> Request<'a> {
-    let mut request = Request::new(files, &config.arguments);
+pub(crate) fn request<'a>(config: &'a Config, files: &'a BootFiles) -> BootRequest<'a> {
+    let mut request = BootRequest::new(files, &config.arguments);
     request.serial = config.earlycon;
     request.verbosity = verbosity(config);
     request.addresses = tunnet::kernel_words(config);

@@ -10,9 +10,9 @@ use host::disk;
 use host::exit::Exit;
 use host::inherited::{self, Inherited};
 use host::net;
-use host::privilege::Confinement;
+use host::privilege::PrivilegeDrop;
 use host::progress;
-use host::trace::{self, Lanes, Trace};
+use host::trace::{self, Trace, TraceRings};
 use machine::boot;
 use machine::memory::Ram;
 use machine::vm;
@@ -41,13 +41,13 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     config: &Config,
     consoles: &[ConsoleConfig],
-    confinement: &Confinement,
+    privileges: &PrivilegeDrop,
     claim: &mut Option<(Claim, UnixListener)>,
     inherited: &mut Inherited,
 ) -> Result<Prepared> {
-    let mut files = boot::Files::new(&config.kernel, &config.initrd, progress::watch);
+    let mut files = boot::BootFiles::new(&config.kernel, &config.initrd, progress::watch);
     let job = exec::prepare(config, consoles.len(), &mut files)?;
-    if confinement.is_wanted() {
+    if privileges.is_wanted() {
         files.keep()?;
     } else if config.detach {
         files.keep_if(inherited::is_named_by_descriptor)?;
@@ -62,16 +62,16 @@ pub(super) fn prepare(
     // Opened last, because opening empties files.
     let (consoles, backends) = console::open_all(consoles)?.into_iter().unzip();
     let test_files = boot_test::BootTestFiles::open(&config.boot_test)?;
-    if confinement.is_wanted() {
+    if privileges.is_wanted() {
         claim.iter_mut().for_each(|(claim, _)| claim.close_directories());
         inherited.close();
     }
-    confinement.enter()?;
+    privileges.enter()?;
 
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let paused = Arc::new(AtomicBool::new(false));
-    let lanes = trace.is_some().then(|| Arc::new(Lanes::default()));
+    let lanes = trace.is_some().then(|| Arc::new(TraceRings::default()));
     let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
     let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
     let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };

@@ -14,7 +14,7 @@ pub const ENDED: u8 = 0;
 
 /// A message of an attached connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
+pub enum ConsoleFrame {
     /// To the client: output of the guest. To the guest: typed input.
     Data(Vec<u8>),
     /// To the client: this number of bytes was lost before the next frame.
@@ -40,37 +40,37 @@ impl Wire {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn say(self, frame: &Frame, mut stream: impl Write) -> io::Result<()> {
+    pub fn say(self, frame: &ConsoleFrame, mut stream: impl Write) -> io::Result<()> {
         match (self, frame) {
             (Self::Frames, frame) => frame.write_to(stream),
-            (Self::Plain, Frame::Data(bytes)) => stream.write_all(bytes),
-            (Self::Plain, Frame::Dropped(count)) => {
+            (Self::Plain, ConsoleFrame::Data(bytes)) => stream.write_all(bytes),
+            (Self::Plain, ConsoleFrame::Dropped(count)) => {
                 // One write: it is seen whole, or not at all.
                 let line = format!("\r\n[lguest: {count} bytes are lost]\r\n");
                 stream.write_all(line.as_bytes())
             }
             // The end of the bytes says that the guest has ended.
-            (Self::Plain, Frame::End(0, _) | Frame::Size(..)) => Ok(()),
-            (Self::Plain, Frame::End(_, why)) => write!(stream, "\r\n[lguest: {why}]\r\n"),
+            (Self::Plain, ConsoleFrame::End(0, _) | ConsoleFrame::Size(..)) => Ok(()),
+            (Self::Plain, ConsoleFrame::End(_, why)) => write!(stream, "\r\n[lguest: {why}]\r\n"),
         }
     }
 
     /// Receive the client's next frame. `None` when the client has left.
     ///
     /// # Errors
-    /// As of [`Frame::read_from`].
-    pub fn hear(self, mut stream: impl Read) -> io::Result<Option<Frame>> {
+    /// As of [`ConsoleFrame::read_from`].
+    pub fn hear(self, mut stream: impl Read) -> io::Result<Option<ConsoleFrame>> {
         if self == Self::Frames {
-            return Frame::read_from(stream);
+            return ConsoleFrame::read_from(stream);
         }
         let mut keys = vec![0; 1 << 12];
         let count = stream.read(&mut keys)?;
         keys.truncate(count);
-        Ok((count > 0).then_some(Frame::Data(keys)))
+        Ok((count > 0).then_some(ConsoleFrame::Data(keys)))
     }
 }
 
-impl Frame {
+impl ConsoleFrame {
     /// Write the frame with one call.
     ///
     /// # Errors
@@ -151,11 +151,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let frames = [
-            Frame::Data(b"some bytes\xff".to_vec()),
-            Frame::Data(Vec::new()),
-            Frame::Dropped(u64::MAX),
-            Frame::Size(30, 100),
-            Frame::End(4, "why \u{20ac}".into()),
+            ConsoleFrame::Data(b"some bytes\xff".to_vec()),
+            ConsoleFrame::Data(Vec::new()),
+            ConsoleFrame::Dropped(u64::MAX),
+            ConsoleFrame::Size(30, 100),
+            ConsoleFrame::End(4, "why \u{20ac}".into()),
         ];
         let mut bytes = Vec::new();
         for frame in &frames {
@@ -163,9 +163,9 @@ mod tests {
         }
         let mut rest = bytes.as_slice();
         for frame in frames {
-            assert_eq!(Frame::read_from(&mut rest).unwrap(), Some(frame));
+            assert_eq!(ConsoleFrame::read_from(&mut rest).unwrap(), Some(frame));
         }
-        assert_eq!(Frame::read_from(&mut rest).unwrap(), None);
+        assert_eq!(ConsoleFrame::read_from(&mut rest).unwrap(), None);
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             vec![b'd', 0],
         ] {
             let start = bytes.get(..9).unwrap_or(&bytes);
-            assert!(Frame::read_from(bytes.as_slice()).is_err(), "{start:?}...");
+            assert!(ConsoleFrame::read_from(bytes.as_slice()).is_err(), "{start:?}...");
         }
     }
 }

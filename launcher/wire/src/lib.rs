@@ -6,5 +6,5 @@ pub mod frame;
 pub(crate) mod name;
 pub mod protocol;
 
-pub use frame::{Frame, Wire};
+pub use frame::{ConsoleFrame, Wire};
 pub use name::{Name, parse as parse_name};

@@ -9,7 +9,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use fields::{ConsoleId, Fields, Mode, Side};
+pub use fields::{AttachMode, ConsoleId, Fields, Side};
 
 /// The version of the protocol that this launcher speaks.
 pub const VERSION: u64 = 1;
@@ -80,7 +80,7 @@ impl Verb {
 /// Why a request was refused or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum FaultKind {
     /// The line is not a request.
     Syntax,
     /// The launcher does not speak this version.
@@ -109,7 +109,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The reason, for programs.
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// The reason, for people.
     pub text: String,
 }
@@ -117,14 +117,14 @@ pub struct Fault {
 impl Fault {
     /// A fault of this kind with this text.
     #[must_use]
-    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
 }
 
 /// A request, as a client writes it.
 #[derive(Debug, Serialize)]
-pub struct Request {
+pub struct ControlRequest {
     /// [`VERSION`].
     pub version: u64,
     /// What the client asks for.
@@ -165,7 +165,7 @@ impl<T: Serialize> Reply<T> {
 /// # Errors
 /// The answer to a malformed request.
 pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
-    let syntax = |text: &str| Fault::new(Kind::Syntax, text);
+    let syntax = |text: &str| Fault::new(FaultKind::Syntax, text);
     let request: Map<String, Value> = serde_json::from_slice(line)
         .map_err(|error| syntax(&format!("this is not a JSON object: {error}")))?;
     let Some(Value::String(word)) = request.get("do") else {
@@ -178,7 +178,7 @@ pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
         return match verb {
             Ok(verb) if verb.is_of_all_versions() => Ok((verb, Fields::default())),
             _ => Err(Fault::new(
-                Kind::Version,
+                FaultKind::Version,
                 format!("version {version} is not known: this launcher speaks version {VERSION}"),
             )),
         };
@@ -186,9 +186,9 @@ pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     let verb = verb.map_err(|_| {
         let text = "there are info, stats, stop, kill, reset, pause, resume, log, peek, \
                     send, resize and attach";
-        Fault::new(Kind::Verb, format!("no verb {:?}: {text}", shortened(word)))
+        Fault::new(FaultKind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
-    let fault = |text: String| Fault::new(Kind::Field, text);
+    let fault = |text: String| Fault::new(FaultKind::Field, text);
     let fields = || ["version", "do"].iter().chain(verb.fields()).chain(verb.optional_fields());
     let known = |field: &str| fields().any(|known| *known == field);
     let there = || {

@@ -17,7 +17,7 @@ const HEAD: u64 = 512;
 const FOOTER: u64 = 512;
 
 /// A format by its magic number.
-struct Format {
+struct ImageFormat {
     /// Where the magic number is.
     offset: usize,
     magic: &'static [u8],
@@ -32,8 +32,8 @@ const fn at(
     magic: &'static [u8],
     name: &'static str,
     convert: &'static str,
-) -> Format {
-    Format { offset, magic, name, convert }
+) -> ImageFormat {
+    ImageFormat { offset, magic, name, convert }
 }
 
 const VMDK: &str = "qemu-img convert -f vmdk -O raw FILE NEW";
@@ -41,7 +41,7 @@ const VHD: &str = "qemu-img convert -f vpc -O raw FILE NEW";
 const PARALLELS: &str = "qemu-img convert -f parallels -O raw FILE NEW";
 
 /// From the probe functions of QEMU's block drivers; the last is Android's libsparse.
-const BY_HEAD: [Format; 14] = [
+const BY_HEAD: [ImageFormat; 14] = [
     at(0, b"QFI\xfb\0\0\0\x01", "qcow", "qemu-img convert -f qcow -O raw FILE NEW"),
     at(0, b"QFI\xfb", "qcow2", "qemu-img convert -f qcow2 -O raw FILE NEW"),
     at(0, b"QED\0", "qed", "qemu-img convert -f qed -O raw FILE NEW"),
@@ -58,13 +58,13 @@ const BY_HEAD: [Format; 14] = [
     at(0, b"\x3a\xff\x26\xed\x01\0", "android sparse", "simg2img FILE NEW"),
 ];
 
-const BY_FOOTER: [Format; 2] = [
+const BY_FOOTER: [ImageFormat; 2] = [
     at(0, b"conectix", "vhd", VHD),
     at(0, b"koly", "dmg", "qemu-img convert -f dmg -O raw FILE NEW"),
 ];
 
 /// Compressed files. A guest may be meant to unpack one itself.
-const PACKED: [Format; 4] = [
+const PACKED: [ImageFormat; 4] = [
     at(0, b"\x1f\x8b\x08", "gzip", "gzip -d"),
     at(0, b"\xfd7zXZ\0", "xz", "xz -d"),
     at(0, b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
@@ -89,13 +89,13 @@ pub(super) fn check(config: &BlockConfig, name: &str, length: u64) -> Result<()>
         let footer = read(&mut file, start, FOOTER).context("reading its last bytes")?;
         found = find(&BY_FOOTER, &footer);
     }
-    if let Some(Format { name: format, convert, .. }) = found {
+    if let Some(ImageFormat { name: format, convert, .. }) = found {
         bail!(
             "it is a {format} image, and lguest takes raw images only: convert it ({convert}); \
              \",format=raw\" gives the guest the file's bytes as they are"
         );
     }
-    if let Some(Format { name: format, convert, .. }) = find(&PACKED, &head) {
+    if let Some(ImageFormat { name: format, convert, .. }) = find(&PACKED, &head) {
         log::warn!(
             "{name}: it is compressed ({format}), and the guest gets the compressed bytes: unpack \
              it first ({convert}), or add \",format=raw\""
@@ -104,7 +104,7 @@ pub(super) fn check(config: &BlockConfig, name: &str, length: u64) -> Result<()>
     Ok(())
 }
 
-fn find<'a>(formats: &'a [Format], bytes: &[u8]) -> Option<&'a Format> {
+fn find<'a>(formats: &'a [ImageFormat], bytes: &[u8]) -> Option<&'a ImageFormat> {
     formats.iter().find(|format| {
         bytes.get(format.offset..).is_some_and(|bytes| bytes.starts_with(format.magic))
     })

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socket};
 
-use super::card::Network;
+use super::card::Ipv4Network;
 use super::sys::{self, Ifreq};
 
 /// The number of an interface, if there is one of this name.
@@ -28,7 +28,7 @@ pub(super) fn check_there(name: &str) -> Result<()> {
 
 /// Nobody else may have this address, nor its network: the host would not know
 /// which way to send.
-pub(super) fn check_free(wanted: Network) -> Result<()> {
+pub(super) fn check_free(wanted: Ipv4Network) -> Result<()> {
     for other in getifaddrs().context("listing the host's addresses")? {
         let Some((address, mask)) = ipv4(&other) else { continue };
         let interface = &other.interface_name;
@@ -51,7 +51,7 @@ fn ipv4(interface: &InterfaceAddress) -> Option<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// Give an interface its address, and take it up.
-pub(super) fn give(name: &str, network: Network) -> Result<()> {
+pub(super) fn give(name: &str, network: Ipv4Network) -> Result<()> {
     let (socket, address) = (any_socket()?, network.address);
     sys::set_address(socket.as_fd(), name, address)
         .and_then(|()| sys::set_netmask(socket.as_fd(), name, network.mask()))

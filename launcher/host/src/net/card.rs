@@ -17,7 +17,7 @@ pub struct Tunnet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TapBackend {
     /// lguest makes it and gives it this address.
-    Address(Network),
+    Address(Ipv4Network),
     /// lguest makes it and attaches it to this bridge.
     Bridge(String),
     /// A tap of this name exists.
@@ -26,14 +26,14 @@ pub enum TapBackend {
 
 /// An IPv4 address of the host with its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct Ipv4Network {
     /// The host's address.
     pub address: Ipv4Addr,
     /// Length of the network's prefix in bits.
     pub length: u8,
 }
 
-impl Network {
+impl Ipv4Network {
     /// The netmask.
     #[must_use]
     pub fn mask(self) -> Ipv4Addr {

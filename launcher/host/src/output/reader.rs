@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use devices::mutex::{wait, wait_timeout};
 
-use super::{Place, Role, Shared, State};
+use super::{ReaderPosition, ReaderRole, RingState, SharedRing};
 
 /// What is taken at once: as much as a pipe holds.
 const CHUNK: usize = 1 << 16;
@@ -14,7 +14,7 @@ const CHUNK: usize = 1 << 16;
 /// A reader of an output ring. Dropping it frees its place.
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedRing>,
     id: u64,
 }
 
@@ -30,15 +30,16 @@ pub enum Taken {
 }
 
 impl Reader {
-    pub(super) fn new(shared: &Arc<Shared>, role: Role) -> Self {
+    pub(super) fn new(shared: &Arc<SharedRing>, role: ReaderRole) -> Self {
         let state = &mut *shared.lock();
         let id = state.next_reader;
         state.next_reader += 1;
         let (at, lost) = match role {
-            Role::Follower | Role::Witness => (state.start(), 0),
+            ReaderRole::Follower | ReaderRole::Witness => (state.start(), 0),
             _ => (state.read.max(state.start()), std::mem::take(&mut state.lost)),
         };
-        let place = Place { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
+        let place =
+            ReaderPosition { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
         state.readers.push(place);
         Self { id, shared: Arc::clone(shared) }
     }
@@ -80,9 +81,9 @@ impl Reader {
 
     fn sleep<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, RingState>,
         time: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, RingState> {
         let filled = &self.shared.filled;
         match time {
             None => wait(filled, state),
@@ -90,7 +91,7 @@ impl Reader {
         }
     }
 
-    fn advance(&self, state: &mut State, taken: usize) {
+    fn advance(&self, state: &mut RingState, taken: usize) {
         let Some(place) = state.place(self.id) else { return };
         place.at = place.at.saturating_add(taken as u64);
         let (at, role) = (place.at, place.role);
@@ -109,7 +110,7 @@ impl Reader {
 
     /// Whether it only looks.
     pub fn is_follower(&self) -> bool {
-        self.shared.lock().place(self.id).is_some_and(|place| place.role == Role::Follower)
+        self.shared.lock().place(self.id).is_some_and(|place| place.role == ReaderRole::Follower)
     }
 
     /// How far it has come, in bytes since the first that was printed.
@@ -134,7 +135,7 @@ impl Reader {
     }
 }
 
-impl State {
+impl RingState {
     /// Copy the ring from there on, as far as a chunk goes.
     fn copy(&self, skip: usize, chunk: &mut Vec<u8>) {
         let (first, second) = self.ring.as_slices();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{PATIENCE, Place, Shared, State};
+use super::{PATIENCE, ReaderPosition, RingState, SharedRing};
 
 /// Waiting is counted in steps, so that an hour in which the whole launcher was
 /// stopped counts as one.
@@ -19,10 +19,10 @@ const STEP: Duration = Duration::from_millis(500);
 /// wait ends with `Interrupted` when a signal arrives, so use `write`, not
 /// `write_all`, in a thread that must stop at a signal.
 #[derive(Debug, Clone)]
-pub struct Sink(Arc<Shared>);
+pub struct Sink(Arc<SharedRing>);
 
 impl Sink {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedRing>) -> Self {
         Self(shared)
     }
 
@@ -32,7 +32,7 @@ impl Sink {
         self.fill(self.0.lock(), bytes);
     }
 
-    fn fill(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) {
+    fn fill(&self, mut state: MutexGuard<'_, RingState>, bytes: &[u8]) {
         state.print(bytes);
         if state.readers_asleep > 0 {
             drop(state);
@@ -44,8 +44,8 @@ impl Sink {
     /// arrives.
     fn wait_for_room<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> io::Result<MutexGuard<'a, State>> {
+        mut state: MutexGuard<'a, RingState>,
+    ) -> io::Result<MutexGuard<'a, RingState>> {
         state.sinks_waiting += 1;
         drop(state);
         let start = Instant::now();
@@ -60,7 +60,7 @@ impl Sink {
         } else {
             let (end, waited) = (state.end, start.elapsed().min(STEP));
             let capacity = state.capacity as u64;
-            let full = |place: &&mut Place| end.saturating_sub(place.at) >= capacity;
+            let full = |place: &&mut ReaderPosition| end.saturating_sub(place.at) >= capacity;
             for place in state.readers.iter_mut().filter(full) {
                 place.waited = place.waited.saturating_add(waited).min(PATIENCE);
             }

@@ -64,7 +64,7 @@ fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
 fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     print(&output, &printed);
-    let mut reader = output.reader(Role::Client);
+    let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(reader.progress(), 2 << 20);
     assert!(all(&output, &mut reader) == printed[2 << 20..]);
     assert_eq!(reader.progress(), 0);
@@ -74,11 +74,11 @@ fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
 fn what_one_has_read_is_not_new_to_the_next() {
     let output = Output::new().unwrap();
     print(&output, b"first");
-    let mut reader = output.reader(Role::Client);
+    let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(all(&output, &mut reader), b"first");
     drop(reader);
     print(&output, b"second");
-    let mut reader = output.reader(Role::Client);
+    let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(all(&output, &mut reader), b"second");
     assert_eq!(output.kept(), b"firstsecond");
 }
@@ -86,17 +86,18 @@ fn what_one_has_read_is_not_new_to_the_next() {
 #[test]
 fn two_readers_get_the_same() {
     let (output, printed) = (Output::new().unwrap(), pattern(4 << 20));
-    let readers = [output.reader(Role::Client), output.reader(Role::Client)].map(|mut reader| {
-        let read = move || {
-            let (mut all, mut chunk) = (Vec::new(), Vec::new());
-            while reader.take(&mut chunk) {
-                reader.progress();
-                all.extend_from_slice(&chunk);
-            }
-            all
-        };
-        Builder::new().spawn(read).unwrap()
-    });
+    let readers =
+        [output.reader(ReaderRole::Client), output.reader(ReaderRole::Client)].map(|mut reader| {
+            let read = move || {
+                let (mut all, mut chunk) = (Vec::new(), Vec::new());
+                while reader.take(&mut chunk) {
+                    reader.progress();
+                    all.extend_from_slice(&chunk);
+                }
+                all
+            };
+            Builder::new().spawn(read).unwrap()
+        });
     printing(&output, printed.clone()).join().unwrap();
     output.finish();
     for reader in readers {
@@ -109,10 +110,10 @@ fn two_readers_get_the_same() {
 #[test]
 fn a_stopped_reader_is_absent_after_a_while() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
-    let mut stopped = output.reader(Role::Client);
+    let mut stopped = output.reader(ReaderRole::Client);
     let writing = printing(&output, printed.clone());
     until("the ring is full", || output.holds_a_sink_up());
-    let mut healthy = output.reader(Role::Client);
+    let mut healthy = output.reader(ReaderRole::Client);
     let mut read = Vec::new();
     until("nobody waits for it", || {
         read.extend(all(&output, &mut healthy));
@@ -127,7 +128,7 @@ fn a_stopped_reader_is_absent_after_a_while() {
 #[test]
 fn a_reader_that_leaves_makes_room() {
     let output = Output::new().unwrap();
-    let reader = output.reader(Role::Client);
+    let reader = output.reader(ReaderRole::Client);
     let writing = printing(&output, pattern(2 << 20));
     until("the ring is full", || output.holds_a_sink_up());
     drop(reader);
@@ -140,7 +141,7 @@ fn what_nobody_has_read_can_be_seen_and_stays() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     let (first, second) = printed.split_at(CAPACITY - 1000);
     print(&output, first);
-    let mut reader = output.reader(Role::Client);
+    let mut reader = output.reader(ReaderRole::Client);
     assert!(all(&output, &mut reader) == first);
     drop(reader);
     print(&output, &second[..3000]);
@@ -158,14 +159,14 @@ fn what_nobody_has_read_can_be_seen_and_stays() {
 #[test]
 fn a_witness_leaves_all_unread_and_is_no_client() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
-    let mut witness = output.reader(Role::Witness);
+    let mut witness = output.reader(ReaderRole::Witness);
     for piece in printed.chunks(1 << 19) {
         print(&output, piece);
         assert!(all(&output, &mut witness) == piece);
     }
     assert_eq!((witness.progress(), output.clients()), (0, 0));
     assert_eq!(output.unread(), (1 << 20, 2 << 20));
-    let mut reader = output.reader(Role::Client);
+    let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(reader.progress(), 2 << 20);
     assert!(all(&output, &mut reader) == printed[2 << 20..]);
 }
@@ -174,7 +175,8 @@ fn a_witness_leaves_all_unread_and_is_no_client() {
 #[test]
 fn each_reader_has_its_own_loss() {
     let output = Output::new().unwrap();
-    let (mut reads, stands) = (output.reader(Role::Writer), output.reader(Role::Witness));
+    let (mut reads, stands) =
+        (output.reader(ReaderRole::Writer), output.reader(ReaderRole::Witness));
     print(&output, b"one");
     assert_eq!(all(&output, &mut reads), b"one");
     output.sink().write_lossy(&pattern(2 << 20));
@@ -186,7 +188,7 @@ fn each_reader_has_its_own_loss() {
 #[test]
 fn a_reader_can_wait_for_a_while() {
     let output = Output::new().unwrap();
-    let (mut reader, mut chunk) = (output.reader(Role::Witness), Vec::new());
+    let (mut reader, mut chunk) = (output.reader(ReaderRole::Witness), Vec::new());
     let soon = || Some(Instant::now() + Duration::from_millis(1));
     assert_eq!(reader.take_until(&mut chunk, soon()), Taken::None);
     print(&output, b"text");

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::keyboard::{Key, Keyboard};
+use super::keyboard::{Key, KeyParser};
 
 /// How long it is waited for the second time.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -39,7 +39,7 @@ impl Escape {
 #[derive(Debug)]
 pub struct Keys {
     escape: Escape,
-    keyboard: Keyboard,
+    keyboard: KeyParser,
     /// So much of the sequence that has begun is the guest's already.
     handed_on: usize,
     pressed: bool,
@@ -60,7 +60,7 @@ impl Keys {
     /// No key has been typed.
     #[must_use]
     pub fn new(escape: Escape) -> Self {
-        Self { escape, keyboard: Keyboard::default(), handed_on: 0, pressed: false }
+        Self { escape, keyboard: KeyParser::default(), handed_on: 0, pressed: false }
     }
 
     /// Some more keys; none at all if the time is over.
@@ -92,7 +92,7 @@ impl Keys {
     /// sequence has to be known for that one.
     fn take_apart(
         &mut self,
-        keyboard: &mut Keyboard,
+        keyboard: &mut KeyParser,
         keys: &[u8],
         mut each: impl FnMut(&mut Self, Key, &[u8]),
     ) {

@@ -23,12 +23,12 @@ pub(crate) enum Key {
 
 /// Takes input apart, however it is split over reads.
 #[derive(Debug, Default)]
-pub(crate) struct Keyboard {
+pub(crate) struct KeyParser {
     /// The beginning of what may become a key's sequence.
     sequence: Vec<u8>,
 }
 
-impl Keyboard {
+impl KeyParser {
     /// More input. `key` gets each key with all of its bytes, in their order.
     pub(crate) fn read(&mut self, bytes: &[u8], mut key: impl FnMut(Key, &[u8])) {
         for &byte in bytes {
@@ -165,8 +165,8 @@ mod tests {
     /// The keys of these bytes: in one read, and byte by byte.
     fn keys(bytes: &[u8]) -> Vec<(Key, Vec<u8>)> {
         let (mut whole, mut parts) = (Vec::new(), Vec::new());
-        Keyboard::default().read(bytes, |key, bytes| whole.push((key, bytes.to_vec())));
-        let mut keyboard = Keyboard::default();
+        KeyParser::default().read(bytes, |key, bytes| whole.push((key, bytes.to_vec())));
+        let mut keyboard = KeyParser::default();
         for byte in bytes {
             keyboard.read(&[*byte], |key, bytes| parts.push((key, bytes.to_vec())));
         }

@@ -11,8 +11,8 @@ use devices::log_interval::BY_GUEST;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::keyboard::{Key, Keyboard};
-use super::{End, Taker};
+use super::keyboard::{Key, KeyParser};
+use super::{FromInterruption, InputSink};
 use crate::exit::{Exit, Interruption};
 use crate::terminal::Tty;
 
@@ -23,11 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CTRL_C: u8 = 0x03;
 
 /// Read the terminal until it is gone or given back for good.
-pub(super) fn pass_on<T: End>(input: File, mut taker: impl Taker, tty: &Tty, exit: &Exit<T>) {
-    let mut presses = Presses::default();
+pub(super) fn pass_on<T: FromInterruption>(
+    input: File,
+    mut sink: impl InputSink,
+    tty: &Tty,
+    exit: &Exit<T>,
+) {
+    let mut counter = CtrlCCounter::default();
     read(input, tty, |bytes| {
-        taker.type_in(bytes);
-        if presses.are_three(bytes, Instant::now()) {
+        sink.type_in(bytes);
+        if counter.is_third(bytes, Instant::now()) {
             exit.end(Interruption::CtrlC.into());
         }
         None
@@ -80,15 +85,15 @@ fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
 /// When the last ^C were pressed, each one alone in its read: a paste that
 /// contains some is not a keypress.
 #[derive(Debug, Default)]
-struct Presses {
+struct CtrlCCounter {
     times: [Option<Instant>; 2],
-    keyboard: Keyboard,
+    keyboard: KeyParser,
 }
 
-impl Presses {
+impl CtrlCCounter {
     /// Is the third ^C within a second among these bytes, with no other key between? What is
     /// still held down or released counts for nothing, and so do modifiers.
-    fn are_three(&mut self, bytes: &[u8], now: Instant) -> bool {
+    fn is_third(&mut self, bytes: &[u8], now: Instant) -> bool {
         // Of a key that has begun in another read, and has become none.
         let before = self.keyboard.unfinished().len();
         let (mut presses, mut others, mut stale, mut seen) = (0, false, false, 0);
@@ -114,13 +119,13 @@ impl Presses {
 }
 
 /// The guest's pipe, as somebody sees it who must not be held up.
-pub(super) struct Guest {
+pub(super) struct GuestPipe {
     pipe: File,
     reads: bool,
     patience: Duration,
 }
 
-impl Guest {
+impl GuestPipe {
     /// Of a guest with a terminal, nobody may be held up by it: the description of the pipe's
     /// writing end is ours alone, so that it may be non-blocking.
     pub(super) fn new(pipe: File, has_terminal: bool) -> io::Result<Self> {
@@ -131,7 +136,7 @@ impl Guest {
     }
 }
 
-impl Taker for Guest {
+impl InputSink for GuestPipe {
     fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.pipe.write_all(bytes)
     }
@@ -152,7 +157,7 @@ impl Taker for Guest {
     }
 }
 
-impl Guest {
+impl GuestPipe {
     /// Wait for room, the first time: a large paste waits for a busy guest.
     fn gets_room(&mut self) -> bool {
         let patience = if self.reads { self.patience } else { Duration::ZERO };
@@ -179,9 +184,9 @@ mod tests {
     use super::*;
     use crate::testing::{LONG, in_time, is_full, until};
 
-    fn guest() -> (Guest, File) {
+    fn guest() -> (GuestPipe, File) {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        (Guest::new(File::from(ours), true).unwrap(), File::from(theirs))
+        (GuestPipe::new(File::from(ours), true).unwrap(), File::from(theirs))
     }
 
     #[test]
@@ -214,9 +219,9 @@ mod tests {
 
     /// Press ^C at these times, in tenths of a second; which of them was the third?
     fn third(times: &[u64]) -> Option<usize> {
-        let (mut presses, start) = (Presses::default(), Instant::now());
+        let (mut counter, start) = (CtrlCCounter::default(), Instant::now());
         let at = |time: &u64| start + Duration::from_millis(100 * time);
-        times.iter().position(|time| presses.are_three(&[3], at(time)))
+        times.iter().position(|time| counter.is_third(&[3], at(time)))
     }
 
     #[test]
@@ -233,20 +238,20 @@ mod tests {
 
     #[test]
     fn anything_else_starts_afresh() {
-        let (mut presses, now) = (Presses::default(), Instant::now());
+        let (mut counter, now) = (CtrlCCounter::default(), Instant::now());
         for other in [&b"x"[..], b"\x03\x03", b"\x03x", b"\x1b[99;5u\x03"] {
-            assert!(!presses.are_three(&[3], now));
-            assert!(!presses.are_three(&[3], now));
-            assert!(!presses.are_three(other, now));
+            assert!(!counter.is_third(&[3], now));
+            assert!(!counter.is_third(&[3], now));
+            assert!(!counter.is_third(other, now));
         }
-        assert!(!presses.are_three(&[3], now));
-        assert!(!presses.are_three(&[3], now));
-        assert!(presses.are_three(&[3], now));
+        assert!(!counter.is_third(&[3], now));
+        assert!(!counter.is_third(&[3], now));
+        assert!(counter.is_third(&[3], now));
     }
     /// Press ^C three times, each time in these reads.
-    fn are_three(reads: &[&[u8]]) -> bool {
-        let (mut presses, now) = (Presses::default(), Instant::now());
-        (0..3).any(|_| reads.iter().any(|read| presses.are_three(read, now)))
+    fn is_third(reads: &[&[u8]]) -> bool {
+        let (mut counter, now) = (CtrlCCounter::default(), Instant::now());
+        (0..3).any(|_| reads.iter().any(|read| counter.is_third(read, now)))
     }
 
     #[test]
@@ -257,21 +262,21 @@ mod tests {
             &[b"\x1b[99", b";5u"],
             &[b"\x1b[57442;5u\x1b[99;5u", b"\x1b[99;5:2u", b"\x1b[99;5:3u\x1b[57442;1:3u"],
         ] {
-            assert!(are_three(reads), "{reads:?}");
+            assert!(is_third(reads), "{reads:?}");
         }
         for reads in [&[&b"\x1b[99;5:3u"[..]][..], &[b"\x1b[99;5u", b"x"], &[b"\x1b[57442;5u"]] {
-            assert!(!are_three(reads), "{reads:?}");
+            assert!(!is_third(reads), "{reads:?}");
         }
     }
 
     #[test]
     fn an_escape_before_them_starts_afresh() {
-        let (mut presses, now) = (Presses::default(), Instant::now());
+        let (mut counter, now) = (CtrlCCounter::default(), Instant::now());
         for _ in 0..2 {
-            assert!(!presses.are_three(b"\x1b", now));
-            assert!(!presses.are_three(b"\x03", now));
-            assert!(!presses.are_three(b"\x03", now));
+            assert!(!counter.is_third(b"\x1b", now));
+            assert!(!counter.is_third(b"\x03", now));
+            assert!(!counter.is_third(b"\x03", now));
         }
-        assert!(presses.are_three(b"\x03", now));
+        assert!(counter.is_third(b"\x03", now));
     }
 }

@@ -143,7 +143,7 @@ fn reading() -> (Input, File) {
     let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::<Interruption>::new().unwrap()));
     read(
         File::from(stdin),
-        keys::Guest::new(input.our_end().unwrap(), false).unwrap(),
+        keys::GuestPipe::new(input.our_end().unwrap(), false).unwrap(),
         &exit,
         None,
     )

@@ -14,7 +14,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, pipe2, setsid};
 
 use super::sys::{self, Modes};
-use crate::privilege::Confinement;
+use crate::privilege::PrivilegeDrop;
 
 /// The launcher's side of the guard.
 #[derive(Debug)]
@@ -27,24 +27,24 @@ pub(super) struct Guard {
 impl Guard {
     /// Fork the guard. No second thread may exist yet, and every descriptor
     /// that the launcher opens later stays unknown to the guard.
-    pub(super) fn start(tty: BorrowedFd<'_>, confinement: &Confinement) -> io::Result<Self> {
+    pub(super) fn start(tty: BorrowedFd<'_>, privileges: &PrivilegeDrop) -> io::Result<Self> {
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
-        let child = sys::fork_child(|| stand_guard(File::from(read_end), tty, confinement))?;
+        let child = sys::fork_child(|| stand_guard(File::from(read_end), tty, privileges))?;
         Ok(Self { child, pipe: Some(File::from(write_end)) })
     }
 
     /// From now on: if the launcher dies while the terminal's modes are `raw`,
     /// set them to `saved`.
     pub(super) fn watch(&mut self, saved: &Modes, raw: &Modes) {
-        self.tell(&Order::Watch { saved: *saved, raw: *raw });
+        self.tell(&GuardCommand::Watch { saved: *saved, raw: *raw });
     }
 
     /// The terminal is not raw by our doing any more.
     pub(super) fn rest(&mut self) {
-        self.tell(&Order::Rest);
+        self.tell(&GuardCommand::Rest);
     }
 
-    fn tell(&mut self, order: &Order) {
+    fn tell(&mut self, order: &GuardCommand) {
         // Do not fail if somebody has killed the guard.
         if let Some(pipe) = &mut self.pipe {
             let _ = pipe.write_all(&order.to_bytes());
@@ -66,7 +66,7 @@ impl Drop for Guard {
 }
 
 /// The guard's life.
-fn stand_guard(mut orders: File, tty: BorrowedFd<'_>, confinement: &Confinement) {
+fn stand_guard(mut orders: File, tty: BorrowedFd<'_>, privileges: &PrivilegeDrop) {
     // Not "lguest-...": `pkill -9 lguest` is when it is needed most.
     let _ = prctl::set_name(c"tty-guard");
     // Out of reach of ^C, hang-ups and whatever else is meant for the launcher.
@@ -78,19 +78,19 @@ fn stand_guard(mut orders: File, tty: BorrowedFd<'_>, confinement: &Confinement)
     let _ = chdir("/");
     // The open descriptor is all that it takes to set a terminal's modes. What fails here fails
     // for the launcher, too, before it touches the terminal.
-    if confinement.enter().is_err() {
+    if privileges.enter().is_err() {
         return;
     }
-    let mut order = Order::Rest;
-    let mut bytes = [0; Order::SIZE];
+    let mut order = GuardCommand::Rest;
+    let mut bytes = [0; GuardCommand::SIZE];
     while orders.read_exact(&mut bytes).is_ok() {
-        order = Order::from_bytes(&bytes);
+        order = GuardCommand::from_bytes(&bytes);
     }
     // The launcher is gone. If the modes are no longer the ones it set, somebody
     // has taken the terminal over: a shell that reads its next command, say. One
     // that does so between these two calls finds itself without line editing
     // until the next Enter; the kernel has no call that compares and sets.
-    if let Order::Watch { saved, raw } = order
+    if let GuardCommand::Watch { saved, raw } = order
         && sys::modes(tty).is_ok_and(|now| same(&now, &raw))
     {
         let _ = sys::set_modes(tty, &saved);
@@ -103,7 +103,7 @@ pub(super) fn same(a: &Modes, b: &Modes) -> bool {
 }
 
 /// What the guard shall do if the launcher dies now.
-enum Order {
+enum GuardCommand {
     Rest,
     Watch { saved: Modes, raw: Modes },
 }
@@ -111,7 +111,7 @@ enum Order {
 /// Four words of flags, the line discipline, the characters, two speeds.
 const MODES_SIZE: usize = 4 * 4 + 1 + libc::NCCS + 2 * 4;
 
-impl Order {
+impl GuardCommand {
     /// All orders have one size, far below the one up to which a pipe delivers
     /// a write in one piece.
     const SIZE: usize = 1 + 2 * MODES_SIZE;
@@ -175,13 +175,18 @@ mod tests {
         let mut counter = 0..;
         let saved = from_bytes(&mut counter.by_ref().map(|n: u32| n.to_le_bytes()[0]));
         let raw = sys::raw(&saved);
-        let bytes = Order::Watch { saved, raw }.to_bytes();
-        let Order::Watch { saved: got_saved, raw: got_raw } = Order::from_bytes(&bytes) else {
+        let bytes = GuardCommand::Watch { saved, raw }.to_bytes();
+        let GuardCommand::Watch { saved: got_saved, raw: got_raw } =
+            GuardCommand::from_bytes(&bytes)
+        else {
             panic!("became an order to rest");
         };
         assert_eq!(got_saved.c_cc, saved.c_cc);
         assert_eq!(got_saved.c_ospeed, saved.c_ospeed);
         assert!(same(&got_saved, &saved) && same(&got_raw, &raw) && !same(&saved, &raw));
-        assert!(matches!(Order::from_bytes(&Order::Rest.to_bytes()), Order::Rest));
+        assert!(matches!(
+            GuardCommand::from_bytes(&GuardCommand::Rest.to_bytes()),
+            GuardCommand::Rest
+        ));
     }
 }

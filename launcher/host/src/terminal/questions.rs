@@ -29,7 +29,7 @@ const CANCEL: u8 = 0x18;
 const SUBSTITUTE: u8 = 0x1a;
 
 /// What tells an answer from others: the byte after ESC and, of a control sequence, its last.
-type Kind = (u8, u8);
+type AnswerKind = (u8, u8);
 
 /// What was asked and not answered, in this order.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(crate) struct Questions {
 
 #[derive(Debug, Default)]
 struct State {
-    open: VecDeque<(Kind, Instant)>,
+    open: VecDeque<(AnswerKind, Instant)>,
     answers: Sequences,
     /// Nothing but answers is read any more.
     closing: bool,
@@ -102,7 +102,7 @@ impl Questions {
         }
     }
 
-    fn asked(&self, kind: Kind) {
+    fn asked(&self, kind: AnswerKind) {
         let mut state = self.lock();
         if state.open.len() == MOST {
             state.open.pop_front();
@@ -117,12 +117,12 @@ impl Questions {
 
 /// Finds questions in what is written to the terminal.
 #[derive(Debug)]
-pub struct Asking {
+pub struct QuestionFinder {
     questions: Arc<Questions>,
     sequences: Sequences,
 }
 
-impl Asking {
+impl QuestionFinder {
     pub(super) fn new(questions: &Arc<Questions>) -> Self {
         Self { questions: Arc::clone(questions), sequences: Sequences::default() }
     }
@@ -181,7 +181,7 @@ pub fn is_complete(sequence: &[u8]) -> bool {
 /// What answers this, if it is a question (xterm's "Control Sequences"; Kitty's keyboard
 /// protocol): reports of status, of the terminal's kind, of colours, of settings and of the
 /// window.
-pub fn question(sequence: &[u8]) -> Option<Kind> {
+pub fn question(sequence: &[u8]) -> Option<AnswerKind> {
     let kind = match sequence {
         [ESCAPE, b'Z'] => (b'[', b'c'),
         [ESCAPE, b'[', b'>', .., b'q'] | [ESCAPE, b'[', b'=', .., b'c'] => (b'P', 0),
@@ -208,7 +208,7 @@ pub fn question(sequence: &[u8]) -> Option<Kind> {
 }
 
 /// What this answers, if it is not a key.
-fn answer(sequence: &[u8]) -> Option<Kind> {
+fn answer(sequence: &[u8]) -> Option<AnswerKind> {
     match sequence {
         [ESCAPE, b'[', b'?' | b'>', .., last @ (b'c' | b'n' | b'u' | b'm' | b'R')]
         | [ESCAPE, b'[', b'0'..=b'9', .., last @ (b'R' | b'n' | b'x' | b't')]
@@ -226,7 +226,7 @@ mod tests {
     fn open(asked: &str, read: &str) -> usize {
         let count = |size: usize| {
             let questions = Arc::new(Questions::default());
-            let mut asking = Asking::new(&questions);
+            let mut asking = QuestionFinder::new(&questions);
             asked.as_bytes().chunks(size).for_each(|part| asking.watch(part));
             read.as_bytes().chunks(size).for_each(|part| questions.read(part));
             questions.lock().open.len()
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(questions.room(4096), 4096);
         questions.wait();
         assert_eq!(questions.room(4096), 4096);
-        Asking::new(&questions).watch(b"\x1b[6n");
+        QuestionFinder::new(&questions).watch(b"\x1b[6n");
         let theirs = Arc::clone(&questions);
         let waiting = std::thread::Builder::new().spawn(move || theirs.wait()).unwrap();
         crate::testing::until("it waits", || questions.room(4096) == 1);

@@ -18,7 +18,7 @@ use nix::unistd::{getpgrp, getpid, tcgetpgrp};
 use super::guard::{self, Guard};
 use super::questions::Questions;
 use super::sys::{self, Modes};
-use crate::privilege::Confinement;
+use crate::privilege::PrivilegeDrop;
 
 /// How often a launcher in the background looks whether it still is. bash's
 /// `fg` of a job that runs says nothing to it, so somebody has to look.
@@ -56,8 +56,8 @@ enum Phase {
 }
 
 impl Tty {
-    pub(super) fn new(fd: OwnedFd, confinement: &Confinement) -> io::Result<Self> {
-        let guard = Guard::start(fd.as_fd(), confinement)
+    pub(super) fn new(fd: OwnedFd, privileges: &PrivilegeDrop) -> io::Result<Self> {
+        let guard = Guard::start(fd.as_fd(), privileges)
             .inspect_err(|e| log::warn!("starting the guard of the terminal: {e}"));
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let away = EventFd::from_value_and_flags(1, flags)?;

@@ -19,11 +19,11 @@ use crate::exit::{Exit, Interruption, Replaceable};
 use crate::input::Input;
 use crate::messages;
 use crate::output::{Output, Sink};
-use crate::privilege::Confinement;
+use crate::privilege::PrivilegeDrop;
 use crate::signals::Signals;
 use crate::stdin;
 use crate::terminal::{self, Terminal};
-use crate::writer::Writer;
+use crate::writer::OutputWriter;
 
 /// Set in the environment of a fake launcher.
 pub(crate) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
@@ -33,16 +33,16 @@ pub(crate) const COOKED: &str = "cooked";
 
 /// How the fake guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Ending {
+enum FakeEnding {
     PoweredOff,
     CtrlC,
     Signal(i32),
     Failed(String),
 }
 
-impl Replaceable for Ending {}
+impl Replaceable for FakeEnding {}
 
-impl From<Interruption> for Ending {
+impl From<Interruption> for FakeEnding {
     fn from(interruption: Interruption) -> Self {
         match interruption {
             Interruption::CtrlC => Self::CtrlC,
@@ -70,13 +70,13 @@ fn launch() -> i32 {
     terminal::install_panic_hook();
     let signals = Signals::block().unwrap();
     let cooked = env::var_os(SWITCH).is_some_and(|kind| kind == COOKED);
-    let terminal = (!cooked).then(|| Terminal::on_stdin(&Confinement::default()).unwrap());
+    let terminal = (!cooked).then(|| Terminal::on_stdin(&PrivilegeDrop::default()).unwrap());
     let terminal = terminal.flatten();
     let exit = Arc::new(Exit::new().unwrap());
     let input = Input::new().unwrap();
     stdin::start(&input, &exit, terminal.as_ref()).unwrap();
     let output = Output::new().unwrap();
-    let stdout = Writer::to_stdout(&output, terminal.as_ref()).unwrap();
+    let stdout = OutputWriter::to_stdout(&output, terminal.as_ref()).unwrap();
     let mut sink = output.sink();
     // Before the test hears from us, and changes it.
     let mut size = terminal::size();
@@ -99,23 +99,23 @@ fn launch() -> i32 {
     messages::say(&format!("the guest has ended: {ending:?}"));
     let cut_short = stdout.finish(&signals, Some(Duration::from_secs(1)));
     drop(terminal);
-    let bound = (ending != Ending::PoweredOff).then_some(Duration::from_secs(1));
+    let bound = (ending != FakeEnding::PoweredOff).then_some(Duration::from_secs(1));
     let cut_short = cut_short.or_else(|| stdout.finish(&signals, bound));
     messages::say(&format!("the end: {ending:?}"));
-    match cut_short.map_or(ending, Ending::Signal) {
-        Ending::PoweredOff => 0,
-        Ending::CtrlC => 130,
-        Ending::Signal(signal) => 128 + signal,
-        Ending::Failed(_) => 1,
+    match cut_short.map_or(ending, FakeEnding::Signal) {
+        FakeEnding::PoweredOff => 0,
+        FakeEnding::CtrlC => 130,
+        FakeEnding::Signal(signal) => 128 + signal,
+        FakeEnding::Failed(_) => 1,
     }
 }
 
-fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit<Ending>>) {
+fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit<FakeEnding>>) {
     let mut buffer = [0; 1 << 12];
     loop {
         let length = input.read(&mut buffer).unwrap();
         if length == 0 {
-            return exit.end(Ending::Failed("the guest's input has ended".into()));
+            return exit.end(FakeEnding::Failed("the guest's input has ended".into()));
         }
         let bytes = &buffer[..length];
         let said = |word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
@@ -124,11 +124,11 @@ fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit<Ending>>) {
             flood(&mut output).unwrap();
         }
         if said("<off>") {
-            exit.end(Ending::PoweredOff);
+            exit.end(FakeEnding::PoweredOff);
         } else if said("<panic>") {
             let vcpu = thread::Builder::new().name("vcpu7".into());
             let panic = vcpu.spawn(|| panic!("as told")).unwrap().join().unwrap_err();
-            exit.end(Ending::Failed(format!("vcpu7: {}", panic_message(panic.as_ref()))));
+            exit.end(FakeEnding::Failed(format!("vcpu7: {}", panic_message(panic.as_ref()))));
         } else if said("<abort>") {
             process::abort();
         } else if said("<segv>") {

@@ -22,7 +22,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 /// Why a piece is not in it. Told once.
 #[derive(Debug)]
-pub(super) enum Full {
+pub(super) enum AppendError {
     /// It would be longer than it may be.
     Limit,
     /// The host took no more.
@@ -57,7 +57,7 @@ impl TraceFile {
     }
 
     /// Put these lines behind the others: all of them, or none.
-    pub(super) fn append(&mut self, lines: &str) -> Result<(), Full> {
+    pub(super) fn append(&mut self, lines: &str) -> Result<(), AppendError> {
         let count = lines.lines().count() as u64;
         if count == 0 {
             return Ok(());
@@ -71,14 +71,14 @@ impl TraceFile {
         let text = format!("{comma}{}{END}", lines.trim_end().replace('\n', ",\n"));
         if self.end.saturating_add(text.len() as u64) > self.limit {
             self.left_out = Some(count);
-            return Err(Full::Limit);
+            return Err(AppendError::Limit);
         }
         if let Err(error) = self.file.write_all_at(text.as_bytes(), self.end) {
             self.left_out = Some(count);
             // Of half a line, nothing is to be left. There is room for this: it was there.
             let _ = self.file.set_len(self.end);
             let _ = self.file.write_all_at(END.as_bytes(), self.end);
-            return Err(Full::Failed(error));
+            return Err(AppendError::Failed(error));
         }
         self.end += (text.len() - END.len()) as u64;
         Ok(())
@@ -95,7 +95,7 @@ mod tests {
         let mut trace = TraceFile::new(open(named.path()).unwrap(), u64::MAX).unwrap();
         trace.append("{}\n").unwrap();
         trace.file = open(Path::new("/dev/full")).unwrap();
-        assert!(matches!(trace.append("{}\n{}\n"), Err(Full::Failed(_))));
+        assert!(matches!(trace.append("{}\n{}\n"), Err(AppendError::Failed(_))));
         trace.append("{}\n").unwrap();
         assert_eq!(trace.left_out(), 3);
         assert_eq!(fs::read_to_string(named.path()).unwrap(), "[\n{}\n]\n");

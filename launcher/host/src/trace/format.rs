@@ -20,7 +20,7 @@ pub(super) struct Formatter {
 
 /// A line.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     name: &'a str,
     ph: &'static str,
     /// Microseconds.
@@ -82,13 +82,13 @@ impl Formatter {
         let (ts, pid) = (Some(microseconds(event.begin)), self.pid);
         let dur = event.end.map(|end| microseconds(end.saturating_sub(event.begin)));
         let (ph, s) = if dur.is_some() { ("X", None) } else { ("i", Some("t")) };
-        written(&Line { name, ph, ts, dur, pid, tid, s, args })
+        written(&EventLine { name, ph, ts, dur, pid, tid, s, args })
     }
 
     fn name(&self, what: &str, tid: u64, name: &str) -> String {
         let args = [("name".to_string(), json!(name))].into_iter().collect();
         let (ts, dur, s) = (None, None, None);
-        written(&Line { name: what, ph: "M", ts, dur, pid: self.pid, tid, s, args })
+        written(&EventLine { name: what, ph: "M", ts, dur, pid: self.pid, tid, s, args })
     }
 }
 
@@ -105,7 +105,7 @@ fn microseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1000.0
 }
 
-fn written(line: &Line<'_>) -> String {
+fn written(line: &EventLine<'_>) -> String {
     let mut text = String::new();
     // Neither fails: it is made of strings and numbers, and a string grows.
     let _ = writeln!(text, "{}", serde_json::to_string(line).unwrap_or_default());

@@ -38,7 +38,7 @@ fn the_file_is_whole_after_each_piece() {
 fn what_would_make_it_too_long_is_left_out_and_counted() {
     let (named, mut file) = small_file(40);
     file.append("{\"name\":1}\n").unwrap();
-    assert!(matches!(file.append(&"{\"name\":2}\n".repeat(3)), Err(Full::Limit)));
+    assert!(matches!(file.append(&"{\"name\":2}\n".repeat(3)), Err(AppendError::Limit)));
     // Told once; and what comes later is not put behind a hole.
     file.append("{}\n").unwrap();
     assert_eq!((read(named.path()).len(), file.left_out()), (1, 4));
@@ -69,7 +69,7 @@ fn what_cannot_be_written_anywhere_is_refused() {
 #[test]
 fn lanes_are_written_while_they_are_written_to() {
     let named = tempfile::NamedTempFile::new().unwrap();
-    let lanes = Arc::new(Lanes::default());
+    let lanes = Arc::new(TraceRings::default());
     let early = lanes.add("vcpu0", WORDS);
     let trace = Opened::new(named.path()).unwrap().start(Arc::clone(&lanes)).unwrap();
     early.begin_thread();
@@ -96,7 +96,7 @@ fn lanes_are_written_while_they_are_written_to() {
 
 #[test]
 fn what_was_lost_is_told_where_it_was() {
-    let lanes = Lanes::default();
+    let lanes = TraceRings::default();
     let lane = lanes.add("blk0-q0", WORDS);
     lane.begin_thread();
     for _ in 0..ROOM + 9 {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Writer;
+use super::OutputWriter;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 
@@ -27,7 +27,7 @@ pub enum Patience {
 
 /// Wait for these writers, and give the terminal back. Returns the signal that ended the wait.
 pub fn finish(
-    writers: &[Writer],
+    writers: &[OutputWriter],
     signals: &Signals,
     terminal: Option<&Terminal>,
     patience: Patience,

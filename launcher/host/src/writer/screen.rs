@@ -1,8 +1,8 @@
 //! What the guest's programs have set on the user's terminal by escape
 //! sequences: the alternate screen, a hidden cursor, mouse reports, colours, keyboard
 //! modes. A guest that ends amid `vi` never takes it back, so the launcher does, for
-//! exactly what was set. Fed by [`super::Body`] with what the terminal really
-//! got; asked for the way back at the end ([`super::Writer::finish`]).
+//! exactly what was set. Fed by [`super::WriterThread`] with what the terminal really
+//! got; asked for the way back at the end ([`super::OutputWriter::finish`]).
 
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
@@ -15,8 +15,8 @@ mod keyboard;
 #[cfg(test)]
 mod tests;
 
-use crate::terminal::{Asking, Terminal};
-use keyboard::Keyboard;
+use crate::terminal::{QuestionFinder, Terminal};
+use keyboard::KeyboardModes;
 
 /// DEC private modes that outlive a program, and whether a terminal begins with
 /// them (xterm's "Control Sequences", DECSET). Those of the alternate screen are
@@ -58,7 +58,7 @@ const SOFT: [u16; 3] = [1, 6, 25];
 #[derive(Default)]
 pub struct Screen {
     /// What looks for questions, if the terminal is the one that keys come from.
-    asking: Option<Asking>,
+    asking: Option<QuestionFinder>,
     parser: Parser,
     set: Settings,
 }
@@ -71,7 +71,7 @@ struct Settings {
     /// The mode that switched to the alternate screen.
     alternate: Option<u16>,
     /// Of the main screen and of the alternate one.
-    keyboards: [Keyboard; 2],
+    keyboards: [KeyboardModes; 2],
     /// xterm's modifyOtherKeys.
     other_keys: bool,
     keypad: bool,

@@ -12,19 +12,19 @@ use super::*;
 use crate::output::{CAPACITY, Sink};
 use crate::testing::{Running, fake, in_time, is_asleep, is_full, until};
 
-impl Writer {
+impl OutputWriter {
     fn sink(&self) -> Sink {
         self.output.sink()
     }
 }
 
-fn writing(pipe: OwnedFd) -> Writer {
+fn writing(pipe: OwnedFd) -> OutputWriter {
     let names = ["stdout".into(), "stdout".into()];
-    Writer::start(&Output::new().unwrap(), Role::Writer, pipe, None, names).unwrap()
+    OutputWriter::start(&Output::new().unwrap(), ReaderRole::Writer, pipe, None, names).unwrap()
 }
 
 /// A ring, and the end of the pipe that it is written to.
-fn ring() -> (Writer, File) {
+fn ring() -> (OutputWriter, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     (writing(output), File::from(reader))
 }
@@ -34,7 +34,7 @@ fn pattern(length: u32) -> Vec<u8> {
 }
 
 /// As [`ring`], but with the pipe full, the writer stuck and the ring full.
-fn full_ring() -> (Writer, File) {
+fn full_ring() -> (OutputWriter, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     while nix::unistd::write(&output, &[b'.'; 4096]).is_ok() {}

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Request;
+use super::BootRequest;
 use super::layout::COMMAND_LINE;
 
 /// What lguest adds, unless the user decides otherwise.
-struct Default {
+struct DefaultParameter {
     parameter: &'static str,
     /// Left out if the user gave one of these.
     unless: &'static [&'static str],
@@ -41,9 +41,9 @@ pub enum KernelVerbosity {
 /// rcupdate.rcu_expedited (Linux is in that mode while it boots), i8042.*
 /// (ACPI's FADT says that there is no keyboard controller), pci=lastbus (ACPI
 /// says that, too).
-const DEFAULTS: [Default; 5] = [
+const DEFAULTS: [DefaultParameter; 5] = [
     // The terminal that the user sits at.
-    Default {
+    DefaultParameter {
         parameter: "console=hvc0",
         unless: &["console"],
         without_serial: false,
@@ -51,28 +51,28 @@ const DEFAULTS: [Default; 5] = [
     },
     // Each line of the kernel's log costs time on every console, and hides what
     // the user wants to see.
-    Default {
+    DefaultParameter {
         parameter: "quiet",
         unless: QUIET,
         without_serial: true,
         verbosity: Some(KernelVerbosity::Quiet),
     },
     // Instead, up to KERN_WARNING: one more than quiet lets through.
-    Default {
+    DefaultParameter {
         parameter: "loglevel=5",
         unless: QUIET,
         without_serial: true,
         verbosity: Some(KernelVerbosity::Warnings),
     },
     // There is no serial port: probing for four of them is some 50 exits.
-    Default {
+    DefaultParameter {
         parameter: "8250.nr_uarts=0",
         unless: &["8250.nr_uarts", "earlycon", "earlyprintk", "console=ttyS", "console=uart"],
         without_serial: true,
         verbosity: None,
     },
     // Testing the crypto code at every start is a developer's wish.
-    Default {
+    DefaultParameter {
         parameter: "cryptomgr.notests",
         unless: &["cryptomgr.notests"],
         without_serial: false,
@@ -84,7 +84,7 @@ const DEFAULTS: [Default; 5] = [
 const EARLYCON: &str = "earlycon=uart8250,io,0x3f8,115200";
 
 /// The line for this guest, of at most `limit` bytes.
-pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
+pub(super) fn build(request: &BootRequest<'_>, limit: u32) -> Result<CString> {
     let (words, serial) = (request.arguments, request.serial);
     let given: Vec<String> = kernel_words(words).collect();
     let mut line: Vec<Vec<u8>> = DEFAULTS
@@ -114,8 +114,8 @@ pub(super) fn build(request: &Request<'_>, limit: u32) -> Result<CString> {
     }
     let line = line.join(&b' ');
     // The header's number is the kernel's word, and the room is ours.
-    let room = COMMAND_LINE.end - COMMAND_LINE.start - 1;
-    let limit = usize::try_from(u64::from(limit).min(room))?;
+    let space = COMMAND_LINE.end - COMMAND_LINE.start - 1;
+    let limit = usize::try_from(u64::from(limit).min(space))?;
     ensure!(
         line.len() <= limit,
         "the kernel command line has {} bytes with what lguest adds, this kernel takes {limit}: \

@@ -16,7 +16,7 @@ use vm_memory::{
 };
 
 use super::layout::LOW_MEMORY;
-use super::progress::{Progress, Watch, unwatched};
+use super::progress::{BeginReport, ProgressReport, unwatched};
 use crate::memory::{HOLE, Memory};
 
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
@@ -40,7 +40,7 @@ pub(crate) struct Loaded {
 }
 
 /// An ELF file, read from its beginning to its end.
-pub(super) trait Source {
+pub(super) trait ElfSource {
     /// Fill `buffer` from `offset` on.
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     /// Put the bytes from `offset` on into guest memory.
@@ -52,7 +52,7 @@ pub(super) trait Source {
 /// # Errors
 /// When it is not one for this machine, or does not fit. An [`io::Error`] is
 /// among the causes if, and only if, the file could not be read or unpacked.
-pub(super) fn load(source: &mut impl Source, memory: &Memory) -> Result<Loaded> {
+pub(super) fn load(source: &mut impl ElfSource, memory: &Memory) -> Result<Loaded> {
     let mut header = Elf64_Ehdr::default();
     source.read(0, header.as_mut_slice()).context("reading the ELF header")?;
     check(header.as_slice())?;
@@ -134,7 +134,7 @@ fn is_multiboot(head: &[u8]) -> bool {
 
 /// Does the file have all that its program headers speak of?
 pub(super) fn check_complete(file: &File) -> Result<()> {
-    let mut plain = Plain { file: file.try_clone().context("reading it")?, watch: unwatched };
+    let mut plain = ElfFile { file: file.try_clone().context("reading it")?, watch: unwatched };
     let mut header = Elf64_Ehdr::default();
     plain.read(0, header.as_mut_slice()).context("reading the ELF header")?;
     check(header.as_slice())?;
@@ -146,7 +146,7 @@ pub(super) fn check_complete(file: &File) -> Result<()> {
     Ok(())
 }
 
-fn program_headers(header: &Elf64_Ehdr, source: &mut impl Source) -> Result<Vec<Elf64_Phdr>> {
+fn program_headers(header: &Elf64_Ehdr, source: &mut impl ElfSource) -> Result<Vec<Elf64_Phdr>> {
     ensure!(
         usize::from(header.e_phentsize) == size_of::<Elf64_Phdr>()
             && (1..=MOST_SEGMENTS).contains(&header.e_phnum),
@@ -199,13 +199,13 @@ pub(super) fn ensure_ram(range: &Range<u64>, memory: &Memory) -> Result<()> {
 }
 
 /// A file that is not packed.
-pub(super) struct Plain {
+pub(super) struct ElfFile {
     pub(super) file: File,
     /// Hears how far it is read.
-    pub(super) watch: Watch,
+    pub(super) watch: BeginReport,
 }
 
-impl Source for Plain {
+impl ElfSource for ElfFile {
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(offset))?;
         self.file.read_exact(buffer)
@@ -223,7 +223,7 @@ pub(super) fn read_into(
     file: &mut impl ReadVolatile,
     to: Range<u64>,
     memory: &Memory,
-    mut progress: Progress,
+    mut progress: ProgressReport,
 ) -> Result<()> {
     let mut address = to.start;
     while address < to.end {
@@ -241,7 +241,7 @@ pub(super) fn read_into(
 }
 
 /// A source that can only be read on.
-pub(super) struct Stream<R> {
+pub(super) struct ElfStream<R> {
     bytes: R,
     position: u64,
     /// No further than this: what fits into the guest, and a little for headers
@@ -249,7 +249,7 @@ pub(super) struct Stream<R> {
     limit: u64,
 }
 
-impl<R: Read> Stream<R> {
+impl<R: Read> ElfStream<R> {
     pub(super) fn new(bytes: R, memory: &Memory) -> Self {
         let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
         Self { bytes, position: 0, limit: ram.saturating_add(64 << 20) }
@@ -277,7 +277,7 @@ impl<R: Read> Stream<R> {
     }
 }
 
-impl<R: Read> Source for Stream<R> {
+impl<R: Read> ElfSource for ElfStream<R> {
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.skip_to(offset)?;
         self.bytes.read_exact(buffer)?;

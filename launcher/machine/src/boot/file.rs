@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::initrd;
-use super::progress::Watch;
+use super::progress::BeginReport;
 
 /// The files that a guest starts from, and starts from again when it reboots.
 #[derive(Debug)]
-pub struct Files {
+pub struct BootFiles {
     pub(super) kernel: NamedFile,
     pub(super) initrds: Vec<NamedFile>,
 }
 
-impl Files {
+impl BootFiles {
     /// The files that the user named. They are not opened yet. `watch` hears how far they are
     /// read.
-    pub fn new(kernel: &Path, initrds: &[PathBuf], watch: Watch) -> Self {
+    pub fn new(kernel: &Path, initrds: &[PathBuf], watch: BeginReport) -> Self {
         let named = |path: &PathBuf| NamedFile::new(path, watch);
         Self { kernel: NamedFile::new(kernel, watch), initrds: initrds.iter().map(named).collect() }
     }
@@ -85,11 +85,11 @@ pub(super) struct NamedFile {
     path: PathBuf,
     kept: Option<File>,
     /// Hears how far it is read.
-    pub(super) watch: Watch,
+    pub(super) watch: BeginReport,
 }
 
 impl NamedFile {
-    pub(super) fn new(path: &Path, watch: Watch) -> Self {
+    pub(super) fn new(path: &Path, watch: BeginReport) -> Self {
         Self { path: path.to_path_buf(), kept: None, watch }
     }
 

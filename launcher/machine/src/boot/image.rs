@@ -12,7 +12,7 @@ pub(crate) const HEAD: usize = 4096;
 
 /// What a kernel file is.
 #[derive(Debug)]
-pub(crate) enum Format {
+pub(crate) enum KernelFormat {
     /// vmlinux: an ELF executable for x86-64.
     Elf,
     /// What distributions install as vmlinuz.
@@ -26,19 +26,19 @@ pub(crate) enum Format {
 ///
 /// # Errors
 /// When it is nothing that can be started; says what it is, if that is known.
-pub(crate) fn identify(head: &[u8]) -> Result<Format> {
+pub(crate) fn identify(head: &[u8]) -> Result<KernelFormat> {
     if head.is_empty() {
         bail!("the file is empty: give a kernel (vmlinuz, vmlinux)");
     }
     if head.starts_with(elf::MAGIC) {
         elf::check(head)?;
-        return Ok(Format::Elf);
+        return Ok(KernelFormat::Elf);
     }
     if let Some(setup) = SetupHeader::find(head)? {
-        return Ok(Format::BzImage(setup));
+        return Ok(KernelFormat::BzImage(setup));
     }
     if let Some(codec) = Codec::of(head) {
-        return Ok(Format::Packed(codec));
+        return Ok(KernelFormat::Packed(codec));
     }
     match known(head) {
         Some(what) => bail!("not an x86-64 kernel: {what}"),

@@ -12,7 +12,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::elf::{self, Loaded};
 use super::file::{self, NamedFile};
-use super::room::{self, Room};
+use super::initrd_memory::{self, InitrdMemory};
 use crate::memory::{HOLE, Memory};
 
 /// Linux wants each archive to begin at a multiple of this; zeroes in between
@@ -22,7 +22,7 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 const PAGE: u64 = 4096;
 
 /// Load all of `initrds` between the end of the `kernel` and the highest address that it
-/// accepts. The answer is where they are, if there are any. `half` as in [`Room`].
+/// accepts. The answer is where they are, if there are any. `half` as in [`InitrdMemory`].
 pub(super) fn load(
     initrds: &[NamedFile],
     kernel: Loaded,
@@ -45,8 +45,8 @@ pub(super) fn load(
     let start = place(total, kernel.end, highest, memory).with_context(|| names(initrds))?;
     // Linux' entry is at its beginning; what is below that is free.
     let size = kernel.end.saturating_sub(kernel.entry);
-    let room = Room { ram: ram(memory), kernel: size, packed: total, half };
-    check_room(&files, room).with_context(|| names(initrds))?;
+    let available = InitrdMemory { ram: ram(memory), kernel: size, packed: total, half };
+    check_memory(&files, available).with_context(|| names(initrds))?;
     let mut address = start;
     for (initrd, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
@@ -84,22 +84,22 @@ fn open(initrd: &NamedFile) -> Result<(File, u64)> {
 }
 
 /// See that the guest can unpack them.
-fn check_room(files: &[(&NamedFile, File, u64)], room: Room) -> Result<()> {
+fn check_memory(files: &[(&NamedFile, File, u64)], available: InitrdMemory) -> Result<()> {
     let mut needed = 0_u64;
     for (_, file, length) in files {
-        needed = needed.saturating_add(room::unpacked(file, *length, room.ram)?);
+        needed = needed.saturating_add(initrd_memory::unpacked(file, *length, available.ram)?);
         // It is read from its beginning when it is loaded.
         (&*file).rewind().context("reading it")?;
     }
-    let there = room.for_files();
+    let there = available.for_files();
     ensure!(
         needed <= there,
         "it does not fit: unpacked it has {} MiB, and the guest has room for {} of its {} MiB: \
          give the guest more memory ({}M)",
         needed.div_ceil(1 << 20),
         there >> 20,
-        room.ram >> 20,
-        room.wanted(needed),
+        available.ram >> 20,
+        available.wanted(needed),
     );
     Ok(())
 }

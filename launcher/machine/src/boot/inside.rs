@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::elf;
 use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
-use super::progress::Watch;
+use super::progress::BeginReport;
 
 /// No kernel is larger, its debugging information included.
 const LARGEST: u64 = 4 << 30;
@@ -22,7 +22,7 @@ impl ElfInside {
     ///
     /// # Errors
     /// When `kernel` cannot be read, or has no ELF file inside.
-    pub fn open(kernel: &Path, watch: Watch) -> Result<Self> {
+    pub fn open(kernel: &Path, watch: BeginReport) -> Result<Self> {
         match Kernel::open(&NamedFile::new(kernel, watch))? {
             Kernel::Elf(plain) => Ok(Self(Box::new(plain.file))),
             Kernel::Packed(_, bytes) => Ok(Self(bytes)),

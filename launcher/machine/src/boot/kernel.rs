@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::bzimage::SetupHeader;
-use super::elf::{self, Loaded, Plain, Stream};
+use super::elf::{self, ElfFile, ElfStream, Loaded};
 use super::file::{self, NamedFile};
-use super::image::{self, Format, HEAD};
-use super::progress::{Watch, Watched};
-use super::unpack::{Codec, Unpacked};
+use super::image::{self, HEAD, KernelFormat};
+use super::progress::{BeginReport, ReportingReader};
+use super::unpack::{Codec, UnpackReader};
 use crate::memory::Memory;
 
 /// Packed bytes are read in pieces of this size.
@@ -27,9 +27,9 @@ pub(super) type PackedElf = Box<dyn Read>;
 
 /// A kernel that was found to be one.
 pub(super) enum Kernel {
-    Elf(Plain),
+    Elf(ElfFile),
     Packed(Codec, PackedElf),
-    BzImage(File, SetupHeader, Watch),
+    BzImage(File, SetupHeader, BeginReport),
 }
 
 impl Kernel {
@@ -40,39 +40,41 @@ impl Kernel {
         let head = file::head(&mut file, HEAD)?;
         file.rewind().context("reading it")?;
         match image::identify(&head)? {
-            Format::Elf => {
+            KernelFormat::Elf => {
                 elf::check_complete(&file)?;
                 file.rewind().context("reading it")?;
-                Ok(Self::Elf(Plain { file, watch }))
+                Ok(Self::Elf(ElfFile { file, watch }))
             }
-            Format::BzImage(setup) => Self::bzimage(file, setup, watch),
-            Format::Packed(codec) => Self::packed(file, codec, watch),
+            KernelFormat::BzImage(setup) => Self::bzimage(file, setup, watch),
+            KernelFormat::Packed(codec) => Self::packed(file, codec, watch),
         }
     }
 
-    fn bzimage(file: File, setup: SetupHeader, watch: Watch) -> Result<Self> {
+    fn bzimage(file: File, setup: SetupHeader, watch: BeginReport) -> Result<Self> {
         setup.check_length(file.metadata().context("reading its size")?.len())?;
         Ok(Self::BzImage(file, setup, watch))
     }
 
-    fn packed(file: File, codec: Codec, watch: Watch) -> Result<Self> {
+    fn packed(file: File, codec: Codec, watch: BeginReport) -> Result<Self> {
         let damaged = || format!("unpacking it ({codec}): is the file complete?");
         let length = file.metadata().context("reading its size")?.len();
         let packed = BufReader::with_capacity(PIECE, watched(file, length, watch));
-        let mut bytes = Unpacked::new(codec, packed).with_context(damaged)?;
+        let mut bytes = UnpackReader::new(codec, packed).with_context(damaged)?;
         let head = file::head(&mut bytes, HEAD).with_context(damaged)?;
         let inside = image::identify(&head).with_context(|| format!("inside ({codec})"))?;
         let mut bytes = Cursor::new(head).chain(bytes);
         match inside {
-            Format::Elf => Ok(Self::Packed(codec, Box::new(bytes))),
-            Format::BzImage(setup) => {
+            KernelFormat::Elf => Ok(Self::Packed(codec, Box::new(bytes))),
+            KernelFormat::BzImage(setup) => {
                 let mut file = memory_file().context("memory for unpacking it")?;
                 let length = io::copy(&mut bytes.by_ref().take(LARGEST_BZIMAGE), &mut file)
                     .with_context(damaged)?;
                 ensure!(length < LARGEST_BZIMAGE, "inside ({codec}): larger than any kernel");
                 Self::bzimage(file, setup, watch)
             }
-            Format::Packed(twice) => bail!("packed twice, {twice} in {codec}: unpack it once"),
+            KernelFormat::Packed(twice) => {
+                bail!("packed twice, {twice} in {codec}: unpack it once")
+            }
         }
     }
 
@@ -101,7 +103,7 @@ fn memory_file() -> Result<File> {
 
 fn load_packed(codec: Codec, bytes: PackedElf, memory: &Memory) -> Result<Loaded> {
     let start = Instant::now();
-    let mut stream = Stream::new(bytes, memory);
+    let mut stream = ElfStream::new(bytes, memory);
     let loaded = elf::load(&mut stream, memory)?;
     stream.finish().with_context(|| format!("unpacking it ({codec}): is the file complete?"))?;
     log::info!(
@@ -116,12 +118,12 @@ fn load_packed(codec: Codec, bytes: PackedElf, memory: &Memory) -> Result<Loaded
 fn load_bzimage(
     file: &mut File,
     setup: &SetupHeader,
-    watch: Watch,
+    watch: BeginReport,
     memory: &Memory,
 ) -> Result<Loaded> {
     let direct = match payload(file, setup, watch) {
         Ok((Some(codec), bytes)) => load_packed(codec, bytes, memory),
-        Ok((None, bytes)) => elf::load(&mut Stream::new(bytes, memory), memory),
+        Ok((None, bytes)) => elf::load(&mut ElfStream::new(bytes, memory), memory),
         Err(error) => Err(error),
     };
     match direct {
@@ -135,15 +137,15 @@ fn load_bzimage(
     }
 }
 
-fn watched<R: Read>(packed: R, length: u64, watch: Watch) -> Watched<R> {
-    Watched::new(packed, watch("kernel", length))
+fn watched<R: Read>(packed: R, length: u64, watch: BeginReport) -> ReportingReader<R> {
+    ReportingReader::new(packed, watch("kernel", length))
 }
 
 /// The ELF file inside a bzImage, and how it is packed.
 pub(super) fn payload(
     file: &File,
     setup: &SetupHeader,
-    watch: Watch,
+    watch: BeginReport,
 ) -> Result<(Option<Codec>, PackedElf)> {
     let range = setup.payload();
     let mut file = file.try_clone().context("reading it")?;
@@ -158,6 +160,7 @@ pub(super) fn payload(
         let magic = head.get(..4).unwrap_or_default();
         bail!("its payload is packed in a way that lguest does not know, magic {magic:02x?}");
     };
-    let bytes = Unpacked::new(codec, packed).with_context(|| format!("unpacking it ({codec})"))?;
+    let bytes =
+        UnpackReader::new(codec, packed).with_context(|| format!("unpacking it ({codec})"))?;
     Ok((Some(codec), Box::new(bytes)))
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
 
-use super::Files;
+use super::BootFiles;
 use super::kernel::Kernel;
 
 /// Every kernel has this text in it, its release behind.
@@ -22,7 +22,7 @@ const PIECE: usize = 1 << 20;
 ///
 /// # Errors
 /// When the file is not a kernel.
-pub fn release(files: &Files) -> Result<Option<String>> {
+pub fn release(files: &BootFiles) -> Result<Option<String>> {
     let name = || files.kernel.to_string();
     let kernel = Kernel::open(&files.kernel).with_context(name)?;
     let found = match kernel {

@@ -8,7 +8,7 @@ use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sreg
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::Entry;
+use super::EntryPoint;
 use super::layout::{BOOT_PARAMS, GDT, PAGE_TABLES};
 use crate::memory::Memory;
 
@@ -58,7 +58,7 @@ const MTRR_WRITE_BACK: u64 = 6;
 ///
 /// # Errors
 /// When KVM refuses a value.
-pub fn set_up(vcpu: &VcpuFd, entry: &Entry, memory: &Memory) -> Result<()> {
+pub fn set_up(vcpu: &VcpuFd, entry: &EntryPoint, memory: &Memory) -> Result<()> {
     write_tables(memory)?;
     let reset = vcpu.get_sregs().context("reading a vCPU's system registers (KVM_GET_SREGS)")?;
     vcpu.set_sregs(&sregs(reset)).context("setting a vCPU's system registers (KVM_SET_SREGS)")?;
@@ -136,7 +136,7 @@ fn segment(selector: u16, type_: u8) -> kvm_segment {
 
 /// The general registers of the boot CPU.
 #[must_use]
-pub fn regs(entry: &Entry) -> kvm_regs {
+pub fn regs(entry: &EntryPoint) -> kvm_regs {
     kvm_regs { rip: entry.rip, rsi: BOOT_PARAMS, rflags: RFLAGS_RESERVED, ..Default::default() }
 }
 

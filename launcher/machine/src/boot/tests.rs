@@ -19,7 +19,7 @@ use super::file::NamedFile;
 use super::layout::BOOT_PARAMS;
 use super::progress::unwatched;
 use super::unpack::Codec;
-use super::{Entry, KernelVerbosity, Request, load};
+use super::{BootRequest, EntryPoint, KernelVerbosity, load};
 use crate::memory::{Memory, Ram};
 
 const MIB: u64 = 1 << 20;
@@ -177,12 +177,12 @@ fn ram(mib: u64) -> Ram {
 /// A start of a kernel, initrds and words, and what the guest's memory has then.
 struct Start {
     ram: Ram,
-    result: Result<Entry, String>,
+    result: Result<EntryPoint, String>,
 }
 
 /// This kernel and nothing else.
-fn request(kernel: &NamedFile) -> Request<'_> {
-    Request {
+fn request(kernel: &NamedFile) -> BootRequest<'_> {
+    BootRequest {
         kernel,
         initrds: &[],
         arguments: &[],
@@ -204,7 +204,7 @@ impl Start {
         let initrds: Vec<_> = initrds.iter().map(|path| NamedFile::new(path, unwatched)).collect();
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
         let kernel = NamedFile::new(&kernel, unwatched);
-        let request = Request { initrds: &initrds, arguments: &arguments, ..request(&kernel) };
+        let request = BootRequest { initrds: &initrds, arguments: &arguments, ..request(&kernel) };
         let ram = ram(mib);
         let result = load(&request, ram.memory()).map_err(|error| format!("{error:#}"));
         Self { ram, result }

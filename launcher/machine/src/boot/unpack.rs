@@ -1,4 +1,4 @@
-//! The compressors in which kernels come. A [`Unpacked`] reads as what was
+//! The compressors in which kernels come. A [`UnpackReader`] reads as what was
 //! packed, so that nothing has to hold the whole kernel: [`super::elf`] moves
 //! it into guest memory piece by piece, and never asks for more than the ELF
 //! header speaks of. That is also why a bomb costs nothing here.
@@ -70,13 +70,13 @@ impl fmt::Display for Codec {
 }
 
 /// What a packed stream contains.
-pub struct Unpacked<R: BufRead> {
+pub struct UnpackReader<R: BufRead> {
     codec: Codec,
     /// None after the end.
     decoder: Option<Decoder<R>>,
 }
 
-impl<R: BufRead> Unpacked<R> {
+impl<R: BufRead> UnpackReader<R> {
     /// Unpack what `packed` reads.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl<R: BufRead> Unpacked<R> {
     }
 }
 
-impl<R: BufRead> Read for Unpacked<R> {
+impl<R: BufRead> Read for UnpackReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(decoder) = &mut self.decoder {
             let count = decoder.read(buffer)?;

@@ -21,12 +21,12 @@ const AFTERNOON: u8 = 0x80;
 
 /// How numbers are written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Format {
+pub(super) struct NumberFormat {
     pub(super) is_binary: bool,
     pub(super) is_24_hours: bool,
 }
 
-impl Format {
+impl NumberFormat {
     /// What a register of the time holds at this second.
     pub(super) fn shown(self, index: usize, now: i64) -> u8 {
         let (days, second) = (now.div_euclid(DAY), now.rem_euclid(DAY));

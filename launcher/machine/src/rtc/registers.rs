@@ -4,7 +4,9 @@
 
 use super::alarm::Alarm;
 use super::calendar::{DAY, Date};
-use super::fields::{CENTURY, DAY_OF_MONTH, Format, HOURS, MINUTES, MONTH, SECONDS, TIME, YEAR};
+use super::fields::{
+    CENTURY, DAY_OF_MONTH, HOURS, MINUTES, MONTH, NumberFormat, SECONDS, TIME, YEAR,
+};
 
 /// Nanoseconds since 1970-01-01. No date that the registers can show overflows it.
 pub(super) type Nanos = i128;
@@ -54,11 +56,11 @@ const FIRST_UPDATE: Nanos = SECOND / 2;
 
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Time {
+enum TimeSource {
     /// From the host's clock, so far ahead of it.
-    Runs { ahead: Nanos },
+    Running { ahead: Nanos },
     /// From the registers; so much of the second is over.
-    Stands { fraction: Nanos },
+    Stopped { fraction: Nanos },
 }
 
 /// What becomes of an access.
@@ -74,7 +76,7 @@ pub(super) struct Events {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     bytes: [u8; 128],
-    time: Time,
+    time: TimeSource,
     /// The guest's time up to which the flags in C are complete.
     seen: Nanos,
 }
@@ -82,7 +84,8 @@ pub(crate) struct State {
 impl State {
     /// A clock that shows the host's time.
     pub(super) fn new(host: Nanos) -> Self {
-        let mut state = Self { bytes: [0; 128], time: Time::Runs { ahead: 0 }, seen: host };
+        let mut state =
+            Self { bytes: [0; 128], time: TimeSource::Running { ahead: 0 }, seen: host };
         state.put(A, A_RESET);
         state.put(B, B_RESET);
         state
@@ -109,11 +112,11 @@ impl State {
                 (flags, events)
             }
             (D, _) => (VALID, none),
-            (A, Time::Runs { ahead }) => {
+            (A, TimeSource::Running { ahead }) => {
                 let updates = (host + ahead).rem_euclid(SECOND) >= SECOND - ANNOUNCED;
                 (self.get(A) | if updates { UPDATE_IN_PROGRESS } else { 0 }, none)
             }
-            (index, Time::Runs { ahead }) if TIME.contains(&index) => {
+            (index, TimeSource::Running { ahead }) if TIME.contains(&index) => {
                 (self.format().shown(index, seconds(host + ahead)), none)
             }
             _ => (self.get(index), none),
@@ -140,7 +143,7 @@ impl State {
 
     /// Find what has come since this was last asked.
     pub(super) fn advance(&mut self, host: Nanos) -> Events {
-        let Time::Runs { ahead } = self.time else { return Events::default() };
+        let TimeSource::Running { ahead } = self.time else { return Events::default() };
         let (seen, now) = (self.seen, host + ahead);
         self.seen = now;
         // The host's clock may have been set back.
@@ -171,7 +174,7 @@ impl State {
 
     /// The host's time at which [`Self::advance`] would raise the interrupt, if nothing changes.
     pub(super) fn deadline(&self) -> Option<Nanos> {
-        let Time::Runs { ahead } = self.time else { return None };
+        let TimeSource::Running { ahead } = self.time else { return None };
         let (enabled, now) = (self.get(B), self.seen);
         if self.get(C) & INTERRUPT != 0 {
             return None;
@@ -202,48 +205,48 @@ impl State {
             let (a, b) = if index == A { (value, self.get(B)) } else { (self.get(A), value) };
             a & DIVIDER == DIVIDER_RUNS && b & SET == 0
         };
-        if let (Time::Runs { .. }, false) = (self.time, runs) {
+        if let (TimeSource::Running { .. }, false) = (self.time, runs) {
             self.stop(host);
         }
         self.put(index, value);
         match &mut self.time {
-            Time::Stands { fraction } if !runs => {
+            TimeSource::Stopped { fraction } if !runs => {
                 if index == A && value & DIVIDER_RESET == DIVIDER_RESET {
                     *fraction = FIRST_UPDATE;
                 }
             }
-            Time::Stands { .. } => self.go_on(host),
-            Time::Runs { .. } => {}
+            TimeSource::Stopped { .. } => self.start(host),
+            TimeSource::Running { .. } => {}
         }
     }
 
     /// Write to a register of the time.
     fn set_time(&mut self, index: usize, value: u8, host: Nanos) {
-        let runs = matches!(self.time, Time::Runs { .. });
+        let runs = matches!(self.time, TimeSource::Running { .. });
         if runs {
             self.stop(host);
         }
         self.put(index, value);
         if runs {
-            self.go_on(host);
+            self.start(host);
         }
     }
 
     /// From the host's clock to the registers.
     fn stop(&mut self, host: Nanos) {
-        let Time::Runs { ahead } = self.time else { return };
+        let TimeSource::Running { ahead } = self.time else { return };
         let now = host + ahead;
         for index in TIME {
             self.put(index, self.format().shown(index, seconds(now)));
         }
-        self.time = Time::Stands { fraction: now.rem_euclid(SECOND) };
+        self.time = TimeSource::Stopped { fraction: now.rem_euclid(SECOND) };
     }
 
     /// From the registers to the host's clock. Registers that hold no time give the host's.
-    fn go_on(&mut self, host: Nanos) {
-        let Time::Stands { fraction } = self.time else { return };
+    fn start(&mut self, host: Nanos) {
+        let TimeSource::Stopped { fraction } = self.time else { return };
         let now = self.set_to().map_or(host, |now| Nanos::from(now) * SECOND + fraction);
-        self.time = Time::Runs { ahead: now - host };
+        self.time = TimeSource::Running { ahead: now - host };
         self.seen = now;
     }
 
@@ -281,9 +284,9 @@ impl State {
         }
     }
 
-    fn format(&self) -> Format {
+    fn format(&self) -> NumberFormat {
         let b = self.get(B);
-        Format { is_binary: b & BINARY != 0, is_24_hours: b & HOURS_24 != 0 }
+        NumberFormat { is_binary: b & BINARY != 0, is_24_hours: b & HOURS_24 != 0 }
     }
 }
 

@@ -9,7 +9,7 @@ use devices::trace::{EventKind, TraceRing};
 use kvm_ioctls::VcpuExit;
 
 /// The events in a vCPU's lane, in the order of the constants below.
-pub const WORDS: &[EventKind] = &[
+pub const EVENT_KINDS: &[EventKind] = &[
     EventKind::new("port in", ["port", "bytes"]),
     EventKind::new("port out", ["port", "bytes"]),
     EventKind::new("mmio read", ["address", "bytes"]),
@@ -66,14 +66,14 @@ pub struct VcpuObserver {
 
 /// An exit that is being served.
 #[derive(Debug)]
-pub(super) struct Exit {
+pub(super) struct ObservedExit {
     word: u8,
     begin: Option<u64>,
     numbers: [u64; 2],
 }
 
 impl VcpuObserver {
-    /// One that also traces, if there is a lane with [`WORDS`].
+    /// One that also traces, if there is a lane with [`EVENT_KINDS`].
     pub fn new(lane: Option<Arc<TraceRing>>) -> Self {
         Self { stats: VcpuStats::default(), lane }
     }
@@ -86,7 +86,7 @@ impl VcpuObserver {
     }
 
     /// KVM_RUN has returned with this.
-    pub(super) fn exited(&self, ran: &Result<VcpuExit<'_>, kvm_ioctls::Error>) -> Exit {
+    pub(super) fn exited(&self, ran: &Result<VcpuExit<'_>, kvm_ioctls::Error>) -> ObservedExit {
         let begin = self.lane.as_ref().map(|_| TraceRing::now());
         let stats = &self.stats;
         let numbers = |what: u64, data: &[u8]| [what, data.len() as u64];
@@ -109,11 +109,11 @@ impl VcpuObserver {
             _ => (OTHER, &stats.other, [0; 2]),
         };
         count.add(1);
-        Exit { word, begin, numbers }
+        ObservedExit { word, begin, numbers }
     }
 
     /// It has been served: the vCPU runs again.
-    pub(super) fn served(&self, exit: &Exit) {
+    pub(super) fn served(&self, exit: &ObservedExit) {
         if let (Some(lane), Some(begin)) = (&self.lane, exit.begin) {
             lane.slice(exit.word, begin, exit.numbers);
         }

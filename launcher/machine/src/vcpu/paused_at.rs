@@ -14,14 +14,14 @@ const INTERRUPTS: u64 = 1 << 9;
 pub struct PausedAt {
     /// The linear address of the instruction that comes next.
     pub address: u64,
-    doing: Doing,
+    doing: Activity,
     /// The vCPU was in user mode.
     user: bool,
     interrupts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
+enum Activity {
     /// Nobody has started it.
     Waiting,
     Halted,
@@ -40,9 +40,9 @@ impl PausedAt {
         let doing = match state {
             KVM_MP_STATE_UNINITIALIZED
             | KVM_MP_STATE_INIT_RECEIVED
-            | KVM_MP_STATE_SIPI_RECEIVED => Doing::Waiting,
-            KVM_MP_STATE_HALTED => Doing::Halted,
-            _ => Doing::Running,
+            | KVM_MP_STATE_SIPI_RECEIVED => Activity::Waiting,
+            KVM_MP_STATE_HALTED => Activity::Halted,
+            _ => Activity::Running,
         };
         Self {
             // In 64-bit mode segments have no bases, whatever the register says.
@@ -57,10 +57,10 @@ impl PausedAt {
     pub fn describe(&self, function: Option<&str>) -> String {
         let interrupts = if self.interrupts { "on" } else { "off" };
         let doing = match (self.doing, self.user) {
-            (Doing::Waiting, _) => return "not started".to_string(),
-            (Doing::Halted, _) => "halted",
-            (Doing::Running, true) => "running, in user mode",
-            (Doing::Running, false) => "running",
+            (Activity::Waiting, _) => return "not started".to_string(),
+            (Activity::Halted, _) => "halted",
+            (Activity::Running, true) => "running, in user mode",
+            (Activity::Running, false) => "running",
         };
         let function = function.map(|name| format!(" ({name})")).unwrap_or_default();
         format!("{doing}, interrupts {interrupts}, at rip {:#x}{function}", self.address)
@@ -68,7 +68,7 @@ impl PausedAt {
 
     /// Whether there is a function to be named.
     pub fn is_started(&self) -> bool {
-        self.doing != Doing::Waiting
+        self.doing != Activity::Waiting
     }
 }
 

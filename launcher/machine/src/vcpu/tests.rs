@@ -7,7 +7,7 @@ use crate::memory::Ram;
 
 impl Vcpu {
     /// A vCPU whose thread panics, at once.
-    fn that_panics(id: u8, owner: Arc<dyn Owner>) -> Self {
+    fn that_panics(id: u8, owner: Arc<dyn MachineOwner>) -> Self {
         Self::spawn(id, owner, |_| panic!("as told")).unwrap()
     }
 }
@@ -16,7 +16,7 @@ impl Vcpu {
 fn a_panic_ends_the_guest_and_names_the_thread() {
     let owner = Arc::new(Ended::default());
     drop(Vcpu::that_panics(7, owner.clone()));
-    assert_eq!(owner.take(), Some(End::Failed("vcpu7: panicked: as told".to_string())));
+    assert_eq!(owner.take(), Some(MachineEnd::Failed("vcpu7: panicked: as told".to_string())));
 }
 
 #[test]

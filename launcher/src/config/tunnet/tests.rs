@@ -3,7 +3,7 @@
 use super::*;
 
 fn network(address: [u8; 4], length: u8) -> TapBackend {
-    TapBackend::Address(Network { address: address.into(), length })
+    TapBackend::Address(Ipv4Network { address: address.into(), length })
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn example() -> Example {
     let exit = Arc::new(Exit::new().unwrap());
     let [stdout, stderr] = [(); 2].map(|()| pipe2(OFlag::O_CLOEXEC).unwrap());
     let body = ExecOutput {
-        reader: console.output.reader(Role::Writer),
+        reader: console.output.reader(ReaderRole::Writer),
         input: Arc::clone(&console.input),
         link: Arc::clone(end.init_link().unwrap()),
         exit: Arc::clone(&exit),

@@ -22,7 +22,7 @@ pub struct Fields {
     pub data: Option<String>,
     /// How the client attaches.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Mode>,
+    pub mode: Option<AttachMode>,
     /// Height of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u16>,
@@ -77,7 +77,7 @@ impl fmt::Display for ConsoleId {
 /// How a client attaches to a console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum AttachMode {
     /// Read and type. Refused if another client types.
     Write,
     /// Read and type. Another client that types is detached.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn kind(line: &str) -> Kind {
+fn kind(line: &str) -> FaultKind {
     parse(line.as_bytes()).unwrap_err().kind
 }
 
@@ -11,7 +11,7 @@ fn every_verb_is_read() {
     use Verb::{Info, Kill, Pause, Reset, Resume, Stats, Stop};
     for verb in [Info, Stats, Stop, Kill, Reset, Pause, Resume] {
         let none = Fields::default();
-        let request = Request { version: VERSION, verb, fields: none.clone() };
+        let request = ControlRequest { version: VERSION, verb, fields: none.clone() };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(parse(line.as_bytes()), Ok((verb, none)), "{line}");
     }
@@ -22,13 +22,13 @@ fn what_is_no_request_is_told_so() {
     let deep = "[".repeat(10_000);
     let lines = ["", " ", "info", "{", "[]", "1", "null", "{}", "\0", "\"do\"", &deep];
     for line in lines {
-        assert_eq!(kind(line), Kind::Syntax, "{line:.80}");
+        assert_eq!(kind(line), FaultKind::Syntax, "{line:.80}");
     }
     for line in [r#"{"version":1}"#, r#"{"version":1,"do":7}"#, r#"{"do":"info"}"#] {
-        assert_eq!(kind(line), Kind::Syntax, "{line}");
+        assert_eq!(kind(line), FaultKind::Syntax, "{line}");
     }
-    assert_eq!(kind(r#"{"version":"1","do":"info"}"#), Kind::Syntax);
-    assert_eq!(parse(b"\xff\xfe{}").unwrap_err().kind, Kind::Syntax);
+    assert_eq!(kind(r#"{"version":"1","do":"info"}"#), FaultKind::Syntax);
+    assert_eq!(parse(b"\xff\xfe{}").unwrap_err().kind, FaultKind::Syntax);
 }
 
 #[test]
@@ -38,8 +38,8 @@ fn every_version_may_ask_for_info_and_a_stop() {
         Ok((Verb::Info, Fields::default()))
     );
     assert_eq!(parse(br#"{"version":0,"do":"stop"}"#), Ok((Verb::Stop, Fields::default())));
-    assert_eq!(kind(r#"{"version":99,"do":"kill"}"#), Kind::Version);
-    assert_eq!(kind(r#"{"version":2,"do":"dance"}"#), Kind::Version);
+    assert_eq!(kind(r#"{"version":99,"do":"kill"}"#), FaultKind::Version);
+    assert_eq!(kind(r#"{"version":2,"do":"dance"}"#), FaultKind::Version);
     let fault = parse(br#"{"version":2,"do":"pause"}"#).unwrap_err();
     assert!(fault.text.contains("version 2") && fault.text.contains("version 1"), "{fault:?}");
 }
@@ -47,9 +47,17 @@ fn every_version_may_ask_for_info_and_a_stop() {
 #[test]
 fn what_is_not_known_is_named() {
     let fault = parse(br#"{"version":1,"do":"dance"}"#).unwrap_err();
-    assert_eq!((fault.kind, fault.text.contains("\"dance\"")), (Kind::Verb, true), "{fault:?}");
+    assert_eq!(
+        (fault.kind, fault.text.contains("\"dance\"")),
+        (FaultKind::Verb, true),
+        "{fault:?}"
+    );
     let fault = parse(br#"{"version":1,"do":"stop","hard":true}"#).unwrap_err();
-    assert_eq!((fault.kind, fault.text.contains("\"hard\"")), (Kind::Field, true), "{fault:?}");
+    assert_eq!(
+        (fault.kind, fault.text.contains("\"hard\"")),
+        (FaultKind::Field, true),
+        "{fault:?}"
+    );
     let long = format!(r#"{{"version":1,"do":"{}"}}"#, "x".repeat(60_000));
     assert!(parse(long.as_bytes()).unwrap_err().text.len() < 200);
 }
@@ -75,7 +83,7 @@ fn fields_go_with_their_verbs() {
         (r#"{"version":1,"do":"stats","queue":"con0-tx"}"#, "queue"),
     ] {
         let fault = parse(line.as_bytes()).unwrap_err();
-        assert_eq!((fault.kind, fault.text.contains(named)), (Kind::Field, true), "{fault:?}");
+        assert_eq!((fault.kind, fault.text.contains(named)), (FaultKind::Field, true), "{fault:?}");
     }
 }
 
@@ -94,6 +102,6 @@ fn a_stop_may_have_a_grace_and_need_not() {
 fn an_answer_is_one_line() {
     let line = Reply::Ok(["a\nb"]).line();
     assert_eq!(line, "{\"version\":1,\"ok\":[\"a\\nb\"]}\n");
-    let line = Reply::<()>::Error(Fault::new(Kind::Busy, "later")).line();
+    let line = Reply::<()>::Error(Fault::new(FaultKind::Busy, "later")).line();
     assert_eq!(line, "{\"version\":1,\"error\":{\"kind\":\"busy\",\"text\":\"later\"}}\n");
 }

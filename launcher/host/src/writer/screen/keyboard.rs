@@ -6,14 +6,14 @@ use std::fmt::Write;
 
 /// What is not as it was.
 #[derive(Debug, Default)]
-pub(super) struct Keyboard {
+pub(super) struct KeyboardModes {
     /// So many sets of modes were pushed.
     pushed: u16,
     /// The modes below those, which are taken to have been 0.
     modes: u16,
 }
 
-impl Keyboard {
+impl KeyboardModes {
     /// `ESC [ > MODES u` pushes, `ESC [ < COUNT u` pops, `ESC [ = MODES ; HOW u` changes.
     pub(super) fn sequence(&mut self, mark: u8, numbers: &[u16]) {
         let first = numbers.first().copied().unwrap_or(0);

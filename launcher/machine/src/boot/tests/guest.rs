@@ -128,7 +128,7 @@ fn the_boot_cpu_is_in_64_bit_mode_at_the_entry() {
     assert_eq!((sregs.ds.selector, sregs.ss.selector), (0x18, 0x18));
     assert_eq!(sregs.efer, 0x500);
     assert_eq!(sregs.cr0 & 0x8000_0001, 0x8000_0001);
-    let regs = start::regs(&Entry { rip: TEXT });
+    let regs = start::regs(&EntryPoint { rip: TEXT });
     assert_eq!((regs.rip, regs.rsi, regs.rflags), (TEXT, BOOT_PARAMS, 2));
     assert_eq!(start::fpu().fcw, 0x37f);
 }

@@ -10,10 +10,10 @@ fn line(words: &[&str]) -> String {
 }
 
 /// The line that these words give in a request that `change` has changed.
-fn line_of(words: &[&str], change: impl FnOnce(&mut Request<'_>)) -> String {
+fn line_of(words: &[&str], change: impl FnOnce(&mut BootRequest<'_>)) -> String {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     let kernel = NamedFile::new(Path::new("vmlinux"), unwatched);
-    let mut request = Request { arguments: &arguments, ..request(&kernel) };
+    let mut request = BootRequest { arguments: &arguments, ..request(&kernel) };
     change(&mut request);
     crate::boot::cmdline::build(&request, 2047).unwrap().into_string().unwrap()
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use super::cmdline;
-use super::unpack::{Codec, Unpacked};
+use super::unpack::{Codec, UnpackReader};
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -33,7 +33,7 @@ const LARGEST_RATIO: u64 = 16;
 
 /// The guest's memory, as its kernel finds it when it makes its first file system.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct InitrdMemory {
     /// All of it, in bytes.
     pub(super) ram: u64,
     /// What the kernel takes up.
@@ -44,7 +44,7 @@ pub(super) struct Room {
     pub(super) half: bool,
 }
 
-impl Room {
+impl InitrdMemory {
     /// Linux has its list of pages, 64 bytes for each, and its hash tables.
     fn free(self) -> u64 {
         let own = self.ram / 64 + self.ram / 512;
@@ -93,7 +93,7 @@ pub(super) fn unpacked(mut file: &File, length: u64, ram: u64) -> io::Result<u64
     let Some(codec) = Codec::of(&head) else { return Ok(counted.bytes) };
     file.seek(SeekFrom::Start(packed_at))?;
     let packed = BufReader::new(file);
-    let mut inside = BufReader::new(Unpacked::new(codec, packed)?);
+    let mut inside = BufReader::new(UnpackReader::new(codec, packed)?);
     // What does not unpack the guest's kernel reports.
     let inside = count(&mut inside).map_or(0, |counted| counted.bytes);
     Ok(counted.bytes.saturating_add(inside))
@@ -118,7 +118,7 @@ impl Skip for BufReader<&File> {
     }
 }
 
-impl<R: BufRead> Skip for BufReader<Unpacked<R>> {
+impl<R: BufRead> Skip for BufReader<UnpackReader<R>> {
     fn skip(&mut self, length: u64) -> io::Result<()> {
         io::copy(&mut self.by_ref().take(length), &mut io::sink()).map(drop)
     }

@@ -76,11 +76,11 @@ fn a_root_disk_needs_no_tmpfs() {
 fn what_is_asked_for_is_enough() {
     for half in [true, false] {
         for files in [MIB, 100 * MIB, 10 << 30] {
-            let room = |ram| Room { ram, kernel: 40 * MIB, packed: files, half };
-            let wanted = room(0).wanted(files) * MIB;
-            assert!(room(wanted).for_files() >= files, "{wanted}");
+            let available = |ram| InitrdMemory { ram, kernel: 40 * MIB, packed: files, half };
+            let wanted = available(0).wanted(files) * MIB;
+            assert!(available(wanted).for_files() >= files, "{wanted}");
             assert!(
-                room((wanted / 8 * 7).saturating_sub(64 * MIB)).for_files() < files,
+                available((wanted / 8 * 7).saturating_sub(64 * MIB)).for_files() < files,
                 "{wanted}"
             );
         }
