@@ -1,13 +1,13 @@
-//! As many descriptors as the host grants. A console takes some twelve: the usual
-//! 1024 would do for 80 of them.
+//! The limit on open descriptors. A console takes some twelve of them, so that the usual limit of
+//! 1024 would be enough for 80 consoles.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raise the limit to what it may be raised to without privilege. It is low for
-/// the sake of programs that use select(2), which fails for descriptors from 1024
-/// on; none of ours does, and we start no other program, which would inherit it.
+/// Raise the limit as far as that is allowed without privilege. The usual limit is low because of
+/// programs that use select(2), which fails for descriptors from 1024 on. lguest does not use
+/// select, and starts no other program, which would inherit the limit.
 pub fn raise_limit() {
-    // If it cannot be raised, the open that fails says so.
+    // If the limit cannot be raised, a later open reports that.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }

@@ -1,6 +1,6 @@
-//! The disks: opens the files and block devices that the user named, sees that
-//! nobody else writes to them, and makes a [`Block`] of each for every guest.
-//! They are opened once for all the guests of a launch.
+//! The disks: opens the files and block devices that the user named, locks them against
+//! other writers, and makes a [`Block`] of each for every guest. They are opened once for
+//! all guests of a launch.
 
 mod format;
 mod holder;
@@ -18,10 +18,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::sys;
 
-/// More queues than this gain nothing, unless the user thinks so.
+/// The largest default number of queues: more of them gain nothing.
 const QUEUES: u16 = 8;
 
-/// Linux takes no disk whose blocks are larger than a page.
+/// The size in bytes of the largest block that Linux accepts: a page.
 const LARGEST_BLOCK: u32 = 4096;
 
 /// A disk, as the user described it.
@@ -35,15 +35,15 @@ pub struct BlockConfig {
     pub direct: bool,
     /// The serial number that the guest sees, up to 20 bytes of ASCII.
     pub serial: String,
-    /// Virtqueues. `None` is one for each CPU of the guest, up to 8.
+    /// The number of virtqueues. `None` is one for each CPU of the guest, up to 8.
     pub queues: Option<u16>,
-    /// sync=off: flushes are answered without being done.
+    /// Flushes are answered without being done (`sync=off`).
     pub no_sync: bool,
-    /// format=raw: the file's bytes are the disk, whatever they look like.
+    /// The file's bytes are the disk, even if they look like another format (`format=raw`).
     pub raw: bool,
 }
 
-/// One disk of the guest.
+/// A disk of the guest.
 #[derive(Debug)]
 pub struct Disk {
     image: Arc<Image>,
@@ -52,17 +52,17 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// It, for a new guest.
+    /// The device for a new guest.
     pub fn device(&self) -> Block {
         let (image, serial) = (Arc::clone(&self.image), self.serial.clone());
         Block { image, serial, queues: self.queues }
     }
 }
 
-/// Open the disks of a guest with so many CPUs.
+/// Open the disks of a guest with `cpus` CPUs.
 ///
 /// # Errors
-/// One that names the disk, what is wrong with it, and what to do.
+/// When a disk cannot be used. The text names the disk, the cause and advice.
 pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
     let (mut disks, mut known) = (Vec::new(), Vec::new());
     for config in configs {
@@ -75,7 +75,8 @@ pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
     Ok(disks)
 }
 
-/// What a file or block device is, whatever its name.
+/// The identity of a file or block device, which all of its names share: whether it is a block
+/// device, the device number, and the inode of a file.
 type FileIdentity = (bool, u64, u64);
 
 fn identity(metadata: &Metadata) -> FileIdentity {
@@ -86,7 +87,7 @@ fn identity(metadata: &Metadata) -> FileIdentity {
 }
 
 fn open(config: &BlockConfig, name: &str, known: &[FileIdentity]) -> Result<(Image, FileIdentity)> {
-    // Asked before opening: that could wait for the other end of a FIFO.
+    // Checked before opening, which could wait for the other end of a FIFO.
     let metadata = fs::metadata(&config.path).map_err(|error| explain(error, config))?;
     let kind = metadata.file_type();
     ensure!(!kind.is_dir(), "it is a directory: give a file or a block device");
@@ -131,7 +132,7 @@ fn open_file(config: &BlockConfig, metadata: &Metadata) -> Result<File> {
         flags |= libc::O_DIRECT;
     }
     if metadata.file_type().is_block_device() && !config.read_only {
-        // Refused if it is mounted, and keeps it from being mounted.
+        // O_EXCL is refused if the device is mounted, and keeps it from being mounted.
         flags |= libc::O_EXCL;
     }
     let mut options = File::options();
@@ -162,9 +163,9 @@ fn explain(error: io::Error, config: &BlockConfig) -> anyhow::Error {
     }
 }
 
-/// Nobody else shall write to it: not while we read, and not beside us. The
-/// lock goes with the open file, at the latest when the process ends, however
-/// that comes about.
+/// Lock a disk, so that no other process writes to it while the guest uses it. The
+/// lock ends with the open file: when the process ends, at the latest, in whatever
+/// way.
 fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> Result<()> {
     let kind = if config.read_only { libc::F_RDLCK } else { libc::F_WRLCK };
     let lock = libc::flock {
@@ -190,12 +191,12 @@ fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> R
     }
 }
 
-/// What direct I/O wants to be aligned to.
+/// The alignment in bytes that direct I/O on the file needs.
 fn direct_alignment(file: &File, metadata: &Metadata) -> Result<u32> {
     let told = sys::direct_alignment(file).context("asking for its alignment")?;
     let alignment = match told {
         Some(alignment) => alignment,
-        // Kernels before 6.1, and file systems that do not tell.
+        // Kernels before 6.1 and some file systems do not report it.
         None if metadata.file_type().is_block_device() => {
             sys::logical_block_size(file).context("asking for its block size")?
         }
@@ -210,7 +211,10 @@ fn direct_alignment(file: &File, metadata: &Metadata) -> Result<u32> {
     Ok(alignment)
 }
 
-/// The source of `--rng`.
+/// Open the source of random numbers (`--rng`).
+///
+/// # Errors
+/// When it cannot be opened, or is neither a file nor a character device.
 pub fn open_random(path: &Path) -> Result<File> {
     let open = || {
         let kind = fs::metadata(path)?.file_type();

@@ -1,5 +1,6 @@
-//! Where a thread announces an end, and the main thread waits for it: the end of a guest, or of a
-//! client's stay at a console. The first end counts, and the main thread waits for nothing else.
+//! The slot in which a thread announces an end, and for which the main thread waits: the end of a
+//! guest, or of a client's stay at a console. The first end counts, and the main thread waits for
+//! nothing else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
@@ -15,7 +16,7 @@ use crate::sys;
 pub enum Interruption {
     /// The user typed three ^C.
     CtrlC,
-    /// This signal was sent to the process.
+    /// A process sent the signal of this number.
     Signal(i32),
     /// The host failed. The text is complete.
     Failed(String),
@@ -31,7 +32,7 @@ pub trait Replaceable {
     }
 }
 
-/// The place where an end is announced and waited for.
+/// The slot in which threads announce an end, and for which the main thread waits.
 #[derive(Debug)]
 pub struct Exit<T> {
     event: EventFd,
@@ -50,7 +51,7 @@ impl<T: Replaceable> Exit<T> {
 }
 
 impl<T> Exit<T> {
-    /// No end has been announced.
+    /// Create the slot, in which no end has been announced.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -60,13 +61,13 @@ impl<T> Exit<T> {
         Ok(Self { event, end: Mutex::new(None) })
     }
 
-    /// Wake up the main thread without an end: something else needs its attention.
+    /// Wake up the main thread without an end, for other work.
     pub fn wake(&self) {
         // Cannot fail: the counter is far from its limit.
         let _ = self.event.write(1);
     }
 
-    /// Take the end, if one was announced. The next guest starts without one.
+    /// Take the end, if one was announced. The slot is empty for the next guest.
     pub fn take(&self) -> Option<T> {
         let mut slot = lock(&self.end);
         let _ = self.event.read();
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_keeps_nobody_from_ending_the_guest() {
+    fn a_reset_does_not_keep_a_client_from_ending_the_guest() {
         let exit = Exit::new().unwrap();
         exit.end(TestEnd::Reset);
         exit.end(TestEnd::Killed);

@@ -1,8 +1,9 @@
-//! The descriptors that were open when lguest was started, besides stdin, stdout and stderr: the lock
-//! of a script (`flock 9`), a pipe that somebody reads to its end, a directory. A launcher in the
-//! background (`--detach`) must not hold them while its guest runs, and one that drops privileges
-//! must not keep what they lead to. `main` notes them before anything is opened. They are closed
-//! when all that the command line names is open: `/dev/fd/9` may be among it.
+//! The descriptors that were open when lguest was started, besides stdin, stdout and stderr: the
+//! lock of a script (`flock 9`), a pipe that another process reads to its end, a directory. A
+//! launcher in the background (`--detach`) must not hold them while its guest runs, and one that
+//! drops privileges must not keep the files behind them. `main` lists them before it opens
+//! anything. They are closed when all files of the command line are open: `/dev/fd/9` may be among
+//! those.
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -11,18 +12,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::unistd::close;
 
-/// The directory that has a name for each open descriptor.
+/// The directory with a name for each open descriptor.
 const OPEN: &str = "/proc/self/fd";
 
-/// Descriptors that are not ours, and are to be closed.
+/// The descriptors that lguest inherited and has to close.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<RawFd>);
 
 impl Inherited {
-    /// Those that are open now: to be called before we have opened anything.
+    /// List the descriptors that are open now. To be called before lguest opens anything.
     ///
     /// # Errors
-    /// When the host does not tell.
+    /// When /proc cannot be read.
     pub fn note() -> Result<Self> {
         let names = fs::read_dir(OPEN).context("looking for open files in /proc/self/fd")?;
         let numbers = names.flatten().filter_map(|name| name.file_name().to_str()?.parse().ok());
@@ -32,16 +33,18 @@ impl Inherited {
         Ok(Self(open))
     }
 
-    /// Close them. What is opened later may have the same numbers: so this is done once.
+    /// Close the inherited descriptors. A later call does nothing: descriptors that lguest opened
+    /// since may have the same numbers.
     pub fn close(&mut self) {
         for number in self.0.drain(..) {
-            // None of our values has it: it was open before the first of them was made.
+            // No value of lguest owns it: the descriptor was open before the first of them was
+            // made.
             let _ = close(number);
         }
     }
 }
 
-/// Whether a file has its name only as long as a descriptor of this process is open.
+/// Whether this path names an open descriptor of this process (`/dev/fd/9`).
 pub fn is_named_by_descriptor(path: &Path) -> bool {
     ["/dev/fd", OPEN].iter().any(|directory| path.starts_with(directory))
 }

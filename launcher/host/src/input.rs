@@ -1,6 +1,6 @@
-//! What the guest is to read on a console: a pipe of the kernel, from the thread
+//! The input of a console: a pipe of the kernel, from the thread
 //! that types ([`crate::stdin`]) to the console's receive queue, which reads it
-//! straight into guest memory. What is unread survives the guest's reboots.
+//! straight into guest memory. Unread input survives the guest's reboots.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,18 +13,18 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
 use nix::sys::stat::Mode;
 use nix::unistd::{pipe2, write};
 
-/// What the guest may leave unread. Hosts may grant less: Linux has 64 MiB for all
-/// pipes of a user without privilege (pipe-user-pages-soft), and two pages for each
-/// pipe after that, in whatever process. As many consoles as a guest can have fit
+/// The capacity of the pipe in bytes: the input that the guest may leave unread. Hosts may grant
+/// less: Linux has 64 MiB for all pipes of a user without privilege (pipe-user-pages-soft), in all
+/// processes, and two pages for each further pipe. The pipes of the largest number of consoles fit
 /// into that.
 const CAPACITY: i32 = 1 << 18;
 
-/// What is unread is copied through this pipe, as from there it can be read. The only
-/// one of the process, made before the first input: no input has more room, and the
-/// host may grant none to a pipe that is made later.
+/// The pipe to which unread input is copied, and from which lguest reads the copy. The process has
+/// one, made before the first input pipe: no input pipe is larger, and the host may grant less to a
+/// pipe that is made later.
 static MIRROR: OnceLock<Mutex<Mirror>> = OnceLock::new();
 
-/// An empty pipe.
+/// An empty pipe, for copies of unread input.
 #[derive(Debug)]
 struct Mirror {
     reader: File,
@@ -34,12 +34,12 @@ struct Mirror {
 impl Mirror {
     fn new() -> io::Result<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        // Less room is still room.
+        // A smaller pipe is enough.
         let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY));
         Ok(Self { reader: File::from(reader), writer })
     }
 
-    /// The one that there is.
+    /// The mirror of this process, which the first call creates.
     fn shared() -> io::Result<&'static Mutex<Self>> {
         if let Some(mirror) = MIRROR.get() {
             return Ok(mirror);
@@ -57,22 +57,22 @@ impl Mirror {
 #[derive(Debug)]
 pub struct Input {
     guest_end: OwnedFd,
-    /// Open for ever: that nobody types is not the end of the guest's console.
+    /// The writing end, which stays open: the guest's console does not end when nobody types.
     our_end: OwnedFd,
-    /// The writing end for those who do not wait: a file description of its own,
-    /// which can be non-blocking.
+    /// The writing end for threads that must not wait: a file description of its own,
+    /// which is non-blocking.
     sender: OwnedFd,
 }
 
 impl Input {
-    /// Nothing yet.
+    /// Create an empty pipe.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
     pub fn new() -> io::Result<Self> {
         let capacity = lock(Mirror::shared()?).capacity()?;
         let (guest_end, our_end) = pipe2(OFlag::O_CLOEXEC)?;
-        // Refused if it is more than the pipe has got, which is enough.
+        // Refused if the host grants no more, and then the pipe's first size is enough.
         let _ = fcntl(&our_end, FcntlArg::F_SETPIPE_SZ(capacity));
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let again = format!("/proc/self/fd/{}", our_end.as_raw_fd());
@@ -89,10 +89,11 @@ impl Input {
         self.guest_end.try_clone().map(File::from)
     }
 
-    /// Type this, as far as there is room: so many bytes.
+    /// Type these bytes as far as there is room, without waiting. Returns the number of bytes
+    /// typed.
     ///
     /// # Errors
-    /// None are expected of a pipe.
+    /// When the write fails, which is not expected of a pipe.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match write(&self.sender, bytes) {
             Ok(written) => Ok(written),
@@ -101,15 +102,15 @@ impl Input {
         }
     }
 
-    /// What [`Self::send`] writes to: ready to be written to when there is room.
+    /// The descriptor to which [`Self::send`] writes. It polls as writable when there is room.
     pub fn sender(&self) -> BorrowedFd<'_> {
         self.sender.as_fd()
     }
 
-    /// What the guest has not read yet. It stays where it is.
+    /// A copy of the input that the guest has not read yet.
     ///
     /// # Errors
-    /// None are expected of pipes.
+    /// When the copy fails, which is not expected of pipes.
     pub fn unread(&self) -> io::Result<Vec<u8>> {
         let mut mirror = lock(Mirror::shared()?);
         let all = usize::try_from(mirror.capacity()?).map_err(io::Error::other)?;
@@ -124,7 +125,7 @@ impl Input {
         Ok(bytes)
     }
 
-    /// The end to type into.
+    /// The end to type into. A write blocks while the pipe is full.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unread_is_seen_and_stays() {
+    fn unread_input_is_copied_and_stays() {
         let input = Input::new().unwrap();
         assert_eq!(input.unread().unwrap(), b"");
         assert_eq!(input.send(b"echo hi\n").unwrap(), 8);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_full_pipe_is_seen() {
+    fn a_full_pipe_is_copied_whole() {
         let input = Input::new().unwrap();
         let line = b"sixteen bytes..\n";
         let mut sent = 0;
@@ -167,15 +168,15 @@ mod tests {
         assert!(input.unread().unwrap() == line.repeat(sent / line.len()));
     }
 
-    /// As it is for a user of many consoles.
+    /// A user of many consoles meets this limit.
     #[test]
-    fn all_is_seen_when_the_host_grants_pipes_no_more_room() {
+    fn a_pipe_is_copied_whole_when_the_host_grants_pipes_no_more_room() {
         let input = Input::new().unwrap();
         let thread = thread::Builder::new().spawn(move || {
             for capability in [Capability::CAP_SYS_RESOURCE, Capability::CAP_SYS_ADMIN] {
                 caps::drop(None, CapSet::Effective, capability).unwrap();
             }
-            // All that there is: large ones, then usual ones until those are not, either.
+            // Take all that the host grants: large pipes, then usual ones.
             let pipe = |size: i32| {
                 let pipe = pipe2(OFlag::O_CLOEXEC).unwrap();
                 let granted = fcntl(&pipe.1, FcntlArg::F_SETPIPE_SZ(size));
@@ -187,7 +188,7 @@ mod tests {
             let line = b"sixteen bytes..\n".repeat(2000);
             assert_eq!(input.send(&line).unwrap(), line.len());
             assert!(input.unread().unwrap() == line);
-            // One that is made now has what there is.
+            // A pipe that is made now has the rest.
             let small = Input::new().unwrap();
             let sent = small.send(&line).unwrap();
             assert!(sent > 0 && small.unread().unwrap() == line[..sent]);

@@ -1,5 +1,5 @@
-//! A Unix socket that nobody but its user may connect to, from the moment that it has a name.
-//! Used for the control socket and for those of consoles.
+//! A Unix socket to which only its user may connect, from the moment that it has a name. Used for
+//! the control socket and for those of consoles.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,14 +10,14 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::sys::socket::{bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
-/// Make one of this name, and listen.
+/// Create a socket of this name to which only its user may connect, and listen on it.
 ///
 /// # Errors
-/// Of the host. `AddrInUse` if there is something of that name.
+/// When the host refuses it. `AddrInUse` if the name exists.
 pub fn listen_alone(path: &Path) -> io::Result<UnixListener> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Linux makes the name with the socket's own mode. Where others can write to the directory,
-    // a name that is there already may be a link by the time that its mode is changed.
+    // Linux creates the name with the socket's own mode. If other users can write to the directory,
+    // an existing name may be a link by the time that its mode is changed.
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     listen(&socket, Backlog::MAXCONN)?;
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_nobody_elses_from_the_beginning_and_takes_no_name_that_is_there() {
+    fn only_its_user_can_connect_and_an_existing_name_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
         let listener = listen_alone(&socket).unwrap();

@@ -1,6 +1,6 @@
-//! The launcher's own words, on stderr: the `log` macros end here, and main's
-//! last report does. A message is one write; none can block for long, fail or
-//! panic, since a guest can cause them in any thread, and as many as it likes.
+//! The launcher's own messages, on stderr: those of the `log` macros, and main's
+//! last report. A message is one write. No message can block for long, fail or
+//! panic, because a guest can cause any number of them in any thread.
 
 use std::fmt::Write;
 use std::io;
@@ -24,7 +24,7 @@ mod budget;
 #[cfg(test)]
 mod tests;
 
-/// How long a message waits for a stderr that nobody reads.
+/// How long, in milliseconds, a message waits for a stderr that nobody reads.
 const PATIENCE_MS: u8 = 100;
 
 static MESSAGES: Messages = Messages {
@@ -33,7 +33,7 @@ static MESSAGES: Messages = Messages {
 };
 
 /// Warnings about the host are always printed: the code that logs one keeps them few. What a guest
-/// causes, and what `--verbose` logs, have a budget each, and so suppress nothing else.
+/// causes, and what `--verbose` logs, have a budget each, so that they suppress no other messages.
 struct Messages {
     by_guest: Mutex<Budget>,
     verbose: Mutex<Budget>,
@@ -42,11 +42,11 @@ struct Messages {
 /// Have the `log` macros print to stderr; with `verbose`, all of them.
 pub fn start(verbose: bool) {
     log::set_max_level(if verbose { LevelFilter::Debug } else { LevelFilter::Warn });
-    // Fails only if it was done before, and then all is well.
+    // Fails only if the logger is already set.
     let _ = log::set_logger(&MESSAGES);
 }
 
-/// Print, whatever has been printed before: for what a user must see.
+/// Print a message that the user must see, without a budget.
 pub fn say(text: &str) {
     MESSAGES.flush();
     print(text);
@@ -83,7 +83,7 @@ impl Log for Messages {
 }
 
 impl Messages {
-    /// What a message is counted against, if it is counted.
+    /// The budget of a message. `None` if the message is always printed.
     fn budget(&self, message: &Metadata<'_>) -> Option<&Mutex<Budget>> {
         if message.level() > Level::Warn {
             return Some(&self.verbose);
@@ -95,7 +95,7 @@ impl Messages {
 fn print(text: &str) {
     progress::wipe();
     let stderr = io::stderr();
-    // Asked every time: who else may have made this terminal raw is not ours to know.
+    // Checked every time: any other program may have made this terminal raw.
     let raw = sys::modes(stderr.as_fd()).is_ok_and(|modes| modes.c_oflag & OPOST == 0);
     let lines = lines(&in_words(text), if raw { "\r\n" } else { "\n" });
     let mut rest = lines.as_bytes();
@@ -113,7 +113,7 @@ fn print(text: &str) {
     }
 }
 
-/// `text` without the numbers that Rust puts behind the names of errors: "(os error 2)".
+/// Remove the numbers that Rust puts behind the names of errors: "(os error 2)".
 fn in_words(text: &str) -> String {
     const NUMBER: &str = " (os error ";
     let mut parts = text.split(NUMBER);
@@ -128,7 +128,8 @@ fn in_words(text: &str) -> String {
     words
 }
 
-/// `text` as it is printed. What a guest had a say in cannot move the cursor.
+/// The printed form of `text`, which ends each line with `end`. Control characters are escaped, so
+/// that a text from a guest cannot move the cursor.
 fn lines(text: &str, end: &str) -> String {
     let mut lines = String::with_capacity(text.len() + 16);
     for line in text.lines() {

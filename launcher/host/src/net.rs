@@ -1,6 +1,6 @@
 //! The host's end of the guest's network cards (`--tunnet`): a [`tap::Tap`] for
-//! each, opened before the guest is built and closed when the launcher ends,
-//! with which the kernel removes those that we made. Guests come and go with
+//! each, opened before the guest is built and closed when the launcher ends.
+//! The kernel then removes those that lguest made. Guests come and go with
 //! their reboots; the taps stay. The card itself is in [`devices::net`].
 
 use std::sync::Arc;
@@ -18,13 +18,19 @@ mod watch;
 use card::{TapBackend, Tunnet};
 use tap::Tap;
 
-/// Open the taps of these cards. What fails leaves nothing behind.
+/// Open the taps of these cards. After an error, no tap is left.
+///
+/// # Errors
+/// When a tap cannot be opened. The text names the card, the cause and advice.
 pub fn open(cards: &[Tunnet]) -> Result<Vec<Arc<Tap>>> {
     let open = |card| open_one(card).with_context(|| format!("--tunnet {}", name(card)));
     cards.iter().map(open).collect()
 }
 
-/// Have a thread watch the interfaces of these taps from now on.
+/// Start a thread that watches the interfaces of these taps.
+///
+/// # Errors
+/// When the host has no netlink socket or thread to spare.
 pub fn follow(taps: &[Arc<Tap>]) -> Result<()> {
     if taps.is_empty() {
         return Ok(());
@@ -56,7 +62,7 @@ fn open_one(card: &Tunnet) -> Result<Arc<Tap>> {
     Ok(Arc::new(tap))
 }
 
-/// As the user named it.
+/// The name of a card in the form of the option's value.
 fn name(card: &Tunnet) -> String {
     match &card.tap {
         TapBackend::Address(network) => network.address.to_string(),
@@ -65,7 +71,7 @@ fn name(card: &Tunnet) -> String {
     }
 }
 
-/// An address that nobody gave out: locally administered, of one card.
+/// A random MAC address: locally administered, of one card.
 fn random_mac() -> Result<[u8; 6]> {
     let mut mac = [0; 6];
     let mut random = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;

@@ -1,9 +1,9 @@
-//! What the guest prints on a console: the last of it, and how far each reader
-//! has come. A ring stands between the console's transmit queue, which must not
+//! The output of a console: a ring with the newest bytes, and the position of each
+//! reader. The ring is between the console's transmit queue, which must not
 //! be held up by a reader that is gone or stopped, and readers that each block in
-//! a thread of their own. One that reads, however slowly, loses nothing; without
-//! any the oldest makes room, and is counted. A [`Sink`] fills, a [`Reader`]
-//! takes; [`crate::writer`] is a reader that is there from the beginning.
+//! a thread of their own. A reader that reads, however slowly, loses nothing. Without
+//! readers, the oldest bytes make room, and are counted. A [`Sink`] fills the ring, a [`Reader`]
+//! reads it; [`crate::writer`] is a reader from the beginning.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use devices::mutex::lock;
+use devices::number::index;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 mod reader;
@@ -23,91 +24,91 @@ pub(crate) mod tests;
 pub use reader::{Reader, Taken};
 pub use sink::{LossyWriter, Sink};
 
-/// What a reader may leave unread before anybody waits for it, and what one that
-/// comes later still finds, unless it is said.
+/// The default size of a ring in bytes: the output that a reader may leave unread before a sink
+/// waits for it, and that a later reader still finds.
 pub const CAPACITY: usize = 1 << 20;
 
 /// A reader that takes nothing for this long, with the ring full, counts as
-/// absent: until it takes something again, nobody waits for it.
+/// absent: until it takes something again, no sink waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The output of one console. A clone is the same.
+/// The output of one console. A clone shares the ring.
 #[derive(Debug, Clone)]
 pub struct Output(Arc<SharedRing>);
 
 #[derive(Debug)]
 struct SharedRing {
     state: Mutex<RingState>,
-    /// Readers sleep here.
+    /// The condition on which readers sleep.
     filled: Condvar,
-    /// Sinks sleep here: a signal interrupts it, unlike a Condvar.
+    /// The event on which sinks sleep: a signal interrupts the sleep, unlike that on a Condvar.
     room: EventFd,
-    /// Main sleeps here, at the end: a reader has left.
+    /// The event on which main sleeps at the end: a reader has left.
     left: EventFd,
 }
 
 #[derive(Debug)]
 struct RingState {
-    /// The last of what was printed.
+    /// The newest bytes.
     ring: VecDeque<u8>,
-    /// How much of it is kept.
+    /// The number of bytes that are kept, at most.
     capacity: usize,
-    /// How many bytes were ever printed. Positions count from there.
+    /// The position after the newest byte: the number of bytes that were ever printed.
     end: u64,
-    /// So far somebody has read; what comes then is new to a new reader.
+    /// The position up to which clients have read. A new client begins here.
     read: u64,
-    /// What made room before anybody read it, since a reader was told.
+    /// The number of bytes that made room before any client read them, since the last report.
     lost: u64,
     readers: Vec<ReaderPosition>,
     next_reader: u64,
     readers_asleep: usize,
     sinks_waiting: usize,
-    /// The guest has printed its last.
+    /// No more output will come.
     finished: bool,
 }
 
-/// What a reader is there for.
+/// The purpose of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReaderRole {
-    /// To write to a file of ours, from the beginning to the end.
+    /// Writes to a file of the launcher's, from the beginning to the end.
     Writer,
-    /// Somebody at the console: what he has read is not new to the next.
+    /// A client at the console. The next client does not get the bytes that this one has read.
     Client,
-    /// To look, from the first of what is kept: it stays unread.
+    /// A client that reads from the oldest byte in the ring. The bytes still count as unread.
     Follower,
-    /// To see it all for the launcher's own sake, from the beginning to the end: it
-    /// stays unread, too.
+    /// A part of the launcher that examines all output, from the beginning to the end. The bytes
+    /// still count as unread.
     Witness,
 }
 
 impl ReaderRole {
-    /// Whether what it has read is still new to others.
+    /// Whether the bytes that such a reader has read still count as unread.
     fn only_looks(self) -> bool {
         matches!(self, Self::Follower | Self::Witness)
     }
 
-    /// Whether it has come from outside.
+    /// Whether such a reader belongs to a client.
     fn is_client(self) -> bool {
         matches!(self, Self::Client | Self::Follower)
     }
 }
 
-/// How far a reader has come.
+/// The position of a reader in the output.
 #[derive(Debug)]
 struct ReaderPosition {
     reader: u64,
     role: ReaderRole,
     at: u64,
-    /// For how long sinks have waited since it last took something.
+    /// How long sinks have waited since the reader last took something.
     waited: Duration,
-    /// What it lost since it was told.
+    /// The number of bytes that the reader lost since the last report.
     lost: u64,
-    /// It is to leave.
+    /// The reader has to leave.
     dismissed: bool,
 }
 
 impl Output {
-    /// Nothing yet.
+    /// An empty output, which keeps [`CAPACITY`] bytes.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -115,14 +116,14 @@ impl Output {
         Self::with_capacity(CAPACITY)
     }
 
-    /// An output of which so many bytes are kept: with 0, only what a reader has not read yet.
+    /// An empty output, which keeps `capacity` bytes.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
     pub fn with_capacity(capacity: usize) -> io::Result<Self> {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let state = RingState {
-            // The host gives pages as they are first used.
+            // The host provides pages when they are first used.
             ring: VecDeque::with_capacity(capacity),
             capacity,
             end: 0,
@@ -142,47 +143,49 @@ impl Output {
         })))
     }
 
-    /// A way into the ring.
+    /// A sink that fills the ring.
     pub fn sink(&self) -> Sink {
         Sink::new(Arc::clone(&self.0))
     }
 
-    /// Somebody who reads from now on, beginning with what nobody has read.
+    /// A new reader. It begins with the first unread byte; a follower or witness begins with the
+    /// oldest byte in the ring.
     pub fn reader(&self, role: ReaderRole) -> Reader {
         Reader::new(&self.0, role)
     }
 
-    /// What is kept of all that was printed: the last of it.
+    /// The bytes in the ring.
     pub fn kept(&self) -> Vec<u8> {
         self.0.lock().ring.iter().copied().collect()
     }
 
-    /// What nobody has read, and how many bytes before that are lost. It stays
-    /// unread.
+    /// The bytes that no client has read, and the number of bytes before them that are lost. The
+    /// bytes still count as unread.
     pub fn peek(&self) -> (Vec<u8>, u64) {
         let state = self.0.lock();
-        let skip = usize::try_from(state.read.saturating_sub(state.start())).unwrap_or(usize::MAX);
+        let skip = index(state.read.saturating_sub(state.start()));
         (state.ring.iter().skip(skip).copied().collect(), state.lost)
     }
 
-    /// How many bytes nobody has read, and how many before those are lost.
+    /// The number of bytes that no client has read, and the number of bytes before them that are
+    /// lost.
     pub fn unread(&self) -> (u64, u64) {
         let state = self.0.lock();
         (state.end.saturating_sub(state.read.max(state.start())), state.lost)
     }
 
-    /// Whether the guest has printed anything at all.
+    /// Whether the guest has printed at least one byte.
     pub fn is_used(&self) -> bool {
         self.0.lock().end > 0
     }
 
-    /// No more will come: readers leave when they have taken what there is.
+    /// End the output: readers leave when they have taken all bytes.
     pub fn finish(&self) {
         self.0.lock().finished = true;
         self.0.filled.notify_all();
     }
 
-    /// Have this reader leave, whatever there is to take.
+    /// Have this reader leave at once, even if bytes are left.
     pub fn dismiss(&self, reader: u64) {
         if let Some(place) = self.0.lock().place(reader) {
             place.dismissed = true;
@@ -190,7 +193,7 @@ impl Output {
         self.0.filled.notify_all();
     }
 
-    /// How many readers there are that are not our own.
+    /// The number of readers that belong to clients.
     pub fn clients(&self) -> usize {
         self.0.lock().readers.iter().filter(|place| place.role.is_client()).count()
     }
@@ -200,19 +203,19 @@ impl Output {
         self.0.lock().readers.is_empty()
     }
 
-    /// Readable after a reader has left, see [`Self::rearm`].
+    /// A descriptor that is readable after a reader has left, see [`Self::rearm`].
     pub fn left(&self) -> BorrowedFd<'_> {
         self.0.left.as_fd()
     }
 
-    /// Wait for the next one.
+    /// Make [`Self::left`] unreadable until the next reader leaves.
     pub fn rearm(&self) {
-        // Fails only if none has left since.
+        // Fails only if no reader has left since.
         let _ = self.0.left.read();
     }
 
-    /// What this reader has lost and not been told, and what it has not read; nothing
-    /// if it has left.
+    /// The number of bytes that this reader has lost since the last report, or not read; 0
+    /// if it has left. Counts as a report.
     pub(crate) fn take_unread(&self, reader: u64) -> u64 {
         let state = &mut *self.0.lock();
         let end = state.end;
@@ -222,7 +225,7 @@ impl Output {
         })
     }
 
-    /// How many bytes were ever printed.
+    /// The number of bytes that were ever printed.
     pub fn end(&self) -> u64 {
         self.0.lock().end
     }
@@ -235,21 +238,19 @@ impl SharedRing {
 }
 
 impl RingState {
-    /// Where the ring begins.
+    /// The position of the oldest byte in the ring.
     fn start(&self) -> u64 {
         self.end.saturating_sub(self.ring.len() as u64)
     }
 
-    /// Bytes that can be printed without loss to a reader that is there.
+    /// The number of bytes that can be printed without loss to a present reader.
     fn room(&self) -> usize {
         let places = self.readers.iter().filter(|place| place.waited < PATIENCE);
         let unread = places.map(|place| self.end.saturating_sub(place.at)).max();
-        unread.map_or(usize::MAX, |unread| {
-            self.capacity.saturating_sub(usize::try_from(unread).unwrap_or(usize::MAX))
-        })
+        unread.map_or(usize::MAX, |unread| self.capacity.saturating_sub(index(unread)))
     }
 
-    /// Print these bytes. Where there is no room, the oldest are lost.
+    /// Print these bytes. If the ring is full, the oldest bytes are lost.
     fn print(&mut self, bytes: &[u8]) {
         let kept = bytes.get(bytes.len().saturating_sub(self.capacity)..).unwrap_or_default();
         let excess = (self.ring.len() + kept.len()).saturating_sub(self.capacity);

@@ -1,4 +1,4 @@
-//! The process at the other end of a Unix socket: the control socket's, or a console's.
+//! The process at the other end of a Unix socket: of the control socket, or of a console's.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,39 +11,41 @@ use nix::unistd::Uid;
 
 use crate::sys;
 
-/// Does the process that connected belong to our user, or to root?
+/// Whether the process at the other end belongs to the user of this process, or to root.
 pub fn is_one_of_us(stream: &UnixStream) -> bool {
     let Ok(peer) = getsockopt(stream, PeerCredentials) else { return false };
     peer.uid() == 0 || peer.uid() == Uid::effective().as_raw()
 }
 
-/// Its number; 0 if the host does not tell.
+/// The number of the process at the other end; 0 if the host does not report it.
 pub fn pid(stream: &UnixStream) -> i32 {
     getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid())
 }
 
-/// A process, however many others have had its number; none if it has ended.
+/// A handle of a process (pidfd), which stays valid when another process gets the same number.
+/// Empty if the process had already ended.
 #[derive(Debug)]
 pub struct ProcessHandle(Option<OwnedFd>);
 
 impl ProcessHandle {
-    /// The one that listens where this stream was connected to: the kernel's word, which that
-    /// process has no say in.
+    /// The process that listens on the socket to which this stream is connected. The kernel reports
+    /// it, and the process cannot forge it.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         match getsockopt(stream, PeerPidfd) {
             Ok(process) => Ok(Self(Some(process))),
-            // A process that has ended, as kernels before 6.16 tell it.
+            // The process has ended: an error of kernels before 6.16.
             Err(Errno::ESRCH | Errno::EINVAL) => Ok(Self(None)),
-            // Kernels before 6.5 know its number. If it answers after this, the number was its.
+            // Kernels before 6.5 report the number alone. If the process answers after this, the
+            // number was that process's.
             Err(Errno::ENOPROTOOPT) => Self::numbered(pid(stream)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The one of this number.
+    /// The process of this number.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -54,7 +56,7 @@ impl ProcessHandle {
         }
     }
 
-    /// Wait until it has ended.
+    /// Wait until the process has ended.
     pub fn wait(&self) {
         let Some(process) = &self.0 else { return };
         let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];

@@ -1,9 +1,9 @@
-//! Giving up privilege (`--chroot`, `--username`, and in every launch what
+//! Drops privileges (`--chroot`, `--username`, and in every launch what
 //! [`crate::sandbox`] refuses): after everything that needs it has been opened, before the
 //! first thread is started and the guest runs. The terminal's guard, which was forked
 //! before, does the same for itself.
 //!
-//! What was opened stays open: /dev/kvm, disks, taps, the terminal, and the files that a
+//! Files stay open: /dev/kvm, disks, taps, the terminal, and those that a
 //! reboot of the guest reads again.
 
 use std::fs;
@@ -18,14 +18,14 @@ use nix::unistd::{Gid, Uid, User, chdir, chroot, setgroups, setresgid, setresuid
 
 use crate::sandbox;
 
-/// The privileges that lguest keeps.
+/// The privileges that lguest drops before the guest runs.
 #[derive(Debug, Default)]
 pub struct PrivilegeDrop {
     root: Option<PathBuf>,
     user: Option<UnprivilegedUser>,
 }
 
-/// A user, as the host's data base has it, which cannot be read in the new root.
+/// The user to become. The host's user database cannot be read in the new root.
 #[derive(Debug)]
 struct UnprivilegedUser {
     name: String,
@@ -34,17 +34,17 @@ struct UnprivilegedUser {
 }
 
 impl PrivilegeDrop {
-    /// A new root directory, a user to become, either or neither: whether it can be done.
-    /// Changes nothing.
+    /// Check that lguest can change to this root directory, and become this user. Both are
+    /// optional. Changes nothing.
     ///
     /// # Errors
-    /// When there is no such user or directory, or we are not root.
+    /// When the user or the directory does not exist, or lguest does not run as root.
     pub fn new(chroot: Option<&Path>, username: Option<&str>) -> Result<Self> {
         let root = chroot.map(|root| find_root(root).with_context(|| option_chroot(root)));
         let user = username.map(|name| find_user(name).with_context(|| option_username(name)));
         let (root, user) = (root.transpose()?, user.transpose()?);
         if let (Some(root), None) = (&root, &user) {
-            // Without capabilities, but of the same user as every process of root's.
+            // lguest would have no capabilities, but the same user as every process of root's.
             bail!(
                 "{}: lguest would still be root, who can end every process of root's: \
                  give --username as well",
@@ -54,17 +54,17 @@ impl PrivilegeDrop {
         Ok(Self { root, user })
     }
 
-    /// Whether anything is to be given up.
+    /// Whether the user asked for `--chroot` or `--username`.
     pub fn is_wanted(&self) -> bool {
         self.root.is_some() || self.user.is_some()
     }
 
-    /// Give up what the user wants: the file system outside of the root directory, the user
-    /// and groups, all capabilities. And in every launch: what nobody needs any more. No
-    /// thread may exist yet, as each has capabilities of its own.
+    /// Drop the privileges that the user named: the file system outside of the root directory, the
+    /// user and groups, all capabilities. In every launch, enter the sandbox as well. No second
+    /// thread may exist yet, because each has capabilities of its own.
     ///
     /// # Errors
-    /// Of the host; some of it has been given up then.
+    /// When the host refuses. Some privileges may have been dropped by then.
     pub fn enter(&self) -> Result<()> {
         if self.is_wanted() {
             self.give_up()?;
@@ -83,10 +83,10 @@ impl PrivilegeDrop {
             chroot(root).and_then(|()| chdir("/")).with_context(|| option_chroot(root))?;
         }
         if let Some(user) = &self.user {
-            user.become_it().with_context(|| option_username(&user.name))?;
+            user.assume().with_context(|| option_username(&user.name))?;
         }
-        // Gone with the user, unless the parent process has set securebits that keep them: with
-        // them, one could leave the new root again.
+        // Becoming the user drops the capabilities, unless the parent process has set securebits
+        // that keep them: with them, code could leave the new root again.
         for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
             caps::clear(None, set).context("giving up capabilities")?;
         }
@@ -95,9 +95,9 @@ impl PrivilegeDrop {
 }
 
 impl UnprivilegedUser {
-    /// With the user's own group and no other: all files are open, so that what a group like
-    /// disk or docker may do is of use to nobody but a guest that breaks out.
-    fn become_it(&self) -> nix::Result<()> {
+    /// Become the user, with the user's own group and no other. All files are open, so that the
+    /// rights of a group like disk or docker would only help a guest that breaks out.
+    fn assume(&self) -> nix::Result<()> {
         setgroups(&[])?;
         setresgid(self.gid, self.gid, self.gid)?;
         setresuid(self.uid, self.uid, self.uid)

@@ -1,5 +1,5 @@
-//! Signals, and the main thread's only sleeping place. They are blocked in all
-//! threads and read from a descriptor, so that none interrupts anything at a
+//! Signals, and the call in which the main thread sleeps. Signals are blocked in all
+//! threads and read from a descriptor, so that none arrives at a
 //! bad time. The main thread blocks them first and then waits here for
 //! the guest's end, which [`crate::exit`] announces.
 
@@ -19,25 +19,25 @@ use crate::terminal::{Terminal, sys};
 #[cfg(test)]
 mod tests;
 
-/// The signals that mean something to a launcher.
+/// The signals to which a launcher reacts, blocked and read from a descriptor.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
 }
 
-/// What ended a sleep.
+/// The event that ended a sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
     /// The descriptor that was waited for is readable.
     Ready,
-    /// This signal arrived.
+    /// A signal arrived.
     Signal(Signal),
-    /// Nothing happened in time.
+    /// The time is over.
     TimedOut,
 }
 
 impl Signals {
-    /// Block them. To be called before any thread exists: threads inherit it.
+    /// Block the signals. To be called before any thread exists: threads inherit the mask.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -50,16 +50,16 @@ impl Signals {
         for signal in [Signal::SIGTERM, Signal::SIGCONT, Signal::SIGWINCH] {
             wanted.add(signal);
         }
-        // nohup and shells without job control mean what they say. Blocked, the
-        // signal would reach us all the same.
+        // nohup and shells without job control ignore signals on purpose. A signal
+        // that is blocked would be read all the same.
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP] {
             if !sys::is_ignored(signal) {
                 wanted.add(signal);
             }
         }
         let mut blocked = wanted;
-        // Blocked, these two do not even arise: a read of the terminal from the
-        // background fails instead, a write goes through.
+        // If these two are blocked, the kernel does not send them: a read of the terminal
+        // from the background fails instead, and a write succeeds.
         blocked.add(Signal::SIGTTIN);
         blocked.add(Signal::SIGTTOU);
         blocked.thread_block().context("blocking signals")?;
@@ -68,10 +68,10 @@ impl Signals {
         Ok(Self { fd })
     }
 
-    /// Sleep until the guest ends or a signal ends us; none if it is late before
-    /// that. Stops and continues the launcher as the user's shell asks, with the
-    /// terminal given back between. `look` is called before each sleep: what it looks
-    /// at may have changed, be it the window or what [`Exit::wake`] was called for.
+    /// Sleep until an end is announced or a signal ends lguest. `None` if `until` comes
+    /// first. Stops and continues the launcher as the user's shell asks, with the
+    /// terminal restored in between. `look` is called before each sleep, because the window may
+    /// have changed, or a thread has called [`Exit::wake`].
     pub fn wait<T: From<Interruption>>(
         &self,
         exit: &Exit<T>,
@@ -106,7 +106,10 @@ impl Signals {
         None
     }
 
-    /// Sleep until `other` is readable, a signal arrives, or it is late.
+    /// Sleep until `other` is readable, a signal arrives, or `until` comes.
+    ///
+    /// # Errors
+    /// When the host fails to read the signal or to poll.
     pub(crate) fn sleep(&self, other: BorrowedFd<'_>, until: Option<Instant>) -> io::Result<Wake> {
         loop {
             if let Some(info) = self.fd.read_signal()? {
@@ -134,8 +137,8 @@ impl Signals {
         }
     }
 
-    /// Stop as SIGTSTP does: not if nobody could continue us (no job control).
-    /// The terminal is given back meanwhile.
+    /// Stop as SIGTSTP does: not if no process could continue lguest (no job control).
+    /// The terminal is restored meanwhile.
     pub(crate) fn stop(&self, terminal: Option<&Terminal>) {
         if let Some(terminal) = terminal {
             terminal.leave();
@@ -149,18 +152,17 @@ impl Signals {
     }
 }
 
-/// We were stopped, by whatever signal: what the terminal was like before says
-/// nothing about now.
+/// Enter the terminal again after a stop by any signal: its modes may have changed meanwhile.
 fn resume(terminal: Option<&Terminal>) {
     if let Some(terminal) = terminal
         && let Err(e) = terminal.enter()
     {
-        // If it is gone, the stdin thread notices and ends the guest.
+        // If the terminal is gone, the stdin thread detects that and ends the guest.
         log::debug!("{e:#}");
     }
 }
 
-/// At least `time`, in whole milliseconds.
+/// A timeout of at least `time`, in whole milliseconds. One of over 24 days is cut to that.
 fn round_up(time: Duration) -> PollTimeout {
     PollTimeout::try_from(time.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
 }

@@ -1,7 +1,7 @@
-//! The descriptors that the launcher was started with, by the names that they have in the
-//! file system: /dev/stdout, /proc/self/fd/1. A socket (a service's journal) cannot be opened
-//! by such a name; a regular file can, but would be written from its beginning, over what is
-//! in it. A duplicate does for both. Used for files that the user names for output.
+//! The descriptors that the launcher was started with, by the names that they have in the file
+//! system: /dev/stdout, /proc/self/fd/1. A socket (a service's journal) cannot be opened by such a
+//! name. A regular file can, but lguest would overwrite it from its beginning. A duplicate of the
+//! descriptor works for both. Used for files that the user names for output.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,11 +11,10 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// A duplicate of stdout, stderr or stdin, if this path leads to one of them and it can be
-/// written to.
+/// A duplicate of stdout, stderr or stdin, if this path leads to one of them that is writable.
 ///
 /// # Errors
-/// When the host has no descriptor to spare; and if the path leads to another socket.
+/// When the host has no descriptor to spare, or the path leads to another socket.
 pub fn duplicate(path: &Path) -> io::Result<Option<File>> {
     let Ok(wanted) = fs::metadata(path) else { return Ok(None) };
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());

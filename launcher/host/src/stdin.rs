@@ -1,6 +1,6 @@
-//! What the user types, or pipes in, on its way to the guest. A thread of its
-//! own reads it, whatever the guest does, so that three ^C always work; a pipe
-//! of the kernel holds what the guest has not asked for yet. The console's
+//! The input that the user types or pipes in, on its way to the guest. A thread of its
+//! own reads stdin, whatever the guest does, so that three ^C always work. A pipe
+//! of the kernel holds the input that the guest has not read yet. The console's
 //! receive queue reads the other end of that pipe.
 
 use std::fs::File;
@@ -24,7 +24,7 @@ pub mod keys;
 #[cfg(test)]
 mod tests;
 
-/// The end of a guest, or of a client's stay, as far as this thread has to know it.
+/// An end of a guest, or of a client's stay, which the stdin thread can announce.
 pub trait FromInterruption: Replaceable + From<Interruption> + Send + 'static {}
 
 impl<T: Replaceable + From<Interruption> + Send + 'static> FromInterruption for T {}
@@ -57,18 +57,18 @@ pub fn start_for<T: FromInterruption>(
     read(File::from(stdin), sink, exit, terminal.map(Terminal::tty))
 }
 
-/// Somebody who takes what is typed or piped in.
+/// The destination of input that is typed or piped in.
 pub trait InputSink {
-    /// What came from a pipe or file: wait for room.
+    /// Take input that came from a pipe or file, and wait for room.
     ///
     /// # Errors
-    /// When nobody will ever take more.
+    /// When the sink will never take more.
     fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// What was typed: wait for nobody for long, since the next key may be the last ^C.
+    /// Take input that was typed. Must not wait for long, because the next key may be the last ^C.
     fn type_in(&mut self, bytes: &[u8]);
 
-    /// The pipe or file has no more.
+    /// The pipe or file has ended.
     fn end(&mut self) {}
 }
 
@@ -95,8 +95,8 @@ fn read<T: FromInterruption>(
     Ok(())
 }
 
-/// Hand on what comes from a pipe or file, to its end. The guest's pace holds the
-/// writer up, and no byte is lost.
+/// Pass the bytes of a pipe or file to `hand_on`, to the end. The writer waits for the guest, and
+/// no byte is lost. Stops if `hand_on` fails.
 pub fn copy(mut input: File, mut hand_on: impl FnMut(&[u8]) -> io::Result<()>) {
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -117,8 +117,8 @@ pub fn copy(mut input: File, mut hand_on: impl FnMut(&[u8]) -> io::Result<()>) {
     }
 }
 
-/// Somebody handed us a non-blocking stdin. Making it blocking would change it
-/// for them, too.
+/// Wait until a non-blocking stdin is readable. Making it blocking would change it
+/// for the process from which lguest inherited it.
 fn wait_readable(input: &File) {
     let _ = poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
 }

@@ -1,4 +1,5 @@
-//! Every unsafe block of this crate outside of [`crate::terminal`]. What is exported is safe to call.
+//! Every unsafe block of this crate outside of [`crate::terminal`]. All functions here are
+//! safe to call.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, StatxFlags, ioctl_blksszget, statx};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// `owner`'s descriptor, for as long as `owner` is borrowed.
+/// The descriptor `fd` of `owner`, for as long as `owner` is borrowed.
 pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
     let _ = owner;
     // SAFETY: every caller passes a descriptor that `owner` keeps open, and the
@@ -17,10 +18,11 @@ pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// A descriptor of the process of this number, which is readable when the process has ended.
+/// Open the process of this number (pidfd_open(2)). The descriptor is readable when the process has
+/// ended.
 ///
 /// # Errors
-/// `ESRCH` if there is no such process.
+/// `ESRCH` if no process has this number.
 pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
@@ -29,17 +31,20 @@ pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
 /// The size from which a buffer on the heap is a mapping of its own, in bytes.
 const LARGE_BUFFER: libc::c_int = 256 << 10;
 
-/// Have large buffers on the heap returned to the host when they are freed. By itself glibc keeps
+/// Have large buffers on the heap returned to the host when they are freed. By default, glibc keeps
 /// freed memory for later, up to megabytes for each thread that had it: a client that reads a
-/// console's buffer would cost them until the launcher ends.
+/// console's buffer would cost that memory until the launcher ends.
 pub fn return_large_buffers() {
-    // SAFETY: sets a parameter of the heap; it is valid at any time. Fails only for other values.
+    // SAFETY: sets a parameter of the heap, which is allowed at any time. Fails only for other
+    // values.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BUFFER) };
 }
 
-/// The number of bytes that direct I/O on a file wants addresses, offsets and lengths to be
-/// multiples of; 0 if the file does not support direct I/O. `None` if the kernel does not report
-/// it.
+/// The alignment in bytes that direct I/O on a file needs for addresses, offsets and lengths; 0 if
+/// the file does not support direct I/O. `None` if the kernel does not report the alignment.
+///
+/// # Errors
+/// When statx fails.
 pub(crate) fn direct_alignment(file: &File) -> io::Result<Option<u32>> {
     let wanted = StatxFlags::from_bits_retain(libc::STATX_DIOALIGN);
     let status = statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
@@ -48,12 +53,16 @@ pub(crate) fn direct_alignment(file: &File) -> io::Result<Option<u32>> {
     Ok(is_reported.then_some(if offset == 0 { 0 } else { memory.max(offset) }))
 }
 
-/// The least number of bytes that a block device reads or writes.
+/// The smallest number of bytes that a block device reads or writes.
+///
+/// # Errors
+/// When the file is not a block device.
 pub(crate) fn logical_block_size(device: &File) -> io::Result<u32> {
     Ok(ioctl_blksszget(device)?)
 }
 
-/// An ioctl by this system call number, without an argument. For tests: it changes nothing.
+/// Make an ioctl by this system call number, without an argument. For tests, whose requests change
+/// nothing.
 #[cfg(test)]
 pub(crate) fn raw_ioctl(number: i64, file: &File, request: u64) -> nix::Result<()> {
     // SAFETY: the requests that tests make are not known to the file, or refused.

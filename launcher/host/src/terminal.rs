@@ -1,7 +1,7 @@
-//! The user's terminal: raw while the guest has it, given back exactly as it
-//! was on every way out. It becomes raw when the guest is about to run;
-//! [`crate::signals`] restores it around a stop. The state is in [`tty`]; what
-//! covers a SIGKILL of the launcher is in [`guard`].
+//! The user's terminal: raw while the guest has it, and restored exactly on
+//! every way out. The terminal becomes raw when the guest is about to run;
+//! [`crate::signals`] restores it around a stop. The state is in [`tty`].
+//! [`guard`] restores the terminal after a SIGKILL of the launcher.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,11 +27,11 @@ use crate::privilege::PrivilegeDrop;
 pub use questions::{QuestionFinder, is_complete, question};
 pub use tty::{Tty, waited_in_background};
 
-/// The terminal on stdin. Dropping it gives the terminal back for good.
+/// The terminal on stdin. Dropping it restores the terminal for good.
 #[derive(Debug)]
 pub struct Terminal(Arc<Tty>);
 
-/// Why the guest gets no keys.
+/// The message of a launcher in the background, which explains why the guest gets no keys.
 pub const BACKGROUND: &str = "in the background: the guest gets no keys until this is \
      the terminal's foreground job (fg; with timeout: timeout --foreground)";
 
@@ -39,9 +39,9 @@ pub const BACKGROUND: &str = "in the background: the guest gets no keys until th
 static ENTERED: Mutex<Weak<Tty>> = Mutex::new(Weak::new());
 
 impl Terminal {
-    /// The user's terminal, if stdin is one. Changes nothing about it. To be
-    /// called before any thread exists, because it forks the guard, which gives
-    /// up privilege at once.
+    /// The user's terminal. `None` if stdin is not a terminal. Does not change the terminal. To be
+    /// called before any thread exists, because it forks the guard, which drops
+    /// these privileges at once.
     ///
     /// # Errors
     /// When the host has no descriptor to spare.
@@ -50,9 +50,9 @@ impl Terminal {
         if !stdin.is_terminal() {
             return Ok(None);
         }
-        // A description of our own: it stays when somebody closes stdin, and
-        // its O_NONBLOCK (a serial line would wait for a carrier) is nobody
-        // else's. A terminal of another user (su) can only be duplicated.
+        // A file description of our own: it stays open when stdin is closed, and
+        // no other process shares its O_NONBLOCK (a serial line would wait for a
+        // carrier). A terminal of another user (su) can only be duplicated.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let own = match open("/proc/self/fd/0", flags, Mode::empty()) {
             Ok(own) => own,
@@ -63,9 +63,9 @@ impl Terminal {
         Ok(Some(Self(tty)))
     }
 
-    /// Save the terminal's modes and make it raw; after a stop, save anew. In
-    /// the background nothing is touched and the answer is false: the stdin
-    /// thread then does the same as soon as we come to the foreground.
+    /// Save the terminal's modes and make it raw; after a stop, save them anew. In
+    /// the background, do nothing and return false: the stdin
+    /// thread makes the terminal raw as soon as lguest comes to the foreground.
     ///
     /// # Errors
     /// When the terminal is gone.
@@ -73,29 +73,28 @@ impl Terminal {
         self.0.enter().context("making the terminal raw")
     }
 
-    /// Restore what [`Self::enter`] saved. Does nothing the second time.
+    /// Restore the modes that [`Self::enter`] saved. A second call does nothing.
     pub(crate) fn leave(&self) {
         self.0.leave();
     }
 
-    /// The guest has ended: if the terminal has been asked something and has not answered, no
-    /// more is read than the answer.
+    /// After the guest's end, read nothing from the terminal but its answers to open questions.
     pub fn read_answers_only(&self) {
         self.0.questions().close();
     }
 
-    /// The guest has ended: wait for a moment if the terminal has been asked something and
-    /// has not answered, and drop the answer.
+    /// After the guest's end, wait a moment for the terminal's answers to open questions, and drop
+    /// them.
     pub(crate) fn await_answers(&self) {
         self.0.await_answers();
     }
 
-    /// What looks for questions in the output to this file, if it is this terminal.
+    /// A finder of questions in the output to this file. `None` if the file is not this terminal.
     pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<QuestionFinder> {
         self.0.is_terminal_of(file).then(|| QuestionFinder::new(self.0.questions()))
     }
 
-    /// What the stdin thread needs to know of the terminal.
+    /// The state of the terminal, for the stdin thread.
     pub fn tty(&self) -> Arc<Tty> {
         Arc::clone(&self.0)
     }
@@ -107,13 +106,14 @@ impl Drop for Terminal {
     }
 }
 
-/// Columns and rows of the terminal on stdin, else of the one on stdout.
+/// The columns and rows of the terminal on stdin, or else of the one on stdout. `None` if neither
+/// is a terminal, or the size is not known.
 pub fn size() -> Option<(u16, u16)> {
     let of = |fd: BorrowedFd<'_>| sys::window_size(fd);
     of(io::stdin().as_fd()).or_else(|| of(io::stdout().as_fd()))
 }
 
-/// A panic in any thread gives the terminal back before it prints, and for
+/// Have a panic in any thread restore the terminal before it prints, and for
 /// good: a launcher that panicked is about to end.
 pub fn install_panic_hook() {
     let print = panic::take_hook();

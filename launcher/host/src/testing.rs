@@ -1,5 +1,5 @@
-//! Patience with slow machines, for this crate's tests and for those of crates that use it; and, for
-//! this crate's alone, a launcher without a guest and terminals to start it on.
+//! Waiting with patience for slow machines, for the tests of this crate and of crates that use it;
+//! and, for this crate's tests alone, a launcher without a guest and terminals to start it on.
 
 #[cfg(test)]
 #[expect(unsafe_code, reason = "starts before the test harness has threads")]
@@ -22,10 +22,10 @@ pub(crate) use pty::Pty;
 #[cfg(test)]
 pub(crate) use running::{Running, exists, fake, fake_in_session, in_session, is_full};
 
-/// Nothing that a test waits for takes this long.
+/// The time after which a wait of a test fails.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// Wait for something to become true, and fail when it never does.
+/// Wait until a condition is true, and fail if it is not after [`LONG`].
 #[track_caller]
 pub fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -35,7 +35,7 @@ pub fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
-/// Do something that never returns when what is tested is broken.
+/// Run an action that may hang if the tested code is broken, and fail if it hangs.
 #[track_caller]
 #[expect(clippy::unwrap_used, reason = "it fails a test")]
 pub fn in_time<T: Send + 'static>(what: &str, action: impl FnOnce() -> T + Send + 'static) -> T {

@@ -1,10 +1,10 @@
-//! `--trace FILE`: what vCPUs and queues do, and when, as a file that ui.perfetto.dev and
-//! chrome://tracing show (the trace event format, an array of JSON objects). The threads
-//! write to lanes in memory ([`devices::trace`]), each to its own, and never wait; the
-//! thread `trace` looks into the lanes many times a second while the guest runs, and writes
-//! what it finds to the file ([`mod@file`]).
+//! `--trace FILE`: the events of vCPUs and queues with their times, as a file that ui.perfetto.dev
+//! and chrome://tracing show (the trace event format, an array of JSON objects). Each thread writes
+//! to a ring in memory of its own ([`devices::trace`]), and never waits. The thread `trace` drains
+//! the rings many times a second while the guest runs, and writes the events to the file
+//! ([`mod@file`]).
 //!
-//! The file is bounded, and lguest reports what is not in it.
+//! The file is bounded, and lguest reports the number of events that are missing.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,39 +28,39 @@ mod format;
 #[cfg(test)]
 mod tests;
 
-/// Events of a thread that wait to be written, at most: 320 KiB of them.
+/// The number of events of a thread that can wait to be written: 320 KiB of them.
 const ROOM: usize = 8192;
 
-/// Between two looks into the lanes. A thread may note 400,000 events a second.
+/// The time between two visits to the rings. A thread may record 400,000 events a second.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Bytes of a file, at most.
+/// The size in bytes of the largest file.
 const LIMIT: u64 = 256 << 20;
 
-/// A lane for each thread that is watched.
+/// The rings of all threads that are traced.
 #[derive(Debug, Default)]
 pub struct TraceRings(Mutex<Vec<Arc<TraceRing>>>);
 
 impl TraceRings {
-    /// One for a thread of this name.
+    /// Add a ring for a thread of this name, with these kinds of events.
     pub fn add(&self, thread: &str, words: &'static [EventKind]) -> Arc<TraceRing> {
-        let lane = Arc::new(TraceRing::new(thread, words, ROOM));
-        self.lock().push(Arc::clone(&lane));
-        lane
+        let ring = Arc::new(TraceRing::new(thread, words, ROOM));
+        self.lock().push(Arc::clone(&ring));
+        ring
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<TraceRing>>> {
         lock(&self.0)
     }
 
-    /// The names of the threads that have a lane.
+    /// The names of the threads that have a ring.
     #[cfg(any(test, feature = "testing"))]
     pub fn names(&self) -> Vec<String> {
-        self.lock().iter().map(|lane| lane.name().to_string()).collect()
+        self.lock().iter().map(|ring| ring.name().to_string()).collect()
     }
 }
 
-/// A trace that is to be written: the file is open, and as it was.
+/// A trace that has not started: the file is open, and unchanged.
 #[derive(Debug)]
 pub struct Opened {
     path: PathBuf,
@@ -68,22 +68,22 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Open this file.
+    /// Open the file.
     ///
     /// # Errors
-    /// When it cannot be written at any place of it.
+    /// When the file cannot be written at any offset.
     pub fn new(path: &Path) -> Result<Self> {
         let file = file::open(path).with_context(|| about(path))?;
         Ok(Self { path: path.to_path_buf(), file })
     }
 
-    /// Write what comes in these lanes, from now on.
+    /// Start writing the events of these rings.
     ///
     /// # Errors
-    /// Of the host: when the file takes nothing, or there is no thread to spare.
-    pub fn start(self, lanes: Arc<TraceRings>) -> Result<Trace> {
+    /// When the file cannot be written, or the host has no thread to spare.
+    pub fn start(self, rings: Arc<TraceRings>) -> Result<Trace> {
         let file = TraceFile::new(self.file, LIMIT).with_context(|| about(&self.path))?;
-        let mut writer = TraceWriter { path: self.path, lanes, file, format: Formatter::default() };
+        let mut writer = TraceWriter { path: self.path, rings, file, format: Formatter::default() };
         writer.begin();
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let body = move || {
@@ -101,7 +101,7 @@ fn about(path: &Path) -> String {
     format!("--trace {}", path.display())
 }
 
-/// A trace that is being written. Dropping it writes the rest.
+/// A trace that is being written. Dropping it writes the remaining events.
 #[derive(Debug)]
 pub struct Trace {
     stop: Option<SyncSender<()>>,
@@ -117,11 +117,11 @@ impl Drop for Trace {
     }
 }
 
-/// The thread `trace`.
+/// The state of the thread `trace`.
 #[derive(Debug)]
 struct TraceWriter {
     path: PathBuf,
-    lanes: Arc<TraceRings>,
+    rings: Arc<TraceRings>,
     file: TraceFile,
     format: Formatter,
 }
@@ -132,11 +132,11 @@ impl TraceWriter {
         self.append(&process);
     }
 
-    /// Write what has come since the last time.
+    /// Write the events since the last call.
     fn write(&mut self) {
-        let lanes = self.lanes.lock().clone();
-        for lane in &lanes {
-            let text = self.format.events(lane);
+        let rings = self.rings.lock().clone();
+        for ring in &rings {
+            let text = self.format.events(ring);
             self.append(&text);
         }
     }
@@ -156,7 +156,7 @@ impl TraceWriter {
 
     fn finish(mut self) {
         self.write();
-        let late: u64 = self.lanes.lock().iter().map(|lane| lane.lost()).sum();
+        let late: u64 = self.rings.lock().iter().map(|ring| ring.lost()).sum();
         let lost = self.format.lost().saturating_add(late);
         if lost > 0 {
             let text = "they came faster than they could be written";

@@ -1,7 +1,6 @@
-//! What the guest prints on a console, on its way to a file: stdout, or one that
-//! the user named. A thread reads [`crate::output`] and blocks in write(2). Only it
-//! knows whether anybody reads. At the end, [`last_words`] waits for it, and it
-//! gives back the terminal's screen.
+//! Writes the output of a console to a file: stdout, or one that
+//! the user named. A thread reads [`crate::output`] and blocks in write(2). At the end,
+//! [`last_words`] waits for the thread, and the thread restores the terminal's screen.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,19 +27,19 @@ mod tests;
 
 pub use screen::Screen;
 
-/// The thread that writes, "stdout" or "con1-file".
+/// The thread that writes the output of a console to a file, "stdout" or "con1-file".
 #[derive(Debug)]
 pub struct OutputWriter {
     output: Output,
-    /// Its reader.
+    /// The number of the thread's reader.
     reader: u64,
-    /// What it writes to, as the user knows it.
+    /// The name of the file in messages.
     what: String,
 }
 
 impl OutputWriter {
-    /// Start writing what is printed to stdout. The user's terminal, if that is one, answers
-    /// what it is asked there.
+    /// Start writing the output to stdout. If stdout is the user's terminal, the guest's questions
+    /// to it are recorded.
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
@@ -50,8 +49,8 @@ impl OutputWriter {
         Self::start(output, ReaderRole::Writer, file, screen, ["stdout".into(), "stdout".into()])
     }
 
-    /// Start writing what is printed to a file, in the thread `name`: as what is at the
-    /// console's host end, or beside that ([`ReaderRole::Witness`]).
+    /// Start writing the output to a file, in the thread `name`. The file is the console's host end
+    /// ([`ReaderRole::Writer`]), or an addition to it ([`ReaderRole::Witness`]).
     ///
     /// # Errors
     /// When the host has no thread to spare.
@@ -67,7 +66,7 @@ impl OutputWriter {
         Self::start(output, role, file, screen, [name, path.display().to_string()])
     }
 
-    /// To wait for this reader of the output, that somebody else has started.
+    /// A handle of another thread that reads the output, to wait for its reader `id` at the end.
     pub fn beside(output: &Output, id: u64, what: &str) -> Self {
         Self { output: output.clone(), reader: id, what: what.into() }
     }
@@ -87,11 +86,11 @@ impl OutputWriter {
         Ok(Self { output: output.clone(), reader: id, what })
     }
 
-    /// Wait until all output is written, at most for `bound`. To be called when
+    /// Wait until all output is written, for `bound` at most. To be called when
     /// the queue threads have ended: with a bound before the terminal is left,
-    /// so that it gets the last bytes raw; then, with none, once ^C is a signal
-    /// again. That signal or another one ends the wait: its number is returned.
-    /// Last of all, the terminal's screen is given back.
+    /// so that it gets the last bytes raw; then without a bound, once ^C is a signal
+    /// again. A signal ends the wait, and its number is returned. The thread restores the
+    /// terminal's screen last.
     pub(crate) fn finish(&self, signals: &Signals, bound: Option<Duration>) -> Option<i32> {
         let until = bound.and_then(|bound| Instant::now().checked_add(bound));
         self.output.finish();
@@ -109,7 +108,7 @@ impl OutputWriter {
 }
 
 impl Drop for OutputWriter {
-    /// Say what was lost. The writer may be blocked for ever and is left alone:
+    /// Report the bytes that were lost. The thread may be blocked for ever, and is not joined:
     /// the process is about to end.
     fn drop(&mut self) {
         say_lost(self.output.take_unread(self.reader), &self.what);
@@ -122,29 +121,29 @@ fn say_lost(bytes: u64, what: &str) {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct WriterThread {
     reader: Reader,
     file: OwnedFd,
     what: String,
-    /// What has been set on the terminal, if stdout is one.
+    /// The settings of the terminal, if the file is one.
     screen: Option<Screen>,
 }
 
 impl WriterThread {
-    /// Write out all output, unless nobody can read it any more.
+    /// Write all output, until the file can never be written again: the body of the thread.
     fn write_out(&mut self) {
         let (mut chunk, mut failing, mut interval) = (Vec::new(), None, LogInterval::default());
         while self.reader.take(&mut chunk) {
             match self.write_all(&chunk) {
                 Ok(()) => failing = None,
-                // The guest goes on without.
+                // The guest continues without this reader.
                 Err(error @ (Errno::EPIPE | Errno::EIO)) => {
                     let error = io::Error::from(error);
                     let what = &self.what;
                     return log::warn!("writing to {what}: {error}: further output is lost");
                 }
-                // A full disk may get room again, and be full once more.
+                // A full disk may have room later, and be full once more.
                 Err(error) if failing.replace(error) == Some(error) => {}
                 Err(error) if interval.is_due(Instant::now()) => {
                     let (what, error) = (&self.what, io::Error::from(error));
@@ -154,7 +153,7 @@ impl WriterThread {
             }
         }
         let undo = self.screen.as_mut().map(Screen::undo).unwrap_or_default();
-        // A terminal that was closed does not need it.
+        // Fails if the terminal was closed.
         let _ = self.write_all(&undo);
     }
 
@@ -175,13 +174,17 @@ impl WriterThread {
     }
 }
 
-/// Write the beginning of these bytes, and wait for the reader if need be. Returns how many.
+/// Write the first of these bytes, and wait if the file takes none now. Returns the number of bytes
+/// written.
+///
+/// # Errors
+/// When write(2) fails for another reason.
 pub fn write_some(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
         match write(file, bytes) {
             Err(Errno::EINTR) => {}
-            // Somebody handed us a non-blocking stdout. Making it blocking would
-            // change it for them, too.
+            // lguest may inherit a non-blocking stdout. Making it blocking would
+            // change it for the other process, too.
             Err(Errno::EAGAIN) => {
                 let mut fds = [PollFd::new(file, PollFlags::POLLOUT)];
                 let _ = poll(&mut fds, PollTimeout::NONE);

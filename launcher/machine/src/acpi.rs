@@ -1,7 +1,6 @@
-//! The ACPI tables: how a stock kernel finds its CPUs, its PCI bus, and the
-//! registers with which it switches itself off and starts itself again. Of the
-//! fixed hardware there is what [`crate::power`] has: no power management timer,
-//! no fixed buttons. [`crate::ports`] answers the ports named here.
+//! The ACPI tables: how a stock kernel finds its CPUs, its PCI bus, and the registers for power-off
+//! and reset. The fixed hardware is that of [`crate::power`]: there is no power management timer
+//! and no fixed button. [`crate::ports`] answers the ports named here.
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,
@@ -16,6 +15,7 @@ use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
 use anyhow::{Context, Result, ensure};
+use devices::number::low_u32;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::memory::{ACPI, Memory, PCI_WINDOW};
@@ -27,10 +27,12 @@ const OEM: [u8; 6] = *b"LGUEST";
 const OEM_TABLE: [u8; 8] = *b"LGUEST  ";
 const OEM_REVISION: u32 = 1;
 
+/// The physical address of the local APICs.
 const LOCAL_APIC: u32 = 0xfee0_0000;
+/// The physical address of the I/O APIC.
 const IO_APIC: u32 = 0xfec0_0000;
 
-/// COM1's interrupt on the I/O APIC.
+/// The interrupt of COM1 on the I/O APIC.
 pub(crate) const COM1_GSI: u32 = 4;
 
 /// The interrupt of the power button, as the guest's Generic Event Device has it.
@@ -42,21 +44,24 @@ pub(crate) const RTC_GSI: u32 = 8;
 /// The interrupt of power management.
 pub(crate) const SCI_GSI: u8 = 9;
 
-/// "The button was pressed" (5.6.6, device notifications of a control method power button).
+/// The notification "S0 Power Button Pressed" of a control method power button (5.6.6).
 const PRESSED: u8 = 0x80;
 
-/// What the tables describe.
+/// The hardware that the tables describe.
 pub struct Hardware {
     /// Number of CPUs.
     pub cpus: u8,
-    /// The machine has a serial port.
+    /// Whether the machine has a serial port.
     pub com1: bool,
 }
 
 /// Write all tables to [`ACPI`]; the RSDP comes first.
+///
+/// # Errors
+/// When the tables do not fit into the area, or the guest has no memory there.
 pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
     let mut area = TableArea { next: ACPI.start, memory };
-    // The RSDP has a known place, but what it points to must be known first.
+    // The RSDP has a known place, but the table that it points to must be written first.
     let rsdp_at = area.reserve(u64::try_from(Rsdp::len())?);
     let facs = area.put(&bytes(&FACS::new()))?;
     let dsdt = area.put(&bytes(&dsdt(hardware)))?;
@@ -69,7 +74,7 @@ pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
     area.write(rsdp_at, &bytes(&Rsdp::new(OEM, xsdt)))
 }
 
-/// Where the next table goes.
+/// The area that the tables fill, one after another.
 struct TableArea<'m> {
     next: u64,
     memory: &'m Memory,
@@ -78,7 +83,7 @@ struct TableArea<'m> {
 impl TableArea<'_> {
     fn reserve(&mut self, length: u64) -> u64 {
         let at = self.next;
-        // The FACS wants 64, the others less.
+        // The FACS has to be aligned to 64 bytes, the others to less.
         self.next = (at + length).next_multiple_of(64);
         at
     }
@@ -101,12 +106,12 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     bytes
 }
 
-/// Fixed hardware (5.2.9).
+/// The FADT, which describes the fixed hardware (5.2.9).
 fn fadt(facs: u64, dsdt: u64) -> Result<impl Aml> {
     /// No VGA; the bits for legacy devices, the keyboard controller and "no CMOS clock" are
     /// left clear (5.2.9.3).
     const BOOT_ARCHITECTURE: u16 = 1 << 2;
-    /// Latencies that mean "there is no C2, no C3".
+    /// Latencies that mean that the states C2 and C3 are not supported.
     const NO_C2: u16 = 101;
     const NO_C3: u16 = 1001;
     let register = |bits: u8, size: AccessSize, port: u16| {
@@ -137,12 +142,12 @@ fn fadt(facs: u64, dsdt: u64) -> Result<impl Aml> {
     Ok(fadt.finalize())
 }
 
-/// CPUs and interrupt controllers (5.2.12).
+/// The MADT, which describes CPUs and interrupt controllers (5.2.12).
 fn madt(cpus: u8) -> RawTable {
-    /// There are two 8259 as well.
+    /// The flag for a machine that has two 8259 as well.
     const PCAT_COMPAT: u32 = 1;
-    /// An interrupt of ISA's that is not an edge: type and length; bus and source; input of the
-    /// I/O APIC; level triggered, active high (5.2.12.5).
+    /// An interrupt source override for the SCI, as ISA interrupts are edges by default: type and
+    /// length; bus and source; input of the I/O APIC; level triggered, active high (5.2.12.5).
     const SCI: [u8; 10] = [2, 10, 0, SCI_GSI, SCI_GSI, 0, 0, 0, 0b1101, 0];
     let mut table = Sdt::new(*b"APIC", 36, 5, OEM, OEM_TABLE, OEM_REVISION);
     table.append_slice(&LOCAL_APIC.to_le_bytes());
@@ -155,15 +160,14 @@ fn madt(cpus: u8) -> RawTable {
     RawTable(table.as_slice().to_vec())
 }
 
-/// Everything that has to be found by name: the PCI bus, the power-off, the
+/// The DSDT, which has all devices with a name: the PCI bus, the power-off, the
 /// panic port, the clock, the serial port.
 fn dsdt(hardware: &Hardware) -> RawTable {
     let mut table = Sdt::new(*b"DSDT", 36, 6, OEM, OEM_TABLE, OEM_REVISION);
     let off = Package::new(vec![&SLEEP_TYPE_OFF, &0_u8]);
     table.append_slice(&bytes(&Name::new(Path::new("_S5_"), &off)));
 
-    let [first, last] =
-        [PCI_WINDOW.start, PCI_WINDOW.end - 1].map(|end| u32::try_from(end).unwrap_or(0));
+    let [first, last] = [PCI_WINDOW.start, PCI_WINDOW.end - 1].map(low_u32);
     let window =
         AddressSpace::new_memory(AddressSpaceCacheable::NotCacheable, true, first, last, None);
     let pci: [&dyn Aml; 3] =
@@ -192,8 +196,8 @@ fn dsdt(hardware: &Hardware) -> RawTable {
     RawTable(table.as_slice().to_vec())
 }
 
-/// A power button (4.8.3.2.2.1), and the device that reports it, as it is not fixed hardware: a
-/// Generic Event Device (5.6.9), whose one interrupt means that it was pressed.
+/// A power button (4.8.3.2.2.1), and the device that reports it, because the button is not fixed
+/// hardware: a Generic Event Device (5.6.9), whose one interrupt means that the button was pressed.
 fn power_button() -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
     let unique_id = Name::new(Path::new("_UID"), &0_u8);
@@ -209,7 +213,7 @@ fn power_button() -> Vec<u8> {
     [button, bytes(&events)].concat()
 }
 
-/// A device: its name, what drivers know it by, and its registers.
+/// A device: its path, the hardware ID that drivers look for, and its resources.
 fn device(path: &str, hardware_id: &dyn Aml, resources: &[&dyn Aml]) -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), hardware_id);
     let unique_id = Name::new(Path::new("_UID"), &0_u8);

@@ -1,5 +1,5 @@
-//! From the files that the user named to a vCPU that can start: the kernel,
-//! unpacked where it is packed ([`kernel`], [`elf`]), the [`initrd`]s, the
+//! Prepares the start of a kernel from the files that the user named: the kernel,
+//! unpacked if it is packed ([`kernel`], [`elf`]), the [`initrd`]s, the
 //! command line ([`cmdline`]) and the zero page ([`params`]) in guest memory;
 //! then the boot CPU's registers ([`start`]). All of this happens again at each
 //! reboot of the guest.
@@ -35,25 +35,26 @@ use file::NamedFile;
 use kernel::Kernel;
 pub use release::release;
 
-/// What to start.
+/// The kernel to start, with its initrds and its command line.
 #[derive(Debug, Clone)]
 pub struct BootRequest<'a> {
     kernel: &'a NamedFile,
     initrds: &'a [NamedFile],
-    /// Words of the kernel command line.
+    /// The words of the kernel command line that the user gave.
     pub(crate) arguments: &'a [OsString],
     /// The guest has a serial port, for early messages.
     pub serial: bool,
-    /// How much it is to say.
+    /// How much the kernel prints on its console.
     pub verbosity: KernelVerbosity,
-    /// Words that tell the guest its network addresses.
+    /// Words of the command line with the guest's network addresses.
     pub addresses: Vec<String>,
-    /// More words, unless the user gave a parameter of the same name.
+    /// More words of the command line. A parameter that the user gave replaces the one of the same
+    /// name.
     pub more: Vec<String>,
 }
 
 impl<'a> BootRequest<'a> {
-    /// These files with these words, and nothing else: no serial port, a quiet kernel.
+    /// A request for these files with these words: without a serial port, with a quiet kernel.
     pub fn new(files: &'a BootFiles, arguments: &'a [OsString]) -> Self {
         Self {
             kernel: &files.kernel,
@@ -67,26 +68,26 @@ impl<'a> BootRequest<'a> {
     }
 }
 
-/// Where the boot CPU starts, in the state that [`start::set_up`] gives it.
+/// The place at which the boot CPU starts, in the state that [`start::set_up`] gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryPoint {
-    /// Address of the first instruction, in 64-bit mode.
+    /// The address of the first instruction, in 64-bit mode.
     pub rip: u64,
 }
 
-/// The command line that a kernel gets, if it takes as much.
+/// The command line of a kernel that has no limit of its own.
 ///
 /// # Errors
-/// When no kernel takes it.
+/// When the line is too long for any kernel, or Linux could not parse it.
 pub fn command_line(request: &BootRequest<'_>) -> Result<String> {
     Ok(cmdline::build(request, u32::MAX)?.to_string_lossy().into_owned())
 }
 
-/// Put all that a kernel needs into guest memory, which must be empty.
+/// Put the kernel and all that it needs into guest memory, which must be empty.
 ///
 /// # Errors
-/// When a file is not what it should be, or all of it does not fit. One line,
-/// which names the file and says what to do.
+/// When a file is not a kernel or an initrd, or they do not fit. The text is one line,
+/// which names the file and has advice.
 pub fn load(request: &BootRequest<'_>, memory: &Memory) -> Result<EntryPoint> {
     let name = || request.kernel.to_string();
     let kernel = Kernel::open(request.kernel).with_context(name)?;

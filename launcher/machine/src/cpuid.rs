@@ -1,6 +1,6 @@
 //! CPUID as the guest sees it: what the host's KVM supports, with the topology
 //! of the machine instead of the host's: one socket, one thread a core, APIC ids
-//! in order; and without the [`Features`] that nobody asked for.
+//! in order; and without those [`Features`] that the user did not ask for.
 
 pub mod feature;
 
@@ -14,16 +14,16 @@ pub use feature::Features;
 
 /// Leaf 1, ECX: the local APIC's timer has a TSC deadline mode.
 const TSC_DEADLINE: u32 = 1 << 24;
-/// Leaf 1, ECX: there is a hypervisor.
+/// Leaf 1, ECX: the CPU runs under a hypervisor.
 const HYPERVISOR: u32 = 1 << 31;
-/// Leaf 1, EDX: EBX tells the number of logical processors.
+/// Leaf 1, EDX: EBX has the number of logical processors.
 const HTT: u32 = 1 << 28;
 
-/// Extended topology (leaf 0xb), levels: thread and core.
+// Levels of the extended topology (leaf 0xb).
 const LEVEL_SMT: u32 = 1;
 const LEVEL_CORE: u32 = 2;
 
-/// The CPUs of one machine.
+/// The CPUID of all CPUs of one machine.
 pub struct Cpus {
     entries: Vec<kvm_cpuid_entry2>,
     count: u32,
@@ -31,12 +31,15 @@ pub struct Cpus {
 
 impl Cpus {
     /// `count` CPUs as `kvm` can offer them, with these features.
+    ///
+    /// # Errors
+    /// When KVM does not report the CPUID that it supports.
     pub fn new(kvm: &Kvm, count: u8, features: Features) -> Result<Self> {
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .context("asking KVM for the CPUID it supports")?;
         let mut entries = supported.as_slice().to_vec();
-        // These describe the host's topology; the machine's is added below.
+        // Two leaves describe the host's topology; the machine's is added below.
         entries.retain(|entry| !matches!(entry.function, 0xb | 0x1f));
         let deadline = kvm.check_extension(Cap::TscDeadlineTimer);
         for entry in entries.iter_mut().filter(|entry| entry.function == 1) {
@@ -49,17 +52,20 @@ impl Cpus {
     /// The first physical address that these CPUs cannot reach.
     pub fn address_limit(&self) -> u64 {
         let sizes = self.entries.iter().find(|entry| entry.function == 0x8000_0008);
-        // 36 bits are what every CPU with 64-bit mode has at least.
+        // Every CPU with 64-bit mode has 36 bits at least.
         let bits = sizes.map_or(36, |entry| entry.eax & 0xff);
         1_u64.checked_shl(bits).unwrap_or(u64::MAX)
     }
 
-    /// What the CPU with this APIC id answers.
+    /// The CPUID of the CPU with this APIC id.
+    ///
+    /// # Errors
+    /// When there are more entries than KVM takes.
     pub fn cpuid(&self, apic_id: u8) -> Result<CpuId> {
         let id = u32::from(apic_id);
         let mut entries = self.entries.clone();
         for entry in &mut entries {
-            self.place(entry, id);
+            self.set_topology(entry, id);
         }
         if entries.iter().any(|entry| entry.function == 0 && entry.eax >= 0xb) {
             entries.extend(self.topology(id));
@@ -67,21 +73,21 @@ impl Cpus {
         CpuId::from_entries(&entries).context("more CPUID entries than KVM takes")
     }
 
-    /// Bits of an APIC id that tell the cores of the socket apart.
+    /// The number of bits in an APIC id that distinguish the cores of the socket.
     fn core_bits(&self) -> u32 {
         self.count.next_power_of_two().trailing_zeros()
     }
 
-    /// Correct one of the host's entries.
-    fn place(&self, entry: &mut kvm_cpuid_entry2, id: u32) {
+    /// Set the topology in one of the host's entries, for the CPU with this APIC id.
+    fn set_topology(&self, entry: &mut kvm_cpuid_entry2, id: u32) {
         let others = self.count - 1;
         match entry.function {
             1 => {
                 entry.ebx = entry.ebx & 0xffff | self.count << 16 | id << 24;
                 entry.edx = entry.edx & !HTT | if others > 0 { HTT } else { 0 };
             }
-            // Intel's and AMD's description of caches: who shares each. The
-            // last level is the socket's, the others a core's own.
+            // Intel's and AMD's description of caches: the CPUs that share each. All share the
+            // last level; the other levels belong to a core.
             4 | 0x8000_001d => {
                 let shared = if entry.eax >> 5 & 7 >= 3 { others } else { 0 };
                 entry.eax = entry.eax & 0x3fff | shared << 14;

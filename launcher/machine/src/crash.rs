@@ -1,5 +1,5 @@
-//! A guest that cannot go on: what the user is told. A few lines with the
-//! reason, where it happened, the instruction there and the registers.
+//! The report on a guest that cannot continue: a few lines with the
+//! reason, the address, the instruction there and the registers.
 
 use std::fmt::Write;
 use std::io;
@@ -12,7 +12,7 @@ use crate::end::{Crash, MachineEnd};
 use crate::memory::Memory;
 pub use crate::sys::internal_error;
 
-/// Why KVM came back for good.
+/// Why a vCPU cannot enter the guest again.
 #[derive(Debug)]
 pub(crate) enum Cause {
     /// KVM_EXIT_SHUTDOWN: a fault while handling a fault while handling a fault.
@@ -27,11 +27,11 @@ pub(crate) enum Cause {
     Unknown(String),
 }
 
-/// Longest instruction of the architecture.
+/// The length in bytes of the longest instruction of x86.
 const INSTRUCTION: usize = 15;
 
 impl Cause {
-    /// In a line.
+    /// The cause as the first line of the report.
     fn reason(&self) -> String {
         match self {
             Self::TripleFault => "triple fault".to_string(),
@@ -47,13 +47,13 @@ impl Cause {
         }
     }
 
-    /// The guest's end by it, told by this text.
+    /// The machine's end by this cause, with this report.
     fn end(&self, text: String) -> MachineEnd {
         MachineEnd::Crashed(Crash { text, by_kvm: !matches!(self, Self::TripleFault) })
     }
 }
 
-/// The guest's end by any cause.
+/// The machine's end by a cause, with the vCPU's registers in the report.
 pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> MachineEnd {
     let mut text = cause.reason();
     match (vcpu.get_regs(), vcpu.get_sregs()) {
@@ -65,11 +65,11 @@ pub(crate) fn report(vcpu: &VcpuFd, memory: &Memory, cause: &Cause) -> MachineEn
     cause.end(text)
 }
 
-/// A triple fault is how some guests reset the machine: Linux with reboot=t
+/// The machine's end by a triple fault. Some guests reset the machine by one: Linux with reboot=t
 /// empties the interrupt descriptor table and causes an exception. Where KVM
 /// keeps the registers (Intel), the empty table tells it from a crash. AMD's
-/// CPUs leave nothing to look at (KVM resets the vCPU before we see it); there
-/// it is a reset if the kernel command line announced it.
+/// CPUs leave nothing to look at, because KVM resets the vCPU before lguest sees it. There
+/// a triple fault is a reset if `announced`: if the kernel command line has reboot=t.
 pub(crate) fn triple_fault(vcpu: &VcpuFd, memory: &Memory, announced: bool) -> MachineEnd {
     const RESET_VECTOR: u64 = 0xfff0;
     let idt_limit = vcpu.get_sregs().map(|sregs| sregs.idt.limit);
@@ -116,11 +116,11 @@ fn describe(text: &mut String, vcpu: &VcpuFd, memory: &Memory, regs: &kvm_regs, 
     );
 }
 
-/// The bytes at a guest virtual address.
+/// The bytes of the instruction at a guest virtual address. `None` if the address is not mapped.
 fn instruction(vcpu: &VcpuFd, memory: &Memory, address: u64) -> Option<[u8; INSTRUCTION]> {
     let translation = vcpu.translate_gva(address).ok().filter(|found| found.valid != 0)?;
     let mut bytes = [0; INSTRUCTION];
-    // Near the end of RAM there are fewer: the rest stays 0.
+    // Fewer bytes are available near the end of RAM: the rest stays 0.
     memory.read(&mut bytes, GuestAddress(translation.physical_address)).ok()?;
     Some(bytes)
 }
@@ -133,14 +133,14 @@ mod tests {
     fn a_failed_entry_is_a_crash_with_the_hardwares_reason() {
         let cause = Cause::FailedEntry(0x8000_0021);
         let end = cause.end(cause.reason());
-        // Another host's KVM may take what this one did not: the user is told how to ask it.
+        // Another host's KVM may accept what this one refused: the launcher prints a hint.
         let MachineEnd::Crashed(Crash { text, by_kvm: true }) = end else { panic!("{end:?}") };
         assert!(text.starts_with("the CPU refused to enter the guest"), "{text}");
         assert!(text.contains("reason 0x80000021") && text.lines().count() == 1, "{text}");
     }
 
     #[test]
-    fn each_cause_has_words_of_its_own() {
+    fn each_cause_has_its_own_text() {
         let causes = [
             Cause::TripleFault,
             Cause::InternalError(KVM_INTERNAL_ERROR_EMULATION),

@@ -1,4 +1,4 @@
-//! The end of a machine, and the owner that hears of it.
+//! The end of a machine, and the owner that hears of owner.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use devices::observer::Observer;
 pub enum MachineEnd {
     /// The guest powered itself off.
     PoweredOff,
-    /// The guest asked for a reset, by these means.
+    /// The guest asked for a reset. The text names the means, such as "port 0xcf9".
     Reset(&'static str),
     /// The guest wrote this byte to port 0x501.
     Status(u8),
@@ -30,12 +30,12 @@ pub struct Crash {
     pub by_kvm: bool,
 }
 
-/// The owner of a machine. Its threads call this.
+/// The owner of a machine. The machine's threads call its methods.
 pub trait MachineOwner: Send + Sync {
-    /// The machine has ended. The machine itself is stopped by its owner.
+    /// The machine has ended, for this reason. The owner has to stop the machine's threads.
     fn ended(&self, end: MachineEnd);
 
-    /// The observer of the queue whose thread has this name. A queue has the same one after a
+    /// The observer of the queue whose thread has this name. A queue has the same observer after a
     /// reset and after a reboot.
     fn observer(&self, thread: &str) -> Arc<Observer>;
 }

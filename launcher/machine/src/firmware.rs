@@ -1,4 +1,4 @@
-//! The machine's firmware, all of it: a few instructions where a PC's BIOS is
+//! The machine's whole firmware: a few instructions where a PC's BIOS is
 //! entered. A kernel that jumps there wants the machine reset. Linux does, with
 //! `reboot=bios`, and by default on hardware-reduced ACPI without EFI
 //! (arch/x86/kernel/reboot.c, `BOOT_EFI` falling back to `BOOT_BIOS`).
@@ -8,8 +8,8 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::memory::{BIOS_ENTRY, Memory};
 
-/// In real mode: write "reset the CPU" to the reset control register (answered
-/// in [`crate::ports`]), and wait for that to happen.
+/// The instructions, in real mode: write "reset the CPU" to the reset control register (answered
+/// in [`crate::ports`]), and wait until that happens.
 const RESET: [u8; 10] = [
     0xba, 0xf9, 0x0c, // mov dx, 0xcf9
     0xb0, 0x06, // mov al, 6
@@ -19,7 +19,10 @@ const RESET: [u8; 10] = [
     0xeb, 0xfd, // jmp to the hlt
 ];
 
-/// Put it where the BIOS would be.
+/// Write the firmware to the place where a PC has its BIOS.
+///
+/// # Errors
+/// When the guest has no memory there.
 pub fn write(memory: &Memory) -> Result<()> {
     memory.write_slice(&RESET, GuestAddress(BIOS_ENTRY)).context("writing the BIOS entry")
 }

@@ -1,6 +1,6 @@
 //! The virtual machine that a guest runs in. This crate knows KVM, guest memory and kernel files.
-//! It knows nothing of the command line, of the terminal or of what devices work on; the machine's
-//! [`MachineOwner`](end::MachineOwner) hears how it ends.
+//! It knows nothing of the command line, of the terminal or of what devices work on. It reports
+//! how a machine ended to the machine's [`MachineOwner`](end::MachineOwner).
 //!
 //! - Memory: [`memory`], and what lguest writes into it: [`firmware`], [`acpi`].
 //! - KVM: [`vm`], [`vcpu`], [`cpuid`], and [`crash`] for a vCPU that cannot continue.

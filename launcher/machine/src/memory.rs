@@ -19,8 +19,8 @@ use crate::sys;
 
 pub use devices::Memory;
 
-/// RAM below 4 GiB ends here at the latest; what lies between this and 4 GiB
-/// is for devices.
+/// Guest physical addresses below 4 GiB that are for devices. RAM below 4 GiB ends where they
+/// begin, at the latest.
 pub(crate) const HOLE: Range<u64> = 0xc000_0000..0x1_0000_0000;
 
 /// The part of [`HOLE`] in which PCI devices have their registers. The I/O
@@ -31,11 +31,11 @@ pub const PCI_WINDOW: Range<u64> = 0xc000_0000..0xfec0_0000;
 /// reserved in the map that the guest gets. The RSDP comes first.
 pub(crate) const ACPI: Range<u64> = 0xe_0000..BIOS_ENTRY;
 
-/// Where PCs have their BIOS entered (f000:fff0), to the end of the reserved area.
+/// The address at which a PC enters its BIOS (f000:fff0). The area from here to 1 MiB is reserved.
 pub(crate) const BIOS_ENTRY: u64 = 0xf_fff0;
 
 /// The RAM of one launcher: one host mapping for the life of the process, so
-/// that nothing can outlive it. A guest that reboots gets it emptied.
+/// that no pointer into it can outlive it. A guest that reboots gets the memory emptied.
 #[derive(Debug)]
 pub struct Ram {
     mapping: sys::Mapping,
@@ -47,7 +47,7 @@ impl Ram {
     /// the guest first touches them.
     ///
     /// # Errors
-    /// When the host's address space or its limits do not allow that much.
+    /// When the address space of the process or the host's limits do not allow that much.
     pub fn new(size: u64) -> Result<Self> {
         let bytes = usize::try_from(size)?;
         let mapping = sys::Mapping::reserve(bytes)
@@ -63,15 +63,15 @@ impl Ram {
         Ok(Self { mapping, memory: Memory::from_regions(regions)? })
     }
 
-    /// The guest's view. Cheap to clone.
+    /// The memory at its guest physical addresses. A clone shares the mapping, and is cheap.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Give all of it to a virtual machine.
+    /// Give all of the memory to a virtual machine.
     ///
     /// # Errors
-    /// When KVM refuses it.
+    /// When KVM refuses a region.
     pub fn give_to(&self, vm: &VmFd) -> Result<()> {
         for (slot, region) in self.memory.iter().enumerate() {
             let host = region.get_host_address(MemoryRegionAddress(0))?;
@@ -91,12 +91,15 @@ impl Ram {
 
     /// Give every page back to the host: the guest finds zeroes, as after
     /// power-on. No vCPU and no queue thread may be running.
+    ///
+    /// # Errors
+    /// When the host refuses (madvise).
     pub fn empty(&self) -> Result<()> {
         self.mapping.empty().context("emptying guest memory")
     }
 }
 
-/// Say which of the host's limits is in the way.
+/// The error that names the host's limit which the reservation exceeds.
 fn explain(error: io::Error) -> anyhow::Error {
     if error.raw_os_error() != Some(libc::ENOMEM) {
         return error.into();
@@ -119,7 +122,7 @@ fn explain(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Where `size` bytes of RAM lie: guest physical ranges, each with its offset
+/// The places of `size` bytes of RAM: guest physical ranges, each with its offset
 /// in the host mapping.
 fn placement(size: u64) -> Vec<(Range<u64>, u64)> {
     let low = size.min(HOLE.start);
@@ -130,7 +133,10 @@ fn placement(size: u64) -> Vec<(Range<u64>, u64)> {
     ranges
 }
 
-/// The memory asked for must be one that a kernel can start in and KVM can map.
+/// Check that a Linux kernel can start in `size` bytes of memory, and that KVM can map them.
+///
+/// # Errors
+/// When the size is below 32 MiB or above 1 TiB.
 pub fn check_size(size: u64) -> Result<()> {
     ensure!(size >= 32 << 20, "{} MiB of memory: a Linux guest needs at least 32", size >> 20);
     ensure!(size <= 1 << 40, "{} MiB of memory: 1048576 (1 TiB) is the most", size >> 20);
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_beyond_three_gib_goes_on_at_four() {
+    fn memory_beyond_three_gib_continues_at_four() {
         let expected = vec![(0..3 << 30, 0), (4 << 30..(4 << 30) + (1 << 20), 3 << 30)];
         assert_eq!(placement((3 << 30) + (1 << 20)), expected);
     }

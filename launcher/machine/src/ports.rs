@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use devices::mutex::lock;
+use devices::number::low_u8;
 use devices::pci::{CONFIG_PORTS, PciBus};
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
@@ -18,31 +19,34 @@ use crate::end::{MachineEnd, MachineOwner};
 use crate::power::{self, Power};
 use crate::rtc::{self, Clock};
 
-/// A byte written here ends the guest and is the launcher's exit status.
+/// The port that ends the guest. The byte written is the launcher's exit status.
 pub(crate) const EXIT_STATUS: u16 = 0x501;
-/// The guest's kernel says here that it has panicked (pvpanic).
+/// The port at which the guest's kernel reports that it has panicked (pvpanic).
 pub(crate) const PVPANIC: u16 = 0x505;
-/// ACPI reset register (4.8.3.6) and what the tables say to write into it.
+/// The ACPI reset register (4.8.3.6).
 pub(crate) const ACPI_RESET: u16 = 0x608;
+/// The value that resets the machine, according to the ACPI tables.
 pub(crate) const RESET_VALUE: u8 = 1;
-/// The serial port.
+/// The ports of the serial port.
 pub(crate) const COM1: Range<u16> = 0x3f8..0x400;
 
-/// The keyboard controller, of which only the reset line exists.
+/// The command port of the keyboard controller. Only its reset line is emulated.
 const KEYBOARD: u16 = 0x64;
+/// The command that pulses the reset line.
 const KEYBOARD_RESET: u8 = 0xfe;
-/// The reset control register of PC chipsets, amid the PCI ports.
+/// The reset control register of PC chipsets, among the PCI ports.
 const RESET_CONTROL: u16 = 0xcf9;
+/// The bit that resets the CPU.
 const RESET_CPU: u8 = 1 << 2;
 
-/// What pvpanic can be told: that the kernel panicked.
+/// The only event of pvpanic that the machine supports: the kernel panicked.
 const PVPANIC_PANICKED: u8 = 1;
 
-/// Everything that answers port I/O.
+/// All devices that answer port I/O.
 pub struct Ports {
     /// The PCI bus, behind its configuration ports.
     pub pci: PciBus,
-    /// Hears when the guest powers off, resets or panics.
+    /// The owner, which is notified when the guest powers off, resets or panics.
     pub owner: Arc<dyn MachineOwner>,
     /// The serial port, if the machine has one.
     pub com1: Option<Com1>,
@@ -53,13 +57,13 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// `in`.
+    /// Answer an `in` of any width. Ports without a device read as ones.
     pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
         data.fill(0xff);
         match port {
             RESET_CONTROL if data.len() == 1 => data.fill(0),
             port if CONFIG_PORTS.contains(&port) => self.pci.read_port(port, data),
-            // Input buffer empty: ready to be told to reset.
+            // The input buffer is empty: ready for the reset command.
             KEYBOARD => data.fill(0),
             port if power::EVENTS.contains(&port) || power::CONTROL.contains(&port) => {
                 self.power.read(port, data);
@@ -79,7 +83,7 @@ impl Ports {
         }
     }
 
-    /// `out`, also of several bytes to one port (`rep outs`).
+    /// Take an `out` of any width, or of several bytes to one port (`rep outs`).
     pub(crate) fn write(&self, port: u16, data: &[u8]) {
         let byte = data.first().copied().unwrap_or(0);
         match port {
@@ -123,8 +127,8 @@ impl Trigger for InterruptLine {
 pub struct Com1(Mutex<Serial<InterruptLine, NoEvents, Box<dyn Write + Send>>>);
 
 impl Com1 {
-    /// A port with this interrupt. Its output goes to `output`, which a vCPU thread writes to: it
-    /// must not wait for anybody.
+    /// A serial port whose interrupt line is `line`. vCPU threads write what the guest sends to
+    /// `output`, which must not wait for a reader.
     pub fn new(line: EventFd, output: Box<dyn Write + Send>) -> Self {
         Self(Mutex::new(Serial::new(InterruptLine(line), output)))
     }
@@ -136,18 +140,18 @@ impl Com1 {
 
     fn write(&self, port: u16, byte: u8) {
         let mut serial = lock(&self.0);
-        // Its errors are of the output and of the interrupt: neither is the guest's.
+        // Errors are those of the output and of the interrupt: neither is the guest's.
         let _ = serial.write(register(port), byte);
     }
 }
 
 fn register(port: u16) -> u8 {
-    u8::try_from(port.wrapping_sub(COM1.start)).unwrap_or(0)
+    low_u8(port.wrapping_sub(COM1.start))
 }
 
 #[cfg(test)]
 impl Ports {
-    /// Those of a machine without devices, whose interrupts nobody hears.
+    /// The ports of a machine without devices, whose interrupts go nowhere.
     pub(crate) fn of(owner: Arc<dyn MachineOwner>) -> Self {
         Self {
             pci: PciBus::new(0xc000_0000),
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_register_ends_the_guest_in_its_way() {
+    fn each_register_ends_the_guest_for_its_reason() {
         assert_eq!(end_of(EXIT_STATUS, 42), Some(MachineEnd::Status(42)));
         assert_eq!(end_of(PVPANIC, 1), Some(MachineEnd::Panicked));
         assert_eq!(end_of(0x605, 0x34), Some(MachineEnd::PoweredOff));
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_do_not() {
+    fn other_values_do_not_end_the_guest() {
         assert_eq!(end_of(0x605, 0x24), None);
         assert_eq!(end_of(0x604, 0x34), None);
         assert_eq!(end_of(RESET_CONTROL, 0x02), None);

@@ -9,22 +9,26 @@ use std::sync::Mutex;
 
 use devices::mutex::lock;
 
-/// Two bytes of status, then two bytes that enable the interrupts of these.
+/// The ports of the PM1 event registers (ACPI 6.5, 4.8.3.1): two bytes of status, then two bytes
+/// that enable the interrupts.
 pub(crate) const EVENTS: Range<u16> = 0x600..0x604;
-/// The control register, two bytes. In the upper: sleep type in bits 2 to 4, "go to sleep" in 5.
+/// The ports of the PM1 control register (ACPI 6.5, 4.8.3.2), two bytes. The upper one has the
+/// sleep type in bits 2 to 4, and SLP_EN in bit 5.
 pub(crate) const CONTROL: Range<u16> = 0x604..0x606;
+/// SLP_EN in the upper byte of the control register: enter the sleep state.
 const SLEEP_ENABLE: u8 = 1 << 5;
 
 /// The sleep type for S5, "soft off", that the tables announce.
 pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 
-/// The lower byte of the control register: power events raise the SCI, always.
+/// The lower byte of the control register (SCI_EN): power events always raise the SCI.
 const SCI_ENABLED: u8 = 1;
 
-/// Status and enable bit of the real-time clock's alarm.
+/// The bit of the real-time clock's alarm, in the status and in the enable register (RTC_STS,
+/// RTC_EN).
 const RTC: u16 = 1 << 10;
 
-/// The registers, as a snapshot has them.
+/// The contents of the event registers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct State {
     status: u16,
@@ -32,23 +36,23 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Whether the SCI is to be raised.
+    /// Whether an enabled event has happened, so that the SCI is high.
     fn is_raised(self) -> bool {
         self.status & self.enabled != 0
     }
 }
 
-/// Whether a guest that writes this switches itself off.
+/// Whether a guest that writes `data` from `port` on powers itself off.
 pub(crate) fn switches_off(port: u16, data: &[u8]) -> bool {
     let mut written = (port..CONTROL.end).zip(data);
     let upper = written.find(|(port, _)| *port + 1 == CONTROL.end).map(|(_, byte)| *byte);
     CONTROL.contains(&port) && upper == Some(SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE)
 }
 
-/// The level of an interrupt line.
+/// Sets the level of an interrupt line: true is high.
 pub(crate) type SetLevel = Box<dyn Fn(bool) + Send + Sync>;
 
-/// The registers and their interrupt.
+/// ACPI's PM1 registers, and the SCI that they raise.
 pub struct Power {
     state: Mutex<State>,
     sci: SetLevel,
@@ -61,17 +65,17 @@ impl fmt::Debug for Power {
 }
 
 impl Power {
-    /// No event has happened. `sci` sets the level of the interrupt line.
+    /// Registers without any event. `sci` sets the level of the interrupt line.
     pub fn new(sci: SetLevel) -> Self {
         Self { state: Mutex::default(), sci }
     }
 
-    /// The real-time clock's alarm goes off.
+    /// Record an alarm of the real-time clock, and raise the SCI if the guest has enabled it.
     pub fn alarm(&self) {
         self.change(|state| state.status |= RTC);
     }
 
-    /// `in` of any width, from a port of [`EVENTS`] or [`CONTROL`].
+    /// Answer an `in` of any width, from a port of [`EVENTS`] or [`CONTROL`].
     pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
         let State { status, enabled } = *lock(&self.state);
         let [[status_low, status_high], [enabled_low, enabled_high]] =
@@ -83,7 +87,7 @@ impl Power {
         }
     }
 
-    /// `out` of any width to a port of [`EVENTS`].
+    /// Take an `out` of any width to a port of [`EVENTS`].
     pub(crate) fn write(&self, port: u16, data: &[u8]) {
         self.change(|state| {
             for (port, byte) in (port..EVENTS.end).zip(data.iter().copied().map(u16::from)) {
@@ -98,8 +102,8 @@ impl Power {
         });
     }
 
-    /// Have the interrupt follow what changes. The lock is held until it does: two threads'
-    /// levels must not overtake each other.
+    /// Change the registers, and set the interrupt line to match. The lock is held until the line
+    /// is set: two threads' levels must not overtake each other.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = lock(&self.state);
         let before = state.is_raised();
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sleep_type_switches_the_machine_off() {
+    fn only_the_sleep_type_of_s5_powers_the_machine_off() {
         assert!(switches_off(0x604, &[0, 0x34]) && switches_off(0x605, &[0x34]));
         assert!(switches_off(0x604, &[0x01, 0x34, 0, 0]));
         for (port, data) in

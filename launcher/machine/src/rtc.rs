@@ -1,9 +1,10 @@
-//! The real-time clock of a PC, at ports 0x70 and 0x71: the date for kernels that have it from
-//! nowhere else, and an alarm that wakes a guest which sleeps (`rtcwake`). What it does when is
-//! in [`registers`]; here are its ports and the thread that waits for what comes next. A guest
-//! that enables no interrupt of the clock has no such thread.
+//! The real-time clock of a PC, at ports 0x70 and 0x71: the date for kernels that have no other
+//! source of it, and an alarm that wakes a guest which sleeps (`rtcwake`). [`registers`] has the
+//! clock's behaviour. This module has its ports, and the thread that waits for the next event. A
+//! guest that enables no interrupt of the clock has no such thread.
 
 mod alarm;
+mod bits;
 mod calendar;
 mod fields;
 mod registers;
@@ -16,47 +17,50 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use devices::mutex::{lock, wait, wait_timeout};
+use devices::number::low_u64;
 use devices::threads;
 
+pub(crate) use bits::{DAY_ALARM, MONTH_ALARM};
 pub(crate) use fields::CENTURY;
-pub(crate) use registers::{DAY_ALARM, MONTH_ALARM};
+
 use registers::{Events, Nanos, State};
 
-/// Which register; what is in it.
+/// The clock's ports: the index of a register, then its contents.
 pub(crate) const PORTS: Range<u16> = 0x70..0x72;
 
-/// The other bit of port 0x70 masks a PC's NMI.
+/// The bits of port 0x70 that are the index. The other bit masks a PC's NMI.
 const INDEX: u8 = 0x7f;
 
-/// Done when an interrupt comes.
+/// Raises an interrupt.
 pub(crate) type RaiseInterrupt = Box<dyn Fn() + Send + Sync>;
 
-/// The clock. Dropping it ends its thread.
+/// The real-time clock. Dropping it ends its thread.
 pub struct Clock {
     shared: Arc<SharedClock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the thread has of the clock.
+/// The part of the clock that its thread shares with the vCPUs.
 struct SharedClock {
     inner: Mutex<Inner>,
     changed: Condvar,
     /// IRQ 8.
     interrupt: RaiseInterrupt,
-    /// The alarm, as the power management hears of it.
+    /// Reports an alarm to power management.
     alarm: RaiseInterrupt,
 }
 
 struct Inner {
     state: State,
     index: u8,
-    /// No interrupt comes: the guest is paused.
+    /// The guest is paused, so no interrupt is raised.
     held: bool,
     ended: bool,
 }
 
 impl Clock {
-    /// A clock that shows the host's time, and what its interrupt and its alarm do.
+    /// A clock that shows the host's time. `interrupt` raises IRQ 8. `alarm` reports an alarm to
+    /// power management.
     pub fn new(interrupt: RaiseInterrupt, alarm: RaiseInterrupt) -> Self {
         let inner = Inner { state: State::new(now()), index: 0, held: false, ended: false };
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
@@ -64,7 +68,7 @@ impl Clock {
         Self { shared, thread: Mutex::default() }
     }
 
-    /// `in`, of one byte.
+    /// Answer an `in` of one byte.
     pub(crate) fn read(&self, port: u16) -> u8 {
         if port == PORTS.start {
             return 0xff;
@@ -72,7 +76,7 @@ impl Clock {
         self.access(|state, index| state.read(index, now()))
     }
 
-    /// `out`.
+    /// Take an `out` of one byte.
     pub(crate) fn write(&self, port: u16, value: u8) {
         if port == PORTS.start {
             self.shared.lock().index = value & INDEX;
@@ -81,8 +85,8 @@ impl Clock {
         }
     }
 
-    /// Access the register that the guest has chosen, with what follows: an interrupt, another
-    /// time for the thread to wait for.
+    /// Access the register that the guest has chosen. The access may raise an interrupt, and change
+    /// the time that the thread waits for.
     fn access<T>(&self, access: impl FnOnce(&mut State, usize) -> (T, Events)) -> T {
         let mut inner = self.shared.lock();
         let (before, index) = (inner.state.deadline(), inner.index.into());
@@ -111,7 +115,7 @@ impl Clock {
         }
     }
 
-    /// Let no interrupt come, or let those come that are due.
+    /// Hold back interrupts (true), or let the clock raise those that are due (false).
     pub fn hold(&self, held: bool) {
         self.shared.lock().held = held;
         self.shared.changed.notify_one();
@@ -124,7 +128,7 @@ impl Drop for Clock {
         self.shared.changed.notify_one();
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
-            // Its panic has been reported.
+            // A panic of the thread has been reported.
             let _ = thread.join();
         }
     }
@@ -144,7 +148,7 @@ impl SharedClock {
         }
     }
 
-    /// Raise interrupts when they are due, until the end.
+    /// Raise interrupts when they are due, until the clock is dropped: the body of the thread.
     fn tick(&self) {
         let mut inner = self.lock();
         while !inner.ended {
@@ -153,8 +157,8 @@ impl SharedClock {
                 self.raise(events);
             }
             let due = inner.state.deadline().filter(|_| !inner.held);
-            let left = due.map(|due| u64::try_from(due - now()).unwrap_or(0));
-            inner = match left.map(Duration::from_nanos) {
+            let left = due.map(|due| (due - now()).clamp(0, u64::MAX.into()).cast_unsigned());
+            inner = match left.map(|left| Duration::from_nanos(low_u64(left))) {
                 Some(left) => wait_timeout(&self.changed, inner, left),
                 None => wait(&self.changed, inner),
             };
@@ -162,8 +166,8 @@ impl SharedClock {
     }
 }
 
-/// The host's time.
+/// The host's time, in nanoseconds since 1970. Exact: it has fewer than 96 bits.
 fn now() -> Nanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Nanos::try_from(since.as_nanos()).unwrap_or(0)
+    since.as_nanos().cast_signed()
 }

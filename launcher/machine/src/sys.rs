@@ -1,4 +1,4 @@
-//! Every unsafe block of this crate. What is exported is safe to call.
+//! Every unsafe block of this crate. All functions here are safe to call.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -8,15 +8,16 @@ use kvm_bindings::{kvm_reinject_control, kvm_userspace_memory_region};
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::mmap::{MmapRegion, MmapRegionBuilder};
 
-/// Huge pages on x86; the guest's 2 MiB pages should meet the host's.
+/// The size of a huge page on x86 in bytes. The mapping is aligned to it, so that the guest's
+/// 2 MiB pages meet the host's.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Address space that the launcher needs beside guest memory: stacks, buffers, the heap.
-/// Without it, an allocation fails somewhere, and the process aborts.
+/// Address space in bytes that the launcher needs beside guest memory: stacks, buffers, the heap.
+/// Without this reserve, an allocation fails somewhere, and the process aborts.
 const LAUNCHER: usize = 32 << 20;
 
-/// Anonymous memory between two inaccessible guard areas, for the life of the
-/// process: it is never unmapped, so pointers into it stay good.
+/// Anonymous memory between two inaccessible guard areas. The mapping lasts as long as the
+/// process, so that pointers into it stay valid.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -30,8 +31,11 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Reserve `size` bytes, aligned to a huge page. Fails as well if the address space that
-    /// is left is too small for the launcher itself.
+    /// Reserve `size` bytes, aligned to a huge page.
+    ///
+    /// # Errors
+    /// When the host does not grant the mapping, or the remaining address space is too small for
+    /// the launcher itself.
     pub(crate) fn reserve(size: usize) -> io::Result<Self> {
         let whole = size.checked_add(3 * HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
         let more = whole.checked_add(LAUNCHER).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -41,7 +45,7 @@ impl Mapping {
         if area == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the end of the mapping made above, which nobody knows of yet.
+        // SAFETY: the end of the mapping made above, to which no pointer exists yet.
         let done = unsafe { libc::munmap(area.wrapping_byte_add(whole), LAUNCHER) };
         if done != 0 {
             return Err(io::Error::last_os_error());
@@ -55,7 +59,7 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         for advice in [libc::MADV_HUGEPAGE, libc::MADV_DONTDUMP] {
-            // A hint: a kernel without it costs speed or disk space, nothing else.
+            // Both are hints: a kernel without them costs speed or disk space, nothing else.
             // SAFETY: the range is ours and mapped; neither hint changes contents.
             let _ = unsafe { libc::madvise(start, size, advice) };
         }
@@ -63,7 +67,7 @@ impl Mapping {
         Ok(Self { start, size })
     }
 
-    /// Part of the mapping as a region of vm-memory.
+    /// A part of the mapping as a region of vm-memory. Offset and length are in bytes.
     pub(crate) fn region(&self, offset: usize, length: usize) -> io::Result<MmapRegion<()>> {
         let end = offset.checked_add(length);
         if end.is_none_or(|end| end > self.size) {
@@ -79,9 +83,9 @@ impl Mapping {
         builder.build().map_err(io::Error::other)
     }
 
-    /// Drop every page; they read as zeroes afterwards.
+    /// Drop every page of the mapping. The pages read as zeroes afterwards.
     pub(crate) fn empty(&self) -> io::Result<()> {
-        // SAFETY: private anonymous memory of ours that nobody holds references
+        // SAFETY: private anonymous memory of ours that no code holds references
         // to (vm-memory hands out volatile accessors only).
         let done =
             unsafe { libc::madvise(self.start.as_ptr().cast(), self.size, libc::MADV_DONTNEED) };
@@ -99,10 +103,10 @@ pub(crate) fn set_memory_region(
     unsafe { vm.set_user_memory_region(region) }
 }
 
-/// `_IO(KVMIO, 0x71)`
+/// KVM's ioctl that sets whether its PIT makes up for ticks: `_IO(KVMIO, 0x71)`.
 const KVM_REINJECT_CONTROL: libc::c_ulong = 0xae71;
 
-/// Have KVM's PIT forget ticks that the guest did not take in time.
+/// Have KVM's PIT drop the ticks that the guest did not take in time.
 pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
     let control = kvm_reinject_control::default();
     // SAFETY: the request reads such a struct, which outlives the call.
@@ -110,7 +114,7 @@ pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The number of the error after KVM_EXIT_INTERNAL_ERROR.
+/// The number of KVM's error after KVM_EXIT_INTERNAL_ERROR (`suberror`).
 pub fn internal_error(vcpu: &mut VcpuFd) -> u32 {
     // SAFETY: a union of plain numbers, all of whose bit patterns are valid.
     unsafe { vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror }

@@ -1,6 +1,6 @@
-//! A vCPU: the thread that sits in KVM_RUN. It comes back for configuration
-//! accesses only (PCI, ports); notifications and interrupts go past it. It ends
-//! when asked to, or with the guest.
+//! A vCPU: the thread that runs KVM_RUN. It returns from there for configuration
+//! accesses only (PCI, ports): notifications and interrupts do not pass through it. The thread ends
+//! when it is asked to, or with the guest.
 
 pub mod observer;
 mod paused_at;
@@ -28,17 +28,18 @@ use crate::sys;
 use observer::VcpuObserver;
 pub use paused_at::PausedAt;
 
-/// What all vCPUs of a machine share.
+/// The data that all vCPUs of a machine share.
 pub struct VcpuContext {
-    /// What answers the guest's accesses to ports and device registers.
+    /// The devices that answer the guest's accesses to ports and device registers.
     pub ports: Ports,
     /// Guest memory.
     pub memory: Memory,
-    /// Hears how the machine ends.
+    /// The owner, which is notified of the machine's end.
     pub owner: Arc<dyn MachineOwner>,
-    /// Whether the vCPUs are to be paused. The flag outlives reboots of the guest.
+    /// Whether the vCPUs have to pause. The flag outlives reboots of the guest.
     pub paused: Arc<AtomicBool>,
-    /// What a triple fault means to this guest, see [`crash::triple_fault`].
+    /// Whether the kernel command line announces triple faults as resets, see
+    /// [`crash::triple_fault`].
     pub triple_fault_resets: bool,
 }
 
@@ -49,15 +50,15 @@ pub struct Vcpu {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a vCPU's thread and its owner tell each other.
+/// The flags between a vCPU's thread and the thread that stops or pauses it.
 #[derive(Debug, Default)]
 struct VcpuControl {
-    /// The thread is to end.
+    /// The thread has to end.
     stop: AtomicBool,
     /// The thread is out of KVM_RUN, because the machine is paused. Sequentially consistent, like
     /// `paused`: a thread that sets `paused` and then reads true here will not see the guest run.
     still: AtomicBool,
-    /// Where the vCPU was when it was paused.
+    /// The place at which the vCPU was paused. `None` while it runs.
     paused_at: Mutex<Option<PausedAt>>,
 }
 
@@ -109,7 +110,7 @@ impl Vcpu {
         self.wake();
     }
 
-    /// Wake up the thread of a paused vCPU, so that it looks at its flags again.
+    /// Wake up the thread of a paused vCPU, so that it checks its flags again.
     pub fn wake(&self) {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
@@ -128,7 +129,7 @@ impl Vcpu {
         false
     }
 
-    /// Where the vCPU was paused, while it is.
+    /// The place at which the vCPU was paused. `None` if it is not paused.
     pub fn paused_at(&self) -> Option<PausedAt> {
         *lock(&self.control.paused_at)
     }
@@ -161,12 +162,12 @@ fn run(fd: &mut VcpuFd, context: &VcpuContext, observer: &VcpuObserver, control:
             Ok(VcpuExit::InternalError) => Err(Cause::InternalError(sys::internal_error(fd))),
             Ok(exit) => serve(exit, context),
             Err(error) if error.errno() == libc::EINTR => {
-                // A kick; or the launcher was stopped and goes on. The guest's watchdogs
-                // are not to take that for a CPU that hung: fails if it has no such clock.
+                // A kick, or the launcher was stopped and continued. The guest's watchdogs must
+                // not take that for a CPU that hung. Fails if the guest has no such clock.
                 let _ = fd.kvmclock_ctrl();
                 Ok(())
             }
-            // A CPU that waits to be started.
+            // The CPU waits to be started.
             Err(error) if error.errno() == libc::EAGAIN => Ok(()),
             Err(error) => Err(Cause::Refused(error.into())),
         };
@@ -183,7 +184,7 @@ fn run(fd: &mut VcpuFd, context: &VcpuContext, observer: &VcpuObserver, control:
     }
 }
 
-/// Wait until the machine is resumed, or the thread is to end.
+/// Wait until the machine is resumed, or the thread has to end.
 fn wait_while_paused(fd: &VcpuFd, context: &VcpuContext, control: &VcpuControl) {
     let set = |at| *lock(&control.paused_at) = at;
     set(PausedAt::of(fd));
@@ -193,11 +194,11 @@ fn wait_while_paused(fd: &VcpuFd, context: &VcpuContext, control: &VcpuControl) 
     }
     control.still.store(false, Ordering::SeqCst);
     set(None);
-    // As above: time that passed without the guest is not its fault.
+    // For the guest's watchdogs, as after a kick: time passed in which the CPU did not run.
     let _ = fd.kvmclock_ctrl();
 }
 
-/// Serve one exit. Most are accesses to registers.
+/// Serve one exit. Most exits are accesses to registers.
 fn serve(exit: VcpuExit<'_>, context: &VcpuContext) -> Result<(), Cause> {
     let ports = &context.ports;
     match exit {
@@ -208,7 +209,7 @@ fn serve(exit: VcpuExit<'_>, context: &VcpuContext) -> Result<(), Cause> {
         VcpuExit::Shutdown => return Err(Cause::TripleFault),
         VcpuExit::FailEntry(reason, _cpu) => return Err(Cause::FailedEntry(reason)),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
-            context.owner.ended(MachineEnd::PoweredOff)
+            context.owner.ended(MachineEnd::PoweredOff);
         }
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
             context.owner.ended(MachineEnd::Reset("a KVM system event"));

@@ -1,9 +1,10 @@
 //! The virtual machine as KVM has it: guest memory, interrupt controllers,
 //! vCPUs, and the two short cuts that make the launcher quick: doorbells
 //! (ioeventfd) wake a queue thread without an exit, and MSI-X vectors (irqfd)
-//! interrupt the guest without a vCPU thread. It is made anew at every reboot of
-//! the guest.
+//! interrupt the guest without a vCPU thread. Every reboot of the guest makes a
+//! new one.
 
+mod host_kvm;
 mod legacy;
 
 use std::collections::BTreeMap;
@@ -11,15 +12,15 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use devices::interrupt::MsiMessage;
 use devices::mutex::lock;
+use devices::number::low_u32;
 use devices::observer::Observer;
 use kvm_bindings::{
-    KVM_API_VERSION, KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI,
-    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PMU_CAP_DISABLE,
-    KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
-    kvm_irq_routing_msi,
+    KVM_CAP_PMU_CAPABILITY, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC,
+    KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PMU_CAP_DISABLE, KvmIrqRouting,
+    kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vmm_sys_util::eventfd::EventFd;
@@ -28,81 +29,36 @@ use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
 use crate::cpuid::Features;
 use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Ram;
+pub use host_kvm::{CAPABILITIES, advice, check_cpus, open_kvm};
 
-/// Pages that KVM needs on Intel CPUs without unrestricted guest mode, and
-/// where no guest has RAM or devices: above the I/O APIC, below the reset vector.
+/// The page of KVM's identity map. KVM needs it, and the pages of [`TSS`], on Intel CPUs without
+/// unrestricted guest mode. No guest has RAM or devices there: above the I/O APIC, below the reset
+/// vector.
 const IDENTITY_MAP: u64 = 0xfffb_c000;
+/// The address of KVM's three pages for a task state segment, see [`IDENTITY_MAP`].
 const TSS: usize = 0xfffb_d000;
 
-/// Inputs of the I/O APIC; the lines of MSI-X vectors are numbered after them.
+/// The number of inputs of the I/O APIC. The lines of MSI-X vectors are numbered after them.
 const IO_APIC_PINS: u32 = 24;
-/// Inputs of each of the two 8259.
+/// The number of inputs of each of the two 8259.
 const PIC_PINS: u32 = 8;
 
-/// What a machine is made of, with the name that `lguest check` gives it.
-pub const CAPABILITIES: &[(Cap, &str)] = &[
-    (Cap::Irqchip, "in-kernel interrupt controllers"),
-    (Cap::Pit2, "in-kernel timer (PIT)"),
-    (Cap::UserMemory, "user memory regions"),
-    (Cap::SetTssAddr, "TSS address"),
-    (Cap::ExtCpuid, "extended CPUID"),
-    (Cap::Ioeventfd, "ioeventfd (doorbells)"),
-    (Cap::Irqfd, "irqfd (interrupts)"),
-    (Cap::IrqRouting, "interrupt routing"),
-    (Cap::ImmediateExit, "immediate exit"),
-];
-
-/// Open /dev/kvm and see that it has what the launcher needs.
-pub fn open_kvm() -> Result<Kvm> {
-    let kvm = Kvm::new().map_err(|error| {
-        let error = io::Error::from_raw_os_error(error.errno());
-        anyhow!("/dev/kvm: {error}: {}", advice(&error))
-    })?;
-    let version = kvm.get_api_version();
-    ensure!(
-        u32::try_from(version) == Ok(KVM_API_VERSION),
-        "/dev/kvm speaks API version {version}, not {KVM_API_VERSION}: update the host's kernel"
-    );
-    for (capability, name) in CAPABILITIES {
-        ensure!(
-            kvm.check_extension(*capability),
-            "/dev/kvm lacks {name} ({capability:?}): update the host's kernel"
-        );
-    }
-    Ok(kvm)
-}
-
-/// What to do when /dev/kvm does not open.
-pub fn advice(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::ENOENT) => {
-            "load the module kvm_intel or kvm_amd; if that fails, switch virtualization on in \
-             the firmware, or (inside a virtual machine) nested virtualization on outside"
-        }
-        Some(libc::EACCES | libc::EPERM) => {
-            "add yourself to group kvm (sudo usermod -aG kvm $USER) and log in again"
-        }
-        Some(libc::ENODEV | libc::ENXIO) => {
-            "the CPU has no virtualization, or the firmware has switched it off"
-        }
-        Some(libc::EBUSY) => "another hypervisor is using the CPU's virtualization: stop it",
-        _ => "see `lguest check`",
-    }
-}
-
-/// One virtual machine.
+/// A virtual machine of KVM.
 pub struct Vm {
     fd: Arc<VmFd>,
     owner: Arc<dyn MachineOwner>,
     routes: Mutex<BTreeMap<u32, MsiMessage>>,
     lines: AtomicU32,
-    /// As many lines can lead somewhere.
+    /// The number of lines that KVM can route.
     most_lines: u32,
 }
 
 impl Vm {
-    /// A machine with this memory, no CPUs yet and no devices. What fails in it later ends the
-    /// machine, which `owner` hears.
+    /// A machine with this memory, without CPUs and devices. A later failure ends the machine, and
+    /// `owner` is notified.
+    ///
+    /// # Errors
+    /// When KVM refuses a part of it.
     pub fn new(
         kvm: &Kvm,
         ram: &Ram,
@@ -125,48 +81,65 @@ impl Vm {
             routes: Mutex::new(BTreeMap::new()),
             lines: AtomicU32::new(IO_APIC_PINS),
             // The table has the inputs of the 8259 as well.
-            most_lines: u32::try_from(kvm.check_extension_int(Cap::IrqRouting))
-                .unwrap_or(0)
+            most_lines: kvm
+                .check_extension_int(Cap::IrqRouting)
+                .max(0)
+                .cast_unsigned()
                 .saturating_sub(2 * PIC_PINS),
         };
         Ok(vm)
     }
 
-    /// The next vCPU.
+    /// Create the vCPU of this number. Numbers count from 0.
+    ///
+    /// # Errors
+    /// When KVM refuses it.
     pub fn create_vcpu(&self, id: u8) -> Result<VcpuFd> {
         self.fd.create_vcpu(id.into()).with_context(|| format!("creating vCPU {id}"))
     }
 
-    /// COM1's interrupt line.
+    /// An eventfd that raises COM1's interrupt.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
     pub fn com1_line(&self) -> Result<EventFd> {
         self.line(COM1_GSI).context("registering COM1's interrupt")
     }
 
-    /// The power button's.
+    /// An eventfd that raises the interrupt of the power button.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
     pub fn power_button(&self) -> Result<EventFd> {
         self.line(POWER_BUTTON_GSI).context("registering the power button's interrupt")
     }
 
-    /// The real-time clock's.
+    /// An eventfd that raises the interrupt of the real-time clock.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
     pub fn clock_line(&self) -> Result<EventFd> {
         self.line(RTC_GSI).context("registering the clock's interrupt")
     }
 
-    /// Set the level of power management's.
+    /// Set the level of the SCI, power management's interrupt.
     pub fn set_sci(&self, level: bool) {
         // Fails only for a line that does not exist.
         let _ = self.fd.set_irq_line(SCI_GSI.into(), level);
     }
 
-    /// An input of the I/O APIC: each write is an edge.
+    /// An eventfd for an input of the I/O APIC: each write is an edge.
     fn line(&self, gsi: u32) -> Result<EventFd> {
         let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
         self.fd.register_irqfd(&event, gsi)?;
         Ok(event)
     }
 
-    /// The interrupts of the devices so far must be no more than KVM has routes for: a
-    /// driver that wants one that has none would wait for it for ever.
+    /// Check that KVM can route the interrupts of all devices: a driver would wait for ever for an
+    /// interrupt without a route.
+    ///
+    /// # Errors
+    /// When KVM has fewer routes.
     pub fn check_lines(&self) -> Result<()> {
         let (lines, most) = (self.lines.load(Ordering::Relaxed), self.most_lines);
         ensure!(
@@ -177,9 +150,9 @@ impl Vm {
         Ok(())
     }
 
-    /// Have KVM know where every line leads. It takes only the whole table.
+    /// Give KVM the routes of all lines. KVM takes only the whole table.
     fn set_routes(&self, routes: &BTreeMap<u32, MsiMessage>) -> Result<()> {
-        // As KVM has them before this is called first.
+        // The routes of the inputs are those that KVM starts with.
         let pins = (0..IO_APIC_PINS).map(|pin| input(pin, KVM_IRQCHIP_IOAPIC, pin));
         let master = (0..PIC_PINS).map(|pin| input(pin, KVM_IRQCHIP_PIC_MASTER, pin));
         let slave = (0..PIC_PINS).map(|pin| input(PIC_PINS + pin, KVM_IRQCHIP_PIC_SLAVE, pin));
@@ -211,7 +184,7 @@ impl devices::interrupt::Machine for Vm {
     }
 
     fn disconnect(&self, line: u32, event: &EventFd) {
-        // Fails only for one that is not connected.
+        // Fails only for a line that is not connected.
         let _ = self.fd.unregister_irqfd(event, line);
     }
 
@@ -221,7 +194,7 @@ impl devices::interrupt::Machine for Vm {
     }
 
     fn unwire(&self, address: u64, doorbell: &EventFd) {
-        // Fails only for one that is not wired.
+        // Fails only for a doorbell that is not wired.
         let _ = self.fd.unregister_ioevent(doorbell, &IoEventAddress::Mmio(address), NoDatamatch);
     }
 
@@ -234,11 +207,11 @@ impl devices::interrupt::Machine for Vm {
     }
 }
 
-/// Have KVM emulate no performance counters, if it can be told: Linux 5.18 or later. (The CPUID
-/// that the guest gets announces none in any case.)
+/// Have KVM emulate no performance counters, if KVM has a switch for them: Linux 5.18 or later.
+/// (The guest's CPUID announces no counters in any case.)
 fn leave_out_counters(kvm: &Kvm, fd: &VmFd) -> Result<()> {
     let offered = kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into());
-    if u32::try_from(offered).unwrap_or(0) & KVM_PMU_CAP_DISABLE == 0 {
+    if offered.max(0).cast_unsigned() & KVM_PMU_CAP_DISABLE == 0 {
         return Ok(());
     }
     let args = [KVM_PMU_CAP_DISABLE.into(), 0, 0, 0];
@@ -255,10 +228,9 @@ fn input(gsi: u32, irqchip: u32, pin: u32) -> kvm_irq_routing_entry {
 }
 
 fn msi(line: u32, message: MsiMessage) -> kvm_irq_routing_entry {
-    let [low, high] = [message.address & 0xffff_ffff, message.address >> 32];
     let msi = kvm_irq_routing_msi {
-        address_lo: u32::try_from(low).unwrap_or(0),
-        address_hi: u32::try_from(high).unwrap_or(0),
+        address_lo: low_u32(message.address),
+        address_hi: low_u32(message.address >> 32),
         data: message.data,
         ..Default::default()
     };
@@ -266,13 +238,4 @@ fn msi(line: u32, message: MsiMessage) -> kvm_irq_routing_entry {
         kvm_irq_routing_entry { gsi: line, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
     entry.u.msi = msi;
     entry
-}
-
-/// How many vCPUs this host's KVM can give to one machine.
-pub fn check_cpus(kvm: &Kvm, cpus: u8) -> Result<()> {
-    let most = kvm.get_max_vcpus();
-    if usize::from(cpus) > most {
-        bail!("{cpus} CPUs: this host's KVM gives a guest at most {most}");
-    }
-    Ok(())
 }

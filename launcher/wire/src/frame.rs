@@ -1,27 +1,27 @@
-//! The frames of an attached console, in both directions: a byte for the kind, the length (32 bits,
-//! little-endian), and as many bytes.
+//! The frames of an attached console, in both directions: a byte for the kind, the length of the
+//! payload (32 bits, little-endian), and the payload.
 
 use std::io::{self, ErrorKind, Read, Write};
 
 /// The longest payload that is accepted, in bytes. lguest sends at most 64 KiB.
 const LONGEST: usize = 1 << 20;
 
-/// Bytes of the kind and the length.
+/// The size in bytes of the kind and the length.
 const HEADER: usize = 5;
 
 /// The exit status of a client whose guest has ended.
 pub const ENDED: u8 = 0;
 
-/// A message of an attached connection.
+/// A message on the connection of an attached client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleFrame {
-    /// To the client: output of the guest. To the guest: typed input.
+    /// Output of the guest, to the client, or typed input, to the guest.
     Data(Vec<u8>),
-    /// To the client: this number of bytes was lost before the next frame.
+    /// The number of bytes that were lost before the next frame, to the client.
     Dropped(u64),
-    /// To the guest: the window has this size, rows and columns.
+    /// The size of the window, rows and columns, to the guest.
     Size(u16, u16),
-    /// To the client, as the last frame: its exit status, and the reason.
+    /// The last frame, to the client: the client's exit status, and the reason.
     End(u8, String),
 }
 
@@ -39,13 +39,13 @@ impl Wire {
     /// Send a frame to the client.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// When the connection fails.
     pub fn say(self, frame: &ConsoleFrame, mut stream: impl Write) -> io::Result<()> {
         match (self, frame) {
             (Self::Frames, frame) => frame.write_to(stream),
             (Self::Plain, ConsoleFrame::Data(bytes)) => stream.write_all(bytes),
             (Self::Plain, ConsoleFrame::Dropped(count)) => {
-                // One write: it is seen whole, or not at all.
+                // One write: the client sees the whole line, or nothing of it.
                 let line = format!("\r\n[lguest: {count} bytes are lost]\r\n");
                 stream.write_all(line.as_bytes())
             }
@@ -55,10 +55,10 @@ impl Wire {
         }
     }
 
-    /// Receive the client's next frame. `None` when the client has left.
+    /// Receive the client's next frame. `None` if the client has left.
     ///
     /// # Errors
-    /// As of [`ConsoleFrame::read_from`].
+    /// When the connection fails, or the client sends a malformed frame (`InvalidData`).
     pub fn hear(self, mut stream: impl Read) -> io::Result<Option<ConsoleFrame>> {
         if self == Self::Frames {
             return ConsoleFrame::read_from(stream);
@@ -74,7 +74,7 @@ impl ConsoleFrame {
     /// Write the frame with one call.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// When the connection fails, or the payload has 4 GiB or more.
     pub fn write_to(&self, mut stream: impl Write) -> io::Result<()> {
         let mut bytes = vec![0; HEADER];
         let kind = match self {
@@ -106,7 +106,7 @@ impl ConsoleFrame {
     /// Read the next frame. `None` at the end of the connection.
     ///
     /// # Errors
-    /// Those of the connection, and `InvalidData` for a malformed frame.
+    /// When the connection fails or ends within a frame, or the frame is malformed (`InvalidData`).
     pub fn read_from(mut stream: impl Read) -> io::Result<Option<Self>> {
         let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
         let mut header = [0; HEADER];
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_frame_is_read_as_it_was_written() {
         let frames = [
             ConsoleFrame::Data(b"some bytes\xff".to_vec()),
             ConsoleFrame::Data(Vec::new()),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn a_malformed_frame_is_refused() {
         let header = |kind: u8, length: u32| [&[kind], length.to_le_bytes().as_slice()].concat();
         for bytes in [
             header(b'd', 1 << 30),

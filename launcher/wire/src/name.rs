@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The longest name, in bytes.
+/// The length of the longest name in bytes.
 const LONGEST: usize = 64;
 
-/// The name of a guest.
+/// The name of a guest: a valid file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
@@ -27,10 +27,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// Parse a name.
+/// Parse a name: 1 to 64 letters, digits, `.`, `_` and `-`, the first of them not `.` or `-`.
 ///
 /// # Errors
-/// What a name has to look like.
+/// A line with the rule that the text breaks.
 pub fn parse(text: &str) -> Result<Name, String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if text.is_empty() || text.len() > LONGEST {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_harmless_files() {
+    fn only_harmless_file_names_are_names() {
         let longest = "x".repeat(LONGEST);
         for good in ["a", "web-1.old_copy", "0", "_", longest.as_str()] {
             assert_eq!(parse(good).map(|name| name.to_string()).as_deref(), Ok(good));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_name_is_one() {
+    fn a_made_up_name_can_be_parsed() {
         let name = Name::made_up();
         assert_eq!(parse(name.as_str()), Ok(name));
     }

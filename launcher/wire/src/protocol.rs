@@ -1,4 +1,4 @@
-//! The control socket's requests and answers: one JSON object a line, in both directions. The
+//! The control socket's requests and answers: one JSON object on each line, in both directions. The
 //! launcher and its clients use the same types. docs/control.md describes the protocol.
 
 mod fields;
@@ -17,7 +17,7 @@ pub const VERSION: u64 = 1;
 /// The longest line in bytes, without its line feed.
 pub const LONGEST_LINE: usize = 64 << 10;
 
-/// Characters of a client's word that an answer repeats, at most.
+/// The largest number of characters of a client's word that an answer repeats.
 const REPEATED: usize = 60;
 
 /// The verb of a request.
@@ -125,9 +125,9 @@ impl Fault {
 /// A request, as a client writes it.
 #[derive(Debug, Serialize)]
 pub struct ControlRequest {
-    /// [`VERSION`].
+    /// The version of the protocol: [`VERSION`].
     pub version: u64,
-    /// What the client asks for.
+    /// The verb: the action that the client asks for.
     #[serde(rename = "do")]
     pub verb: Verb,
     /// The fields that belong to the verb.
@@ -155,7 +155,7 @@ impl<T: Serialize> Reply<T> {
             reply: &'a R,
         }
         let line = serde_json::to_string(&Versioned { version: VERSION, reply: self });
-        // Cannot fail: it is made of strings and numbers.
+        // Cannot fail: the answer consists of strings and numbers.
         line.unwrap_or_default() + "\n"
     }
 }
@@ -163,7 +163,7 @@ impl<T: Serialize> Reply<T> {
 /// Parse a request: its verb and fields.
 ///
 /// # Errors
-/// The answer to a malformed request.
+/// The fault with which the launcher answers a malformed request.
 pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     let syntax = |text: &str| Fault::new(FaultKind::Syntax, text);
     let request: Map<String, Value> = serde_json::from_slice(line)

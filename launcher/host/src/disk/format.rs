@@ -10,20 +10,20 @@ use anyhow::{Context, Result, bail};
 
 use super::BlockConfig;
 
-/// The formats with a magic number near the beginning are detected from this much of a file.
+/// The number of bytes at the beginning of a file from which its format is detected.
 const HEAD: u64 = 512;
 
-/// Some formats have their header in the last sector.
+/// The number of bytes at the end of a file, where some formats have their header.
 const FOOTER: u64 = 512;
 
-/// A format by its magic number.
+/// An image format with its magic number.
 struct ImageFormat {
-    /// Where the magic number is.
+    /// The offset of the magic number in bytes.
     offset: usize,
     magic: &'static [u8],
-    /// As messages call the format.
+    /// The name of the format in messages.
     name: &'static str,
-    /// The command that makes a raw image of one.
+    /// The command that converts such an image to a raw one.
     convert: &'static str,
 }
 
@@ -40,7 +40,8 @@ const VMDK: &str = "qemu-img convert -f vmdk -O raw FILE NEW";
 const VHD: &str = "qemu-img convert -f vpc -O raw FILE NEW";
 const PARALLELS: &str = "qemu-img convert -f parallels -O raw FILE NEW";
 
-/// From the probe functions of QEMU's block drivers; the last is Android's libsparse.
+/// The formats with a header at the beginning, from the probe functions of QEMU's block drivers.
+/// The last one is that of Android's libsparse.
 const BY_HEAD: [ImageFormat; 14] = [
     at(0, b"QFI\xfb\0\0\0\x01", "qcow", "qemu-img convert -f qcow -O raw FILE NEW"),
     at(0, b"QFI\xfb", "qcow2", "qemu-img convert -f qcow2 -O raw FILE NEW"),
@@ -58,12 +59,13 @@ const BY_HEAD: [ImageFormat; 14] = [
     at(0, b"\x3a\xff\x26\xed\x01\0", "android sparse", "simg2img FILE NEW"),
 ];
 
+/// The formats with a header in the last sector.
 const BY_FOOTER: [ImageFormat; 2] = [
     at(0, b"conectix", "vhd", VHD),
     at(0, b"koly", "dmg", "qemu-img convert -f dmg -O raw FILE NEW"),
 ];
 
-/// Compressed files. A guest may be meant to unpack one itself.
+/// The formats of compressed files. The user may want the guest to unpack one.
 const PACKED: [ImageFormat; 4] = [
     at(0, b"\x1f\x8b\x08", "gzip", "gzip -d"),
     at(0, b"\xfd7zXZ\0", "xz", "xz -d"),
@@ -75,12 +77,12 @@ const PACKED: [ImageFormat; 4] = [
 /// user insists; warn if they are compressed.
 ///
 /// # Errors
-/// One that names the format, and the command that makes a raw image.
+/// When the disk is such an image. The text has the format, and the command that converts it.
 pub(super) fn check(config: &BlockConfig, name: &str, length: u64) -> Result<()> {
     if config.raw {
         return Ok(());
     }
-    // A descriptor of its own: direct I/O would want an aligned buffer.
+    // The check uses another descriptor, because direct I/O would need an aligned buffer.
     let mut file = File::open(&config.path).context("reading its first bytes")?;
     let head = read(&mut file, 0, HEAD).context("reading its first bytes")?;
     let mut found = find(&BY_HEAD, &head);
@@ -110,7 +112,7 @@ fn find<'a>(formats: &'a [ImageFormat], bytes: &[u8]) -> Option<&'a ImageFormat>
     })
 }
 
-/// Up to `length` bytes from `offset` on.
+/// Read up to `length` bytes from `offset` on.
 fn read(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(offset))?;

@@ -1,13 +1,13 @@
-//! Who uses a file: the process that holds a lock on it or, if none does, one
-//! that has it open, as far as /proc shows it to us. (/proc/locks would not do:
-//! it has no process for locks that go with an open file.)
+//! Finds the process that uses a file: the one that holds a lock on it or, if there is none, one
+//! that has it open, as far as /proc shows it. (/proc/locks is not enough:
+//! it names no process for locks of open file descriptions.)
 
 use std::fs::{self, Metadata};
 use std::path::Path;
 
 use super::identity;
 
-/// "pid 1234 (name)".
+/// The process that uses a file, as "pid 1234 (name)". `None` if no process is visible.
 pub(super) fn of(metadata: &Metadata) -> Option<String> {
     let wanted = identity(metadata);
     let own = std::process::id().to_string();
@@ -32,7 +32,7 @@ pub(super) fn of(metadata: &Metadata) -> Option<String> {
     user
 }
 
-/// Whether there is a lock on this descriptor of the process.
+/// Whether this descriptor of the process holds a lock.
 fn is_locked(process: &Path, descriptor: &str) -> bool {
     let info = fs::read_to_string(process.join("fdinfo").join(descriptor));
     info.is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:")))

@@ -1,5 +1,5 @@
-//! Tests of opening disks, over real files. That another launcher is named as
-//! the one that holds the lock is seen in tests/e2e/kvm/disks.rs.
+//! Opening disks, over real files. tests/e2e/kvm/disks.rs checks that a message names
+//! another launcher that holds the lock.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ fn open_one(config: BlockConfig) -> Result<Disk> {
     open_all(&[config], 1).map(|mut disks| disks.remove(0))
 }
 
-/// What is said of a disk that cannot be used.
+/// The message for a disk that cannot be used.
 fn refusal(config: BlockConfig) -> String {
     format!("{:#}", open_one(config).unwrap_err())
 }
@@ -40,7 +40,7 @@ fn a_disk_has_a_queue_for_each_cpu_up_to_eight_or_as_many_as_were_asked_for() {
 }
 
 #[test]
-fn what_is_no_disk_is_refused_with_what_to_do() {
+fn a_file_that_is_not_a_disk_is_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -59,7 +59,7 @@ fn what_is_no_disk_is_refused_with_what_to_do() {
     }
 }
 
-/// A file of `length` bytes with these at `offset`.
+/// A file of `length` bytes with these bytes at `offset`.
 fn file_with(directory: &TempDir, offset: u64, bytes: &[u8], length: u64) -> PathBuf {
     let path = file(directory, "image", length);
     std::os::unix::fs::FileExt::write_all_at(

@@ -1,34 +1,35 @@
-//! How many messages of one kind are printed: a burst in each period. A period that was not
-//! long enough for all of them is followed by one of twice its length, up to a limit; after
-//! an hour without any, the first one comes again.
+//! Limits the messages of one kind: to a burst in each period. A period with more messages than the
+//! burst is followed by one of twice its length, up to a limit. After an hour without any message,
+//! periods have their first length again.
 
 use std::time::{Duration, Instant};
 
 use devices::log_interval::LONGEST as QUIET;
 
-/// More messages than this within a period are only counted.
+/// The number of messages that are printed within a period. Further ones are only counted.
 const BURST: u32 = 20;
-/// The first period.
+/// The length of the first period.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-/// What may still be said in this period.
+/// The budget for messages of one kind.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// No period is longer.
+    /// The length of the longest period.
     longest: Duration,
     period: Duration,
     since: Option<Instant>,
-    /// The last message, printed or not.
+    /// The time of the last message, printed or not.
     heard: Option<Instant>,
     spent: u32,
     pub(super) suppressed: u64,
 }
 
-/// What to do about one message.
+/// The decision on one message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spend {
     pub(super) allowed: bool,
-    /// So many were not printed in the period before: to be said first.
+    /// The number of messages that were not printed in the period before. It has to be printed
+    /// first.
     pub(super) suppressed: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The pure parts; that a terminal gets `\r\n` is seen in [`crate::terminal`].
+//! The pure parts. Tests of [`crate::terminal`] check that a terminal gets `\r\n`.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn a_flood_is_cut_and_counted() {
     assert_eq!(budget.spend(start + PERIOD).suppressed, None);
 }
 
-/// How many lines are printed of 50 a second, with those that tell what was not.
+/// The number of lines that are printed of 50 a second, with those that report suppressed ones.
 fn printed(budget: &mut Budget, begin: Instant, hours: u32) -> usize {
     let times = (0..50 * 3600 * hours).map(|turn| begin + PERIOD * turn / 50);
     let spent = times.map(|now| budget.spend(now));
@@ -51,7 +51,7 @@ fn a_flood_without_end_is_a_few_lines_an_hour() {
 }
 
 #[test]
-fn what_a_guest_causes_takes_the_place_of_nothing_else() {
+fn messages_that_a_guest_causes_suppress_no_others() {
     let budget = |level, target| {
         let message = Metadata::builder().level(level).target(target).build();
         MESSAGES.budget(&message).map(std::ptr::from_ref)

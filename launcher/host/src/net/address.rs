@@ -1,5 +1,5 @@
-//! What is set on an interface besides the tap itself: its address, its bridge,
-//! that it is up (netdevice(7)).
+//! The settings of a tap's interface: its address, its bridge, and whether it is up
+//! (netdevice(7)).
 
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
@@ -12,12 +12,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socke
 use super::card::Ipv4Network;
 use super::sys::{self, Ifreq};
 
-/// The number of an interface, if there is one of this name.
+/// The index of an interface. `None` if no interface has this name.
 pub(super) fn index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()
 }
 
-/// There must be an interface of this name.
+/// Check that an interface has this name.
 pub(super) fn check_there(name: &str) -> Result<()> {
     ensure!(
         index(name).is_some(),
@@ -26,8 +26,8 @@ pub(super) fn check_there(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Nobody else may have this address, nor its network: the host would not know
-/// which way to send.
+/// Check that no other interface has this address or its network: the host could not choose
+/// between the two.
 pub(super) fn check_free(wanted: Ipv4Network) -> Result<()> {
     for other in getifaddrs().context("listing the host's addresses")? {
         let Some((address, mask)) = ipv4(&other) else { continue };
@@ -50,18 +50,18 @@ fn ipv4(interface: &InterfaceAddress) -> Option<(Ipv4Addr, Ipv4Addr)> {
     Some((address(&interface.address)?, address(&interface.netmask)?))
 }
 
-/// Give an interface its address, and take it up.
+/// Give an interface its address, and set it up.
 pub(super) fn give(name: &str, network: Ipv4Network) -> Result<()> {
     let (socket, address) = (any_socket()?, network.address);
     sys::set_address(socket.as_fd(), name, address)
         .and_then(|()| sys::set_netmask(socket.as_fd(), name, network.mask()))
         .map_err(explain)
         .with_context(|| format!("giving {name} the address {address}/{}", network.length))?;
-    take_up(&socket, name)
+    set_up(&socket, name)
 }
 
 /// Make an interface a port of a bridge, with the bridge's MTU, which would
-/// otherwise become that of its ports; and take it up.
+/// otherwise become that of its ports; and set it up.
 pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
     let socket = any_socket()?;
     let mtu = mtu(bridge).context("asking for the bridge's MTU")?;
@@ -80,10 +80,10 @@ pub(super) fn join(name: &str, bridge: &str) -> Result<()> {
         }
     })?;
     sized?;
-    take_up(&socket, name)
+    set_up(&socket, name)
 }
 
-fn take_up(socket: &OwnedFd, name: &str) -> Result<()> {
+fn set_up(socket: &OwnedFd, name: &str) -> Result<()> {
     let up = |flags: i16| flags | Ifreq::UP;
     sys::flags(socket.as_fd(), name)
         .and_then(|flags| sys::set_flags(socket.as_fd(), name, up(flags)))
@@ -91,18 +91,19 @@ fn take_up(socket: &OwnedFd, name: &str) -> Result<()> {
         .with_context(|| format!("taking {name} up"))
 }
 
+/// Whether an interface is up.
 pub(super) fn is_up(name: &str) -> Result<bool> {
     let flags = sys::flags(any_socket()?.as_fd(), name);
     Ok(flags.with_context(|| format!("asking for the state of {name}"))? & Ifreq::UP != 0)
 }
 
-/// An interface's largest packet; None if there is no interface of this name.
+/// The MTU of an interface in bytes, at most 65535. `None` if no interface has this name.
 pub(super) fn mtu(name: &str) -> Option<u16> {
     let mtu = sys::mtu(any_socket().ok()?.as_fd(), name).ok()?;
-    Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+    u16::try_from(mtu.min(u16::MAX.into())).ok()
 }
 
-/// The calls about interfaces want a socket, and do not care which.
+/// Open a socket for calls about interfaces, which accept any kind of socket.
 fn any_socket() -> Result<OwnedFd> {
     socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .context("opening a socket")

@@ -9,18 +9,18 @@ pub struct Tunnet {
     pub tap: TapBackend,
     /// The MAC address of the guest. `None` for one that lguest chooses.
     pub mac: Option<[u8; 6]>,
-    /// Queue pairs.
+    /// The number of queue pairs.
     pub queues: u8,
 }
 
-/// Where a card's tap comes from.
+/// The origin of a card's tap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TapBackend {
-    /// lguest makes it and gives it this address.
+    /// lguest makes the tap and gives it this address.
     Address(Ipv4Network),
-    /// lguest makes it and attaches it to this bridge.
+    /// lguest makes the tap and attaches it to this bridge.
     Bridge(String),
-    /// A tap of this name exists.
+    /// An existing tap of this name.
     Tap(String),
 }
 
@@ -29,7 +29,7 @@ pub enum TapBackend {
 pub struct Ipv4Network {
     /// The host's address.
     pub address: Ipv4Addr,
-    /// Length of the network's prefix in bits.
+    /// The length of the network's prefix in bits.
     pub length: u8,
 }
 
@@ -52,7 +52,8 @@ impl Ipv4Network {
         self.address | !self.mask()
     }
 
-    /// The guest's address: the one after the host's, or before it at the end.
+    /// The guest's address: the one after the host's, or the one before if the host's is the last
+    /// of the network.
     #[must_use]
     pub fn guest(self) -> Ipv4Addr {
         let next = Ipv4Addr::from_bits(self.address.to_bits().wrapping_add(1));

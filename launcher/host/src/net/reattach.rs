@@ -1,6 +1,6 @@
-//! What a tap does about what becomes of its interface: the card's link follows
-//! its state, as far as the cable goes; one that was deleted is an unplugged
-//! cable, until somebody makes a tap of the same name (`ip tuntap add`).
+//! The reactions of a tap to changes of its interface: the card's link is up when the interface
+//! is. A deleted interface is like an unplugged cable, until the user makes a tap of the
+//! same name (`ip tuntap add`).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use super::sys;
 use super::tap::Tap;
 
 impl Tap {
-    /// There is an interface of this index and name, in this state.
+    /// React to a report that an interface of this index and name exists, and is up or down.
     pub(super) fn seen(&self, index: u32, name: &str, up: bool) {
         let mut state = self.state();
         let ours = state.index == Some(index);
@@ -24,13 +24,13 @@ impl Tap {
             state.index = Some(index);
             self.link.came_back();
         }
-        // It may have been renamed.
+        // The interface may have been renamed.
         state.name = name.to_string();
         drop(state);
         self.set_link(up);
     }
 
-    /// There is no such interface any more, as far as we can see.
+    /// React to a report that the interface of this index is gone from our network namespace.
     pub(super) fn lost(&self, index: u32) {
         let mut state = self.state();
         if state.index != Some(index) {
@@ -55,14 +55,14 @@ impl Tap {
         }
     }
 
-    /// Our descriptors can be given another interface, once theirs is gone.
+    /// Attach the descriptors to another interface, after theirs is gone.
     fn reattach(&self, name: &str, offloads: u64, pairs: u16) -> io::Result<()> {
         for file in &self.queues {
             sys::attach(file.as_fd(), name, self.multi_queue)?;
         }
         self.set_header()?;
         self.tell_offloads(offloads)?;
-        let all = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
+        let all = u16::try_from(self.queues.len()).map_err(io::Error::other)?;
         self.switch_queues(all, pairs)
     }
 }

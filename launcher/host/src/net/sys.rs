@@ -1,17 +1,18 @@
-//! The ioctls on taps and interfaces, and their unsafe. What is exported is safe
+//! The ioctls on taps and interfaces, with their unsafe blocks. All functions here are safe
 //! to call.
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use devices::number::u16_constant;
 use libc::{Ioctl, c_int, c_uint};
 
-/// Adds an interface to a bridge (linux/sockios.h); the crate libc lacks it.
+/// The ioctl that adds an interface to a bridge (linux/sockios.h). The crate libc lacks it.
 const SIOCBRADDIF: Ioctl = 0x89a2;
 
-/// struct ifreq (netdevice(7)): the name of an interface, and what is to be set
-/// or was asked for, in the host's byte order.
+/// The kernel's struct ifreq (netdevice(7)): the name of an interface, and the value of a request
+/// or an answer, in the host's byte order.
 #[repr(C, align(8))]
 pub(super) struct Ifreq {
     name: [u8; libc::IFNAMSIZ],
@@ -21,12 +22,12 @@ pub(super) struct Ifreq {
 const _: () = assert!(size_of::<Ifreq>() == size_of::<libc::ifreq>());
 
 impl Ifreq {
-    /// IFF_UP.
+    /// The flag of an interface that is up (IFF_UP).
     pub(super) const UP: i16 = 1;
 
     fn new(name: &str, value: &[u8]) -> Self {
         let mut ifreq = Self { name: [0; libc::IFNAMSIZ], value: [0; 24] };
-        // The last byte stays the name's end.
+        // The last byte stays 0, to end the name.
         for (to, from) in ifreq.name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
             *to = from;
         }
@@ -59,7 +60,7 @@ impl Ifreq {
     }
 }
 
-/// The calls that take a struct ifreq.
+/// The ioctls that take a struct ifreq.
 #[derive(Debug, Clone, Copy)]
 enum IfreqCall {
     Attach,
@@ -96,43 +97,43 @@ fn flag_word(flags: c_int) -> [u8; 2] {
     [low, high]
 }
 
-/// Have a descriptor of /dev/net/tun lead to the tap of this name, with the
-/// virtio header before each frame. The answer is the name, in full.
+/// Attach a descriptor of /dev/net/tun to the tap of this name, with the
+/// virtio header before each frame. Returns the full name.
 pub(super) fn attach(fd: BorrowedFd<'_>, name: &str, multi_queue: bool) -> io::Result<String> {
     let queues = if multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
     Ok(Ifreq::new(name, &flag_word(flags)).call(fd, IfreqCall::Attach)?.name())
 }
 
-/// Whether it leads to an interface.
+/// Whether a descriptor of /dev/net/tun is attached to an interface.
 pub(super) fn is_attached(fd: BorrowedFd<'_>) -> bool {
     Ifreq::new("", &[]).call(fd, IfreqCall::Attached).is_ok()
 }
 
-/// Whether the tap gives frames to this one of its descriptors.
+/// Set whether the tap passes frames to this one of its descriptors.
 pub(super) fn set_queue(fd: BorrowedFd<'_>, used: bool) -> io::Result<()> {
     let flags = if used { libc::IFF_ATTACH_QUEUE } else { libc::IFF_DETACH_QUEUE };
     Ifreq::new("", &flag_word(flags)).call(fd, IfreqCall::Queue).map(drop)
 }
 
-/// The bytes of the header before each frame.
+/// Set the size in bytes of the header before each frame.
 pub(super) fn set_header(fd: BorrowedFd<'_>, bytes: c_int) -> io::Result<()> {
     // SAFETY: the call reads an int, which outlives it.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const bytes) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What frames may need of their reader (TUN_F_*).
+/// Set the offloads that the reader of frames supports (TUN_F_*).
 pub(super) fn set_offload(fd: BorrowedFd<'_>, flags: c_uint) -> io::Result<()> {
     // SAFETY: the call takes a number and no pointer.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, u64::from(flags)) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// struct sockaddr_in without a port.
+/// The bytes of a struct sockaddr_in without a port.
 fn sockaddr(address: Ipv4Addr) -> Vec<u8> {
-    let family = u16::try_from(libc::AF_INET).unwrap_or(0).to_ne_bytes();
-    [&family[..], &[0; 2], &address.octets()].concat()
+    const FAMILY: u16 = u16_constant(libc::AF_INET.cast_unsigned());
+    [&FAMILY.to_ne_bytes()[..], &[0; 2], &address.octets()].concat()
 }
 
 pub(super) fn set_address(fd: BorrowedFd<'_>, name: &str, address: Ipv4Addr) -> io::Result<()> {

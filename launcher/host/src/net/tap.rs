@@ -20,41 +20,41 @@ use libc::{
 
 use super::{address, sys};
 
-/// The kernel puts the first free number into it.
+/// The name of taps that lguest makes. The kernel puts the first free number into it.
 const OURS: &str = "lg%d";
 
-/// What [`Tap::make`] is refused without.
+/// Advice for a user without the privilege to make a tap.
 const PRIVILEGE: &str = "run as root, or have root make a tap for you (ip tuntap add tap0 mode tap \
     user $USER; ip link set tap0 up) and use --tunnet tap:tap0";
 
-/// See the module.
+/// A tap: an Ethernet interface of the host, with a descriptor for each queue pair of the card.
 pub struct Tap {
     pub(super) queues: Vec<File>,
-    /// Made for several queues, whether or not we use several.
+    /// Whether the tap was made for several queues, even if lguest uses one.
     pub(super) multi_queue: bool,
     mac: [u8; 6],
-    /// What it can do, as [`OFFLOADS`].
+    /// The offloads that the tap supports, as bits of [`OFFLOADS`].
     offloads: u64,
     pub(super) link: Arc<Link>,
     state: Mutex<State>,
 }
 
-/// What changes in its life.
+/// The state of a tap that changes while guests run.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) name: String,
-    /// Of the interface; None if it is gone.
+    /// The index of the interface. `None` if the interface is gone.
     pub(super) index: Option<u32>,
-    /// What the guest has accepted of [`OFFLOADS`].
+    /// The bits of [`OFFLOADS`] that the guest has accepted.
     pub(super) offloads: u64,
-    /// Queue pairs in use.
+    /// The number of queue pairs in use.
     pub(super) pairs: u16,
     /// The device of the present guest.
     pub(super) device: Weak<DeviceStatus>,
 }
 
 impl Tap {
-    /// Make one; it lives as long as we do.
+    /// Make a tap, which exists until the launcher ends.
     pub(super) fn make(queues: u8, mac: [u8; 6]) -> Result<Self> {
         let several = queues > 1;
         Self::open(OURS, queues, several, mac).map_err(|error| match error.kind() {
@@ -120,6 +120,9 @@ impl Tap {
     }
 
     /// The card of a new guest.
+    ///
+    /// # Errors
+    /// When the host has no descriptor to spare.
     pub fn card(self: &Arc<Self>) -> Result<Net> {
         let pairs = self.queues.iter().map(File::try_clone).collect::<io::Result<_>>();
         let interface: Arc<dyn Interface> = Arc::clone(self) as _;
@@ -133,7 +136,7 @@ impl Tap {
         })
     }
 
-    /// The device that hears of the interface from now on.
+    /// Notify this device of changes to the interface from now on.
     pub fn plug(&self, device: &Arc<DeviceStatus>) {
         self.state().device = Arc::downgrade(device);
     }
@@ -146,12 +149,12 @@ impl Tap {
         self.queues.first().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Frames have the header of virtio 1.0 before them.
+    /// Have each frame preceded by the header of virtio 1.0.
     pub(super) fn set_header(&self) -> io::Result<()> {
         sys::set_header(self.first()?.as_fd(), HEADER.cast_signed())
     }
 
-    /// The most that the kernel can do; older ones do less.
+    /// The largest set of offloads that the kernel supports. Older kernels support fewer.
     fn probe_offloads(&self) -> u64 {
         let uso = GUEST_USO4 | GUEST_USO6;
         let sets = [OFFLOADS, OFFLOADS & !uso, OFFLOADS & !(uso | GUEST_UFO), GUEST_CSUM];
@@ -162,12 +165,12 @@ impl Tap {
         sys::set_offload(self.first()?.as_fd(), tun_flags(offloads))
     }
 
-    /// Whether its descriptors still lead to an interface, wherever that is now.
+    /// Whether the descriptors are still attached to an interface, in any network namespace.
     pub(super) fn is_attached(&self) -> bool {
         self.first().is_ok_and(|file| sys::is_attached(file.as_fd()))
     }
 
-    /// Take the queues from `before` on into use or out of it.
+    /// Change the number of queue pairs in use from `before` to `pairs`.
     pub(super) fn switch_queues(&self, before: u16, pairs: u16) -> io::Result<()> {
         for (number, file) in (0..).zip(&self.queues) {
             if (number < before) != (number < pairs) {
@@ -192,13 +195,13 @@ impl Interface for Tap {
 }
 
 impl Tap {
-    /// What was to be set is set when it comes back.
+    /// Ignore an error if the interface is gone: the setting is made when it comes back.
     fn unless_gone(&self, error: io::Error) -> io::Result<()> {
         if self.is_attached() { Err(error) } else { Ok(()) }
     }
 }
 
-/// The offloads in the terms of the tap (linux/if_tun.h).
+/// The offloads as flags of the tap (linux/if_tun.h).
 fn tun_flags(offloads: u64) -> c_uint {
     let flags = [
         (GUEST_CSUM, TUN_F_CSUM),
@@ -213,7 +216,7 @@ fn tun_flags(offloads: u64) -> c_uint {
     set.fold(0, |all, (_, flag)| all | flag)
 }
 
-/// /dev/net/tun is not always there for everybody.
+/// The error of opening /dev/net/tun, with advice.
 fn explain_tun(error: &io::Error) -> io::Error {
     let what = match error.kind() {
         ErrorKind::NotFound => "no such file: as root, run: modprobe tun".to_string(),

@@ -1,6 +1,6 @@
-//! The thread that hears of the host's interfaces: up, down, deleted, made
-//! again. It sleeps in one recv(2) of a netlink socket (rtnetlink(7)) for the
-//! life of the process, and tells the taps ([`super::reattach`]).
+//! The thread that watches the host's interfaces: up, down, deleted, made
+//! again. The thread sleeps in recv(2) of a netlink socket (rtnetlink(7)) for the
+//! life of the process, and notifies the taps ([`super::reattach`]).
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use nix::sys::socket::{
 
 use super::tap::Tap;
 
-/// RTMGRP_LINK: what happens to interfaces.
+/// The multicast group with events of interfaces (RTMGRP_LINK).
 const LINK_GROUP: u32 = 1;
 
-/// The kernel's messages have no more than this (NLMSG_GOODSIZE, or one page).
+/// The size in bytes of the kernel's largest message (NLMSG_GOODSIZE, or one page).
 const LARGEST: usize = 32 << 10;
 
 /// Watch the interfaces of `taps`.
@@ -57,7 +57,7 @@ fn watch(socket: &OwnedFd, taps: &[Arc<Tap>]) -> Result<()> {
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => length,
             Err(Errno::EINTR) => continue,
-            // More happened than the socket holds: look at what it came to.
+            // The socket has lost events: ask for the state that they led to.
             Err(Errno::ENOBUFS) => {
                 ask(socket)?;
                 continue;
@@ -68,13 +68,13 @@ fn watch(socket: &OwnedFd, taps: &[Arc<Tap>]) -> Result<()> {
         while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
             let length = usize::try_from(message.header.length)?.next_multiple_of(4).max(16);
             rest = rest.get(length..).unwrap_or_default();
-            hear(&message.payload, taps);
+            handle(&message.payload, taps);
         }
     }
 }
 
-/// One message, perhaps about one of the taps.
-fn hear(payload: &NetlinkPayload<RouteNetlinkMessage>, taps: &[Arc<Tap>]) {
+/// Handle one message, which may be about one of the taps.
+fn handle(payload: &NetlinkPayload<RouteNetlinkMessage>, taps: &[Arc<Tap>]) {
     match payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) if is_whole(link) => {
             let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
@@ -91,7 +91,8 @@ fn hear(payload: &NetlinkPayload<RouteNetlinkMessage>, taps: &[Arc<Tap>]) {
     }
 }
 
-/// Bridges report their ports in messages of this kind, to those who ask.
+/// Whether a message describes an interface. Bridges also report their ports in messages of this
+/// kind.
 fn is_whole(link: &LinkMessage) -> bool {
     link.header.interface_family == Family::Unspec
 }

@@ -1,14 +1,14 @@
-//! The emptying half of a console's [`super::Output`]: somebody who reads, at his
-//! own pace.
+//! The readers of a console's [`super::Output`]. Each reads at its own pace.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use devices::mutex::{wait, wait_timeout};
+use devices::number::index;
 
 use super::{ReaderPosition, ReaderRole, RingState, SharedRing};
 
-/// What is taken at once: as much as a pipe holds.
+/// The number of bytes that a reader takes at once: as many as a pipe holds.
 const CHUNK: usize = 1 << 16;
 
 /// A reader of an output ring. Dropping it frees its place.
@@ -21,7 +21,7 @@ pub struct Reader {
 /// The result of waiting for output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Bytes.
+    /// The reader took bytes.
     Some,
     /// No bytes came in time.
     None,
@@ -44,13 +44,13 @@ impl Reader {
         Self { id, shared: Arc::clone(shared) }
     }
 
-    /// Sleep until the guest has printed something, and take the beginning of it
-    /// into `chunk`. False if all is taken and no more will come, or it is to leave.
+    /// Sleep until bytes come, and take the first of them into `chunk`. Returns false if the output
+    /// has ended and all is taken, or the reader has to leave.
     pub fn take(&mut self, chunk: &mut Vec<u8>) -> bool {
         self.take_until(chunk, None) == Taken::Some
     }
 
-    /// Take the next bytes, but do not wait for longer than `until`.
+    /// Sleep until bytes come, but not after `until`, and take the first of them into `chunk`.
     pub fn take_until(&mut self, chunk: &mut Vec<u8>, until: Option<Instant>) -> Taken {
         chunk.clear();
         let mut state = self.shared.lock();
@@ -60,7 +60,7 @@ impl Reader {
             if place.dismissed {
                 return Taken::Last;
             }
-            let skip = usize::try_from(place.at.saturating_sub(start)).unwrap_or(usize::MAX);
+            let skip = index(place.at.saturating_sub(start));
             if place.at < end {
                 state.copy(skip, chunk);
                 self.advance(&mut state, chunk.len());
@@ -103,30 +103,30 @@ impl Reader {
         }
     }
 
-    /// For [`super::Output::dismiss`].
+    /// The number of this reader, for [`super::Output::dismiss`].
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Whether it only looks.
+    /// Whether this reader is a [`ReaderRole::Follower`].
     pub fn is_follower(&self) -> bool {
         self.shared.lock().place(self.id).is_some_and(|place| place.role == ReaderRole::Follower)
     }
 
-    /// How far it has come, in bytes since the first that was printed.
+    /// The position of this reader, in bytes since the first that was printed.
     pub fn position(&self) -> u64 {
         self.shared.lock().place(self.id).map_or(0, |place| place.at)
     }
 
-    /// What there is to take now.
+    /// The number of bytes that this reader can take now.
     pub fn backlog(&self) -> u64 {
         let mut state = self.shared.lock();
         let end = state.end;
         state.place(self.id).map_or(0, |place| end.saturating_sub(place.at))
     }
 
-    /// The client has read some of what was taken, so it is there. Returns how much
-    /// it had lost before that.
+    /// Record that the client has read some of the taken bytes, so that it counts as present.
+    /// Returns the number of bytes that it lost before those.
     pub fn progress(&mut self) -> u64 {
         let mut state = self.shared.lock();
         let Some(place) = state.place(self.id) else { return 0 };
@@ -136,7 +136,7 @@ impl Reader {
 }
 
 impl RingState {
-    /// Copy the ring from there on, as far as a chunk goes.
+    /// Copy a chunk of the ring, without the first `skip` bytes.
     fn copy(&self, skip: usize, chunk: &mut Vec<u8>) {
         let (first, second) = self.ring.as_slices();
         let parts = match skip.checked_sub(first.len()) {

@@ -1,6 +1,5 @@
-//! The filling half of a console's [`super::Output`]: used by the console's
-//! transmit queue, which waits for a slow reader, and by the early console's port
-//! on a vCPU thread, which waits for nobody.
+//! The sinks of a console's [`super::Output`]. The console's transmit queue uses one, and waits for
+//! a slow reader. The early console's port on a vCPU thread uses another, and never waits.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -11,11 +10,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{PATIENCE, ReaderPosition, RingState, SharedRing};
 
-/// Waiting is counted in steps, so that an hour in which the whole launcher was
-/// stopped counts as one.
+/// The longest single wait. Waiting is counted in such steps, so that an hour in which the whole
+/// launcher was stopped counts as one step.
 const STEP: Duration = Duration::from_millis(500);
 
-/// A way into the ring. As `io::Write`, it waits for readers that read; every
+/// A sink that fills the ring. As `io::Write`, it waits for readers that read. Every
 /// wait ends with `Interrupted` when a signal arrives, so use `write`, not
 /// `write_all`, in a thread that must stop at a signal.
 #[derive(Debug, Clone)]
@@ -49,13 +48,13 @@ impl Sink {
         state.sinks_waiting += 1;
         drop(state);
         let start = Instant::now();
-        let timeout = PollTimeout::try_from(STEP).unwrap_or(PollTimeout::ZERO);
+        let timeout = PollTimeout::try_from(STEP).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.0.room.as_fd(), PollFlags::POLLIN)];
         let woken = poll(&mut fds, timeout);
         let mut state = self.0.lock();
         state.sinks_waiting -= 1;
         if matches!(woken, Ok(1)) {
-            // Another sink may have emptied it before us.
+            // Another sink may have read the event first.
             let _ = self.0.room.read();
         } else {
             let (end, waited) = (state.end, start.elapsed().min(STEP));
@@ -81,14 +80,14 @@ impl Write for Sink {
         Ok(bytes.len())
     }
 
-    /// Nothing is held back here.
+    /// Does nothing: a sink has no buffer.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Writes into rings and never waits: what does not fit takes the place of the oldest output. For
-/// vCPU threads.
+/// Writes into rings and never waits: if a ring is full, the oldest output is lost. For vCPU
+/// threads.
 #[derive(Debug)]
 pub struct LossyWriter(Vec<Sink>);
 

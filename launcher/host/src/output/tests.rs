@@ -1,4 +1,4 @@
-//! Readers that come, go, stop and are absent.
+//! Readers that come, leave, stop and are absent.
 
 use std::io::Write;
 use std::thread::{Builder, JoinHandle};
@@ -8,13 +8,13 @@ use super::*;
 use crate::testing::until;
 
 impl Output {
-    /// What the slowest reader has not taken.
+    /// The number of bytes that the slowest reader has not taken.
     pub(crate) fn behind(&self) -> u64 {
         let state = self.0.lock();
         state.readers.iter().map(|place| state.end - place.at).max().unwrap_or(0)
     }
 
-    /// What a reader has lost and not been told.
+    /// The largest number of bytes that a reader has lost since the last report.
     pub(crate) fn lost(&self) -> u64 {
         self.0.lock().readers.iter().map(|place| place.lost).max().unwrap_or(0)
     }
@@ -29,7 +29,7 @@ impl Output {
     }
 }
 
-/// Bytes of which no short run repeats soon.
+/// Bytes in which no short run repeats soon.
 fn pattern(length: u32) -> Vec<u8> {
     (0..length).map(|n| n.to_le_bytes()[n as usize % 3]).collect()
 }
@@ -44,7 +44,7 @@ fn printing(output: &Output, bytes: Vec<u8>) -> JoinHandle<()> {
     Builder::new().spawn(move || sink.write_all(&bytes).unwrap()).unwrap()
 }
 
-/// Take all there is.
+/// Take all bytes.
 fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
     let (mut all, mut chunk) = (Vec::new(), Vec::new());
     let is_behind = |id| {
@@ -61,7 +61,7 @@ fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
 }
 
 #[test]
-fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
+fn without_a_reader_the_newest_bytes_are_kept_and_the_rest_counted() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     print(&output, &printed);
     let mut reader = output.reader(ReaderRole::Client);
@@ -71,7 +71,7 @@ fn without_a_reader_the_newest_is_kept_and_the_rest_counted() {
 }
 
 #[test]
-fn what_one_has_read_is_not_new_to_the_next() {
+fn the_next_client_gets_only_unread_output() {
     let output = Output::new().unwrap();
     print(&output, b"first");
     let mut reader = output.reader(ReaderRole::Client);
@@ -84,7 +84,7 @@ fn what_one_has_read_is_not_new_to_the_next() {
 }
 
 #[test]
-fn two_readers_get_the_same() {
+fn two_readers_get_the_same_bytes() {
     let (output, printed) = (Output::new().unwrap(), pattern(4 << 20));
     let readers =
         [output.reader(ReaderRole::Client), output.reader(ReaderRole::Client)].map(|mut reader| {
@@ -106,7 +106,7 @@ fn two_readers_get_the_same() {
     until("both have left", || output.is_left());
 }
 
-/// The one that is stopped loses something, the other nothing.
+/// The stopped reader loses bytes, the other none.
 #[test]
 fn a_stopped_reader_is_absent_after_a_while() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
@@ -135,9 +135,9 @@ fn a_reader_that_leaves_makes_room() {
     writing.join().unwrap();
 }
 
-/// Also across the place where the ring begins anew.
+/// The unread bytes cross the end of the ring's buffer.
 #[test]
-fn what_nobody_has_read_can_be_seen_and_stays() {
+fn unread_output_can_be_peeked_and_stays() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     let (first, second) = printed.split_at(CAPACITY - 1000);
     print(&output, first);
@@ -155,9 +155,9 @@ fn what_nobody_has_read_can_be_seen_and_stays() {
     assert!(output.kept() == unread);
 }
 
-/// One that is there for the launcher's own sake changes nothing for anybody else.
+/// A witness changes nothing for other readers.
 #[test]
-fn a_witness_leaves_all_unread_and_is_no_client() {
+fn a_witness_leaves_all_unread_and_is_not_a_client() {
     let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
     let mut witness = output.reader(ReaderRole::Witness);
     for piece in printed.chunks(1 << 19) {
@@ -171,7 +171,7 @@ fn a_witness_leaves_all_unread_and_is_no_client() {
     assert!(all(&output, &mut reader) == printed[2 << 20..]);
 }
 
-/// Two who write down the same: what one did not get is not the other's loss.
+/// The loss of one reader does not count as the other's.
 #[test]
 fn each_reader_has_its_own_loss() {
     let output = Output::new().unwrap();

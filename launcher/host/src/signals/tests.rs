@@ -1,4 +1,4 @@
-//! Signals as other programs send them.
+//! Signals that other programs send.
 
 use std::env;
 use std::os::unix::process::ExitStatusExt;
@@ -25,19 +25,19 @@ fn a_launcher_under_nohup_ignores_the_hang_up() {
     let mut launcher = ignoring("HUP INT");
     launcher.signal(Signal::SIGHUP);
     launcher.signal(Signal::SIGINT);
-    // It would end by the first one that it obeys.
+    // The first signal that is not ignored would end the launcher.
     launcher.signal(Signal::SIGQUIT);
     assert_eq!(launcher.status(), 128 + 3);
 }
 
 #[test]
-fn a_request_to_terminate_is_obeyed_even_then() {
+fn a_request_to_terminate_is_obeyed_even_if_it_was_ignored() {
     let mut launcher = ignoring("TERM PIPE");
     launcher.signal(Signal::SIGTERM);
     assert_eq!(launcher.status(), 128 + 15);
 }
 
-/// In its environment, this test overflows its stack.
+/// The variable in whose presence the test overflows its stack.
 const OVERFLOW: &str = "LGUEST_TEST_OVERFLOW";
 
 #[test]

@@ -1,12 +1,12 @@
-//! The key that leaves a console, at the client: pressed once it leaves, pressed
-//! twice it is for the guest. A terminal in one of today's keyboard modes sends it as an
-//! escape sequence ([`super::keyboard`]), perhaps in parts. Used by `lguest console`.
+//! The escape key of `lguest console`: pressed once, the client detaches; pressed twice, the guest
+//! gets the key. A terminal in one of today's keyboard modes sends the key as an
+//! escape sequence ([`super::keyboard`]), perhaps in parts.
 
 use std::time::Duration;
 
 use super::keyboard::{Key, KeyParser};
 
-/// How long it is waited for the second time.
+/// How long the client waits for the second press.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long the guest waits for the beginning of a sequence that may become the key: too
@@ -15,12 +15,15 @@ const PART: Duration = Duration::from_millis(50);
 
 const ESCAPE: u8 = 0x1b;
 
-/// The key, or none.
+/// The escape key. Empty if there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escape(Option<u8>);
 
 impl Escape {
-    /// From `--escape`: "^X", or "none".
+    /// Parse the value of `--escape`: "^X", or "none".
+    ///
+    /// # Errors
+    /// A line with the valid values, if the text is not one of them.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.as_bytes() {
             b"none" => Ok(Self(None)),
@@ -29,41 +32,41 @@ impl Escape {
         }
     }
 
-    /// As it is told to the user.
+    /// The name of the key, such as "^X". `None` if there is no escape key.
     pub fn name(self) -> Option<String> {
         self.0.map(|key| format!("^{}", char::from(key | 0x40)))
     }
 }
 
-/// What was typed, with the key taken out.
+/// Takes the escape key out of typed input.
 #[derive(Debug)]
 pub struct Keys {
     escape: Escape,
     keyboard: KeyParser,
-    /// So much of the sequence that has begun is the guest's already.
+    /// The number of bytes of the unfinished sequence that the guest already has.
     handed_on: usize,
     pressed: bool,
 }
 
-/// What becomes of some keys.
+/// The result of typing some keys.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// These are for the guest.
+    /// The bytes for the guest.
     Keys(Vec<u8>),
-    /// These are, and then it depends on what is typed within this time.
+    /// The bytes for the guest. The next step depends on the keys within this time.
     Wait(Vec<u8>, Duration),
-    /// These are, and the user wants to leave.
+    /// The bytes for the guest, after which the user detaches.
     Leave(Vec<u8>),
 }
 
 impl Keys {
-    /// No key has been typed.
+    /// The state before the first key.
     #[must_use]
     pub fn new(escape: Escape) -> Self {
         Self { escape, keyboard: KeyParser::default(), handed_on: 0, pressed: false }
     }
 
-    /// Some more keys; none at all if the time is over.
+    /// Take some more keys; none at all if the time of [`Typed::Wait`] is over.
     pub fn typed(&mut self, keys: &[u8]) -> Typed {
         if keys.is_empty() {
             return if self.pressed { Typed::Leave(Vec::new()) } else { Typed::Keys(self.held()) };
@@ -88,8 +91,8 @@ impl Keys {
         }
     }
 
-    /// Call `each` for each key. Every sequence begins with the byte of `^[`, so that no
-    /// sequence has to be known for that one.
+    /// Call `each` for each key. Every sequence begins with the byte of `^[`, so that `^[` needs no
+    /// parsing of sequences.
     fn take_apart(
         &mut self,
         keyboard: &mut KeyParser,
@@ -103,10 +106,10 @@ impl Keys {
         }
     }
 
-    /// The next key: whether the user leaves by it.
+    /// Take the next key. Returns whether the user detaches with it.
     fn next(&mut self, key: Key, bytes: &[u8], guest: &mut Vec<u8>) -> bool {
         let rest = bytes.get(std::mem::take(&mut self.handed_on)..).unwrap_or_default();
-        // Of a key that has begun in the guest, the guest gets the end.
+        // If the guest has the beginning of a key, it gets the end as well.
         let has_begun = rest.len() < bytes.len();
         match key {
             Key::Press(byte) if Some(byte) == self.escape.0 => {
@@ -115,7 +118,7 @@ impl Keys {
                 }
                 self.pressed = !self.pressed;
             }
-            // Goes where its press went.
+            // A release goes where the press went.
             Key::Held(byte) if Some(byte) == self.escape.0 && self.pressed && !has_begun => {}
             Key::Press(_) | Key::Other if self.pressed => return true,
             _ => guest.extend_from_slice(rest),
@@ -123,7 +126,8 @@ impl Keys {
         false
     }
 
-    /// The beginning of a sequence, which the guest gets now, whatever it becomes.
+    /// The unfinished beginning of a sequence, which the guest gets now, whether it is the key or
+    /// not.
     fn held(&mut self) -> Vec<u8> {
         let unfinished = self.keyboard.unfinished();
         let held = unfinished.get(self.handed_on..).unwrap_or_default().to_vec();
@@ -136,7 +140,7 @@ impl Keys {
 mod tests {
     use super::*;
 
-    /// As in telnet and virsh.
+    /// The escape key of telnet and virsh.
     fn usual() -> Escape {
         Escape(Some(0x1d))
     }
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn once_leaves_when_the_time_is_over_or_another_key_comes() {
+    fn one_press_detaches_after_a_while_or_with_another_key() {
         let mut slow = keys();
         assert_eq!(slow.typed(b"ab\x1d"), Typed::Wait(b"ab".to_vec(), PATIENCE));
         assert_eq!(slow.typed(b""), Typed::Leave(Vec::new()));
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_is_one_for_the_guest() {
+    fn two_presses_send_one_to_the_guest() {
         assert_eq!(keys().typed(b"a\x1d\x1db"), Typed::Keys(b"a\x1db".to_vec()));
         let mut slow = keys();
         assert_eq!(slow.typed(b"\x1d"), Typed::Wait(Vec::new(), PATIENCE));
@@ -163,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn without_one_all_keys_are_the_guests() {
+    fn without_an_escape_key_the_guest_gets_all_keys() {
         let mut keys = Keys::new(Escape::parse("none").unwrap());
         let all: Vec<u8> = (0..=255).collect();
         assert_eq!(keys.typed(&all), Typed::Keys(all));
     }
 
     #[test]
-    fn keys_have_names() {
+    fn escape_keys_are_parsed_and_named() {
         assert_eq!(Escape::parse("^]"), Ok(usual()));
         assert_eq!(Escape::parse("^a"), Escape::parse("^A"));
         assert_eq!(Escape::parse("^a").unwrap().name(), Some("^A".into()));
@@ -179,7 +183,7 @@ mod tests {
         }
     }
     #[test]
-    fn every_spelling_leaves() {
+    fn every_encoding_of_the_key_detaches() {
         for text in ["\x1b[93;5u", "\x1b[93;5:1u", "\x1b[27;5;93~", "\x1b[93;69u", "\x1b[53;5u"] {
             let typed = [b"a", text.as_bytes()].concat();
             assert_eq!(keys().typed(&typed), Typed::Wait(b"a".to_vec(), PATIENCE), "{text:?}");
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_pass_as_they_are() {
+    fn other_keys_pass_unchanged() {
         let mut keys = keys();
         for text in ["\x1b[A", "\x1b[93;6u", "\x1b[93;5:3u", "\x1bx", "\x1b[<0;1;1M"] {
             assert_eq!(keys.typed(text.as_bytes()), Typed::Keys(text.into()));

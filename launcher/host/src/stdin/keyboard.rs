@@ -1,27 +1,27 @@
-//! Which key a terminal says was pressed, in all spellings that terminals have today: a
+//! Parses the keys that a terminal reports, in all encodings that terminals have today: a
 //! control byte; Kitty's keyboard protocol (`ESC[99;5u`), also with alternate key codes and
-//! kinds of event; xterm's modifyOtherKeys (`ESC[27;5;99~`). Nothing is changed on its way to
-//! the guest.
+//! kinds of event; xterm's modifyOtherKeys (`ESC[27;5;99~`). The guest gets the bytes
+//! unchanged.
 
 const ESCAPE: u8 = 0x1b;
 
-/// Longer than any key's sequence. Something longer is other input.
+/// The length in bytes of the longest sequence of a key. A longer one is other input.
 const LONGEST: usize = 64;
 
-/// What some bytes of input mean.
+/// The meaning of some bytes of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     /// The key of this control byte was pressed.
     Press(u8),
     /// The key of this control byte is still held down, or was released.
     Held(u8),
-    /// A modifier was pressed or released: shift, caps lock and so on.
+    /// A modifier was pressed or released: shift, caps lock and the like.
     Modifier,
-    /// Anything else.
+    /// Any other input.
     Other,
 }
 
-/// Takes input apart, however it is split over reads.
+/// Splits input into keys, also if reads split a sequence.
 #[derive(Debug, Default)]
 pub(crate) struct KeyParser {
     /// The beginning of what may become a key's sequence.
@@ -29,14 +29,14 @@ pub(crate) struct KeyParser {
 }
 
 impl KeyParser {
-    /// More input. `key` gets each key with all of its bytes, in their order.
+    /// Parse more input. `key` gets each key with all of its bytes, in their order.
     pub(crate) fn read(&mut self, bytes: &[u8], mut key: impl FnMut(Key, &[u8])) {
         for &byte in bytes {
             self.next(byte, &mut key);
         }
     }
 
-    /// The beginning of a sequence whose end has not come.
+    /// The bytes of a sequence that is not complete.
     pub(crate) fn unfinished(&self) -> &[u8] {
         &self.sequence
     }
@@ -82,7 +82,7 @@ fn of_sequence(sequence: &[u8]) -> Key {
     }
 }
 
-/// Parameters, each with its parts; 0 for one that is left out.
+/// The parameters of a sequence, each with its parts. A part that is left out is 0.
 fn numbers(parameters: &[u8]) -> Vec<Vec<u32>> {
     let number = |digits: &[u8]| {
         let digits = digits.iter().map(|digit| u32::from(digit.saturating_sub(b'0')));
@@ -92,34 +92,35 @@ fn numbers(parameters: &[u8]) -> Vec<Vec<u32>> {
     parameters.split(|byte| *byte == b';').map(parts).collect()
 }
 
-/// `KEY[:SHIFTED[:BASE]] ; MODIFIERS[:EVENT] ; TEXT`
+/// The key of a sequence of Kitty's protocol: `KEY[:SHIFTED[:BASE]] ; MODIFIERS[:EVENT] ; TEXT`
 /// (<https://sw.kovidgoyal.net/kitty/keyboard-protocol/>).
 fn of_kitty(numbers: &[Vec<u32>]) -> Option<Key> {
     let part = |parameter: usize, index: usize| {
         numbers.get(parameter).and_then(|parts| parts.get(index)).copied().unwrap_or(0)
     };
     let code = part(0, 0);
-    // Shift and so on have keys of their own, and so have the locks.
+    // Modifiers and locks have keys of their own.
     if matches!(code, 57358..=57360 | 57441..=57454) {
         return Some(Key::Modifier);
     }
     let modifiers = Modifiers::of(part(1, 0));
-    // Of a layout without Latin letters, the key at the same place.
+    // In a layout without Latin letters, the key at the same place counts.
     let code = if code > 0x7f && part(0, 2) != 0 { part(0, 2) } else { code };
-    // With shift, the key is the shifted one, which may not be known.
+    // With shift, the shifted key counts, which may be missing.
     let code = if modifiers.shift { part(0, 1) } else { code };
     let byte = modifiers.control_byte(code)?;
     Some(if matches!(part(1, 1), 0 | 1) { Key::Press(byte) } else { Key::Held(byte) })
 }
 
-/// `27 ; MODIFIERS ; KEY` (xterm's "Control Sequences", modifyOtherKeys).
+/// The key of a sequence of modifyOtherKeys: `27 ; MODIFIERS ; KEY` (xterm's "Control Sequences",
+/// modifyOtherKeys).
 fn of_xterm(numbers: &[Vec<u32>]) -> Option<Key> {
     let [first, modifiers, code] = numbers else { return None };
     let ([27], [modifiers], [code]) = (&first[..], &modifiers[..], &code[..]) else { return None };
     Modifiers::of(*modifiers).control_byte(*code).map(Key::Press)
 }
 
-/// Modifiers that were held down.
+/// The modifiers that were held down with a key.
 struct Modifiers {
     shift: bool,
     control: bool,
@@ -127,8 +128,8 @@ struct Modifiers {
 }
 
 impl Modifiers {
-    /// From their number: 1 more than the sum of shift 1, alt 2, control 4, super 8, hyper 16
-    /// and meta 32. Caps lock (64) and num lock (128) are not held down.
+    /// Decode the modifiers from their number: 1 more than the sum of shift 1, alt 2, control 4,
+    /// super 8, hyper 16 and meta 32. Caps lock (64) and num lock (128) are not held down.
     fn of(number: u32) -> Self {
         let bits = number.saturating_sub(1);
         Self {
@@ -138,8 +139,8 @@ impl Modifiers {
         }
     }
 
-    /// The byte that this key sends with control where keys have no sequences. With shift, a
-    /// letter is another key.
+    /// The byte that this key sends with control in a terminal without such sequences. With shift,
+    /// a letter is another key, so `None`.
     fn control_byte(&self, code: u32) -> Option<u8> {
         let code = u8::try_from(code).ok()?;
         if !self.control || self.others || self.shift && code.is_ascii_alphabetic() {
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn ctrl_c_has_many_spellings() {
+    fn ctrl_c_has_many_encodings() {
         for text in [
             "\x03",
             "\x1b[99;5u",
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_of_control_have_theirs() {
+    fn other_keys_with_control_are_their_bytes() {
         for (text, byte) in [
             ("\x1b[93;5u", 0x1d),
             ("\x1b[53;5u", 0x1d),
@@ -225,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn modifiers_are_told_from_keys() {
+    fn modifiers_are_not_keys() {
         for text in ["\x1b[57442;5u", "\x1b[57442;1:3u", "\x1b[57358u", "\x1b[57447;2u"] {
             assert_eq!(key(text), Key::Modifier, "{text:?}");
         }
     }
 
     #[test]
-    fn anything_else_is_neither() {
+    fn any_other_sequence_is_other_input() {
         for text in [
             "x",
             "\x1b[99u",
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_within_a_sequence_is_a_key() {
+    fn a_control_byte_within_a_sequence_is_a_key() {
         let (other, press) = (Key::Other, Key::Press(3));
         assert_eq!(keys(b"\x1b\x03"), [(other, b"\x1b".to_vec()), (press, b"\x03".to_vec())]);
         assert_eq!(keys(b"\x1b[9\x03"), [(other, b"\x1b[9".to_vec()), (press, b"\x03".to_vec())]);
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_comes_out() {
+    fn a_sequence_that_never_ends_is_passed_on() {
         assert!(keys(&[b"\x1b[".as_slice(), &[b'1'; 1000]].concat()).len() > 900);
         let all: Vec<u8> = (0..=255).cycle().take(4096).collect();
         keys(&all);

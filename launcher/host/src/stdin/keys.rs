@@ -1,6 +1,6 @@
 //! Input from a terminal: passed on to the guest key by key, while three ^C
-//! end it. Runs in the thread that [`super::start`] makes; whether the terminal
-//! may be read at all is for [`crate::terminal::Tty`] to say.
+//! end the guest. Runs in the thread that [`super::start`] makes.
+//! [`crate::terminal::Tty`] decides whether the terminal may be read at all.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,13 +16,13 @@ use super::{FromInterruption, InputSink};
 use crate::exit::{Exit, Interruption};
 use crate::terminal::Tty;
 
-/// A guest that takes nothing for this long, with its pipe full, is not
-/// reading: what is typed then is lost, except for what three ^C mean.
+/// How long to wait for a guest whose pipe is full. A guest that takes nothing for this long does
+/// not read its console: further keys are lost, but three ^C still end the guest.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const CTRL_C: u8 = 0x03;
 
-/// Read the terminal until it is gone or given back for good.
+/// Read the terminal until it is gone or restored for good, and pass keys to `sink`.
 pub(super) fn pass_on<T: FromInterruption>(
     input: File,
     mut sink: impl InputSink,
@@ -39,9 +39,9 @@ pub(super) fn pass_on<T: FromInterruption>(
     });
 }
 
-/// Read the terminal until it is gone or given back for good. What is read goes to
-/// `typed`, which may ask to be called again after so long, with nothing, if
-/// nothing else is typed until then.
+/// Read the terminal until it is gone or restored for good, and call `typed` with the bytes. If
+/// `typed` returns a time, it is called again with no bytes when that time has passed without a
+/// key.
 pub fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> Option<Duration>) {
     let mut buffer = vec![0; 1 << 12];
     let mut patience = None;
@@ -66,35 +66,38 @@ pub fn read(mut input: File, tty: &Tty, mut typed: impl FnMut(&[u8]) -> Option<D
                 tty.questions().read(bytes);
                 patience = typed(bytes);
             }
-            // In the background by now, or nothing there after all.
+            // lguest is in the background by now, or no key has come.
             Ok(_) | Err(_) => tty.look_again(),
         }
     }
 }
 
-/// Sleep until a key arrives or the terminal is given back: its keys are not for us
-/// then, and a read would take them; and in the background somebody has to look whether
-/// we still are there ([`Tty::wait_until_ours`]). False if that took too long.
+/// Sleep until a key arrives or the terminal is not ours any more: a read would take keys of
+/// another program then, and in the background the thread has to check whether lguest is still
+/// there ([`Tty::wait_until_ours`]). Returns false if neither happens within `patience`.
 fn wait_for_key(input: &File, tty: &Tty, patience: Option<Duration>) -> bool {
     let mut fds =
         [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(tty.away(), PollFlags::POLLIN)];
-    let timeout = patience.and_then(|patience| PollTimeout::try_from(patience).ok());
-    !matches!(poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)), Ok(0))
+    let timeout = patience.map_or(PollTimeout::NONE, |patience| {
+        PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)
+    });
+    !matches!(poll(&mut fds, timeout), Ok(0))
 }
 
-/// When the last ^C were pressed, each one alone in its read: a paste that
+/// Counts ^C. Each ^C counts only if it is alone in its read: a paste that
 /// contains some is not a keypress.
 #[derive(Debug, Default)]
 struct CtrlCCounter {
+    /// The times of the last two ^C.
     times: [Option<Instant>; 2],
     keyboard: KeyParser,
 }
 
 impl CtrlCCounter {
-    /// Is the third ^C within a second among these bytes, with no other key between? What is
-    /// still held down or released counts for nothing, and so do modifiers.
+    /// Whether these bytes contain the third ^C within a second, with no other key between. Keys
+    /// that are held down or released do not count, nor do modifiers.
     fn is_third(&mut self, bytes: &[u8], now: Instant) -> bool {
-        // Of a key that has begun in another read, and has become none.
+        // The bytes of a sequence that has begun in an earlier read, and may not become a key.
         let before = self.keyboard.unfinished().len();
         let (mut presses, mut others, mut stale, mut seen) = (0, false, false, 0);
         self.keyboard.read(bytes, |key, bytes| {
@@ -118,7 +121,7 @@ impl CtrlCCounter {
     }
 }
 
-/// The guest's pipe, as somebody sees it who must not be held up.
+/// The guest's input pipe, for the stdin thread, which must not wait for long.
 pub(super) struct GuestPipe {
     pipe: File,
     reads: bool,
@@ -126,8 +129,12 @@ pub(super) struct GuestPipe {
 }
 
 impl GuestPipe {
-    /// Of a guest with a terminal, nobody may be held up by it: the description of the pipe's
-    /// writing end is ours alone, so that it may be non-blocking.
+    /// A sink into the guest's pipe. With a terminal, the pipe becomes non-blocking, so that the
+    /// stdin thread does not wait for the guest: no other process shares the description of this
+    /// end.
+    ///
+    /// # Errors
+    /// When the pipe cannot be made non-blocking.
     pub(super) fn new(pipe: File, has_terminal: bool) -> io::Result<Self> {
         if has_terminal {
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -141,7 +148,7 @@ impl InputSink for GuestPipe {
         self.pipe.write_all(bytes)
     }
 
-    /// Give it these bytes; what a guest that does not read has no room for is lost.
+    /// Write these bytes. If the guest does not read and its pipe is full, the rest is lost.
     fn type_in(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.pipe.write(bytes) {
@@ -158,11 +165,12 @@ impl InputSink for GuestPipe {
 }
 
 impl GuestPipe {
-    /// Wait for room, the first time: a large paste waits for a busy guest.
+    /// Wait for room, but only if the guest has read since the last wait: a large paste waits for a
+    /// busy guest. Returns whether there is room.
     fn gets_room(&mut self) -> bool {
         let patience = if self.reads { self.patience } else { Duration::ZERO };
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         let room = matches!(poll(&mut fds, timeout), Ok(1));
         if self.reads && !room {
             log::warn!(
@@ -217,7 +225,8 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(30), "it waited each time");
     }
 
-    /// Press ^C at these times, in tenths of a second; which of them was the third?
+    /// Press ^C at these times, in tenths of a second. Returns the index of the one that was the
+    /// third.
     fn third(times: &[u64]) -> Option<usize> {
         let (mut counter, start) = (CtrlCCounter::default(), Instant::now());
         let at = |time: &u64| start + Duration::from_millis(100 * time);
@@ -225,19 +234,19 @@ mod tests {
     }
 
     #[test]
-    fn three_within_a_second_are_three() {
+    fn three_ctrl_c_within_a_second_count() {
         assert_eq!(third(&[0, 5, 10]), Some(2));
         assert_eq!(third(&[0, 7, 14]), None);
     }
 
     #[test]
-    fn the_second_slides() {
+    fn the_second_begins_anew_with_each_ctrl_c() {
         assert_eq!(third(&[0, 15, 20, 24]), Some(3));
         assert_eq!(third(&[0, 7, 14, 16]), Some(3));
     }
 
     #[test]
-    fn anything_else_starts_afresh() {
+    fn another_key_resets_the_count() {
         let (mut counter, now) = (CtrlCCounter::default(), Instant::now());
         for other in [&b"x"[..], b"\x03\x03", b"\x03x", b"\x1b[99;5u\x03"] {
             assert!(!counter.is_third(&[3], now));
@@ -255,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_counts() {
+    fn every_encoding_of_ctrl_c_counts() {
         for reads in [
             &[&b"\x1b[99;5u"[..]][..],
             &[b"\x1b[27;5;99~"],
@@ -270,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_before_them_starts_afresh() {
+    fn an_escape_before_them_resets_the_count() {
         let (mut counter, now) = (CtrlCCounter::default(), Instant::now());
         for _ in 0..2 {
             assert!(!counter.is_third(b"\x1b", now));

@@ -20,7 +20,7 @@ fn three_separate_ctrl_c_end_a_guest_that_hangs() {
     assert_eq!(launcher.status(), 130);
 }
 
-/// A slow machine may take a second for three: so keep pressing.
+/// Press until the launcher ends: a slow machine may take over a second for three.
 fn press_until_it_ends(pty: &mut Pty, launcher: &mut Running) {
     until("three ^C end it", || {
         pty.press(3, launcher);
@@ -50,7 +50,7 @@ fn every_ctrl_c_reaches_the_guest() {
         pty.expect([key]);
     }
     assert!(launcher.is_running());
-    // Of the last one, a guest that is about to end need not say anything.
+    // A guest that is about to end need not print the last one.
     press_until_it_ends(&mut pty, &mut launcher);
 }
 
@@ -100,7 +100,7 @@ fn ctrl_c_in_a_pipe_is_data() {
     };
     assert_eq!(read(&mut stdout, 7), b"ready\r\n");
     for _ in 0..4 {
-        // The next one when the guest has this one: each is alone in its read.
+        // Type the next one when the guest has this one: each is alone in its read.
         pipe.write_all(&[3]).unwrap();
         assert_eq!(read(&mut stdout, 1), [3]);
     }
@@ -114,7 +114,7 @@ fn the_end_of_a_pipe_is_not_the_end_of_the_guest() {
     let (mut launcher, pipe) = piped();
     drop(pipe);
     until("the thread has ended", || !launcher.threads().contains(&"stdin".to_string()));
-    // Nor does anything spin on it.
+    // No thread spins on the closed pipe.
     launcher.until_it_rests();
     launcher.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(launcher.status(), 128 + 15);
@@ -129,7 +129,7 @@ fn a_non_blocking_stdin_stays_so_and_works() {
     command.stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut launcher = Running::start(&mut command);
     let mut pipe = File::from(ours);
-    // It has found nothing, and waits.
+    // The thread has read nothing, and waits.
     until("it waits", || launcher.sleeps("stdin"));
     pipe.write_all(b"<off>").unwrap();
     assert_eq!(launcher.status(), 0);
@@ -158,13 +158,13 @@ fn read_exactly(mut guest: File, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_guest_does_not_read_waits_and_none_is_lost() {
+fn unread_input_waits_and_no_byte_is_lost() {
     let (input, mut pipe) = reading();
     let bytes: Vec<u8> = (0..3_u32 << 20).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     let written = bytes.clone();
     let (stdin, to_guest) = (pipe.try_clone().unwrap(), input.our_end().unwrap());
     let writing = thread::Builder::new().spawn(move || pipe.write_all(&written).unwrap()).unwrap();
-    // Nobody reads what is for the guest, so that this pipe stays full, and then stdin does.
+    // The guest reads nothing, so that its pipe stays full, and then stdin does.
     until("the guest's pipe is full", || is_full(&to_guest));
     until("stdin is full", || is_full(&stdin));
     assert!(!writing.is_finished(), "the queue is not bounded");
@@ -173,7 +173,7 @@ fn what_the_guest_does_not_read_waits_and_none_is_lost() {
 }
 
 #[test]
-fn what_one_guest_left_unread_the_next_one_gets() {
+fn the_next_guest_gets_the_unread_input() {
     let (input, mut pipe) = reading();
     pipe.write_all(b"first second").unwrap();
     assert_eq!(read_exactly(input.guest_end().unwrap(), 6), b"first ");

@@ -1,7 +1,7 @@
-//! The guard: a tiny process beside the launcher that gives the terminal back
-//! when the launcher cannot (SIGKILL, a crash). It sleeps in a read of a pipe
-//! that only the launcher has open for writing, and so learns of its death from
-//! the kernel.
+//! The guard: a tiny process beside the launcher that restores the terminal
+//! if the launcher cannot (SIGKILL, a crash). The guard sleeps in a read of a pipe
+//! that only the launcher has open for writing. The read ends when the launcher
+//! dies.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ use crate::privilege::PrivilegeDrop;
 #[derive(Debug)]
 pub(super) struct Guard {
     child: Pid,
-    /// None when it is dismissed.
+    /// The pipe to the guard. `None` when the guard is dismissed.
     pipe: Option<File>,
 }
 
@@ -33,86 +33,87 @@ impl Guard {
         Ok(Self { child, pipe: Some(File::from(write_end)) })
     }
 
-    /// From now on: if the launcher dies while the terminal's modes are `raw`,
-    /// set them to `saved`.
+    /// Have the guard set the terminal's modes to `saved` if the launcher dies while
+    /// they are `raw`.
     pub(super) fn watch(&mut self, saved: &Modes, raw: &Modes) {
-        self.tell(&GuardCommand::Watch { saved: *saved, raw: *raw });
+        self.send(&GuardCommand::Watch { saved: *saved, raw: *raw });
     }
 
-    /// The terminal is not raw by our doing any more.
+    /// Have the guard do nothing if the launcher dies: the launcher has restored the terminal.
     pub(super) fn rest(&mut self) {
-        self.tell(&GuardCommand::Rest);
+        self.send(&GuardCommand::Rest);
     }
 
-    fn tell(&mut self, order: &GuardCommand) {
-        // Do not fail if somebody has killed the guard.
+    fn send(&mut self, command: &GuardCommand) {
+        // A guard that the user has killed is not an error.
         if let Some(pipe) = &mut self.pipe {
-            let _ = pipe.write_all(&order.to_bytes());
+            let _ = pipe.write_all(&command.to_bytes());
         }
     }
 }
 
 impl Drop for Guard {
-    /// Dismiss the guard: it has nothing left to restore.
+    /// Dismiss the guard, which has nothing left to restore.
     fn drop(&mut self) {
         self.rest();
-        // Somebody may have stopped it, so that it would never see the pipe close.
+        // A guard that is stopped would not see the pipe close.
         let _ = kill(self.child, Signal::SIGKILL);
-        // Where it is another user's still, since it has not come to give that up, it sees
-        // this instead.
+        // The kill fails if the guard has not become the same user as the launcher yet: then it
+        // sees the pipe close.
         self.pipe = None;
         let _ = waitpid(self.child, None);
     }
 }
 
-/// The guard's life.
-fn stand_guard(mut orders: File, tty: BorrowedFd<'_>, privileges: &PrivilegeDrop) {
-    // Not "lguest-...": `pkill -9 lguest` is when it is needed most.
+/// Run the guard: the body of its process.
+fn stand_guard(mut commands: File, tty: BorrowedFd<'_>, privileges: &PrivilegeDrop) {
+    // The name is not "lguest-...", so that the guard survives `pkill -9 lguest`.
     let _ = prctl::set_name(c"tty-guard");
-    // Out of reach of ^C, hang-ups and whatever else is meant for the launcher.
-    // Nothing but SIGKILL gets through, and tcsetattr cannot stop us.
+    // ^C, hang-ups and other signals for the launcher do not reach the guard. Only
+    // SIGKILL does, and tcsetattr cannot stop the guard.
     let _ = SigSet::all().thread_block();
     let _ = setsid();
-    // Keep no pipe open that somebody waits to see closed, and no file system busy.
-    sys::close_all_but([orders.as_fd(), tty]);
+    // Keep no pipe open whose end another process waits for, and no file system busy.
+    sys::close_all_but([commands.as_fd(), tty]);
     let _ = chdir("/");
-    // The open descriptor is all that it takes to set a terminal's modes. What fails here fails
-    // for the launcher, too, before it touches the terminal.
+    // The open descriptor is enough to set a terminal's modes. If the guard cannot drop privileges,
+    // the launcher cannot either, and ends before it changes the terminal.
     if privileges.enter().is_err() {
         return;
     }
-    let mut order = GuardCommand::Rest;
+    let mut command = GuardCommand::Rest;
     let mut bytes = [0; GuardCommand::SIZE];
-    while orders.read_exact(&mut bytes).is_ok() {
-        order = GuardCommand::from_bytes(&bytes);
+    while commands.read_exact(&mut bytes).is_ok() {
+        command = GuardCommand::from_bytes(&bytes);
     }
-    // The launcher is gone. If the modes are no longer the ones it set, somebody
-    // has taken the terminal over: a shell that reads its next command, say. One
-    // that does so between these two calls finds itself without line editing
+    // The launcher is gone. If the modes are no longer the ones that it set, another
+    // program has taken the terminal over, such as a shell that reads its next command.
+    // A shell that does so between these two calls has no line editing
     // until the next Enter; the kernel has no call that compares and sets.
-    if let GuardCommand::Watch { saved, raw } = order
+    if let GuardCommand::Watch { saved, raw } = command
         && sys::modes(tty).is_ok_and(|now| same(&now, &raw))
     {
         let _ = sys::set_modes(tty, &saved);
     }
 }
 
-/// Do both say the same, to the last bit?
+/// Whether two sets of modes are equal to the last bit.
 pub(super) fn same(a: &Modes, b: &Modes) -> bool {
     to_bytes(a) == to_bytes(b)
 }
 
-/// What the guard shall do if the launcher dies now.
+/// The action of the guard when the launcher dies.
 enum GuardCommand {
     Rest,
     Watch { saved: Modes, raw: Modes },
 }
 
-/// Four words of flags, the line discipline, the characters, two speeds.
+/// The size of encoded modes in bytes: four words of flags, the line discipline, the characters,
+/// two speeds.
 const MODES_SIZE: usize = 4 * 4 + 1 + libc::NCCS + 2 * 4;
 
 impl GuardCommand {
-    /// All orders have one size, far below the one up to which a pipe delivers
+    /// The size of a command in bytes, far below the size up to which a pipe delivers
     /// a write in one piece.
     const SIZE: usize = 1 + 2 * MODES_SIZE;
 
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_survives_the_pipe() {
+    fn a_command_survives_the_pipe() {
         let mut counter = 0..;
         let saved = from_bytes(&mut counter.by_ref().map(|n: u32| n.to_le_bytes()[0]));
         let raw = sys::raw(&saved);
@@ -179,7 +180,7 @@ mod tests {
         let GuardCommand::Watch { saved: got_saved, raw: got_raw } =
             GuardCommand::from_bytes(&bytes)
         else {
-            panic!("became an order to rest");
+            panic!("became the command to rest");
         };
         assert_eq!(got_saved.c_cc, saved.c_cc);
         assert_eq!(got_saved.c_ospeed, saved.c_ospeed);

@@ -1,8 +1,8 @@
 //! Questions that the guest's programs ask the user's terminal: where the cursor is, what the
-//! terminal is called. The terminal answers as if somebody had typed. An answer that comes
-//! when the guest has ended would become the user's next command, so the launcher waits for it
-//! and drops it. [`crate::writer`] knows what was asked, the stdin thread
-//! ([`crate::stdin`]) what was answered, [`super::Tty`] waits.
+//! terminal is called. The terminal answers as if the user had typed. An answer that comes
+//! after the guest's end would become the user's next command, so the launcher waits for it
+//! and drops it. [`crate::writer`] finds the questions, the stdin thread
+//! ([`crate::stdin`]) finds the answers, and [`super::Tty`] waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use devices::mutex::{lock, wait_timeout};
 
-/// How long to wait for answers when the guest has ended. ssh to the other end of the world
-/// takes a third of it.
+/// How long to wait for answers after the guest's end. An answer by ssh from the other end of the
+/// world takes a third of this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A question that was not answered for so long will not be.
+/// The age after which a question is not expected to be answered.
 const AGE: Duration = Duration::from_secs(5);
 
-/// More questions than a program asks at a time.
+/// The largest number of open questions, more than a program asks at a time.
 const MOST: usize = 64;
 
-/// Longer than any question or answer.
+/// The length in bytes of the longest question or answer.
 const LONGEST: usize = 256;
 
 const ESCAPE: u8 = 0x1b;
@@ -28,10 +28,10 @@ const BELL: u8 = 0x07;
 const CANCEL: u8 = 0x18;
 const SUBSTITUTE: u8 = 0x1a;
 
-/// What tells an answer from others: the byte after ESC and, of a control sequence, its last.
+/// The kind of an answer: the byte after ESC and, of a control sequence, its last byte.
 type AnswerKind = (u8, u8);
 
-/// What was asked and not answered, in this order.
+/// The questions that were asked and not answered, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
     state: Mutex<State>,
@@ -42,12 +42,12 @@ pub(crate) struct Questions {
 struct State {
     open: VecDeque<(AnswerKind, Instant)>,
     answers: Sequences,
-    /// Nothing but answers is read any more.
+    /// Whether nothing but answers is read any more.
     closing: bool,
 }
 
 impl Questions {
-    /// This was read from the terminal.
+    /// Look for answers in bytes that were read from the terminal.
     pub(crate) fn read(&self, bytes: &[u8]) {
         let mut state = self.lock();
         let State { open, answers, .. } = &mut *state;
@@ -56,7 +56,7 @@ impl Questions {
         }
         answers.read(bytes, |sequence| {
             let kind = answer(sequence);
-            // Terminals answer in order: what was asked before will not be answered.
+            // Terminals answer in order: earlier questions will not be answered.
             if let Some(index) = open.iter().position(|(asked, _)| Some(*asked) == kind) {
                 open.drain(..=index);
             }
@@ -66,8 +66,8 @@ impl Questions {
         }
     }
 
-    /// How much may be read, of `most`. While only answers are read, that is a byte at a time,
-    /// so that the user's next keys stay where they are.
+    /// The number of bytes that may be read from the terminal, at most `most`. While only answers
+    /// are read, the number is 1, so that the user's next keys stay in the terminal.
     pub(crate) fn room(&self, most: usize) -> usize {
         let state = self.lock();
         match (state.closing, state.open.is_empty()) {
@@ -77,7 +77,7 @@ impl Questions {
         }
     }
 
-    /// The guest has ended: if answers can still come, nothing else is read from now on.
+    /// After the guest's end, read nothing else from now on, if answers can still come.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         if state.open.back().is_some_and(|(_, asked)| asked.elapsed() <= AGE) {
@@ -85,7 +85,7 @@ impl Questions {
         }
     }
 
-    /// The guest has ended: wait for answers, if some can still come.
+    /// After the guest's end, wait for answers, if some can still come.
     pub(super) fn wait(&self) {
         self.close();
         let mut state = self.lock();
@@ -127,7 +127,7 @@ impl QuestionFinder {
         Self { questions: Arc::clone(questions), sequences: Sequences::default() }
     }
 
-    /// The terminal gets these bytes.
+    /// Look for questions in bytes that are written to the terminal.
     pub(crate) fn watch(&mut self, bytes: &[u8]) {
         self.sequences.read(bytes, |sequence| {
             if let Some(kind) = question(sequence) {
@@ -137,7 +137,7 @@ impl QuestionFinder {
     }
 }
 
-/// Finds escape sequences, however they are split.
+/// Finds escape sequences, also if reads or writes split them.
 #[derive(Debug, Default)]
 struct Sequences {
     held: Vec<u8>,
@@ -162,12 +162,13 @@ impl Sequences {
     }
 }
 
-/// ECMA-48: CSI ends with a byte from `@` on, a string with BEL or ST, anything else
-/// with the byte after ESC and those between.
+/// Whether an escape sequence is complete (ECMA-48): CSI ends with a byte from `@` on, a string
+/// with BEL or ST, any other sequence with the first byte after ESC that is not an intermediate
+/// byte.
 pub fn is_complete(sequence: &[u8]) -> bool {
     match sequence {
         [ESCAPE] => false,
-        // Both cancel any sequence (ECMA-48 8.3.6, 8.3.148).
+        // CAN and SUB cancel any sequence (ECMA-48 8.3.6, 8.3.148).
         [.., CANCEL | SUBSTITUTE] => true,
         [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),
         [ESCAPE, b']' | b'P' | b'X' | b'_' | b'^', rest @ ..] => {
@@ -178,9 +179,9 @@ pub fn is_complete(sequence: &[u8]) -> bool {
     }
 }
 
-/// What answers this, if it is a question (xterm's "Control Sequences"; Kitty's keyboard
-/// protocol): reports of status, of the terminal's kind, of colours, of settings and of the
-/// window.
+/// The kind of the answer to an escape sequence. `None` if the sequence is not a question.
+/// Questions (xterm's "Control Sequences"; Kitty's keyboard protocol) ask for reports of status, of
+/// the terminal's kind, of colours, of settings and of the window.
 pub fn question(sequence: &[u8]) -> Option<AnswerKind> {
     let kind = match sequence {
         [ESCAPE, b'Z'] => (b'[', b'c'),
@@ -188,9 +189,9 @@ pub fn question(sequence: &[u8]) -> Option<AnswerKind> {
         [ESCAPE, b'[', b'>', .., b'n'] | [ESCAPE, b'[', b'?', .., b'c'] => return None,
         [ESCAPE, b'[', b'6', b'n'] | [ESCAPE, b'[', b'?', b'6', b'n'] => (b'[', b'R'),
         [ESCAPE, b'[', .., last @ (b'n' | b'c' | b'x')] => (b'[', *last),
-        // DECRQM; "p" alone is not a question.
+        // DECRQM. "p" alone is not a question.
         [ESCAPE, b'[', .., b'$', b'p'] => (b'[', b'y'),
-        // Modes of the keyboard.
+        // A question for the modes of the keyboard.
         [ESCAPE, b'[', b'?', .., last @ (b'u' | b'm')] => (b'[', *last),
         [ESCAPE, b'[', size @ .., b't'] => {
             let number: Vec<_> = size.iter().take_while(|byte| byte.is_ascii_digit()).collect();
@@ -207,7 +208,7 @@ pub fn question(sequence: &[u8]) -> Option<AnswerKind> {
     Some(kind)
 }
 
-/// What this answers, if it is not a key.
+/// The kind of an answer. `None` if the sequence is a key.
 fn answer(sequence: &[u8]) -> Option<AnswerKind> {
     match sequence {
         [ESCAPE, b'[', b'?' | b'>', .., last @ (b'c' | b'n' | b'u' | b'm' | b'R')]
@@ -219,83 +220,4 @@ fn answer(sequence: &[u8]) -> Option<AnswerKind> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How many questions are open when these were asked and this was read, in any parts.
-    fn open(asked: &str, read: &str) -> usize {
-        let count = |size: usize| {
-            let questions = Arc::new(Questions::default());
-            let mut asking = QuestionFinder::new(&questions);
-            asked.as_bytes().chunks(size).for_each(|part| asking.watch(part));
-            read.as_bytes().chunks(size).for_each(|part| questions.read(part));
-            questions.lock().open.len()
-        };
-        assert_eq!(count(1), count(1000));
-        count(1)
-    }
-
-    #[test]
-    fn each_question_has_its_answer() {
-        for (question, answer) in [
-            ("\x1b[6n", "\x1b[3;1R"),
-            ("\x1b[?6n", "\x1b[?3;1;1R"),
-            ("\x1b[5n", "\x1b[0n"),
-            ("\x1b[?996n", "\x1b[?997;1n"),
-            ("\x1b[c", "\x1b[?1;2c"),
-            ("\x1b[>c", "\x1b[>41;354;0c"),
-            ("\x1b[=c", "\x1bP!|00000000\x1b\\"),
-            ("\x1bZ", "\x1b[?1;2c"),
-            ("\x1b[?2026$p", "\x1b[?2026;2$y"),
-            ("\x1b[>0q", "\x1bP>|XTerm(379)\x1b\\"),
-            ("\x1b[18t", "\x1b[8;24;80t"),
-            ("\x1b[21t", "\x1b]ltitle\x1b\\"),
-            ("\x1b[?u", "\x1b[?0u"),
-            ("\x1b[?4m", "\x1b[>4;2m"),
-            ("\x1b[x", "\x1b[2;1;1;128;128;1;0x"),
-            ("\x1b]11;?\x1b\\", "\x1b]11;rgb:0000/0000/0000\x1b\\"),
-            ("\x1b]10;?\x07", "\x1b]10;rgb:0000/0000/0000\x07"),
-            ("\x1bP$qm\x1b\\", "\x1bP1$r0m\x1b\\"),
-            ("\x1bP+q436f\x1b\\", "\x1bP1+r436f=323536\x1b\\"),
-        ] {
-            assert_eq!(open(&format!("a{question}b"), ""), 1, "{question:?}");
-            assert_eq!(open(question, &format!("x{answer}y")), 0, "{question:?}");
-            assert_eq!(open(&question.repeat(2), answer), 1, "{question:?}");
-        }
-    }
-
-    #[test]
-    fn keys_are_not_answers() {
-        for key in ["\x1b[A", "\x1b[99;5u", "\x1b[3~", "\x1b", "\x1bOP", "c", "\x1b[<0;1;1M"] {
-            let questions = "\x1b[6n\x1b[c\x1b[?u\x1b]11;?\x07\x1b[>q";
-            assert_eq!(open(questions, key), 5, "{key:?}");
-            assert_eq!(open("\x1b[c", &format!("{key}\x1b[?1;2c")), 0, "{key:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_passed_over_is_not_waited_for() {
-        assert_eq!(open("\x1b]11;?\x07\x1b[?u\x1b[c\x1b[6n", "\x1b[?62;22c"), 1);
-    }
-
-    #[test]
-    fn a_guest_that_asks_for_ever_is_not_remembered_for_ever() {
-        assert_eq!(open(&"\x1b[6n".repeat(10_000), ""), MOST);
-        assert_eq!(open(&["\x1b]", &"x".repeat(10_000)].concat(), ""), 0);
-    }
-
-    #[test]
-    fn keys_wait_while_answers_are_awaited() {
-        let questions = Arc::new(Questions::default());
-        assert_eq!(questions.room(4096), 4096);
-        questions.wait();
-        assert_eq!(questions.room(4096), 4096);
-        QuestionFinder::new(&questions).watch(b"\x1b[6n");
-        let theirs = Arc::clone(&questions);
-        let waiting = std::thread::Builder::new().spawn(move || theirs.wait()).unwrap();
-        crate::testing::until("it waits", || questions.room(4096) == 1);
-        questions.read(b"\x1b[3;1R");
-        waiting.join().unwrap();
-        assert_eq!(questions.room(4096), 0);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Every unsafe block of terminals and signals. What is exported is safe to
+//! Every unsafe block for terminals and signals. All functions here are safe to
 //! call.
 
 use std::io;
@@ -13,12 +13,15 @@ use nix::unistd::{ForkResult, Pid, fork};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
-/// What the kernel keeps per terminal, whole. nix's `Termios` drops the flags that it has no name
-/// for, and rustix's cannot be sent to the guard's process, because its speeds are private. A
-/// terminal is given back to the last bit.
+/// The modes of a terminal, as the kernel has them. nix's `Termios` drops the flags that it has no
+/// name for, and rustix's cannot be sent to the guard's process, because its speeds are private. A
+/// terminal is restored to the last bit.
 pub(crate) type Modes = libc::termios;
 
-/// The terminal's modes.
+/// Read the terminal's modes.
+///
+/// # Errors
+/// When the file is not a terminal, or the terminal is gone.
 pub fn modes(tty: BorrowedFd<'_>) -> io::Result<Modes> {
     let mut modes = MaybeUninit::<Modes>::zeroed();
     // SAFETY: `tty` is open, and `modes` is writable memory of the right type.
@@ -30,15 +33,18 @@ pub fn modes(tty: BorrowedFd<'_>) -> io::Result<Modes> {
     Ok(unsafe { modes.assume_init() })
 }
 
-/// Set them now: what was typed and printed so far stays, and a terminal whose
-/// output is stopped cannot hold us up.
+/// Set the terminal's modes at once: pending input and output stay, and a terminal whose
+/// output is stopped does not delay the call.
+///
+/// # Errors
+/// When the terminal is gone.
 pub fn set_modes(tty: BorrowedFd<'_>, modes: &Modes) -> io::Result<()> {
     // SAFETY: `tty` is open, and `modes` points to an initialised struct.
     let done = unsafe { libc::tcsetattr(tty.as_raw_fd(), libc::TCSANOW, modes) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What `modes` become when every byte passes unchanged, both ways.
+/// The raw modes that correspond to `modes`: every byte passes unchanged, both ways.
 pub fn raw(modes: &Modes) -> Modes {
     let mut raw = *modes;
     // SAFETY: `raw` is an initialised struct; the call changes fields of it.
@@ -46,13 +52,13 @@ pub fn raw(modes: &Modes) -> Modes {
     raw
 }
 
-/// Columns and rows of a terminal; neither is 0.
+/// The columns and rows of a terminal. `None` if one of them is 0 or not known.
 pub fn window_size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
     let size = tcgetwinsize(tty).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// The device that a terminal is, also where it was opened as /dev/tty.
+/// The device number of a terminal, also if it was opened as /dev/tty.
 pub(super) fn device(tty: BorrowedFd<'_>) -> Option<u32> {
     let mut device = 0;
     // SAFETY: TIOCGDEV fills in a number of this size.
@@ -60,23 +66,29 @@ pub(super) fn device(tty: BorrowedFd<'_>) -> Option<u32> {
     (done == 0).then_some(device)
 }
 
-/// Set columns and rows of a terminal.
+/// Set the columns and rows of a terminal.
+///
+/// # Errors
+/// When the terminal is gone.
 pub fn set_window_size(tty: BorrowedFd<'_>, (columns, rows): (u16, u16)) -> io::Result<()> {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     Ok(tcsetwinsize(tty, size)?)
 }
 
-/// The end of a pseudo-terminal that users open, of this master.
+/// Open the user's end of the pseudo-terminal with this master.
+///
+/// # Errors
+/// When the host has no descriptor to spare.
 pub fn user_end(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     Ok(ioctl_tiocgptpeer(master, flags)?)
 }
 
-/// Become two processes.
+/// Fork this process, which must have one thread.
 ///
 /// # Errors
-/// Also when this process has a second thread: the child would inherit the
-/// locks which that thread holds, and nobody to release them.
+/// When the host refuses, or this process has a second thread: the child would inherit the
+/// locks that the thread holds, and no thread to release them.
 pub fn fork_alone() -> io::Result<ForkResult> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("another thread is already running"));
@@ -86,10 +98,10 @@ pub fn fork_alone() -> io::Result<ForkResult> {
     Ok(unsafe { fork() }?)
 }
 
-/// Run `body` in a child process, which ends with it.
+/// Run `body` in a child process, which ends afterwards.
 ///
 /// # Errors
-/// As of [`fork_alone`].
+/// As those of [`fork_alone`].
 pub(crate) fn fork_child(body: impl FnOnce()) -> io::Result<Pid> {
     match fork_alone()? {
         ForkResult::Parent { child } => Ok(child),
@@ -104,7 +116,7 @@ pub(crate) fn fork_child(body: impl FnOnce()) -> io::Result<Pid> {
 }
 
 /// Close every descriptor of this process but two. Only for a child that was
-/// just forked: what its parent's values own is closed under them.
+/// just forked: the call closes descriptors that values of its parent own.
 pub(super) fn close_all_but(keep: [BorrowedFd<'_>; 2]) {
     let (a, b) = (keep[0].as_raw_fd(), keep[1].as_raw_fd());
     let (low, high) = (a.min(b), a.max(b));
@@ -120,12 +132,18 @@ fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// Have the kernel throw this signal away.
+/// Have the kernel discard this signal.
+///
+/// # Errors
+/// When the signal cannot be ignored.
 pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigIgn)
 }
 
-/// Have the kernel do what it does without any wish of ours.
+/// Have the kernel take the default action for this signal.
+///
+/// # Errors
+/// When the signal's action cannot be set.
 pub fn by_default(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigDfl)
 }
@@ -137,8 +155,8 @@ fn set(signal: Signal, what: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-/// Was this signal ignored when lguest was started (by nohup, or a shell
-/// without job control)?
+/// Whether this signal was ignored when lguest was started (by nohup, or a shell
+/// without job control).
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action given, the call only fills in the present one.
@@ -154,9 +172,12 @@ static RUNTIME: [OnceLock<SigHandler>; 2] = [const { OnceLock::new() }; 2];
 /// Signals that the Rust runtime handles, to report a stack overflow.
 const FAULTS: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
-/// Have a SIGSEGV or SIGBUS that a process sent end us. The runtime's handler takes it for a
-/// fault of ours, and returns to have the fault happen again; it would not. Real faults go to
-/// that handler. To be called before any thread exists.
+/// Have a SIGSEGV or SIGBUS that a process sent end lguest. The runtime's handler would take the
+/// signal for a fault, and return so that the fault happens again, which it does not. Real faults
+/// go to that handler. To be called before any thread exists.
+///
+/// # Errors
+/// When a handler cannot be set.
 pub fn end_on_sent_faults() -> io::Result<()> {
     for (signal, runtime) in FAULTS.into_iter().zip(&RUNTIME) {
         let action =
@@ -166,8 +187,8 @@ pub fn end_on_sent_faults() -> io::Result<()> {
         if matches!(before.handler(), SigHandler::SigAction(_)) {
             let _ = runtime.set(before.handler());
         } else {
-            // Nobody handles it: its default action ends us.
-            // SAFETY: this is what was set before.
+            // The runtime does not handle the signal: its default action ends lguest.
+            // SAFETY: restores the action that was set before.
             unsafe { sigaction(signal, &before) }?;
         }
     }
@@ -179,13 +200,13 @@ extern "C" fn on_fault(number: i32, info: *mut libc::siginfo_t, context: *mut li
     let code = unsafe { (*info).si_code };
     let index = FAULTS.iter().position(|signal| *signal as i32 == number);
     let runtime = index.and_then(|index| RUNTIME.get(index)).and_then(OnceLock::get);
-    // The kernel's own have a code above 0.
+    // Signals of the kernel itself have a code above 0.
     if let (1.., Some(SigHandler::SigAction(runtime))) = (code, runtime) {
         return runtime(number, info, context);
     }
     // SAFETY: the default disposition has no handler that could be wrong.
     unsafe { libc::signal(number, libc::SIG_DFL) };
-    // Blocked until this handler returns.
+    // The signal is blocked until this handler returns.
     // SAFETY: may be called in a handler.
     unsafe { libc::raise(number) };
 }

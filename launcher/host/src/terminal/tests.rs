@@ -1,4 +1,4 @@
-//! A launcher on terminals of all kinds, seen from outside.
+//! A launcher on terminals of all kinds, observed from outside.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -47,7 +47,7 @@ fn ends_and_gives_back(prepare: impl Fn(&Pty)) {
         }
         pty.until("it ends", |_| !launcher.is_running());
         assert_eq!(launcher.status(), *status, "{way:?}");
-        // A process that was killed is restored for in a moment.
+        // After a SIGKILL, the guard needs a moment.
         pty.until("the guard is gone", |_| !exists(guard));
         assert!(guard::same(&pty.modes(), &modes), "{way:?}: {:?}", pty.modes());
         assert_eq!(pty.flags(), flags, "{way:?}");
@@ -80,7 +80,7 @@ fn a_panic_prints_after_the_terminal_is_back() {
     let mut pty = Pty::open();
     let mut launcher = pty.start(&mut fake());
     pty.expect("ready, raw\r\n");
-    // Of a vCPU's thread.
+    // The panic is in a vCPU's thread.
     pty.type_in("<panic>");
     pty.expect("vcpu7");
     pty.expect("as told\r\n");
@@ -114,7 +114,7 @@ fn the_guard_keeps_nothing_open_but_its_pipe_and_the_terminal() {
 }
 
 #[test]
-fn the_guard_outlives_what_is_meant_for_the_launcher() {
+fn the_guard_survives_signals_for_the_launcher() {
     let mut pty = Pty::open();
     let modes = pty.modes();
     let launcher = pty.start(&mut fake());
@@ -128,7 +128,7 @@ fn the_guard_outlives_what_is_meant_for_the_launcher() {
 }
 
 #[test]
-fn the_guard_leaves_alone_what_somebody_else_has_set() {
+fn the_guard_does_not_change_modes_that_another_program_set() {
     let mut pty = Pty::open();
     let launcher = pty.start(&mut fake());
     pty.expect("ready, raw");

@@ -1,7 +1,7 @@
-//! The state of the user's terminal, shared by the threads that care: main
+//! The state of the user's terminal. Several threads share it: main
 //! enters and leaves ([`super::Terminal`], [`crate::signals`]), the stdin
-//! thread asks whether it may read ([`crate::stdin`]), the panic hook gives
-//! the terminal back. What happens if none of them can: [`super::guard`].
+//! thread asks whether it may read ([`crate::stdin`]), the panic hook restores
+//! the terminal. If none of them can, [`super::guard`] does.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,18 +20,18 @@ use super::questions::Questions;
 use super::sys::{self, Modes};
 use crate::privilege::PrivilegeDrop;
 
-/// How often a launcher in the background looks whether it still is. bash's
-/// `fg` of a job that runs says nothing to it, so somebody has to look.
+/// How often a launcher in the background checks whether it still is. bash's
+/// `fg` sends no signal to a job that runs.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The terminal, for the threads that read it and write to it.
 #[derive(Debug)]
 pub struct Tty {
-    /// A descriptor of our own, whatever becomes of number 0.
+    /// A descriptor of our own, which stays open if stdin is closed.
     fd: OwnedFd,
     state: Mutex<State>,
     changed: Condvar,
-    /// Readable while the terminal is not ours.
+    /// An eventfd that is readable while the terminal is not ours.
     away: EventFd,
     questions: Arc<Questions>,
 }
@@ -42,16 +42,16 @@ struct State {
     guard: Option<Guard>,
 }
 
-/// Whose the terminal is.
+/// Which process has the terminal.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Not ours until [`Tty::enter`]: nothing has been touched, or given back.
+    /// The terminal is not ours until [`Tty::enter`]: it is unchanged, or restored.
     Left,
-    /// Ours: `saved` is what it must become again, `raw` what we made of it.
+    /// The terminal is ours. `saved` are the modes to restore, `raw` the modes that we set.
     Ours { saved: Modes, raw: Modes },
-    /// We are in the background; ours as soon as that changes.
+    /// lguest is in the background. The terminal becomes ours as soon as that changes.
     Background,
-    /// Given back for good.
+    /// The terminal was restored for good.
     Over,
 }
 
@@ -65,7 +65,7 @@ impl Tty {
         Ok(Self { fd, state, changed: Condvar::new(), away, questions: Arc::default() })
     }
 
-    /// See [`super::Terminal::enter`].
+    /// Save the modes and make the terminal raw, see [`super::Terminal::enter`].
     pub(super) fn enter(&self) -> io::Result<bool> {
         self.enter_locked(&mut self.lock())
     }
@@ -89,20 +89,20 @@ impl Tty {
         let mut raw = sys::raw(&saved);
         state.guard.iter_mut().for_each(|guard| guard.watch(&saved, &raw));
         sys::set_modes(self.fd.as_fd(), &raw)?;
-        // A driver may refuse some bits. The guard compares with what it took.
+        // A driver may refuse some bits. The guard compares with the bits that it accepted.
         let taken = sys::modes(self.fd.as_fd())?;
         if !guard::same(&taken, &raw) {
             raw = taken;
             state.guard.iter_mut().for_each(|guard| guard.watch(&saved, &raw));
         }
         state.phase = Phase::Ours { saved, raw };
-        // Fails only if it is not readable.
+        // Fails only if the event is not readable.
         let _ = self.away.read();
         self.changed.notify_all();
         Ok(true)
     }
 
-    /// See [`super::Terminal::leave`].
+    /// Restore the saved modes, see [`super::Terminal::leave`].
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         self.give_back(&mut state);
@@ -111,12 +111,12 @@ impl Tty {
         }
     }
 
-    /// Give the terminal back for good. Nothing makes it raw again.
+    /// Restore the terminal for good. Nothing makes it raw again.
     pub(super) fn finish(&self) {
         self.finish_locked(&mut self.lock());
     }
 
-    /// As [`Self::finish`], in a thread that panicked, maybe with the lock held.
+    /// Do as [`Self::finish`], in a thread that panicked and may hold the lock.
     pub(super) fn finish_in_panic(&self) {
         for _ in 0..100 {
             match self.state.try_lock() {
@@ -134,16 +134,16 @@ impl Tty {
         self.changed.notify_all();
     }
 
-    /// Restore what was saved. In the background only if nobody changed what we
-    /// had set: anything else is the shell's own setting by now.
+    /// Restore the saved modes. In the background, only if the modes are still those that we
+    /// set: other modes are the shell's own by now.
     fn give_back(&self, state: &mut State) {
         let Phase::Ours { saved, raw } = state.phase else { return };
         let untouched = || sys::modes(self.fd.as_fd()).is_ok_and(|now| guard::same(&now, &raw));
         if self.in_foreground() || untouched() {
-            // From the background this would stop us, just before we end maybe.
+            // SIGTTOU would stop a launcher in the background, perhaps just before its end.
             let stop = SigSet::from(Signal::SIGTTOU);
             let before = stop.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-            // A terminal that is gone needs nothing back.
+            // A terminal that is gone needs no modes.
             let _ = sys::set_modes(self.fd.as_fd(), &saved);
             let _ = before.map(|before| before.thread_set_mask());
         }
@@ -153,40 +153,41 @@ impl Tty {
         let _ = self.away.write(1);
     }
 
-    /// Would the terminal's user expect keys to reach us?
+    /// Whether lguest is in the foreground, so that the user expects keys to reach it.
     fn in_foreground(&self) -> bool {
         is_foreground_of(self.fd.as_fd())
     }
 
-    /// See [`super::Terminal::await_answers`]. Keys of the background are not ours.
+    /// Wait for answers, see [`super::Terminal::await_answers`]. In the background, keys are not
+    /// ours.
     pub(super) fn await_answers(&self) {
         if self.is_ours() && !self.is_hung_up() {
             self.questions.wait();
         }
     }
 
-    /// What the terminal has been asked.
+    /// The questions that the terminal has not answered yet.
     pub(crate) fn questions(&self) -> &Arc<Questions> {
         &self.questions
     }
 
-    /// Is this the same terminal?
+    /// Whether this file is the same terminal.
     pub(super) fn is_terminal_of(&self, file: BorrowedFd<'_>) -> bool {
         sys::device(file).is_some_and(|other| sys::device(self.fd.as_fd()) == Some(other))
     }
 
-    /// Has the other end of the terminal been closed?
+    /// Whether the other end of the terminal has been closed.
     pub(crate) fn is_hung_up(&self) -> bool {
         sys::modes(self.fd.as_fd()).is_err()
     }
 
-    /// May the stdin thread read right now?
+    /// Whether the stdin thread may read right now.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self.lock().phase, Phase::Ours { .. })
     }
 
-    /// Sleep until the stdin thread may read; false if it never will again,
-    /// because the terminal was given back for good or is gone.
+    /// Sleep until the stdin thread may read. Returns false if it may never read again,
+    /// because the terminal was restored for good or is gone.
     pub(crate) fn wait_until_ours(&self) -> bool {
         let mut state = self.lock();
         loop {
@@ -199,7 +200,8 @@ impl Tty {
                 }
                 Phase::Background if self.is_hung_up() => return false,
                 Phase::Background if matches!(self.enter_locked(&mut state), Ok(true)) => {
-                    // Changes of size are told to the foreground only: look now.
+                    // The kernel signals changes of size to the foreground only: check the size
+                    // now.
                     let _ = kill(getpid(), Signal::SIGWINCH);
                 }
                 Phase::Background => {
@@ -209,8 +211,8 @@ impl Tty {
         }
     }
 
-    /// A read failed or found nothing: see whether we are in the background.
-    /// Takes a moment, so that nobody can spin on it.
+    /// Check whether lguest is in the background, after a read that failed or found nothing.
+    /// Takes a moment, so that no caller can spin on it.
     pub(crate) fn look_again(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Ours { .. }) && !self.in_foreground() {
@@ -220,8 +222,8 @@ impl Tty {
         drop(self.changed.wait_timeout(state, LOOK));
     }
 
-    /// Readable while the terminal is not ours: a thread that sleeps until a key comes wakes up to
-    /// wait for that instead.
+    /// A descriptor that is readable while the terminal is not ours. It wakes up a thread that
+    /// sleeps until a key comes.
     pub(crate) fn away(&self) -> BorrowedFd<'_> {
         self.away.as_fd()
     }
@@ -231,19 +233,20 @@ impl Tty {
     }
 }
 
-/// Are we the foreground job of this terminal?
+/// Whether lguest is the foreground job of this terminal.
 fn is_foreground_of(tty: BorrowedFd<'_>) -> bool {
     match tcgetpgrp(tty) {
         Ok(group) => group == getpgrp(),
-        // Not our controlling terminal, so no job control.
+        // The terminal is not our controlling terminal, so it has no job control for us.
         Err(Errno::ENOTTY) => true,
         Err(_) => false,
     }
 }
 
-/// Did this read fail only because `file` is a terminal, and we are in its background? Waits
-/// there. A process of an orphaned group gets that error, too. A terminal that is gone is not
-/// waited for. Takes a moment, so that nobody can spin on it.
+/// Whether a read of `file` failed only because `file` is a terminal, and lguest is in its
+/// background. If so, the function waits there. A process of an orphaned group gets that error,
+/// too. The function does not wait for a terminal that is gone. It takes a moment, so that no
+/// caller can spin on it.
 pub fn waited_in_background(file: BorrowedFd<'_>, error: &io::Error) -> bool {
     let is_terminal = || sys::modes(file).is_ok();
     if error.raw_os_error() != Some(libc::EIO) || !is_terminal() {

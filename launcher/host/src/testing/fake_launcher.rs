@@ -1,7 +1,7 @@
 //! A launcher whose guest is a thread that prints what it reads and obeys a few
-//! words. It is this test binary, started again with [`SWITCH`] in its
-//! environment, and takes over before the test harness has started a thread:
-//! to the terminal and to signals, it is the real launcher.
+//! words. The launcher is this test binary, started again with [`SWITCH`] in its
+//! environment. Its code runs before the test harness has started a thread:
+//! for the terminal and for signals, it is like the real launcher.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -25,10 +25,11 @@ use crate::stdin;
 use crate::terminal::{self, Terminal};
 use crate::writer::OutputWriter;
 
-/// Set in the environment of a fake launcher.
+/// The variable in the environment of a fake launcher.
 pub(crate) const SWITCH: &str = "LGUEST_FAKE_LAUNCHER";
 
-/// Its value for one that reads lines of a terminal, as for a command without `--tty`.
+/// The value of [`SWITCH`] for a launcher that reads lines of a terminal, as for a command without
+/// `--tty`.
 pub(crate) const COOKED: &str = "cooked";
 
 /// How the fake guest ended.
@@ -78,7 +79,7 @@ fn launch() -> i32 {
     let output = Output::new().unwrap();
     let stdout = OutputWriter::to_stdout(&output, terminal.as_ref()).unwrap();
     let mut sink = output.sink();
-    // Before the test hears from us, and changes it.
+    // Read before the test sees output, and changes the size.
     let mut size = terminal::size();
     let ours = terminal.as_ref().is_some_and(|terminal| terminal.enter().unwrap());
     sink.write_all(if ours { b"ready, raw\r\n" } else { b"ready\r\n" }).unwrap();
@@ -141,7 +142,7 @@ fn run_guest(mut input: File, mut output: Sink, exit: &Arc<Exit<FakeEnding>>) {
     }
 }
 
-/// Four MiB of numbered lines.
+/// Print four MiB of numbered lines.
 fn flood(output: &mut Sink) -> io::Result<()> {
     output.write_all(b"\n")?;
     (0..1 << 18).try_for_each(|line| writeln!(output, "{line:015}"))

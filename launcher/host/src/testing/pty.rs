@@ -82,8 +82,8 @@ impl Pty {
         }
     }
 
-    /// Type a key, and wait until `launcher` has read it: the next one comes apart from it.
-    /// Nobody reads it once that has ended.
+    /// Type a key, and wait until `launcher` has read it, so that the next key is in another read.
+    /// If the launcher has ended, the key is not read.
     #[track_caller]
     pub(crate) fn press(&mut self, key: u8, launcher: &mut Running) {
         self.until("keys are waited for", |_| launcher.sleeps("stdin") || !launcher.is_running());

@@ -16,8 +16,8 @@ use nix::unistd::Pid;
 
 use super::{fake_launcher, sleeps_in, until};
 
-/// How long nothing may happen where nothing is to happen: longer than the pauses between the
-/// looks of a launcher in the background, of which there are four a second.
+/// How long no thread may wake up in a launcher that rests: longer than the pause between two
+/// checks of a launcher in the background, which makes four of them a second.
 const STILL: Duration = Duration::from_millis(400);
 
 /// The command for a fake launcher: this test binary, started again.
@@ -27,7 +27,7 @@ pub(crate) fn fake() -> Command {
     command
 }
 
-/// As [`fake`], in a session of its own whose controlling terminal is stdin.
+/// The command of [`fake`] in a session of its own, whose controlling terminal is stdin.
 pub(crate) fn fake_in_session() -> Command {
     let mut command = in_session(env::current_exe().unwrap());
     command.env(fake_launcher::SWITCH, "1");
@@ -41,7 +41,7 @@ pub(crate) fn in_session(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A child that does not outlive its test.
+/// A child process that does not outlive its test.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
@@ -61,7 +61,7 @@ impl Running {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// The exit status, as a shell tells it.
+    /// The exit status, as a shell reports it.
     #[track_caller]
     pub(crate) fn status(&mut self) -> i32 {
         until("the process ends", || !self.is_running());
@@ -69,20 +69,20 @@ impl Running {
         status.code().or(status.signal().map(|signal| 128 + signal)).unwrap()
     }
 
-    /// The names of its threads.
+    /// The names of the process's threads.
     pub(crate) fn threads(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let names = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("comm")));
         names.map(|name| name.trim().to_string()).collect()
     }
 
-    /// Whether its thread of this name sleeps in a system call.
+    /// Whether the thread of this name sleeps in a system call.
     pub(crate) fn sleeps(&self, thread: &str) -> bool {
         sleeps_in(&Path::new("/proc").join(self.pid().to_string()), thread)
     }
 
-    /// Wait until none of its threads wakes up for a while. Nothing can be waited for where
-    /// nothing is to happen; and on a busy machine it may take some time to come to rest.
+    /// Wait until no thread of the process wakes up for a while. The absence of events cannot be
+    /// waited for, and on a busy machine the process may take some time to come to rest.
     #[track_caller]
     pub(crate) fn until_it_rests(&self) {
         until("it sleeps on", || {
@@ -92,14 +92,15 @@ impl Running {
         });
     }
 
-    /// How often its threads have woken up so far.
+    /// How often the process's threads have woken up so far.
     fn wake_ups(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let states = tasks.flat_map(|task| fs::read_to_string(task.unwrap().path().join("status")));
         states.map(|state| field(&state, "voluntary_ctxt_switches:").unwrap_or(0)).sum()
     }
 
-    /// How often its thread of this name has gone to sleep so far; none if there is no such thread.
+    /// How often the thread of this name has gone to sleep so far. `None` if no thread has this
+    /// name.
     pub(crate) fn naps(&self, thread: &str) -> Option<u64> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
         let name = format!("Name:\t{thread}\n");
@@ -108,7 +109,7 @@ impl Running {
         field(&states.find(|state| state.starts_with(&name))?, "voluntary_ctxt_switches:")
     }
 
-    /// The guard of its terminal.
+    /// The guard of the process's terminal.
     #[track_caller]
     pub(crate) fn guard(&self) -> Pid {
         let mut guards = Vec::new();
@@ -136,7 +137,7 @@ pub(crate) fn is_full(end: impl AsFd) -> bool {
     poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(0)
 }
 
-/// An orphan that has ended counts as gone, even if nobody has reaped it yet.
+/// Whether a process exists. A zombie does not count.
 pub(crate) fn exists(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status"));
     status.is_ok_and(|status| !status.contains("State:\tZ"))
@@ -146,7 +147,7 @@ fn pid_of(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap())
 }
 
-/// The children of a process whose name begins so.
+/// The children of a process whose names begin with `name`.
 fn children(parent: u32, name: &str) -> Vec<Pid> {
     let numbers = fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

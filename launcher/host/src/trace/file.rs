@@ -1,6 +1,6 @@
 //! The file of a trace: a JSON array that is whole after each write, so that it can be
-//! read whenever one likes and however the launcher ends. Each piece is written over the
-//! end of the one before, and brings the end with it.
+//! read at any time and however the launcher ends. Each write replaces the
+//! end of the array by further lines and a new end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,7 +12,7 @@ const END: &str = "\n]\n";
 
 /// Open a file for a trace, without changing it yet.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    // Asked before: a named pipe would have us wait for a reader.
+    // Checked before opening, which would wait for the reader of a named pipe.
     let fits = |kind: fs::FileType| kind.is_file() || kind.is_dir() || kind.is_char_device();
     if fs::metadata(path).is_ok_and(|there| !fits(there.file_type())) {
         return Err(io::Error::other("a file is needed that can be written anywhere in it"));
@@ -20,28 +20,31 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
-/// Why a piece is not in it. Told once.
+/// Why lines were not appended. Returned once.
 #[derive(Debug)]
 pub(super) enum AppendError {
-    /// It would be longer than it may be.
+    /// The file would exceed its limit.
     Limit,
-    /// The host took no more.
+    /// The write failed.
     Failed(io::Error),
 }
 
-/// An array of lines, each an object.
+/// A file with an array of lines, each an object.
 #[derive(Debug)]
 pub(super) struct TraceFile {
     file: File,
-    /// Where the array's end is.
+    /// The offset of the array's end.
     end: u64,
     limit: u64,
-    /// Lines since it was full. None while it is not.
+    /// The number of lines left out since the file was full. `None` before that.
     left_out: Option<u64>,
 }
 
 impl TraceFile {
-    /// An empty array, in place of what was in the file.
+    /// Replace the contents of the file by an empty array. The file grows to `limit` bytes at most.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
     pub(super) fn new(file: File, limit: u64) -> io::Result<Self> {
         // Only a regular file has a length.
         if file.metadata()?.is_file() {
@@ -51,12 +54,15 @@ impl TraceFile {
         Ok(Self { file, end: BEGIN.len() as u64, limit, left_out: None })
     }
 
-    /// How many lines have come since it was full.
+    /// The number of lines that were left out since the file was full.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out.unwrap_or(0)
     }
 
-    /// Put these lines behind the others: all of them, or none.
+    /// Append these lines: all of them, or none.
+    ///
+    /// # Errors
+    /// When the file becomes full. Later calls only count the lines, and succeed.
     pub(super) fn append(&mut self, lines: &str) -> Result<(), AppendError> {
         let count = lines.lines().count() as u64;
         if count == 0 {
@@ -75,7 +81,7 @@ impl TraceFile {
         }
         if let Err(error) = self.file.write_all_at(text.as_bytes(), self.end) {
             self.left_out = Some(count);
-            // Of half a line, nothing is to be left. There is room for this: it was there.
+            // Remove a partial line. Both calls have room: the file was as long before.
             let _ = self.file.set_len(self.end);
             let _ = self.file.write_all_at(END.as_bytes(), self.end);
             return Err(AppendError::Failed(error));
@@ -90,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_takes_no_more_is_told_of_once() {
+    fn a_failed_write_is_reported_once() {
         let named = tempfile::NamedTempFile::new().unwrap();
         let mut trace = TraceFile::new(open(named.path()).unwrap(), u64::MAX).unwrap();
         trace.append("{}\n").unwrap();

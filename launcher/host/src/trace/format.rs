@@ -1,6 +1,6 @@
 //! Events as lines of JSON, in the trace event format
 //! (docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): "X" is
-//! something with a duration, "i" something without, "M" a name.
+//! an event with a duration, "i" one without, "M" a name.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,28 +9,28 @@ use devices::trace::{Event, EventType, TraceRing};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Makes lines, and remembers which thread each lane has.
+/// Formats events as lines, and remembers the thread of each ring.
 #[derive(Debug, Default)]
 pub(super) struct Formatter {
     pid: u32,
-    /// By the lane's name.
+    /// The number of each ring's thread, by the ring's name.
     threads: BTreeMap<String, u64>,
     lost: u64,
 }
 
-/// A line.
+/// A line of the file.
 #[derive(Debug, Serialize)]
 struct EventLine<'a> {
     name: &'a str,
     ph: &'static str,
-    /// Microseconds.
+    /// The time of the beginning in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dur: Option<f64>,
     pid: u32,
     tid: u64,
-    /// Of an instant: it is this thread's.
+    /// The scope of an event without a duration: its thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     s: Option<&'static str>,
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -44,12 +44,12 @@ impl Formatter {
         self.name("process_name", pid.into(), "lguest")
     }
 
-    /// How many events were lost, as far as the lines tell.
+    /// The number of lost events that the lines report.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Lines for all that has come in a lane.
+    /// The lines for all new events in a ring.
     pub(super) fn events(&mut self, lane: &TraceRing) -> String {
         let mut lines = String::new();
         lane.drain(|event| lines += &self.event(lane.name(), &event));
@@ -92,7 +92,7 @@ impl Formatter {
     }
 }
 
-/// Where something is, people know as a hexadecimal number.
+/// The value of an argument: addresses and ports are hexadecimal.
 fn shown(name: &str, value: u64) -> Value {
     match name {
         "port" | "address" => json!(format!("{value:#x}")),
@@ -107,7 +107,7 @@ fn microseconds(nanoseconds: u64) -> f64 {
 
 fn written(line: &EventLine<'_>) -> String {
     let mut text = String::new();
-    // Neither fails: it is made of strings and numbers, and a string grows.
+    // Neither fails: a line consists of strings and numbers, and a String grows.
     let _ = writeln!(text, "{}", serde_json::to_string(line).unwrap_or_default());
     text
 }

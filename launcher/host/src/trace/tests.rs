@@ -1,4 +1,4 @@
-//! A trace's file is JSON at any time, has a bound, and says what happened in order.
+//! A trace's file is JSON at any time, has a bound, and has the events in their order.
 
 use std::fs;
 
@@ -35,18 +35,18 @@ fn the_file_is_whole_after_each_piece() {
 }
 
 #[test]
-fn what_would_make_it_too_long_is_left_out_and_counted() {
+fn events_beyond_the_limit_are_left_out_and_counted() {
     let (named, mut file) = small_file(40);
     file.append("{\"name\":1}\n").unwrap();
     assert!(matches!(file.append(&"{\"name\":2}\n".repeat(3)), Err(AppendError::Limit)));
-    // Told once; and what comes later is not put behind a hole.
+    // The fault is reported once, and later lines are not put behind a hole.
     file.append("{}\n").unwrap();
     assert_eq!((read(named.path()).len(), file.left_out()), (1, 4));
     assert!(fs::metadata(named.path()).unwrap().len() <= 40);
 }
 
 #[test]
-fn what_cannot_be_written_anywhere_is_refused() {
+fn a_file_that_cannot_be_written_at_any_offset_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let pipe = scratch.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -59,7 +59,7 @@ fn what_cannot_be_written_anywhere_is_refused() {
         assert!(error.starts_with("--trace ") && error.contains(why), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
-    // Nothing is changed before it is started.
+    // The file is unchanged before the trace starts.
     let file = scratch.path().join("file");
     fs::write(&file, "kept").unwrap();
     drop(Opened::new(&file).unwrap());
@@ -67,7 +67,7 @@ fn what_cannot_be_written_anywhere_is_refused() {
 }
 
 #[test]
-fn lanes_are_written_while_they_are_written_to() {
+fn events_are_in_the_file_while_the_guest_runs() {
     let named = tempfile::NamedTempFile::new().unwrap();
     let lanes = Arc::new(TraceRings::default());
     let early = lanes.add("vcpu0", WORDS);
@@ -89,13 +89,13 @@ fn lanes_are_written_while_they_are_written_to() {
     assert_eq!(slice["args"], serde_json::json!({ "port": "0xcfc", "bytes": 4 }));
     assert_eq!((&lines[4]["ph"], &lines[4]["s"]), (&"i".into(), &"t".into()));
     assert!(lines[4].get("args").is_none());
-    // One thread has had both lanes.
+    // One thread has had both rings.
     assert_eq!(lines[2]["tid"], lines[4]["tid"]);
     assert_eq!(lines[3]["args"]["name"], "con0-tx");
 }
 
 #[test]
-fn what_was_lost_is_told_where_it_was() {
+fn lost_events_are_reported_at_their_place() {
     let lanes = TraceRings::default();
     let lane = lanes.add("blk0-q0", WORDS);
     lane.begin_thread();

@@ -1,7 +1,6 @@
-//! The last that a guest has printed is still to be written when it, or a client's stay at its
-//! console, has ended. It belongs on the terminal in the state that the terminal had when it was
-//! printed, but a slow reader must not keep the user from the terminal; and a user who wants to
-//! leave does not wait.
+//! Waits for the last output at the end of a guest, or of a client's stay at a console. The
+//! terminal has to show the output in the state in which the guest printed it, but a slow reader
+//! must not keep the user from the terminal, and a user who detaches does not wait.
 
 use std::time::Duration;
 
@@ -15,17 +14,18 @@ pub const ON_TERMINAL: Duration = Duration::from_millis(500);
 /// How long to wait for what the guest printed last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Not at all, and not for the terminal's answers either.
+    /// Do not wait, also not for the terminal's answers.
     None,
-    /// As long as the terminal is still ours: [`ON_TERMINAL`].
+    /// Wait for [`ON_TERMINAL`] while the terminal is still ours.
     OnTerminal,
-    /// So long again when the terminal is given back.
+    /// Wait for this time again when the terminal is restored.
     Bounded(Duration),
-    /// Until it is written or a signal arrives.
+    /// Wait until all output is written or a signal arrives.
     Unbounded,
 }
 
-/// Wait for these writers, and give the terminal back. Returns the signal that ended the wait.
+/// Wait for these writers, and restore the terminal. Returns the number of the signal that ended
+/// the wait.
 pub fn finish(
     writers: &[OutputWriter],
     signals: &Signals,

@@ -1,8 +1,8 @@
-//! What the guest's programs have set on the user's terminal by escape
+//! Tracks the settings that the guest's programs make on the user's terminal by escape
 //! sequences: the alternate screen, a hidden cursor, mouse reports, colours, keyboard
-//! modes. A guest that ends amid `vi` never takes it back, so the launcher does, for
-//! exactly what was set. Fed by [`super::WriterThread`] with what the terminal really
-//! got; asked for the way back at the end ([`super::OutputWriter::finish`]).
+//! modes. A guest that ends amid `vi` never undoes them, so the launcher does, for
+//! exactly those that were made. [`super::WriterThread`] passes the bytes that the terminal really
+//! got, and undoes the settings at the end.
 
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
@@ -43,44 +43,44 @@ const MODES: [(u16, bool); 19] = [
     (9001, false), // keys as Windows has them
 ];
 
-/// Synchronized output: the terminal shows nothing more. Undone first, since what follows
-/// would wait for it.
+/// The mode of synchronized output, in which the terminal shows nothing more. It is undone first,
+/// because the other sequences would wait for it.
 const HOLDING: u16 = 2026;
 
 /// DEC private modes that switch to the alternate screen; the last one keeps the cursor's
 /// place as well.
 const ALTERNATE: [u16; 3] = [47, 1047, 1049];
 
-/// Of [`MODES`]: what a soft reset resets as well.
+/// The modes of [`MODES`] that a soft reset resets as well.
 const SOFT: [u16; 3] = [1, 6, 25];
 
-/// The terminal, as far as it is not as it was.
+/// The settings of a terminal that differ from its first state.
 #[derive(Default)]
 pub struct Screen {
-    /// What looks for questions, if the terminal is the one that keys come from.
+    /// Finds questions, if keys come from the same terminal.
     asking: Option<QuestionFinder>,
     parser: Parser,
     set: Settings,
 }
 
-/// What the guest's programs have set.
+/// The settings that the guest's programs have made.
 #[derive(Debug, Default)]
 struct Settings {
-    /// A bit for each of [`MODES`] that is not as a terminal begins.
+    /// A bit for each of [`MODES`] that differs from the terminal's first state.
     modes: u32,
     /// The mode that switched to the alternate screen.
     alternate: Option<u16>,
-    /// Of the main screen and of the alternate one.
+    /// The keyboard modes of the main screen and of the alternate one.
     keyboards: [KeyboardModes; 2],
-    /// xterm's modifyOtherKeys.
+    /// Whether xterm's modifyOtherKeys is set.
     other_keys: bool,
     keypad: bool,
-    /// What is printed shifts the rest of the line.
+    /// Whether printed characters shift the rest of the line (IRM).
     insert: bool,
-    /// The cursor's shape.
+    /// Whether the cursor has another shape.
     cursor: bool,
     colours: bool,
-    /// Lines scroll in a part of the screen only.
+    /// Whether lines scroll in a part of the screen only (DECSTBM).
     margins: bool,
 }
 
@@ -91,13 +91,13 @@ impl fmt::Debug for Screen {
 }
 
 impl Screen {
-    /// Of this file, if it is a terminal; keys come from `keys`.
+    /// The screen of this file. `None` if the file is not a terminal. Keys come from `keys`.
     pub fn of(file: BorrowedFd<'_>, keys: Option<&Terminal>) -> Option<Self> {
         let asking = keys.and_then(|terminal| terminal.asking(file));
         file.is_terminal().then(|| Self { asking, ..Self::default() })
     }
 
-    /// The terminal gets these bytes.
+    /// Track the settings in bytes that the terminal gets.
     pub fn watch(&mut self, bytes: &[u8]) {
         self.asking.iter_mut().for_each(|asking| asking.watch(bytes));
         self.parser.advance(&mut self.set, bytes);
@@ -160,7 +160,8 @@ impl Settings {
         }
     }
 
-    /// `ESC[>4;Nm`; without a number, or for all such settings, as they were.
+    /// Track modifyOtherKeys: `ESC[>4;Nm` sets it. Without N, or without parameters, the sequence
+    /// resets it.
     fn set_other_keys(&mut self, numbers: &[u16]) {
         match numbers {
             [4, value, ..] => self.other_keys = *value != 0,

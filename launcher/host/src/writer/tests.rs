@@ -1,4 +1,4 @@
-//! Readers of all kinds, and none.
+//! Files whose readers are fast, slow, stopped or gone.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -23,7 +23,7 @@ fn writing(pipe: OwnedFd) -> OutputWriter {
     OutputWriter::start(&Output::new().unwrap(), ReaderRole::Writer, pipe, None, names).unwrap()
 }
 
-/// A ring, and the end of the pipe that it is written to.
+/// A writer to a pipe, and the other end of the pipe.
 fn ring() -> (OutputWriter, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     (writing(output), File::from(reader))
@@ -33,7 +33,7 @@ fn pattern(length: u32) -> Vec<u8> {
     (0..length).map(|n| n.to_le_bytes()[n as usize % 3]).collect()
 }
 
-/// As [`ring`], but with the pipe full, the writer stuck and the ring full.
+/// A writer as [`ring`] makes it, but with the pipe full, the writer stuck and the ring full.
 fn full_ring() -> (OutputWriter, File) {
     let (reader, output) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -59,7 +59,7 @@ fn a_slow_reader_loses_nothing() {
     writing.join().unwrap();
 }
 
-/// Read so much: each part of it when somebody has to wait for that.
+/// Read this number of bytes, each part of them when the writer waits for that.
 fn read_slowly(reader: &mut File, length: usize, waits: impl Fn() -> bool) -> Vec<u8> {
     let mut read = vec![0; length];
     for part in read.chunks_mut(60_000) {
@@ -103,7 +103,7 @@ fn a_non_blocking_stdout_stays_so_and_loses_nothing() {
 }
 
 #[test]
-fn an_absent_reader_holds_nobody_up_and_gets_the_newest() {
+fn the_guest_does_not_wait_for_an_absent_reader_which_gets_the_newest_bytes() {
     let (stdout, mut reader) = full_ring();
     let mut sink = stdout.sink();
     let writing = thread::Builder::new().spawn(move || sink.write_all(&pattern(2 << 20)).unwrap());
@@ -111,7 +111,7 @@ fn an_absent_reader_holds_nobody_up_and_gets_the_newest() {
     until("after some patience, it is written", || writing.is_finished());
     assert_eq!(stdout.output.lost(), 2 << 20);
     stdout.sink().write_all(b"the newest").unwrap();
-    // One that reads again is waited for again.
+    // The writer waits again for a reader that reads again.
     in_time("the newest is read", move || {
         let mut read = Vec::new();
         while !read.ends_with(b"the newest") {
@@ -151,7 +151,7 @@ fn a_lossy_sink_never_waits() {
 }
 
 #[test]
-fn a_reader_that_went_away_holds_nobody_up() {
+fn the_guest_does_not_wait_for_a_reader_that_went_away() {
     let (stdout, reader) = full_ring();
     let mut sink = stdout.sink();
     let writing = thread::Builder::new().spawn(move || sink.write_all(&pattern(4 << 20)).unwrap());
@@ -188,7 +188,7 @@ fn flooding(stdout: impl Into<Stdio>) -> (Running, File) {
     printing(stdout, "<flood>")
 }
 
-/// A launcher whose guest reads this, and prints it.
+/// A launcher whose guest reads these words, and prints them.
 fn printing(stdout: impl Into<Stdio>, words: &str) -> (Running, File) {
     let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     let (mut command, mut input) = (fake(), File::from(ours));
@@ -205,7 +205,7 @@ fn said(launcher: &mut Running) -> String {
 }
 
 #[test]
-fn the_first_line_of_much_can_be_had() {
+fn the_first_line_of_a_flood_can_be_read() {
     let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     let (mut launcher, mut input) = flooding(ours);
     File::from(theirs).read_exact(&mut [0; 10]).unwrap();
@@ -215,7 +215,7 @@ fn the_first_line_of_much_can_be_had() {
 }
 
 #[test]
-fn a_full_disk_is_reported_once_and_held_against_nobody() {
+fn a_full_disk_is_reported_once_and_does_not_change_the_status() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let (mut launcher, mut input) = flooding(full);
     input.write_all(b"<off>").unwrap();
@@ -224,10 +224,10 @@ fn a_full_disk_is_reported_once_and_held_against_nobody() {
 }
 
 #[test]
-fn a_signal_ends_an_end_that_nobody_reads() {
+fn a_signal_ends_the_wait_for_a_reader_at_the_end() {
     let (reader, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     // More than the pipe holds, which nobody reads, and less than the ring.
-    // Twice, since a read may cut one in two.
+    // The word is sent twice, because a read may cut one in two.
     let (mut launcher, input) = printing(theirs, &("x".repeat(200_000) + "<off><off>"));
     let mut said = BufReader::new(launcher.0.stderr.take().unwrap());
     let mut line = String::new();
@@ -240,7 +240,7 @@ fn a_signal_ends_an_end_that_nobody_reads() {
 }
 
 #[test]
-fn all_of_much_can_be_had() {
+fn a_whole_flood_can_be_read() {
     let (reader, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     let (mut launcher, mut input) = flooding(theirs);
     input.write_all(b"<off>").unwrap();

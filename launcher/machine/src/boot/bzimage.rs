@@ -1,5 +1,5 @@
 //! The setup header of a bzImage (Documentation/arch/x86/boot.rst): where the
-//! packed kernel is, and what the kernel asks of a boot loader. The zero page
+//! packed kernel is, and the limits that a boot loader has to keep. The zero page
 //! ([`super::params`]) contains a copy.
 
 use std::fs::File;
@@ -13,19 +13,21 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use super::elf::{Loaded, ensure_above_tables, ensure_ram};
 use crate::memory::Memory;
 
-/// The header begins here, in the file as in the zero page.
+/// The offset of the header, in the file as in the zero page.
 const HEADER: usize = 0x1f1;
-/// "HdrS" stands here; the byte before it is the rest of a jump over the header,
-/// and so tells how long that is.
+/// The offset of "HdrS". The byte before it is the distance of a jump over the header,
+/// which gives the header's length.
 const MAGIC: usize = 0x202;
 const MAGIC_HDRS: &[u8] = b"HdrS";
-/// The unit of the header's length of the protected-mode code (boot.rst: syssize).
+/// The unit, in bytes, in which the header has the length of the protected-mode code (boot.rst:
+/// syssize).
 const PARAGRAPH: u64 = 16;
 /// The 64-bit entry point, from the start of the protected-mode code.
 const ENTRY_64: u64 = 0x200;
-/// Protocol 2.08 (Linux 2.6.26) tells where the packed kernel is.
+/// The oldest boot protocol that lguest starts: 2.08 (Linux 2.6.26), whose header has the place of
+/// the packed kernel.
 const OLDEST: u16 = 0x208;
-/// Protocol 2.12 (Linux 3.8) has a flag for the 64-bit entry.
+/// The boot protocol that brought a flag for the 64-bit entry: 2.12 (Linux 3.8).
 const XLOADFLAGS: u16 = 0x20c;
 
 /// A bzImage's setup header.
@@ -33,10 +35,10 @@ const XLOADFLAGS: u16 = 0x20c;
 pub(crate) struct SetupHeader(pub(crate) setup_header);
 
 impl SetupHeader {
-    /// The header in the head of a file, if that is a bzImage.
+    /// The header in the first bytes of a file. `None` if the file is not a bzImage.
     ///
     /// # Errors
-    /// When it is one that cannot be started.
+    /// When the bzImage cannot be started.
     pub(crate) fn find(head: &[u8]) -> Result<Option<Self>> {
         if head.get(MAGIC..MAGIC + MAGIC_HDRS.len()) != Some(MAGIC_HDRS) {
             return Ok(None);
@@ -66,15 +68,18 @@ impl SetupHeader {
         Ok(Some(Self(header)))
     }
 
-    /// Where the protected-mode code begins in the file.
+    /// The offset of the protected-mode code in the file.
     fn code_start(&self) -> u64 {
         // boot.rst: 0 means 4.
         let sectors = if self.0.setup_sects == 0 { 4 } else { self.0.setup_sects };
         (u64::from(sectors) + 1) * 512
     }
 
-    /// The file must be as long as its header says. That counts in paragraphs of 16 bytes;
-    /// the last one need not be full.
+    /// Check that the file is as long as its header says. The header counts in paragraphs of 16
+    /// bytes, and the last one need not be full.
+    ///
+    /// # Errors
+    /// When the file is shorter.
     pub(crate) fn check_length(&self, length: u64) -> Result<()> {
         let syssize = self.0.syssize;
         let needed = self.code_start() + u64::from(syssize) * PARAGRAPH;
@@ -85,22 +90,25 @@ impl SetupHeader {
         Ok(())
     }
 
-    /// Where the packed kernel lies in the file.
+    /// The range of the packed kernel in the file.
     pub(crate) fn payload(&self) -> Range<u64> {
         let (offset, length) = (self.0.payload_offset, self.0.payload_length);
         let start = self.code_start() + u64::from(offset);
         start..start + u64::from(length)
     }
 
-    /// Where the file has a text that begins with the kernel's release, if it has one
+    /// The offset of a text that begins with the kernel's release, if the file has one
     /// (boot.rst: kernel_version).
     pub(crate) fn version_text(&self) -> Option<u64> {
         let offset = self.0.kernel_version;
         (offset != 0).then(|| u64::from(offset) + 0x200)
     }
 
-    /// Put the bzImage itself in place, to be started at its own 64-bit entry:
+    /// Put the bzImage itself into guest memory, to be started at its own 64-bit entry:
     /// the guest will unpack the kernel.
+    ///
+    /// # Errors
+    /// When the bzImage has no 64-bit entry, does not fit, or cannot be read.
     pub(crate) fn load(&self, file: &mut File, memory: &Memory) -> Result<Loaded> {
         let (version, init_size) = (self.0.version, self.0.init_size);
         ensure!(version >= XLOADFLAGS, "no 64-bit entry: kernels have one from Linux 3.8 on");

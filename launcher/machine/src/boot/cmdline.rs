@@ -1,5 +1,5 @@
-//! The kernel command line: what the user said, and before it what a quiet, fast
-//! start wants, as far as the user did not speak of it. Built by [`super::load`].
+//! The kernel command line: the user's words, and before them the parameters of a quiet, fast
+//! start that the user did not give. [`super::load`] builds it.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,40 +9,40 @@ use anyhow::{Context, Result, ensure};
 use super::BootRequest;
 use super::layout::COMMAND_LINE;
 
-/// What lguest adds, unless the user decides otherwise.
+/// A parameter that lguest adds, unless the user decides otherwise.
 struct DefaultParameter {
     parameter: &'static str,
-    /// Left out if the user gave one of these.
+    /// The parameters that replace this one if the user gave them.
     unless: &'static [&'static str],
-    /// Left out when the guest has a serial port (--earlycon).
+    /// Whether the parameter is left out when the guest has a serial port (`--earlycon`).
     without_serial: bool,
-    /// Only for a kernel that is to say so much.
+    /// The verbosity that the parameter sets. `None` if it is for every kernel.
     verbosity: Option<KernelVerbosity>,
 }
 
-/// Who speaks of one of these decides how much the kernel says.
+/// The parameters by which a user decides how much the kernel prints.
 const QUIET: &[&str] =
     &["quiet", "loglevel", "debug", "ignore_loglevel", "earlycon", "earlyprintk"];
 
-/// How much the kernel prints on its console, unless the user said.
+/// How much the kernel prints on its console, unless the user decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelVerbosity {
-    /// Errors alone (`quiet`).
+    /// The kernel prints errors alone (`quiet`).
     Quiet,
-    /// Warnings as well: `--strict` examines them.
+    /// The kernel prints warnings as well: `--strict` examines them.
     Warnings,
-    /// Everything: `--expect` and `--fail-on` examine it.
+    /// The kernel prints everything: `--expect` and `--fail-on` examine it.
     All,
 }
 
-/// Each with the reason why it is here. Not needed, and therefore not here:
-/// no_timer_check (Linux sets it on KVM), tsc=reliable (KVM tells through CPUID
-/// what is true), random.trust_cpu (the default of distribution kernels),
+/// All default parameters, each with its reason. Some parameters are not here because they are not
+/// needed: no_timer_check (Linux sets it on KVM), tsc=reliable (KVM's CPUID has
+/// the truth), random.trust_cpu (the default of distribution kernels),
 /// rcupdate.rcu_expedited (Linux is in that mode while it boots), i8042.*
 /// (ACPI's FADT says that there is no keyboard controller), pci=lastbus (ACPI
-/// says that, too).
+/// has the last bus, too).
 const DEFAULTS: [DefaultParameter; 5] = [
-    // The terminal that the user sits at.
+    // The console on the user's terminal.
     DefaultParameter {
         parameter: "console=hvc0",
         unless: &["console"],
@@ -57,21 +57,21 @@ const DEFAULTS: [DefaultParameter; 5] = [
         without_serial: true,
         verbosity: Some(KernelVerbosity::Quiet),
     },
-    // Instead, up to KERN_WARNING: one more than quiet lets through.
+    // Up to KERN_WARNING instead: one level more than `quiet` shows.
     DefaultParameter {
         parameter: "loglevel=5",
         unless: QUIET,
         without_serial: true,
         verbosity: Some(KernelVerbosity::Warnings),
     },
-    // There is no serial port: probing for four of them is some 50 exits.
+    // The machine has no serial port, and probing for four of them takes some 50 exits.
     DefaultParameter {
         parameter: "8250.nr_uarts=0",
         unless: &["8250.nr_uarts", "earlycon", "earlyprintk", "console=ttyS", "console=uart"],
         without_serial: true,
         verbosity: None,
     },
-    // Testing the crypto code at every start is a developer's wish.
+    // Only developers want to test the crypto code at every start.
     DefaultParameter {
         parameter: "cryptomgr.notests",
         unless: &["cryptomgr.notests"],
@@ -80,10 +80,13 @@ const DEFAULTS: [DefaultParameter; 5] = [
     },
 ];
 
-/// COM1 as Linux can use it before it has drivers.
+/// The parameter for COM1 as Linux can use it before it has drivers.
 const EARLYCON: &str = "earlycon=uart8250,io,0x3f8,115200";
 
-/// The line for this guest, of at most `limit` bytes.
+/// Build the command line of a kernel that takes at most `limit` bytes.
+///
+/// # Errors
+/// When the line is longer, or Linux could not parse a word.
 pub(super) fn build(request: &BootRequest<'_>, limit: u32) -> Result<CString> {
     let (words, serial) = (request.arguments, request.serial);
     let given: Vec<String> = kernel_words(words).collect();
@@ -99,7 +102,7 @@ pub(super) fn build(request: &BootRequest<'_>, limit: u32) -> Result<CString> {
     }
     if !is_given("ip", &given) {
         line.extend(request.addresses.iter().map(|word| word.clone().into_bytes()));
-        // These name eth0, and udev would rename it.
+        // The addresses are for eth0, and udev would rename it.
         if !request.addresses.is_empty() && !is_given("net.ifnames", &given) {
             line.push("net.ifnames=0".into());
         }
@@ -113,7 +116,7 @@ pub(super) fn build(request: &BootRequest<'_>, limit: u32) -> Result<CString> {
         line.push(quote(word.as_bytes()).with_context(|| format!("kernel argument {word:?}"))?);
     }
     let line = line.join(&b' ');
-    // The header's number is the kernel's word, and the room is ours.
+    // The kernel's header has its limit, and the area in guest memory has another.
     let space = COMMAND_LINE.end - COMMAND_LINE.start - 1;
     let limit = usize::try_from(u64::from(limit).min(space))?;
     ensure!(
@@ -125,7 +128,8 @@ pub(super) fn build(request: &BootRequest<'_>, limit: u32) -> Result<CString> {
     Ok(CString::new(line)?)
 }
 
-/// The value that the user gave a parameter of this name, the last if there are several.
+/// The value that these words give a parameter of this name: the last value, if there are several.
+/// `name` has `_` for `-`.
 pub fn value_of(name: &str, words: &[OsString]) -> Option<String> {
     let values = kernel_words(words).filter_map(|word| {
         let (parameter, value) = word.split_once('=')?;
@@ -134,23 +138,23 @@ pub fn value_of(name: &str, words: &[OsString]) -> Option<String> {
     values.last()
 }
 
-/// The words that are the kernel's: those after "--" are for init.
+/// The kernel's words: those after "--" are for init.
 pub fn kernel_words(words: &[OsString]) -> impl Iterator<Item = String> {
     words.iter().map(|word| word.to_string_lossy().into_owned()).take_while(|word| word != "--")
 }
 
-/// Did the user speak of a parameter? `name` is its name, or the beginning of
-/// name=value.
+/// Whether the user gave a parameter. `name` is its name, or the beginning of
+/// `name=value`.
 fn is_given(name: &str, given: &[String]) -> bool {
     given.iter().any(|word| {
         let (parameter, _) = word.split_once('=').unwrap_or((word, ""));
-        // Linux takes - and _ for the same.
+        // Linux treats - and _ alike.
         parameter.replace('-', "_") == name || (name.contains('=') && word.starts_with(name))
     })
 }
 
-/// A word as Linux reads it: it takes blanks for part of it between quotes, and
-/// knows no way to write a quote (lib/cmdline.c, next_arg).
+/// Quote a word so that Linux reads it as one: blanks between quotes are a part of a word, and no
+/// escape exists for a quote (lib/cmdline.c, next_arg).
 fn quote(word: &[u8]) -> Result<Vec<u8>> {
     ensure!(!word.contains(&0), "it contains a NUL");
     let quotes = word.iter().filter(|&&byte| byte == b'"').count();
@@ -163,8 +167,8 @@ fn quote(word: &[u8]) -> Result<Vec<u8>> {
     Ok([name, b"\"", value, b"\""].concat())
 }
 
-/// As Linux's isspace(), for which 0xa0 is a blank as well: it is in Latin-1,
-/// and it is the second byte of "à" in UTF-8.
+/// Whether a byte is a blank for Linux's isspace(). There, 0xa0 is one, as in Latin-1. It is also
+/// the second byte of "à" in UTF-8.
 fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b || byte == 0xa0
 }

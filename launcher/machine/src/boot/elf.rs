@@ -2,8 +2,9 @@
 //! memory. From a plain file the bytes go straight into guest memory; a packed
 //! kernel is a stream that is unpacked on the way.
 
+mod source;
+
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,46 +12,33 @@ use linux_loader::elf::{
     EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, EM_RISCV, EM_X86_64, ET_CORE, ET_DYN,
     ET_EXEC, ET_REL, Elf64_Ehdr, Elf64_Phdr, PT_INTERP, PT_LOAD,
 };
-use vm_memory::{
-    ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile,
-};
+use vm_memory::{ByteValued, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::layout::LOW_MEMORY;
-use super::progress::{BeginReport, ProgressReport, unwatched};
+use super::progress::unwatched;
 use crate::memory::{HOLE, Memory};
+use source::ElfSource;
+pub(super) use source::{ElfFile, ElfStream, read_into};
 
+/// The bytes with which an ELF file begins.
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 
-/// Linux has four or five segments, notes included.
+/// The largest number of program headers that is accepted. Linux has four or five, notes included.
 const MOST_SEGMENTS: u16 = 64;
-
-/// Unpacked bytes pass through a buffer that stays in the processor's cache.
-const CHUNK: usize = 128 << 10;
-
-/// Files are read in pieces of this size, so that there is something to tell in between.
-const PIECE: u64 = 1 << 20;
 
 /// A kernel in guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Loaded {
-    /// Where it is started, in 64-bit mode.
+    /// The address of its first instruction, in 64-bit mode.
     pub(crate) entry: u64,
-    /// Memory from here on is free.
+    /// The address from which on memory is free.
     pub(crate) end: u64,
 }
 
-/// An ELF file, read from its beginning to its end.
-pub(super) trait ElfSource {
-    /// Fill `buffer` from `offset` on.
-    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-    /// Put the bytes from `offset` on into guest memory.
-    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()>;
-}
-
-/// Load the kernel.
+/// Load the segments of a kernel into guest memory.
 ///
 /// # Errors
-/// When it is not one for this machine, or does not fit. An [`io::Error`] is
+/// When the file is not a kernel for this machine, or does not fit. An [`io::Error`] is
 /// among the causes if, and only if, the file could not be read or unpacked.
 pub(super) fn load(source: &mut impl ElfSource, memory: &Memory) -> Result<Loaded> {
     let mut header = Elf64_Ehdr::default();
@@ -75,7 +63,7 @@ pub(super) fn load(source: &mut impl ElfSource, memory: &Memory) -> Result<Loade
         "its entry point ({:#x}) is in none of its segments: not a Linux kernel",
         header.e_entry
     );
-    // A stream does not go back.
+    // A stream cannot seek back.
     segments.sort_by_key(|segment| segment.p_offset);
     for segment in &segments {
         let to = segment.p_paddr..segment.p_paddr.saturating_add(segment.p_filesz);
@@ -84,8 +72,10 @@ pub(super) fn load(source: &mut impl ElfSource, memory: &Memory) -> Result<Loade
     Ok(Loaded { entry: header.e_entry, end })
 }
 
-/// Is this the header of a kernel for this machine? Wants at least what all ELF
-/// headers have.
+/// Check that a file that begins with `head` is a kernel for this machine.
+///
+/// # Errors
+/// When it is not, or `head` is shorter than an ELF header. The text says what the file is.
 pub(super) fn check(head: &[u8]) -> Result<()> {
     let length = size_of::<Elf64_Ehdr>();
     let Some(bytes) = head.get(..length) else {
@@ -132,7 +122,10 @@ fn is_multiboot(head: &[u8]) -> bool {
     head.chunks_exact(4).any(|word| magic.iter().any(|magic| word == magic))
 }
 
-/// Does the file have all that its program headers speak of?
+/// Check that the file has all bytes of its segments.
+///
+/// # Errors
+/// When the file is truncated, or cannot be read.
 pub(super) fn check_complete(file: &File) -> Result<()> {
     let mut plain = ElfFile { file: file.try_clone().context("reading it")?, watch: unwatched };
     let mut header = Elf64_Ehdr::default();
@@ -161,7 +154,7 @@ fn program_headers(header: &Elf64_Ehdr, source: &mut impl ElfSource) -> Result<V
     Ok(headers)
 }
 
-/// The memory of a segment.
+/// The addresses of a segment in guest memory.
 fn destination(segment: &Elf64_Phdr, memory: &Memory) -> Result<Range<u64>> {
     let start = segment.p_paddr;
     ensure!(segment.p_filesz <= segment.p_memsz, "a segment is larger than its memory: damaged");
@@ -172,14 +165,14 @@ fn destination(segment: &Elf64_Phdr, memory: &Memory) -> Result<Range<u64>> {
     Ok(start..end)
 }
 
-/// Below 1 MiB are our tables, and what `what` is would overwrite them.
+/// Check that `what` does not start below 1 MiB, where it would overwrite lguest's tables.
 pub(super) fn ensure_above_tables(what: &str, start: u64) -> Result<()> {
     ensure!(start >= LOW_MEMORY, "{what} belongs at {start:#x}: kernels start at 1 MiB or above");
     Ok(())
 }
 
-/// The kernel takes up `range`; that must be RAM, and below the hole: no more is
-/// mapped when it starts.
+/// Check that the range of a kernel is RAM, and below the hole: the page tables map no more
+/// when the kernel starts.
 pub(super) fn ensure_ram(range: &Range<u64>, memory: &Memory) -> Result<()> {
     let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
     ensure!(
@@ -196,107 +189,4 @@ pub(super) fn ensure_ram(range: &Range<u64>, memory: &Memory) -> Result<()> {
         ram >> 20
     );
     Ok(())
-}
-
-/// A file that is not packed.
-pub(super) struct ElfFile {
-    pub(super) file: File,
-    /// Hears how far it is read.
-    pub(super) watch: BeginReport,
-}
-
-impl ElfSource for ElfFile {
-    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(offset))?;
-        self.file.read_exact(buffer)
-    }
-
-    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()> {
-        self.file.seek(SeekFrom::Start(offset)).context("reading the file")?;
-        let progress = (self.watch)("kernel", to.end.saturating_sub(to.start));
-        read_into(&mut self.file, to, memory, progress)
-    }
-}
-
-/// Read from a file straight into guest memory, and report how far that is.
-pub(super) fn read_into(
-    file: &mut impl ReadVolatile,
-    to: Range<u64>,
-    memory: &Memory,
-    mut progress: ProgressReport,
-) -> Result<()> {
-    let mut address = to.start;
-    while address < to.end {
-        let length = (to.end - address).min(PIECE);
-        let piece = GuestAddress(address);
-        let done = memory.read_exact_volatile_from(piece, file, usize::try_from(length)?);
-        done.map_err(|error| match error {
-            vm_memory::GuestMemoryError::IOError(error) => anyhow::Error::new(error),
-            other => other.into(),
-        })?;
-        address += length;
-        progress(length);
-    }
-    Ok(())
-}
-
-/// A source that can only be read on.
-pub(super) struct ElfStream<R> {
-    bytes: R,
-    position: u64,
-    /// No further than this: what fits into the guest, and a little for headers
-    /// and alignment.
-    limit: u64,
-}
-
-impl<R: Read> ElfStream<R> {
-    pub(super) fn new(bytes: R, memory: &Memory) -> Self {
-        let ram: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
-        Self { bytes, position: 0, limit: ram.saturating_add(64 << 20) }
-    }
-
-    /// How far it was read.
-    pub(super) fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Read to the end, so that the checksum there is compared; within reason:
-    /// a gigabyte of debugging information behind the kernel is not waited for.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        io::copy(&mut (&mut self.bytes).take(64 << 20), &mut io::sink()).map(drop)
-    }
-
-    fn skip_to(&mut self, offset: u64) -> io::Result<()> {
-        let distance = offset.checked_sub(self.position).filter(|_| offset <= self.limit);
-        let distance = distance.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "the ELF file is not in order: damaged")
-        })?;
-        let skipped = io::copy(&mut (&mut self.bytes).take(distance), &mut io::sink())?;
-        self.position += skipped;
-        if skipped == distance { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
-
-impl<R: Read> ElfSource for ElfStream<R> {
-    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.skip_to(offset)?;
-        self.bytes.read_exact(buffer)?;
-        self.position += buffer.len() as u64;
-        Ok(())
-    }
-
-    fn place(&mut self, offset: u64, to: Range<u64>, memory: &Memory) -> Result<()> {
-        self.skip_to(offset)?;
-        let mut buffer = vec![0; CHUNK];
-        let mut address = to.start;
-        while address < to.end {
-            let length = usize::try_from(to.end - address)?.min(CHUNK);
-            let chunk = buffer.get_mut(..length).unwrap_or_default();
-            self.bytes.read_exact(chunk)?;
-            memory.write_slice(chunk, GuestAddress(address))?;
-            address += length as u64;
-        }
-        self.position += to.end - to.start;
-        Ok(())
-    }
 }

@@ -1,5 +1,5 @@
-//! Opens the files that the user named, and says what is wrong with them before
-//! anything else does. Used for kernels and initrds.
+//! Opens the kernels and initrds that the user named, and reports what is wrong with a file before
+//! anything reads it.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::initrd;
 use super::progress::BeginReport;
 
-/// The files that a guest starts from, and starts from again when it reboots.
+/// The files from which a guest starts, and from which it starts again when it reboots.
 #[derive(Debug)]
 pub struct BootFiles {
     pub(super) kernel: NamedFile,
@@ -19,8 +19,8 @@ pub struct BootFiles {
 }
 
 impl BootFiles {
-    /// The files that the user named. They are not opened yet. `watch` hears how far they are
-    /// read.
+    /// The files of these names. They are not opened yet. `watch` is notified of the progress of
+    /// reading them.
     pub fn new(kernel: &Path, initrds: &[PathBuf], watch: BeginReport) -> Self {
         let named = |path: &PathBuf| NamedFile::new(path, watch);
         Self { kernel: NamedFile::new(kernel, watch), initrds: initrds.iter().map(named).collect() }
@@ -31,21 +31,21 @@ impl BootFiles {
         !self.initrds.is_empty()
     }
 
-    /// The kernel's file, as it is now.
+    /// Open the kernel's file.
     ///
     /// # Errors
-    /// When the file is gone.
+    /// When the file cannot be opened.
     pub fn open_kernel(&self) -> Result<File> {
         self.kernel.open()
     }
 
-    /// One more initial file system, after those that there are: one of our own, which has
-    /// no name but what it is called in messages.
+    /// Add an initial file system after the others: an archive that lguest made. Messages call it
+    /// `what`.
     pub fn append(&mut self, what: &str, archive: File) {
         self.initrds.push(self.own(what, archive));
     }
 
-    /// One more of our own, before those that there are.
+    /// Add an initial file system that lguest made, before the others. Messages call it `what`.
     pub fn prepend(&mut self, what: &str, archive: File) {
         self.initrds.insert(0, self.own(what, archive));
     }
@@ -54,19 +54,20 @@ impl BootFiles {
         NamedFile { path: what.into(), kept: Some(archive), watch: self.kernel.watch }
     }
 
-    /// Open them now, for every start to come: there will be no way to do so later. A reboot
-    /// then reads what has become of these files, and not of their names.
+    /// Open all files now, for every later start: their names cannot be opened after privileges
+    /// were dropped. A reboot then reads these files, even if others have their names by then.
     ///
     /// # Errors
-    /// One line which names the file, what is wrong with it, and what to do.
+    /// When a file cannot be opened. The text is one line which names the file, the cause and
+    /// advice.
     pub fn keep(&mut self) -> Result<()> {
         self.keep_if(|_| true)
     }
 
-    /// Keep the files that `wanted` is true of, by their paths.
+    /// Open those files now for whose path `wanted` is true.
     ///
     /// # Errors
-    /// As of [`Self::keep`].
+    /// As those of [`Self::keep`].
     pub fn keep_if(&mut self, wanted: impl Fn(&Path) -> bool) -> Result<()> {
         let kernel = &mut self.kernel;
         if wanted(&kernel.path) {
@@ -79,12 +80,12 @@ impl BootFiles {
     }
 }
 
-/// A file by its name: what is there when it is opened, unless it is kept open.
+/// A file by its name. Each start opens the name anew, unless the file is kept open.
 #[derive(Debug)]
 pub(super) struct NamedFile {
     path: PathBuf,
     kept: Option<File>,
-    /// Hears how far it is read.
+    /// Begins a report on the progress of reading the file.
     pub(super) watch: BeginReport,
 }
 
@@ -100,8 +101,8 @@ impl NamedFile {
         Ok(())
     }
 
-    /// Open it for reading, from its beginning; it is seekable. One that is kept has one
-    /// position for all who have opened it.
+    /// Open the file for reading, from its beginning. The file is seekable. All descriptors of a
+    /// file that is kept open share one position.
     pub(super) fn open(&self) -> Result<File> {
         let Some(kept) = &self.kept else { return open(&self.path) };
         let mut file = kept.try_clone().context("reading it again")?;
@@ -117,7 +118,7 @@ impl fmt::Display for NamedFile {
 }
 
 fn open(path: &Path) -> Result<File> {
-    // Asked before opening: that could wait for the other end of a FIFO.
+    // Checked before opening, which could wait for the other end of a FIFO.
     let kind = fs::metadata(path).map_err(explain)?.file_type();
     ensure!(!kind.is_dir(), "it is a directory: give a file in it");
     ensure!(kind.is_file(), "it is not a regular file: copy it to one");
@@ -134,7 +135,7 @@ fn explain(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Up to `length` bytes from the beginning of a stream.
+/// Read up to `length` bytes from the beginning of a stream.
 pub(super) fn head(bytes: &mut impl Read, length: usize) -> Result<Vec<u8>> {
     let mut head = Vec::with_capacity(length);
     bytes.by_ref().take(length as u64).read_to_end(&mut head).context("reading it")?;

@@ -1,5 +1,5 @@
-//! What a kernel file is, told by what it contains and never by its name.
-//! [`super::elf`], [`super::bzimage`] or [`super::unpack`] reads the file then.
+//! Detects the format of a kernel file from its contents, and never from its name.
+//! [`super::elf`], [`super::bzimage`] or [`super::unpack`] reads the file afterwards.
 
 use anyhow::{Result, bail};
 
@@ -7,25 +7,25 @@ use super::bzimage::SetupHeader;
 use super::elf;
 use super::unpack::Codec;
 
-/// This much of the beginning of a file tells what it is.
+/// The number of bytes at the beginning of a file from which its format is detected.
 pub(crate) const HEAD: usize = 4096;
 
-/// What a kernel file is.
+/// The format of a kernel file.
 #[derive(Debug)]
 pub(crate) enum KernelFormat {
-    /// vmlinux: an ELF executable for x86-64.
+    /// A vmlinux: an ELF executable for x86-64.
     Elf,
-    /// What distributions install as vmlinuz.
+    /// A bzImage, which distributions install as vmlinuz.
     BzImage(SetupHeader),
-    /// Something compressed as a whole.
+    /// A file that is compressed as a whole.
     Packed(Codec),
 }
 
-/// Tell what begins with `head`: up to [`HEAD`] bytes, fewer if the file is
+/// Detect the format of a file that begins with `head`: [`HEAD`] bytes, or fewer if the file is
 /// shorter.
 ///
 /// # Errors
-/// When it is nothing that can be started; says what it is, if that is known.
+/// When the file cannot be started. The text names its format, if that is known.
 pub(crate) fn identify(head: &[u8]) -> Result<KernelFormat> {
     if head.is_empty() {
         bail!("the file is empty: give a kernel (vmlinuz, vmlinux)");
@@ -49,8 +49,8 @@ pub(crate) fn identify(head: &[u8]) -> Result<KernelFormat> {
     }
 }
 
-/// What else people may hand over: where its magic number is, the number, what
-/// it is and what to do.
+/// Other files that people may give by mistake: the offset of a magic number, the number, and the
+/// message.
 const KNOWN: [(usize, &[u8], &str); 10] = [
     (0x38, b"ARM\x64", "it is one for arm64; take the x86-64 one"),
     (0x38, b"RSC\x05", "it is one for RISC-V; take the x86-64 one"),

@@ -15,14 +15,18 @@ use super::file::{self, NamedFile};
 use super::initrd_memory::{self, InitrdMemory};
 use crate::memory::{HOLE, Memory};
 
-/// Linux wants each archive to begin at a multiple of this; zeroes in between
-/// are skipped (Documentation/driver-api/early-userspace/buffer-format.rst).
+/// The alignment of each archive in bytes. Linux skips the zeroes in between
+/// (Documentation/driver-api/early-userspace/buffer-format.rst).
 const ARCHIVE_ALIGNMENT: u64 = 4;
 
 const PAGE: u64 = 4096;
 
 /// Load all of `initrds` between the end of the `kernel` and the highest address that it
-/// accepts. The answer is where they are, if there are any. `half` as in [`InitrdMemory`].
+/// accepts. Returns the range of addresses, or `None` if there are no initrds. `half` as in
+/// [`InitrdMemory`].
+///
+/// # Errors
+/// When an initrd cannot be read, or they do not fit.
 pub(super) fn load(
     initrds: &[NamedFile],
     kernel: Loaded,
@@ -43,7 +47,7 @@ pub(super) fn load(
         return Ok(None);
     }
     let start = place(total, kernel.end, highest, memory).with_context(|| names(initrds))?;
-    // Linux' entry is at its beginning; what is below that is free.
+    // Linux' entry is at its beginning. The memory below is free.
     let size = kernel.end.saturating_sub(kernel.entry);
     let available = InitrdMemory { ram: ram(memory), kernel: size, packed: total, half };
     check_memory(&files, available).with_context(|| names(initrds))?;
@@ -60,12 +64,12 @@ pub(super) fn load(
     Ok(Some(start..start + total))
 }
 
-/// As messages call it.
+/// The name of an initrd in messages.
 pub(super) fn name(initrd: &NamedFile) -> String {
     format!("initrd {initrd}")
 }
 
-/// Several are one to the guest.
+/// The name of several initrds in messages: for the guest, they are one.
 fn names(initrds: &[NamedFile]) -> String {
     let names: Vec<_> = initrds.iter().map(ToString::to_string).collect();
     format!("initrd {}", names.join(" + "))
@@ -83,12 +87,12 @@ fn open(initrd: &NamedFile) -> Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// See that the guest can unpack them.
+/// Check that the guest has the memory to unpack the initrds.
 fn check_memory(files: &[(&NamedFile, File, u64)], available: InitrdMemory) -> Result<()> {
     let mut needed = 0_u64;
     for (_, file, length) in files {
         needed = needed.saturating_add(initrd_memory::unpacked(file, *length, available.ram)?);
-        // It is read from its beginning when it is loaded.
+        // Loading reads the file from its beginning.
         (&*file).rewind().context("reading it")?;
     }
     let there = available.for_files();
@@ -108,7 +112,7 @@ fn ram(memory: &Memory) -> u64 {
     memory.iter().map(GuestMemoryRegion::len).sum()
 }
 
-/// Where `total` bytes go.
+/// The address for `total` bytes, as high as possible.
 fn place(total: u64, free_from: u64, highest: u64, memory: &Memory) -> Result<u64> {
     let ram = ram(memory);
     let top = ram.min(HOLE.start).min(highest.saturating_add(1));

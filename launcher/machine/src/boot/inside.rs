@@ -11,14 +11,15 @@ use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
 use super::progress::BeginReport;
 
-/// No kernel is larger, its debugging information included.
+/// The size in bytes of the largest kernel, its debugging information included.
 const LARGEST: u64 = 4 << 30;
 
 /// The ELF file inside a kernel file, before it is unpacked.
 pub struct ElfInside(PackedElf);
 
 impl ElfInside {
-    /// Find the ELF file inside `kernel`. `watch` hears how far it is read.
+    /// Find the ELF file inside `kernel`. `watch` is notified of the progress of
+    /// reading it.
     ///
     /// # Errors
     /// When `kernel` cannot be read, or has no ELF file inside.
@@ -32,10 +33,10 @@ impl ElfInside {
         }
     }
 
-    /// Copy all of it to an empty file, and check that it is complete.
+    /// Copy the ELF file to an empty file, and check that it is complete.
     ///
     /// # Errors
-    /// When it cannot be unpacked or written, or is not complete.
+    /// When the ELF file cannot be unpacked or written, or is not complete.
     pub fn copy_to(self, file: &mut File) -> Result<()> {
         let length = io::copy(&mut self.0.take(LARGEST), file).context("unpacking it")?;
         ensure!(length < LARGEST, "unpacking it: larger than any kernel");

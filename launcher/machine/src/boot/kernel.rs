@@ -1,5 +1,5 @@
-//! A kernel file, opened: whatever it is, either the ELF file inside is at hand,
-//! or the bzImage around it.
+//! An opened kernel file of any format: a reader of the ELF file inside, or the bzImage around
+//! it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -16,16 +16,16 @@ use super::progress::{BeginReport, ReportingReader};
 use super::unpack::{Codec, UnpackReader};
 use crate::memory::Memory;
 
-/// Packed bytes are read in pieces of this size.
+/// The size in bytes of the pieces in which packed files are read.
 const PIECE: usize = 256 << 10;
 
-/// No bzImage is larger. (Distribution kernels: 5 to 15 MiB.)
+/// The size in bytes of the largest bzImage. (Distribution kernels have 5 to 15 MiB.)
 const LARGEST_BZIMAGE: u64 = 512 << 20;
 
-/// An ELF file that is being unpacked.
+/// A reader of an ELF file that is unpacked on the way.
 pub(super) type PackedElf = Box<dyn Read>;
 
-/// A kernel that was found to be one.
+/// A file whose format is that of a kernel.
 pub(super) enum Kernel {
     Elf(ElfFile),
     Packed(Codec, PackedElf),
@@ -34,6 +34,9 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Open a kernel file.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is not a kernel for this machine.
     pub(super) fn open(file: &NamedFile) -> Result<Self> {
         let watch = file.watch;
         let mut file = file.open()?;
@@ -78,7 +81,7 @@ impl Kernel {
         }
     }
 
-    /// The setup header of the bzImage, if it came in one.
+    /// The setup header of the bzImage. `None` if the file is not a bzImage.
     pub(super) fn setup(&self) -> Option<SetupHeader> {
         match self {
             Self::Elf(_) | Self::Packed(..) => None,
@@ -87,6 +90,9 @@ impl Kernel {
     }
 
     /// Put the kernel into guest memory.
+    ///
+    /// # Errors
+    /// When the kernel does not fit, or the file is damaged.
     pub(super) fn load(self, memory: &Memory) -> Result<Loaded> {
         match self {
             Self::Elf(mut plain) => elf::load(&mut plain, memory),
@@ -96,7 +102,7 @@ impl Kernel {
     }
 }
 
-/// A file without a name, in memory.
+/// Create a file in memory, without a name.
 fn memory_file() -> Result<File> {
     Ok(File::from(memfd_create(c"kernel", MFdFlags::MFD_CLOEXEC)?))
 }
@@ -114,7 +120,7 @@ fn load_packed(codec: Codec, bytes: PackedElf, memory: &Memory) -> Result<Loaded
     Ok(loaded)
 }
 
-/// The kernel inside, started directly, or else the bzImage as it is.
+/// Load the kernel inside a bzImage, or else the bzImage as it is.
 fn load_bzimage(
     file: &mut File,
     setup: &SetupHeader,
@@ -127,8 +133,8 @@ fn load_bzimage(
         Err(error) => Err(error),
     };
     match direct {
-        // What we cannot read or unpack, the guest cannot either; and it would
-        // fail where nobody sees it.
+        // If lguest cannot read or unpack the payload, the guest cannot either, and its error
+        // would not be visible.
         Err(error) if !error.chain().any(|cause| cause.is::<io::Error>()) => {
             log::info!("kernel: cannot be started directly ({error:#}): the guest unpacks it");
             setup.load(file, memory)
@@ -141,7 +147,7 @@ fn watched<R: Read>(packed: R, length: u64, watch: BeginReport) -> ReportingRead
     ReportingReader::new(packed, watch("kernel", length))
 }
 
-/// The ELF file inside a bzImage, and how it is packed.
+/// A reader of the ELF file inside a bzImage, and the format in which it is packed.
 pub(super) fn payload(
     file: &File,
     setup: &SetupHeader,

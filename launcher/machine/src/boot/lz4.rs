@@ -5,22 +5,26 @@
 
 use std::io::{self, BufRead, Read};
 
-/// Stands before the first block; where files were joined, before others too.
+use devices::number::index;
+
+/// The magic number before the first block. In joined files, it is also before other blocks.
 const MAGIC: usize = 0x184c_2102;
 
-/// Each block but the last holds this much when unpacked.
+/// The unpacked size in bytes of each block but the last.
 const BLOCK: usize = 8 << 20;
 
-/// No packed block is longer than this (lz4's LZ4_COMPRESSBOUND).
+/// The length in bytes of the longest packed block (lz4's LZ4_COMPRESSBOUND).
 const PACKED_BLOCK: usize = BLOCK + BLOCK / 255 + 16;
 
+/// A reader of the unpacked bytes of a legacy frame.
 pub(super) struct LegacyDecoder<R> {
     packed: R,
     /// The block that is being read, packed and unpacked.
     input: Vec<u8>,
     output: Vec<u8>,
-    /// How much of `output` is filled, and how much of that was read.
+    /// The number of bytes in `output` that are filled.
     filled: usize,
+    /// The number of bytes in `output` that were read.
     taken: usize,
 }
 
@@ -34,7 +38,7 @@ impl<R: BufRead> LegacyDecoder<R> {
         self.packed
     }
 
-    /// Unpack the next block. False at the end.
+    /// Unpack the next block. Returns false at the end.
     fn next_block(&mut self) -> io::Result<bool> {
         self.output.resize(BLOCK, 0);
         let mut length = self.block_length()?;
@@ -59,7 +63,7 @@ impl<R: BufRead> LegacyDecoder<R> {
         Ok(true)
     }
 
-    /// None at the end of the file.
+    /// Read the length of the next block. `None` at the end of the file.
     fn block_length(&mut self) -> io::Result<Option<usize>> {
         let mut bytes = [0; 4];
         let mut filled = 0;
@@ -69,7 +73,7 @@ impl<R: BufRead> LegacyDecoder<R> {
                 count => filled += count,
             }
         }
-        Ok(usize::try_from(u32::from_le_bytes(bytes)).ok())
+        Ok(Some(index(u32::from_le_bytes(bytes))))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The zero page (Documentation/arch/x86/zero-page.rst): what a boot loader tells
-//! Linux. The boot CPU finds its address in rsi, see [`super::start`].
+//! The zero page (Documentation/arch/x86/zero-page.rst): the parameters that a boot loader gives
+//! to Linux. The boot CPU has its address in rsi, see [`super::start`].
 
 use std::ffi::CStr;
 use std::ops::Range;
@@ -12,27 +12,27 @@ use super::bzimage::SetupHeader;
 use super::layout::{BOOT_PARAMS, COMMAND_LINE, LEGACY_HOLE, LOW_MEMORY};
 use crate::memory::{ACPI, Memory};
 
-/// boot.rst: for loaders without a number of their own.
+/// The type of a boot loader that has no number of its own (boot.rst).
 const TYPE_OF_LOADER: u8 = 0xff;
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER: u32 = u32::from_le_bytes(*b"HdrS");
-/// What a kernel that came without a setup header is taken to speak.
+/// The boot protocol that is assumed of a kernel without a setup header.
 const VERSION: u16 = 0x20f;
 const KERNEL_ALIGNMENT: u32 = 2 << 20;
 
-/// Types of memory in the e820 map (ACPI 6.5, 15.1).
+// Types of memory in the e820 map (ACPI 6.5, 15.1).
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
-/// The longest command line of Linux on x86, without its NUL.
+/// The length in bytes of the longest command line of Linux on x86, without its NUL.
 const COMMAND_LINE_LIMIT: u32 = 2047;
 
-/// Linux before 2.6.20 took no initrd above this, and boot.rst still has it as
-/// the limit to assume; all kernels that we start say 2 GiB.
+/// The highest address of an initrd for a kernel without a setup header: 2 GiB, which all kernels
+/// that lguest starts have in theirs.
 const INITRD_HIGHEST: u32 = 0x7fff_ffff;
 
-/// The header that the guest gets, and that all limits are taken from: that of
-/// the bzImage, or for a plain ELF file one with what all kernels can do.
+/// The header that the guest gets, and that has all limits. It is the header of the
+/// bzImage, or for a plain ELF file one with the limits of all kernels.
 pub(super) fn header(setup: Option<SetupHeader>) -> setup_header {
     let mut header = setup.map_or_else(
         || setup_header {
@@ -52,6 +52,9 @@ pub(super) fn header(setup: Option<SetupHeader>) -> setup_header {
 }
 
 /// Write the command line and the zero page.
+///
+/// # Errors
+/// When the guest has no memory there.
 pub(super) fn write(
     mut header: setup_header,
     line: &CStr,
@@ -69,7 +72,7 @@ pub(super) fn write(
     let mut params = boot_params { acpi_rsdp_addr: ACPI.start, hdr: header, ..Default::default() };
     let map = e820(memory);
     params.e820_entries = u8::try_from(map.len())?;
-    // boot_params is packed: its table cannot be borrowed, only replaced.
+    // The struct is packed: its table cannot be borrowed, only replaced.
     let mut table = params.e820_table;
     for (slot, entry) in table.iter_mut().zip(map) {
         *slot = entry;
@@ -78,7 +81,7 @@ pub(super) fn write(
     memory.write_obj(params, GuestAddress(BOOT_PARAMS)).context("writing the zero page")
 }
 
-/// The memory map: what is not in it is for devices.
+/// The memory map. All addresses that are not in it are for devices.
 fn e820(memory: &Memory) -> Vec<boot_e820_entry> {
     let entry = |range: Range<u64>, kind| boot_e820_entry {
         addr: range.start,

@@ -1,5 +1,5 @@
-//! Which Linux a kernel file is: what `uname -r` says in the guest. Modules of
-//! another release are of no use.
+//! The release of a kernel file: what `uname -r` prints in the guest. The kernel refuses modules of
+//! another release.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,16 +9,16 @@ use anyhow::{Context, Result};
 use super::BootFiles;
 use super::kernel::Kernel;
 
-/// Every kernel has this text in it, its release behind.
+/// The text that every kernel contains, followed by its release.
 const BANNER: &[u8] = b"Linux version ";
 
-/// No release is longer (struct new_utsname).
+/// The length in bytes of the longest release (struct new_utsname).
 const LONGEST: usize = 64;
 
-/// A kernel is looked through in pieces of this size.
+/// The size in bytes of the pieces in which a kernel is searched.
 const PIECE: usize = 1 << 20;
 
-/// The release of the kernel, if it can be told.
+/// The release of the kernel. `None` if the file does not contain it.
 ///
 /// # Errors
 /// When the file is not a kernel.
@@ -44,7 +44,7 @@ fn in_header(mut file: File, at: u64) -> Result<Option<String>> {
     Ok(first_word(&text))
 }
 
-/// The first that follows the banner, somewhere in these bytes.
+/// The release that follows the banner, somewhere in these bytes.
 fn find(mut bytes: impl Read) -> Result<Option<String>> {
     let (mut piece, mut kept) = (vec![0; PIECE], Vec::new());
     loop {
@@ -55,7 +55,7 @@ fn find(mut bytes: impl Read) -> Result<Option<String>> {
         let mut starts = starts.filter(|(_, window)| *window == BANNER);
         let found = starts.find_map(|(at, _)| {
             let text = kept.get(at + BANNER.len()..)?;
-            // Elsewhere it is a format: "Linux version %s".
+            // Kernels also contain a format: "Linux version %s".
             text.first().is_some_and(u8::is_ascii_digit).then(|| first_word(text)).flatten()
         });
         if found.is_some() || count == 0 {
@@ -75,7 +75,7 @@ fn first_word(text: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Hands out so many bytes at a time.
+    /// A reader that returns at most this number of bytes at a time.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {

@@ -1,7 +1,7 @@
 //! The state in which Linux's 64-bit entry wants the boot CPU
 //! (Documentation/arch/x86/boot.rst, "64-bit boot protocol"): long mode, all low
 //! memory mapped to itself, flat segments, interrupts off, rsi at the zero page.
-//! The other CPUs wait for their SIPI and get no more than [`set_msrs`].
+//! The other CPUs wait for their SIPI and get only [`set_msrs`].
 
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
@@ -25,27 +25,29 @@ const PDE_HUGE: u64 = 1 << 7;
 
 const PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 2 << 20;
-/// One page directory for each GiB; four reach over all that lies below 4 GiB.
+/// The number of page directories. Each maps 1 GiB; four map everything below 4 GiB.
 const DIRECTORIES: u64 = 4;
 
-/// __BOOT_CS and __BOOT_DS are fixed by boot.rst.
+/// __BOOT_CS, which boot.rst fixes.
 const CODE_SELECTOR: u16 = 0x10;
+/// __BOOT_DS, which boot.rst fixes.
 const DATA_SELECTOR: u16 = 0x18;
-/// The processor refuses to run a guest without a task segment.
+/// The selector of the task segment. The processor refuses to run a guest without one.
 const TASK_SELECTOR: u16 = 0x20;
 
-/// Null, unused, 64-bit code, data, task (and its upper half): the descriptors
-/// that the segments below were loaded from.
+/// The global descriptor table: null, unused, 64-bit code, data, task (and its upper half). The
+/// segments below have the contents of these descriptors.
 const DESCRIPTORS: [u64; 6] =
     [0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0x0000_8b00_0000_0067, 0];
 
-/// Of its last byte, as the processor counts.
+/// The limit of the global descriptor table: the offset of its last byte.
 const GDT_LIMIT: u16 = 6 * 8 - 1;
 
 const RFLAGS_RESERVED: u64 = 1 << 1;
 
-/// What FNINIT and the reset leave there, and the ABI takes for granted.
+/// The FPU control word after FNINIT, which the ABI expects.
 const FCW_INITIAL: u16 = 0x37f;
+/// MXCSR after a reset, which the ABI expects.
 const MXCSR_INITIAL: u32 = 0x1f80;
 
 const MSR_MISC_ENABLE: u32 = 0x1a0;
@@ -67,7 +69,10 @@ pub fn set_up(vcpu: &VcpuFd, entry: &EntryPoint, memory: &Memory) -> Result<()> 
     set_msrs(vcpu)
 }
 
-/// What every CPU wants, not only the first: Linux compares their MTRRs.
+/// Set the MSRs of a CPU. Every CPU needs them, not only the first: Linux compares their MTRRs.
+///
+/// # Errors
+/// When KVM refuses one.
 pub fn set_msrs(vcpu: &VcpuFd) -> Result<()> {
     let entries = msrs();
     let list = Msrs::from_entries(&entries).context("making a list of MSRs")?;
@@ -77,7 +82,10 @@ pub fn set_msrs(vcpu: &VcpuFd) -> Result<()> {
     Ok(())
 }
 
-/// The tables that [`sregs`] speaks of.
+/// Write the descriptor table and the page tables to which [`sregs`] points.
+///
+/// # Errors
+/// When the guest has no memory there.
 pub fn write_tables(memory: &Memory) -> Result<()> {
     let write = |address: u64, entries: &[u64]| {
         let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
@@ -96,7 +104,7 @@ pub fn write_tables(memory: &Memory) -> Result<()> {
     write(directories, &entries)
 }
 
-/// System registers for 64-bit mode; what is not said here stays as in `reset`.
+/// The system registers for 64-bit mode. Registers that are not set here stay as in `reset`.
 pub fn sregs(reset: kvm_sregs) -> kvm_sregs {
     let data = segment(DATA_SELECTOR, 0x3);
     let mut sregs = kvm_sregs {
@@ -106,7 +114,7 @@ pub fn sregs(reset: kvm_sregs) -> kvm_sregs {
         fs: data,
         gs: data,
         ss: data,
-        // A busy 64-bit task segment, of which nothing is ever read.
+        // A busy 64-bit task segment. Nothing reads it.
         tr: kvm_segment { limit: 0x67, s: 0, g: 0, db: 0, ..segment(TASK_SELECTOR, 0xb) },
         cr0: CR0_PE | CR0_ET | CR0_PG,
         cr3: PAGE_TABLES,
@@ -146,7 +154,7 @@ pub fn fpu() -> kvm_fpu {
     kvm_fpu { fcw: FCW_INITIAL, mxcsr: MXCSR_INITIAL, ..Default::default() }
 }
 
-/// Memory is cached unless the page tables say otherwise, and string
+/// The MSRs of each CPU: memory is cached unless the page tables say otherwise, and string
 /// instructions are fast.
 fn msrs() -> [kvm_msr_entry; 2] {
     let entry = |index, data| kvm_msr_entry { index, data, ..Default::default() };

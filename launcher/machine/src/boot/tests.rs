@@ -1,4 +1,4 @@
-//! What the boot tests share: a guest's memory, and small kernels of each form.
+//! Shared by the boot tests: a guest's memory, and small kernels of each format.
 
 mod files;
 mod guest;
@@ -24,8 +24,9 @@ use crate::memory::{Memory, Ram};
 
 const MIB: u64 = 1 << 20;
 
-/// Where the small kernel has its two segments.
+/// The address of the small kernel's first segment.
 const TEXT: u64 = 16 * MIB;
+/// The address of the small kernel's second segment.
 const DATA: u64 = 20 * MIB;
 
 /// Numbers without a pattern, the same at every run (xorshift).
@@ -157,7 +158,7 @@ fn pack(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// As the kernel's build packs its payload: with the unpacked size behind it.
+/// A payload as the kernel's build packs it: with the unpacked size behind it.
 fn payload(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     let mut packed = pack(codec, bytes);
     packed.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
@@ -174,13 +175,13 @@ fn ram(mib: u64) -> Ram {
     Ram::new(mib * MIB).unwrap()
 }
 
-/// A start of a kernel, initrds and words, and what the guest's memory has then.
+/// The result of loading a kernel, initrds and words, and the guest's memory afterwards.
 struct Start {
     ram: Ram,
     result: Result<EntryPoint, String>,
 }
 
-/// This kernel and nothing else.
+/// A request for this kernel without initrds and words.
 fn request(kernel: &NamedFile) -> BootRequest<'_> {
     BootRequest {
         kernel,

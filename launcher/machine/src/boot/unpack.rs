@@ -1,7 +1,7 @@
-//! The compressors in which kernels come. A [`UnpackReader`] reads as what was
-//! packed, so that nothing has to hold the whole kernel: [`super::elf`] moves
-//! it into guest memory piece by piece, and never asks for more than the ELF
-//! header speaks of. That is also why a bomb costs nothing here.
+//! The formats in which kernels are packed. An [`UnpackReader`] reads the unpacked
+//! bytes, so that no buffer has to hold the whole kernel: [`super::elf`] moves
+//! them into guest memory piece by piece, and never asks for more than the ELF
+//! header describes. For this reason, a decompression bomb costs nothing here.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -10,18 +10,18 @@ use liblzma::stream::Stream;
 
 use super::lz4::LegacyDecoder;
 
-/// A way to compress.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// gzip (RFC 1952).
+    /// The gzip format (RFC 1952).
     Gzip,
-    /// xz.
+    /// The .xz format.
     Xz,
-    /// The format before xz, called "alone" by liblzma.
+    /// The .lzma format, the one before .xz. liblzma calls it "alone".
     Lzma,
-    /// bzip2.
+    /// The bzip2 format.
     Bzip2,
-    /// The frame that `lz4 -l` writes, and the kernel's build with it.
+    /// The legacy frame of lz4, which `lz4 -l` and the kernel's build write.
     Lz4Legacy,
     /// The frame format of lz4.
     Lz4,
@@ -29,7 +29,7 @@ pub enum Codec {
     Zstd,
 }
 
-/// What a packed file begins with (Linux: lib/decompress.c).
+/// The bytes with which a packed file begins (Linux: lib/decompress.c).
 const MAGIC: [(Codec, &[u8]); 7] = [
     (Codec::Gzip, b"\x1f\x8b\x08"),
     (Codec::Xz, b"\xfd7zXZ\0"),
@@ -41,12 +41,12 @@ const MAGIC: [(Codec, &[u8]); 7] = [
     (Codec::Zstd, b"\x28\xb5\x2f\xfd"),
 ];
 
-/// liblzma reserves a dictionary of the size that the file asks for. Kernels
-/// are built with 32 to 128 MiB.
+/// The largest amount of memory that liblzma may use, in bytes. It reserves a dictionary of the
+/// size that the file asks for. Kernels are built with 32 to 128 MiB.
 const LZMA_MEMORY: u64 = 1 << 30;
 
 impl Codec {
-    /// The compressor of a file that begins with `head`.
+    /// The format of a file that begins with `head`. `None` if it is not one of these.
     pub fn of(head: &[u8]) -> Option<Self> {
         MAGIC.iter().find(|(_, magic)| head.starts_with(magic)).map(|&(codec, _)| codec)
     }
@@ -69,18 +69,18 @@ impl fmt::Display for Codec {
     }
 }
 
-/// What a packed stream contains.
+/// A reader of the unpacked bytes of a packed stream.
 pub struct UnpackReader<R: BufRead> {
     codec: Codec,
-    /// None after the end.
+    /// `None` after the end.
     decoder: Option<Decoder<R>>,
 }
 
 impl<R: BufRead> UnpackReader<R> {
-    /// Unpack what `packed` reads.
+    /// Unpack the bytes of `packed`.
     ///
     /// # Errors
-    /// When the file does not begin as `codec` wants.
+    /// When they do not begin with a header of `codec`.
     pub fn new(codec: Codec, packed: R) -> io::Result<Self> {
         Ok(Self { codec, decoder: Some(Decoder::new(codec, packed)?) })
     }
@@ -102,16 +102,16 @@ impl<R: BufRead> Read for UnpackReader<R> {
     }
 }
 
-/// Parallel compressors (pbzip2, pigz -i, zstd's pzstd) write several members
-/// one after another. Anything else that follows is not ours: the kernel's
-/// build appends the unpacked size, in four bytes.
+/// The decoder of the next member, if one follows. Parallel compressors (pbzip2, pigz -i, zstd's
+/// pzstd) write several members one after another. Any other bytes that follow are ignored: the
+/// kernel's build appends the unpacked size, in four bytes.
 fn next_member<R: BufRead>(codec: Codec, ended: Decoder<R>) -> io::Result<Option<Decoder<R>>> {
     let mut packed = ended.into_inner();
     let rest = packed.fill_buf()?;
     if rest.starts_with(codec.magic()) { Decoder::new(codec, packed).map(Some) } else { Ok(None) }
 }
 
-/// One member of a packed stream. Each of these stops right behind it.
+/// The decoder of one member of a packed stream. Each decoder stops right behind its member.
 enum Decoder<R: BufRead> {
     Gzip(flate2::bufread::GzDecoder<R>),
     Xz(liblzma::bufread::XzDecoder<R>),

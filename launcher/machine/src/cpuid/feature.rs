@@ -1,9 +1,9 @@
-//! Features of the host's CPUs that a guest has only if `--cpu` names them: behind each is
+//! Features of the host's CPUs that a guest has only if `--cpu` names them. Each of them exposes
 //! much code of the host's kernel, which a guest without the feature does not reach.
 
 use kvm_bindings::kvm_cpuid_entry2;
 
-/// Which of these features a guest has.
+/// The optional CPU features of a guest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Features {
     /// Virtualization: KVM inside of the guest.
@@ -12,10 +12,10 @@ pub struct Features {
     pub(crate) pmu: bool,
 }
 
-/// The value of `--cpu`: names of features, with commas between them.
+/// Parse the value of `--cpu`: names of features, with commas between them.
 ///
 /// # Errors
-/// What the names are, in a line.
+/// A line with the valid names, if one of the names is not valid.
 pub fn parse(names: &str) -> Result<Features, String> {
     let mut features = Features::default();
     for name in names.split(',') {
@@ -28,7 +28,7 @@ pub fn parse(names: &str) -> Result<Features, String> {
     Ok(features)
 }
 
-/// One of the features.
+/// An optional feature.
 #[derive(Clone, Copy)]
 enum Feature {
     Nested,
@@ -43,7 +43,7 @@ enum Register {
     Edx,
 }
 
-/// Bits that announce a feature: function, index and register of CPUID, and the bits (Intel
+/// The bits that announce a feature: function, index and register of CPUID, and the bits (Intel
 /// SDM volume 2, CPUID; AMD APM volume 3, appendix E).
 const BITS: [(Feature, u32, u32, Register, u32); 7] = [
     // VMX, SVM.
@@ -72,7 +72,7 @@ const LEAVES: [(Feature, u32); 7] = [
     (Feature::Pmu, 0x8000_0022),
 ];
 
-/// Leave out of these entries what announces any feature but the `wanted` ones.
+/// Clear all bits and leaves in these entries that announce a feature which is not `wanted`.
 pub(super) fn hide_others(wanted: Features, entries: &mut [kvm_cpuid_entry2]) {
     let hidden = |feature| match feature {
         Feature::Nested => !wanted.nested,
@@ -98,7 +98,7 @@ pub(super) fn hide_others(wanted: Features, entries: &mut [kvm_cpuid_entry2]) {
 mod tests {
     use super::*;
 
-    /// Every bit of every entry that speaks of a feature, and of one that does not.
+    /// The entries that remain of some with all bits set, when these features are wanted.
     fn shown(wanted: &str) -> Vec<kvm_cpuid_entry2> {
         let entry = |(function, index)| kvm_cpuid_entry2 {
             function,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn each_feature_comes_alone() {
+    fn a_wanted_feature_brings_no_other() {
         let nested = shown("nested");
         assert_eq!((nested[1].ecx >> 5 & 1, nested[5].ecx >> 2 & 1), (1, 1));
         assert_eq!((nested[4].eax, nested[6].eax), (0, u32::MAX));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_refused_with_those_that_there_are() {
+    fn an_unknown_feature_is_refused_with_the_known_ones() {
         assert_eq!(parse("pmu"), Ok(Features { nested: false, pmu: true }));
         for names in ["4", "", "pmu,", "PMU", "nested,4"] {
             assert!(parse(names).unwrap_err().contains("--cpus is the number of CPUs"), "{names}");

@@ -1,12 +1,12 @@
-//! When an alarm goes off: the next second whose fields are those of the alarm registers.
+//! When an alarm is due: in the next second whose fields match the alarm registers.
 
 use super::calendar::{DAY, Date};
 
-/// No combination of day and month comes later than that: 29 February skips 8 years where a
-/// century begins.
+/// The number of days within which each combination of day and month comes: 29 February skips 8
+/// years where a century begins.
 const LONGEST: i64 = 9 * 366;
 
-/// The alarm registers, decoded. `None` goes with any value.
+/// The alarm registers, decoded. `None` matches any value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Alarm {
     pub(super) second: Option<i64>,
@@ -17,7 +17,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// The first second after `now` (since 1970) at which it goes off, if it ever does.
+    /// The first second after `now` (both since 1970) that matches, if one ever does.
     pub(super) fn after(&self, now: i64) -> Option<i64> {
         if !self.is_possible() {
             return None;
@@ -29,35 +29,35 @@ impl Alarm {
         })
     }
 
-    /// Registers may hold what no clock shows.
+    /// Whether a clock ever shows the time of the alarm: registers may hold 24 o'clock.
     fn is_possible(&self) -> bool {
         let within = |field: Option<i64>, limit| field.is_none_or(|value| value < limit);
         within(self.second, 60) && within(self.minute, 60) && within(self.hour, 24)
     }
 
     fn has_day(&self, days: i64) -> bool {
-        // Most alarms have neither, and ask for no date.
+        // Most alarms have neither day nor month, and need no date.
         if self.day.is_none() && self.month.is_none() {
             return true;
         }
         let date = Date::of(days);
-        goes_with(self.day, date.day) && goes_with(self.month, date.month)
+        matches(self.day, date.day) && matches(self.month, date.month)
     }
 
-    /// The first second of a day from `from` on.
+    /// The first second of a day, from second `from` on, that matches.
     fn in_day(&self, from: i64) -> Option<i64> {
-        let hours = (0..24).filter(|hour| goes_with(self.hour, *hour));
+        let hours = (0..24).filter(|hour| matches(self.hour, *hour));
         let minutes = hours.filter(|hour| (hour + 1) * 3600 > from).flat_map(|hour| {
-            (0..60).filter(|m| goes_with(self.minute, *m)).map(move |m| hour * 60 + m)
+            (0..60).filter(|m| matches(self.minute, *m)).map(move |m| hour * 60 + m)
         });
         let mut seconds = minutes.filter(|minute| (minute + 1) * 60 > from).flat_map(|minute| {
-            (0..60).filter(|s| goes_with(self.second, *s)).map(move |s| minute * 60 + s)
+            (0..60).filter(|s| matches(self.second, *s)).map(move |s| minute * 60 + s)
         });
         seconds.find(|second| *second >= from)
     }
 }
 
-fn goes_with(field: Option<i64>, value: i64) -> bool {
+fn matches(field: Option<i64>, value: i64) -> bool {
     field.is_none_or(|field| field == value)
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_is_always_later() {
+    fn an_alarm_is_due_after_the_present_second() {
         assert_eq!(alarm(Some(12), Some(0), Some(0)).after(NOON), Some(NOON + DAY));
         assert_eq!(alarm(Some(12), Some(0), Some(0)).after(NOON - 1), Some(NOON));
         assert_eq!(alarm(Some(12), Some(0), Some(5)).after(NOON), Some(NOON + 5));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_open_goes_with_anything() {
+    fn a_field_that_is_left_open_matches_any_value() {
         assert_eq!(alarm(None, None, None).after(NOON), Some(NOON + 1));
         assert_eq!(alarm(None, None, Some(30)).after(NOON + 31), Some(NOON + 90));
         assert_eq!(alarm(None, Some(0), None).after(NOON + 59), Some(NOON + 3600));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn days_and_months_count() {
+    fn an_alarm_may_have_a_day_and_a_month() {
         let day = |month, day| Alarm { month, day, ..alarm(Some(0), Some(0), Some(0)) };
         let at = |year, month, day| Some(Date { year, month, day }.days() * DAY);
         assert_eq!(day(None, Some(2)).after(NOON), at(2026, 12, 2));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_clock_shows_never_comes() {
+    fn an_alarm_at_an_impossible_time_is_never_due() {
         assert_eq!(alarm(Some(24), None, None).after(NOON), None);
         assert_eq!(alarm(None, None, Some(75)).after(NOON), None);
         let never = Alarm { month: Some(2), day: Some(30), ..Alarm::default() };

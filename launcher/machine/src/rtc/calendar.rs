@@ -1,26 +1,27 @@
 //! Days and dates, in the calendar that all computers use (proleptic Gregorian, UTC).
 
-/// Seconds of a day.
+/// The seconds of a day.
 pub(super) const DAY: i64 = 86_400;
 
-/// A date.
+/// A date of the proleptic Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Date {
     pub(super) year: i64,
-    /// 1 to 12.
+    /// The month, from 1 to 12.
     pub(super) month: i64,
-    /// 1 to 31.
+    /// The day of the month, from 1 to 31.
     pub(super) day: i64,
 }
 
-/// The years are counted from March here, so that the leap day is the last of one: a month's
-/// first day is then a linear function of the month. Eras are 400 years of the same length.
+/// The days of an era: of 400 years. All eras have the same length. The years are counted from
+/// March here, so that the leap day is the last of a year: a month's first day is then a linear
+/// function of the month.
 const ERA: i64 = 146_097;
-/// Days from 0000-03-01 to 1970-01-01.
+/// The days from 0000-03-01 to 1970-01-01.
 const EPOCH: i64 = 719_468;
 
 impl Date {
-    /// The date so many days after 1970-01-01.
+    /// The date that is `days` days after 1970-01-01.
     pub(super) fn of(days: i64) -> Self {
         let days = days + EPOCH;
         let (era, of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
@@ -32,7 +33,7 @@ impl Date {
         Self { year: year + era * 400 + later, month, day }
     }
 
-    /// How many days it is after 1970-01-01.
+    /// The number of days from 1970-01-01 to this date.
     pub(super) fn days(self) -> i64 {
         let (month, year) = if self.month > 2 {
             (self.month - 3, self.year)
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_days() {
+    fn known_days_have_their_dates() {
         let date = |year, month, day| Date { year, month, day };
         for (days, date) in [
             (0, date(1970, 1, 1)),

@@ -1,9 +1,11 @@
 //! The registers that hold the time, and how they write numbers: decimal or binary, of a clock
 //! of 24 or 12 hours.
 
+use devices::number::low_u8;
+
 use super::calendar::{DAY, Date};
 
-/// The registers that hold the time: those of a clock that runs are computed.
+/// The registers that hold the time. The clock computes them while it runs.
 pub(super) const TIME: [usize; 8] =
     [SECONDS, MINUTES, HOURS, WEEKDAY, DAY_OF_MONTH, MONTH, YEAR, CENTURY];
 pub(super) const SECONDS: usize = 0;
@@ -13,13 +15,14 @@ pub(super) const WEEKDAY: usize = 6;
 pub(super) const DAY_OF_MONTH: usize = 7;
 pub(super) const MONTH: usize = 8;
 pub(super) const YEAR: usize = 9;
-/// No MC146818 has it, and PCs have it in its memory. The FADT tells where.
+/// The register of the century. The MC146818 has none: PCs keep it in the clock's memory, and the
+/// FADT has its index.
 pub(crate) const CENTURY: usize = 0x32;
 
-/// In the hours of a clock of 12 hours.
+/// The bit of a 12-hour clock's hours that means "p.m.".
 const AFTERNOON: u8 = 0x80;
 
-/// How numbers are written.
+/// How the registers write numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NumberFormat {
     pub(super) is_binary: bool,
@@ -27,7 +30,7 @@ pub(super) struct NumberFormat {
 }
 
 impl NumberFormat {
-    /// What a register of the time holds at this second.
+    /// The contents of a register of [`TIME`] at the second `now` since 1970.
     pub(super) fn shown(self, index: usize, now: i64) -> u8 {
         let (days, second) = (now.div_euclid(DAY), now.rem_euclid(DAY));
         let date = Date::of(days);
@@ -45,7 +48,7 @@ impl NumberFormat {
     }
 
     fn encoded(self, value: i64) -> u8 {
-        let value = u8::try_from(value).unwrap_or(0);
+        let value = low_u8(value.cast_unsigned());
         if self.is_binary { value } else { ((value / 10) << 4) | (value % 10) }
     }
 

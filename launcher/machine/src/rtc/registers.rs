@@ -1,8 +1,15 @@
 //! The 128 registers of a PC's real-time clock (Motorola MC146818), as far as software sees
-//! them: the time, an alarm, three interrupts, and memory. They hold no time of their own:
-//! while the clock runs, the time is computed from the host's whenever a register is read.
+//! them: the time, an alarm, three interrupts, and memory. The registers hold no time of their own:
+//! while the clock runs, a read computes the time from the host's.
+
+use devices::number::low_u64;
 
 use super::alarm::Alarm;
+use super::bits::{
+    A, A_RESET, ALARM, ANY, B, B_RESET, BINARY, C, D, DAY_ALARM, DIVIDER, DIVIDER_RESET,
+    DIVIDER_RUNS, HOURS_24, HOURS_ALARM, INTERRUPT, MINUTES_ALARM, MONTH_ALARM, PERIODIC, RATE,
+    SECONDS_ALARM, SET, UPDATE, UPDATE_IN_PROGRESS, VALID,
+};
 use super::calendar::{DAY, Date};
 use super::fields::{
     CENTURY, DAY_OF_MONTH, HOURS, MINUTES, MONTH, NumberFormat, SECONDS, TIME, YEAR,
@@ -12,67 +19,31 @@ use super::fields::{
 pub(super) type Nanos = i128;
 pub(super) const SECOND: Nanos = 1_000_000_000;
 
-const SECONDS_ALARM: usize = 1;
-const MINUTES_ALARM: usize = 3;
-const HOURS_ALARM: usize = 5;
-const A: usize = 10;
-const B: usize = 11;
-const C: usize = 12;
-const D: usize = 13;
-
-/// Alarm registers that no MC146818 has, and PCs have in its memory. The FADT tells where.
-pub(crate) const DAY_ALARM: usize = 0x7d;
-pub(crate) const MONTH_ALARM: usize = 0x7e;
-
-/// In A: an update is in progress; the divider's setting; in A and B: what they are at reset.
-const UPDATE_IN_PROGRESS: u8 = 0x80;
-const DIVIDER: u8 = 0x70;
-const DIVIDER_RUNS: u8 = 0x20;
-/// These bits of a divider that is held in reset are both set.
-const DIVIDER_RESET: u8 = 0x60;
-const RATE: u8 = 0x0f;
-const A_RESET: u8 = DIVIDER_RUNS | 6;
-const B_RESET: u8 = HOURS_24;
-
-/// In B: the time is being set; interrupts; binary numbers instead of decimal; 24 hours.
-const SET: u8 = 0x80;
-const UPDATE: u8 = 0x10;
-const ALARM: u8 = 0x20;
-const PERIODIC: u8 = 0x40;
-const BINARY: u8 = 0x04;
-const HOURS_24: u8 = 0x02;
-
-/// In C: one of the interrupts that are enabled has come.
-const INTERRUPT: u8 = 0x80;
-/// In D: the battery is good.
-const VALID: u8 = 0x80;
-
-/// From here on, an alarm register goes with any value.
-const ANY: u8 = 0xc0;
-/// An update is announced so long before.
+/// How long before an update the clock announces it.
 const ANNOUNCED: Nanos = 244_000;
-/// So long after a divider leaves its reset, the first update comes.
+/// The time between a divider's release from reset and the first update.
 const FIRST_UPDATE: Nanos = SECOND / 2;
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TimeSource {
-    /// From the host's clock, so far ahead of it.
+    /// The clock runs, `ahead` of the host's.
     Running { ahead: Nanos },
-    /// From the registers; so much of the second is over.
+    /// The clock is stopped, and the registers have the time. `fraction` is the part of the second
+    /// that has passed.
     Stopped { fraction: Nanos },
 }
 
-/// What becomes of an access.
+/// The events that an access or the passing of time causes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Events {
     /// The interrupt line rises.
     pub(super) interrupt: bool,
-    /// One that is enabled is the alarm.
+    /// The alarm went off, and its interrupt is enabled.
     pub(super) alarm: bool,
 }
 
-/// All of the clock, as a snapshot has it.
+/// The whole state of the clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     bytes: [u8; 128],
@@ -101,7 +72,7 @@ impl State {
         }
     }
 
-    /// What the guest reads.
+    /// Read a register for the guest, when the host's time is `host`.
     pub(super) fn read(&mut self, index: usize, host: Nanos) -> (u8, Events) {
         let none = Events::default();
         match (index, self.time) {
@@ -123,25 +94,25 @@ impl State {
         }
     }
 
-    /// What the guest writes.
+    /// Write a register for the guest, when the host's time is `host`.
     pub(super) fn write(&mut self, index: usize, value: u8, host: Nanos) -> Events {
         let mut events = self.advance(host);
         match index {
             C | D => {}
             A => self.switch(A, value & !UPDATE_IN_PROGRESS, host),
-            // Who sets the time wants no interrupt from its updates.
+            // A driver that sets the time wants no interrupt from updates.
             B if value & SET != 0 => self.switch(B, value & !UPDATE, host),
             B => self.switch(B, value, host),
             index if TIME.contains(&index) => self.set_time(index, value, host),
             index => self.put(index, value),
         }
-        // What was enabled just now may have come before.
+        // An interrupt that was just enabled may already have come.
         let rest = self.interrupt(0);
         events.interrupt |= rest.interrupt;
         events
     }
 
-    /// Find what has come since this was last asked.
+    /// Find the events since the last call.
     pub(super) fn advance(&mut self, host: Nanos) -> Events {
         let TimeSource::Running { ahead } = self.time else { return Events::default() };
         let (seen, now) = (self.seen, host + ahead);
@@ -163,7 +134,7 @@ impl State {
         self.interrupt(flags)
     }
 
-    /// Set these flags, and say what follows.
+    /// Set flags in register C. Returns the events that this causes.
     fn interrupt(&mut self, flags: u8) -> Events {
         let (before, enabled) = (self.get(C), self.get(B));
         let after = (before | flags) & (UPDATE | ALARM | PERIODIC);
@@ -188,18 +159,18 @@ impl State {
         seconds.chain(periodic).min().map(|at| at - ahead)
     }
 
-    /// Between two periodic interrupts (data sheet, table 5).
+    /// The time between two periodic interrupts (data sheet, table 5). `None` if there are none.
     fn period(&self) -> Option<Nanos> {
         let rate = match self.get(A) & RATE {
             0 => return None,
-            // These two count as 8 and 9 do.
+            // The rates 1 and 2 mean what 8 and 9 mean.
             rate @ 1..=2 => rate + 7,
             rate => rate,
         };
         Some((SECOND << (rate - 1)) / 32_768)
     }
 
-    /// Write A or B: the clock may stop, or go on.
+    /// Write register A or B, which may stop or start the clock.
     fn switch(&mut self, index: usize, value: u8, host: Nanos) {
         let runs = {
             let (a, b) = if index == A { (value, self.get(B)) } else { (self.get(A), value) };
@@ -220,7 +191,7 @@ impl State {
         }
     }
 
-    /// Write to a register of the time.
+    /// Write a register of the time.
     fn set_time(&mut self, index: usize, value: u8, host: Nanos) {
         let runs = matches!(self.time, TimeSource::Running { .. });
         if runs {
@@ -232,7 +203,7 @@ impl State {
         }
     }
 
-    /// From the host's clock to the registers.
+    /// Stop the clock: the time moves from the host's clock to the registers.
     fn stop(&mut self, host: Nanos) {
         let TimeSource::Running { ahead } = self.time else { return };
         let now = host + ahead;
@@ -242,7 +213,8 @@ impl State {
         self.time = TimeSource::Stopped { fraction: now.rem_euclid(SECOND) };
     }
 
-    /// From the registers to the host's clock. Registers that hold no time give the host's.
+    /// Start the clock: the time moves from the registers to the host's clock. If the registers
+    /// hold no valid time, the clock shows the host's.
     fn start(&mut self, host: Nanos) {
         let TimeSource::Stopped { fraction } = self.time else { return };
         let now = self.set_to().map_or(host, |now| Nanos::from(now) * SECOND + fraction);
@@ -250,7 +222,7 @@ impl State {
         self.seen = now;
     }
 
-    /// The second that the registers show, if they show one.
+    /// The second since 1970 that the registers show. `None` if they show no valid time.
     fn set_to(&self) -> Option<i64> {
         let format = self.format();
         let field = |index| format.decoded(self.get(index));
@@ -263,12 +235,12 @@ impl State {
         };
         let days = date.days();
         let is_time = second < 60 && minute < 60 && hour < 24;
-        // 31 February is another day.
+        // The calendar turns 31 February into another date.
         let is_date = (1..=12).contains(&date.month) && Date::of(days) == date;
         (is_time && is_date).then_some(days * DAY + hour * 3600 + minute * 60 + second)
     }
 
-    /// The alarm registers; what they cannot hold goes with no time at all.
+    /// The alarm registers, decoded. A field that is not a number matches no time at all.
     fn alarm(&self) -> Alarm {
         const NEVER: i64 = i64::MAX;
         let format = self.format();
@@ -290,6 +262,8 @@ impl State {
     }
 }
 
+/// The second of a time. Exact for all times that a clock shows.
 fn seconds(time: Nanos) -> i64 {
-    i64::try_from(time.div_euclid(SECOND)).unwrap_or(0)
+    let seconds = time.div_euclid(SECOND).clamp(i64::MIN.into(), i64::MAX.into());
+    low_u64(seconds.cast_unsigned()).cast_signed()
 }

@@ -1,4 +1,4 @@
-//! The clock as a guest sees it, at times that the test makes.
+//! The clock as a guest sees it, at times that the tests choose.
 
 use std::sync::mpsc;
 
@@ -22,7 +22,7 @@ const INTERRUPT: Events = Events { interrupt: true, alarm: false };
 const ALARM: Events = Events { interrupt: true, alarm: true };
 
 #[test]
-fn the_time_is_the_hosts_in_each_way_of_writing() {
+fn the_time_is_the_hosts_in_every_number_format() {
     let mut state = State::new(start());
     assert_eq!(shown(&mut state, start()), [0x58, 0x59, 0x13, 2, 0x30, 0x11, 0x26, 0x20]);
     state.write(11, 0x06, start());
@@ -34,7 +34,7 @@ fn the_time_is_the_hosts_in_each_way_of_writing() {
 }
 
 #[test]
-fn updates_are_announced() {
+fn the_update_in_progress_bit_is_set_before_an_update() {
     let mut state = State::new(start());
     assert_eq!(state.read(10, start()).0, 0x26);
     assert_eq!(state.read(10, start() + SECOND * 3 / 4 - 1).0, 0xa6);
@@ -42,9 +42,9 @@ fn updates_are_announced() {
 }
 
 #[test]
-fn a_time_that_is_set_goes_on_half_a_second_later() {
+fn a_clock_that_was_set_starts_half_a_second_later() {
     let mut state = State::new(start());
-    // As Linux does it.
+    // Linux sets the clock in these steps.
     state.write(11, 0x82, start());
     state.write(10, 0x76, start());
     for (index, value) in [(0, 0), (2, 0), (4, 0), (7, 1), (8, 1), (9, 0), (0x32, 0x21)] {
@@ -60,7 +60,7 @@ fn a_time_that_is_set_goes_on_half_a_second_later() {
 }
 
 #[test]
-fn registers_that_hold_no_time_give_the_hosts() {
+fn a_clock_that_was_set_to_no_valid_time_shows_the_hosts() {
     let mut state = State::new(start());
     state.write(11, 0x82, start());
     state.write(8, 0x13, start());
@@ -69,7 +69,7 @@ fn registers_that_hold_no_time_give_the_hosts() {
 }
 
 #[test]
-fn an_alarm_comes_once_and_is_read_off() {
+fn an_alarm_interrupts_once_until_its_flag_is_read() {
     let mut state = State::new(start());
     for (index, value) in [(1, 0x00), (3, 0x00), (5, 0x14), (11, 0x22)] {
         assert_eq!(state.write(index, value, start()), NOTHING);
@@ -80,14 +80,14 @@ fn an_alarm_comes_once_and_is_read_off() {
     assert_eq!(state.advance(due), ALARM);
     assert_eq!(state.deadline(), None, "nothing to wait for until it is read");
     assert_eq!(state.advance(due + SECOND), NOTHING);
-    // Updates and periods are in there too, and interrupt nobody.
+    // The flags of updates and periods are set too, and interrupt nobody.
     assert_eq!(state.read(12, due + SECOND), (0xf0, NOTHING));
     assert_eq!(state.read(12, due + SECOND), (0, NOTHING));
     assert_eq!(state.deadline(), Some(due + 86_400 * SECOND));
 }
 
 #[test]
-fn what_came_before_it_was_enabled_interrupts_at_once() {
+fn an_interrupt_that_came_before_it_was_enabled_is_raised_at_once() {
     let mut state = State::new(start());
     assert_eq!(state.deadline(), None);
     assert_eq!(state.write(11, 0x12, start() + SECOND), INTERRUPT);
@@ -113,7 +113,7 @@ fn periods_are_those_of_the_data_sheet() {
 }
 
 #[test]
-fn a_clock_that_is_being_set_interrupts_nobody() {
+fn a_clock_that_is_being_set_raises_no_interrupt() {
     let mut state = State::new(start());
     state.write(11, 0x32, start());
     assert!(state.deadline().is_some());
@@ -124,7 +124,7 @@ fn a_clock_that_is_being_set_interrupts_nobody() {
 }
 
 #[test]
-fn no_write_makes_it_panic_or_wait_in_the_past() {
+fn no_write_makes_the_clock_panic_or_wait_in_the_past() {
     let mut number = 0x2545_f491_4f6c_dd1d_u64;
     let mut state = State::new(start());
     let mut host = start();
@@ -146,7 +146,7 @@ fn no_write_makes_it_panic_or_wait_in_the_past() {
 }
 
 #[test]
-fn an_alarm_that_is_due_comes_from_the_thread_unless_the_guest_stands_still() {
+fn the_thread_raises_a_due_alarm_unless_the_guest_is_paused() {
     let (sender, alarms) = mpsc::channel();
     let sender = Mutex::new(sender);
     let alarm = move || sender.lock().unwrap().send(()).unwrap();

@@ -1,6 +1,6 @@
-//! What is seen of a vCPU: its returns from KVM_RUN, by kind, counted and, if there is a
-//! lane for it, noted with the time until it runs again. One thread writes it, as with
-//! [`devices::stats`].
+//! The observer of a vCPU. It counts the returns from KVM_RUN by kind. If the guest is traced, it
+//! also records each of them with the time until the vCPU runs again. One thread writes the counts,
+//! as with [`devices::stats`].
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use devices::stats::Count;
 use devices::trace::{EventKind, TraceRing};
 use kvm_ioctls::VcpuExit;
 
-/// The events in a vCPU's lane, in the order of the constants below.
+/// The kinds of events in a vCPU's trace ring. The constants below are indices into it.
 pub const EVENT_KINDS: &[EventKind] = &[
     EventKind::new("port in", ["port", "bytes"]),
     EventKind::new("port out", ["port", "bytes"]),
@@ -27,19 +27,20 @@ const HLT: u8 = 4;
 const SIGNAL: u8 = 5;
 const OTHER: u8 = 6;
 
-/// How often a vCPU came back from the guest, and what for.
+/// How often a vCPU returned from the guest, for each reason.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct VcpuStats {
-    /// `in`.
+    /// Reads of a port (`in`).
     port_in: Count,
-    /// `out`.
+    /// Writes to a port (`out`).
     port_out: Count,
-    /// An access to a device's registers in memory.
+    /// Accesses to a device's registers in memory.
     mmio: Count,
-    /// The guest has nothing to do, or a signal came: the vCPU is to stop, or to pause.
+    /// Returns because the guest has nothing to do, or because of a signal: the vCPU has to stop or
+    /// to pause.
     interrupted: Count,
-    /// Everything else.
+    /// All other returns.
     other: Count,
 }
 
@@ -64,7 +65,7 @@ pub struct VcpuObserver {
     lane: Option<Arc<TraceRing>>,
 }
 
-/// An exit that is being served.
+/// An exit that the vCPU's thread is serving.
 #[derive(Debug)]
 pub(super) struct ObservedExit {
     word: u8,
@@ -73,19 +74,19 @@ pub(super) struct ObservedExit {
 }
 
 impl VcpuObserver {
-    /// One that also traces, if there is a lane with [`EVENT_KINDS`].
+    /// An observer. It also traces, if it gets a trace ring with [`EVENT_KINDS`].
     pub fn new(lane: Option<Arc<TraceRing>>) -> Self {
         Self { stats: VcpuStats::default(), lane }
     }
 
-    /// The calling thread is the vCPU's from now on.
+    /// Record that the calling thread runs the vCPU from now on.
     pub(super) fn begin_thread(&self) {
         if let Some(lane) = &self.lane {
             lane.begin_thread();
         }
     }
 
-    /// KVM_RUN has returned with this.
+    /// Count a return from KVM_RUN.
     pub(super) fn exited(&self, ran: &Result<VcpuExit<'_>, kvm_ioctls::Error>) -> ObservedExit {
         let begin = self.lane.as_ref().map(|_| TraceRing::now());
         let stats = &self.stats;
@@ -112,7 +113,7 @@ impl VcpuObserver {
         ObservedExit { word, begin, numbers }
     }
 
-    /// It has been served: the vCPU runs again.
+    /// Trace an exit that was served: the vCPU runs again.
     pub(super) fn served(&self, exit: &ObservedExit) {
         if let (Some(lane), Some(begin)) = (&self.lane, exit.begin) {
             lane.slice(exit.word, begin, exit.numbers);

@@ -1,4 +1,4 @@
-//! Where a vCPU was when it was paused, for people. The vCPU's own thread records it.
+//! The place at which a vCPU was paused, for messages. The vCPU's own thread records it.
 
 use kvm_bindings::{
     KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE,
@@ -6,13 +6,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
-/// RFLAGS: interrupts are on.
+/// RFLAGS.IF: interrupts are enabled.
 const INTERRUPTS: u64 = 1 << 9;
 
-/// Where a vCPU was paused.
+/// The place at which a vCPU was paused, and its state there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PausedAt {
-    /// The linear address of the instruction that comes next.
+    /// The linear address of the next instruction.
     pub address: u64,
     doing: Activity,
     /// The vCPU was in user mode.
@@ -22,14 +22,14 @@ pub struct PausedAt {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Activity {
-    /// Nobody has started it.
+    /// The guest has not started the CPU.
     Waiting,
     Halted,
     Running,
 }
 
 impl PausedAt {
-    /// Read it from the vCPU, if KVM answers.
+    /// Read the place from the vCPU. `None` if KVM reports an error.
     pub(super) fn of(vcpu: &VcpuFd) -> Option<Self> {
         let (regs, sregs) = (vcpu.get_regs().ok()?, vcpu.get_sregs().ok()?);
         let state = vcpu.get_mp_state().map_or(KVM_MP_STATE_RUNNABLE, |state| state.mp_state);
@@ -45,7 +45,7 @@ impl PausedAt {
             _ => Activity::Running,
         };
         Self {
-            // In 64-bit mode segments have no bases, whatever the register says.
+            // Segments have no bases in 64-bit mode, whatever the register has.
             address: if sregs.cs.l == 0 { regs.rip.wrapping_add(sregs.cs.base) } else { regs.rip },
             doing,
             user: sregs.ss.dpl == 3,
@@ -53,7 +53,8 @@ impl PausedAt {
         }
     }
 
-    /// In words: "halted, interrupts off, at rip 0xffffffff8105ab2c".
+    /// A description, such as "halted, interrupts off, at rip 0xffffffff8105ab2c". `function` is
+    /// the name of the function at the address.
     pub fn describe(&self, function: Option<&str>) -> String {
         let interrupts = if self.interrupts { "on" } else { "off" };
         let doing = match (self.doing, self.user) {
@@ -66,7 +67,7 @@ impl PausedAt {
         format!("{doing}, interrupts {interrupts}, at rip {:#x}{function}", self.address)
     }
 
-    /// Whether there is a function to be named.
+    /// Whether the guest has started the CPU, so that its address is in a function.
     pub fn is_started(&self) -> bool {
         self.doing != Activity::Waiting
     }
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn in_words() {
+    fn the_description_has_state_interrupts_and_address() {
         assert_eq!(
             described(2, 0, KVM_MP_STATE_HALTED, None),
             "halted, interrupts off, at rip 0xffffffff8105ab2c"
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn in_real_mode_the_segment_counts() {
+    fn in_real_mode_the_segment_is_part_of_the_address() {
         let regs = kvm_regs { rip: 0x10, ..Default::default() };
         let mut sregs = kvm_sregs::default();
         sregs.cs.base = 0x9_f000;

@@ -1,12 +1,12 @@
-//! What a vCPU's thread does without KVM: it ends the guest when it panics, and says so
-//! where KVM could not go on.
+//! A vCPU's thread without KVM: a panic ends the guest, and so does an exit from which KVM cannot
+//! continue.
 
 use super::*;
 use crate::end::testing::Ended;
 use crate::memory::Ram;
 
 impl Vcpu {
-    /// A vCPU whose thread panics, at once.
+    /// A vCPU whose thread panics at once.
     fn that_panics(id: u8, owner: Arc<dyn MachineOwner>) -> Self {
         Self::spawn(id, owner, |_| panic!("as told")).unwrap()
     }
@@ -20,7 +20,7 @@ fn a_panic_ends_the_guest_and_names_the_thread() {
 }
 
 #[test]
-fn an_entry_that_failed_is_no_exit_to_go_on_from() {
+fn a_failed_entry_ends_the_machine() {
     let owner = Arc::new(Ended::default());
     let context = VcpuContext {
         ports: Ports::of(owner.clone()),

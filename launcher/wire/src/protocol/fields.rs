@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// All fields that a request may have. `Verb::fields` lists those of each verb.
+/// All fields that a request may have. Each verb has some of them (docs/control.md).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fields {
@@ -23,13 +23,13 @@ pub struct Fields {
     /// How the client attaches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<AttachMode>,
-    /// Height of the window in characters.
+    /// The height of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u16>,
-    /// Width of the window in characters.
+    /// The width of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<u16>,
-    /// Time that the guest has to power off, in milliseconds.
+    /// The time in milliseconds that the guest has to power off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
 }
@@ -38,9 +38,9 @@ pub struct Fields {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Value", untagged)]
 pub enum ConsoleId {
-    /// N of hvcN.
+    /// The number of the console: N of hvcN.
     Number(usize),
-    /// Its `name=` on the command line.
+    /// The console's `name=` on the command line.
     Name(String),
 }
 
@@ -82,9 +82,9 @@ pub enum AttachMode {
     Write,
     /// Read and type. Another client that types is detached.
     Force,
-    /// Read only.
+    /// Read, and do not type.
     Watch,
-    /// Read only, from the beginning of the buffer, without consuming it.
+    /// Read from the beginning of the buffer, without consuming it, and do not type.
     Follow,
 }
 

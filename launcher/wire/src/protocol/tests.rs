@@ -1,4 +1,4 @@
-//! Requests, read and refused; answers.
+//! Requests that are parsed and refused, and answers.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn kind(line: &str) -> FaultKind {
 }
 
 #[test]
-fn every_verb_is_read() {
+fn every_verb_is_parsed() {
     use Verb::{Info, Kill, Pause, Reset, Resume, Stats, Stop};
     for verb in [Info, Stats, Stop, Kill, Reset, Pause, Resume] {
         let none = Fields::default();
@@ -18,7 +18,7 @@ fn every_verb_is_read() {
 }
 
 #[test]
-fn what_is_no_request_is_told_so() {
+fn a_line_that_is_not_a_request_is_a_syntax_fault() {
     let deep = "[".repeat(10_000);
     let lines = ["", " ", "info", "{", "[]", "1", "null", "{}", "\0", "\"do\"", &deep];
     for line in lines {
@@ -45,7 +45,7 @@ fn every_version_may_ask_for_info_and_a_stop() {
 }
 
 #[test]
-fn what_is_not_known_is_named() {
+fn an_unknown_verb_or_field_is_named() {
     let fault = parse(br#"{"version":1,"do":"dance"}"#).unwrap_err();
     assert_eq!(
         (fault.kind, fault.text.contains("\"dance\"")),
@@ -63,7 +63,7 @@ fn what_is_not_known_is_named() {
 }
 
 #[test]
-fn fields_go_with_their_verbs() {
+fn each_verb_has_its_own_fields() {
     let (verb, fields) = parse(br#"{"version":1,"do":"peek","console":1,"side":"input"}"#).unwrap();
     assert_eq!(verb, Verb::Peek);
     assert_eq!((fields.console, fields.side), (Some(ConsoleId::Number(1)), Some(Side::Input)));
@@ -88,12 +88,12 @@ fn fields_go_with_their_verbs() {
 }
 
 #[test]
-fn a_stop_may_have_a_grace_and_need_not() {
+fn the_grace_of_a_stop_is_optional() {
     let parsed = |line: &str| parse(line.as_bytes()).unwrap();
     assert_eq!(parsed(r#"{"version":1,"do":"stop"}"#), (Verb::Stop, Fields::default()));
     let (verb, fields) = parsed(r#"{"version":1,"do":"stop","grace":5000}"#);
     assert_eq!((verb, fields.grace), (Verb::Stop, Some(5000)));
-    // Of a version that is not known, nothing is.
+    // The fields of an unknown version are ignored.
     let of_another = parsed(r#"{"version":7,"do":"stop","grace":5000}"#);
     assert_eq!(of_another, (Verb::Stop, Fields::default()));
 }

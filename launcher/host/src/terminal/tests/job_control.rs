@@ -41,7 +41,7 @@ fn a_job_in_the_background_runs_without_the_terminal() {
     pty.expect(" echo ");
 }
 
-/// As one that runs a command without `--tty`.
+/// A launcher that runs a command without `--tty` reads lines.
 #[test]
 fn a_job_that_reads_lines_waits_for_the_foreground() {
     let (mut pty, _bash) = shell();
@@ -54,7 +54,7 @@ fn a_job_that_reads_lines_waits_for_the_foreground() {
     pty.type_in("fg\r");
     pty.until("the job is in front", |pty| foreground(pty) != bash);
     pty.type_in("line\r");
-    // Echoed by the terminal, and by the guest.
+    // The terminal echoes the line, and the guest does.
     pty.expect("line");
     pty.expect("line");
     pty.type_in("<off>\r");
@@ -62,11 +62,11 @@ fn a_job_that_reads_lines_waits_for_the_foreground() {
     pty.expect("42> ");
 }
 
-/// Nobody could continue a process of an orphaned group: the kernel fails its reads.
+/// The kernel fails the reads of an orphaned group, because no shell could continue a stopped one.
 #[test]
 fn an_orphan_that_reads_lines_waits_for_the_foreground() {
     let mut pty = Pty::open();
-    // It starts when its group's last parent is gone, and another group in front.
+    // The launcher starts when its group's last parent is gone, and another group is in front.
     let script = "set -m; (
         (until read -r _ _ _ _ group _ _ front _ < /proc/$BASHPID/stat
             [ $group != $front ]; do :; done; echo orphan $BASHPID.; exec \"$0\") <&0 &)
@@ -80,7 +80,7 @@ fn an_orphan_that_reads_lines_waits_for_the_foreground() {
     let number = pty.seen.split(|byte| *byte == b'.').next().unwrap().to_vec();
     let orphan = Pid::from_raw(String::from_utf8(number).unwrap().parse().unwrap());
     pty.expect("in the background");
-    // Told to end, it does: nothing else has ended it.
+    // A signal ends the launcher: nothing else has ended it.
     kill(orphan, Signal::SIGTERM).unwrap();
     pty.expect("the end: Signal(15)");
     assert!(!pty.seen.windows(5).any(|part| part == b"error"), "gave up");
@@ -128,7 +128,7 @@ fn a_job_that_was_asked_to_stop_needs_no_shell_to_restore_the_terminal() {
     assert!(guard::same(&pty.modes(), &modes));
 }
 
-/// It looks for its turn by itself, not because somebody types.
+/// The launcher detects by itself that it is in the foreground, without a key.
 #[test]
 fn a_job_that_comes_to_the_front_unasked_has_the_terminal_without_a_key() {
     let mut pty = Pty::open();
@@ -209,9 +209,9 @@ fn a_job_killed_in_the_foreground_leaves_line_editing_to_the_shell() {
 }
 
 #[test]
-fn a_stop_that_nobody_could_undo_is_not_done() {
+fn a_launcher_that_no_process_could_continue_does_not_stop() {
     let mut pty = Pty::open();
-    // The session's leader: nobody is there to continue it.
+    // The launcher leads its session: no process could continue it.
     let mut launcher = pty.start(&mut fake_in_session());
     pty.expect("ready, raw");
     launcher.signal(Signal::SIGTSTP);

@@ -4,30 +4,31 @@
 
 use std::fmt::Write;
 
-/// What is not as it was.
+/// The keyboard modes of one screen that differ from its first state.
 #[derive(Debug, Default)]
 pub(super) struct KeyboardModes {
-    /// So many sets of modes were pushed.
+    /// The number of sets of modes on the stack.
     pushed: u16,
-    /// The modes below those, which are taken to have been 0.
+    /// The modes below the stack, which are assumed to have been 0.
     modes: u16,
 }
 
 impl KeyboardModes {
-    /// `ESC [ > MODES u` pushes, `ESC [ < COUNT u` pops, `ESC [ = MODES ; HOW u` changes.
+    /// Track a sequence: `ESC [ > MODES u` pushes, `ESC [ < COUNT u` pops, `ESC [ = MODES ; HOW u`
+    /// changes.
     pub(super) fn sequence(&mut self, mark: u8, numbers: &[u16]) {
         let first = numbers.first().copied().unwrap_or(0);
         match (mark, numbers.get(1)) {
             (b'>', _) => self.pushed = self.pushed.saturating_add(1),
             (b'<', _) => {
                 let popped = first.max(1);
-                // Below them all is nothing: all modes are off then.
+                // A pop beyond the stack turns all modes off.
                 if popped > self.pushed {
                     self.modes = 0;
                 }
                 self.pushed = self.pushed.saturating_sub(popped);
             }
-            // Gone with the set that was pushed last.
+            // A pop undoes changes of the set that was pushed last.
             _ if self.pushed > 0 => {}
             (_, Some(2)) => self.modes |= first,
             (_, Some(3)) => self.modes &= !first,
@@ -35,7 +36,7 @@ impl KeyboardModes {
         }
     }
 
-    /// What takes it back.
+    /// Append the sequences that undo the modes to `text`.
     pub(super) fn undo(&self, text: &mut String) {
         // Cannot fail: a String grows.
         if self.pushed > 0 {

@@ -1,4 +1,4 @@
-//! Sequences that set something, and what takes it back.
+//! Sequences that make settings, and the sequences that undo them.
 
 use super::*;
 
@@ -9,13 +9,13 @@ fn undo_of(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn text_and_what_was_taken_back_leave_nothing() {
+fn text_and_undone_settings_leave_nothing_to_undo() {
     assert_eq!(undo_of(b"plain\r\n\x1b[2J\x1b[1;1H"), "");
     assert_eq!(undo_of(b"\x1b[?1049h\x1b[?25l vi \x1b[?25h\x1b[?1049l\x1b[1mbold\x1b[m"), "");
 }
 
 #[test]
-fn what_was_set_is_taken_back() {
+fn settings_are_undone() {
     let vi = b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?25l\x1b[1;31mred";
     assert_eq!(undo_of(vi), "\x1b[?1049l\x1b[?1l\x1b[?25h\x1b>\x1b[0m");
     assert_eq!(undo_of(b"\x1b[?1000;1006h\x1b[2;20r"), "\x1b[?1000l\x1b[?1006l\x1b7\x1b[r\x1b8");
@@ -32,15 +32,15 @@ fn a_sequence_may_come_in_pieces() {
 }
 
 #[test]
-fn a_reset_of_the_terminal_is_one() {
+fn a_reset_undoes_settings() {
     assert_eq!(undo_of(b"\x1b[?1049h\x1b[5m\x1bc"), "");
     assert_eq!(undo_of(b"\x1b[?25l\x1b[!p"), "");
-    // A soft one leaves more as it is.
+    // A soft reset leaves the alternate screen.
     assert_eq!(undo_of(b"\x1b[?1049h\x1b[!p"), "\x1b[?1049l");
 }
 
 #[test]
-fn nonsense_is_survived() {
+fn malformed_sequences_are_ignored() {
     assert_eq!(
         undo_of(b"\x1b[?99999999999999;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;h\x1b\x1b[\xff"),
         ""
@@ -65,7 +65,7 @@ fn a_string_without_end_takes_little_memory() {
 }
 
 #[test]
-fn keyboards_of_today_are_given_back() {
+fn keyboard_modes_are_undone() {
     for (set, undo) in [
         ("\x1b[>1u", "\x1b[<1u"),
         ("\x1b[>1u\x1b[>5u\x1b[=3u", "\x1b[<2u"),
@@ -91,7 +91,7 @@ fn keyboards_of_today_are_given_back() {
 }
 
 #[test]
-fn each_screen_has_a_keyboard() {
+fn each_screen_has_its_own_keyboard_modes() {
     for (set, undo) in [
         ("\x1b[>1u\x1b[?1049h", "\x1b[?1049l\x1b[<1u"),
         ("\x1b[?1049h\x1b[>1u", "\x1b[<1u\x1b[?1049l"),
@@ -103,16 +103,16 @@ fn each_screen_has_a_keyboard() {
 }
 
 #[test]
-fn a_cursor_has_its_shape_again() {
+fn the_cursors_shape_is_reset() {
     assert_eq!(undo_of(b"\x1b[4 q"), "\x1b[0 q");
     assert_eq!(undo_of(b"\x1b[4 q\x1b[0 q"), "");
     assert_eq!(undo_of(b"\x1b[4 q\x1b[ q"), "");
-    // The same end, but other sequences.
+    // Other sequences end with the same letters.
     assert_eq!(undo_of(b"\x1b[1\"q\x1b[>q\x1b[1q\x1b[1;2;3;4$r\x1b[1$m"), "");
 }
 
 #[test]
-fn output_that_is_held_back_is_let_go_first() {
+fn synchronized_output_is_undone_first() {
     let set = b"\x1b[?1049h\x1b[?2031;2048h\x1b[?2026h\x1b[4h";
     let undo = "\x1b[?2026l\x1b[?1049l\x1b[?2031l\x1b[?2048l\x1b[4l";
     assert_eq!(undo_of(set), undo);

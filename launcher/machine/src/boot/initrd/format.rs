@@ -1,14 +1,14 @@
-//! Recognizes what Linux takes as an initial file system. With anything else a kernel has
-//! no init, and often no driver for the console that could say so.
+//! Detects the formats that Linux accepts as an initial file system. With any other file, a kernel
+//! has no init, and often no driver for the console on which it could report that.
 
-/// This much of the beginning of a file is looked at.
+/// The number of bytes at the beginning of a file from which its format is detected.
 pub(super) const HEAD: usize = 2048;
 
-/// Where a magic number is, and the number.
+/// The offset of a magic number, and the number.
 type Magic = (usize, &'static [u8]);
 
-/// What Linux unpacks (`init/initramfs.c`, `lib/decompress.c`), and the file systems that it
-/// mounts as an old initrd (`init/do_mounts_rd.c`).
+/// The formats that Linux unpacks (`init/initramfs.c`, `lib/decompress.c`), and the file systems
+/// that it mounts as an old initrd (`init/do_mounts_rd.c`).
 const TAKEN: [Magic; 15] = [
     (0, b"070701"),
     (0, b"070702"),
@@ -28,7 +28,7 @@ const TAKEN: [Magic; 15] = [
     (1041, b"\x13"),
 ];
 
-/// What people may give by mistake, and what to do.
+/// Other files that people may give by mistake: the magic number, and a part of the message.
 const KNOWN: [(Magic, &str); 7] = [
     ((0, b"\x7fELF"), "an ELF file"),
     ((0x202, b"HdrS"), "a kernel"),
@@ -39,7 +39,7 @@ const KNOWN: [(Magic, &str); 7] = [
     ((0, b"QFI\xfb"), "a qcow2 image: give that with --block"),
 ];
 
-/// What is wrong with a file that begins so, if Linux does not take it.
+/// The message on a file that begins with `head`. `None` if Linux accepts the file.
 pub(super) fn complaint(head: &[u8]) -> Option<String> {
     // Linux skips zeroes before an archive.
     let is_padding = head.iter().take(512).all(|&byte| byte == 0) && !found(head, TAKEN);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_linux_takes_is_taken() {
+    fn formats_that_linux_accepts_are_accepted() {
         for (offset, magic) in TAKEN {
             assert_eq!(complaint(&head(offset, magic)), None, "{magic:?}");
             assert_eq!(complaint(&head(offset, magic)[..offset + magic.len()]), None, "{magic:?}");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_named() {
+    fn the_message_names_any_other_format() {
         for (magic, what) in KNOWN {
             let said = complaint(&head(magic.0, magic.1)).unwrap();
             assert!(said.starts_with(&format!("it is {what}")), "{said}");

@@ -39,14 +39,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn files_are_counted_in_pages() {
     assert_eq!(unpacked_size(&archive(&[]), MIB), 0);
     assert_eq!(unpacked_size(&archive(&[1, 4096, 4097, 0]), MIB), 4 * PAGE);
-    // Several, with zeroes between them, as a loader puts them.
+    // Several archives, with zeroes between them, as a loader puts them.
     let several = [archive(&[1]), vec![0; 512], archive(&[5000])].concat();
     assert_eq!(unpacked_size(&several, MIB), 3 * PAGE);
 }
 
-/// As distributions have it: microcode that is not packed, and the rest that is.
+/// Distributions have such an initrd: microcode that is not packed, and the rest that is.
 #[test]
-fn what_is_packed_is_counted_where_memory_may_be_short() {
+fn packed_files_are_counted_if_memory_may_be_short() {
     let packed = gzip(&archive(&[100_000]));
     let both = [archive(&[1]), packed.clone()].concat();
     assert_eq!(unpacked_size(&both, 0), 26 * PAGE);
@@ -54,12 +54,12 @@ fn what_is_packed_is_counted_where_memory_may_be_short() {
 }
 
 #[test]
-fn what_is_not_an_archive_takes_nothing() {
+fn bytes_that_are_not_an_archive_count_as_zero() {
     for bytes in [&b""[..], b"x", b"070701 and so on", &[0; 3], &vec![0; 3 << 20], b"\x1f\x8b\x08"]
     {
         assert_eq!(unpacked_size(bytes, 0), 0);
     }
-    // One that is cut off is counted as far as its headers go.
+    // A truncated archive is counted as far as its headers go.
     let whole = archive(&[9000]);
     assert_eq!(unpacked_size(&whole[..whole.len() / 2], 0), 3 * PAGE);
 }
@@ -71,9 +71,9 @@ fn a_root_disk_needs_no_tmpfs() {
     assert!(!tmpfs(&["root=/dev/vda"]) && !tmpfs(&["rootfstype=ramfs"]));
 }
 
-/// The advice is enough, and not several times too much.
+/// The size that a message advises is large enough, and not several times too large.
 #[test]
-fn what_is_asked_for_is_enough() {
+fn the_advised_memory_is_enough() {
     for half in [true, false] {
         for files in [MIB, 100 * MIB, 10 << 30] {
             let available = |ram| InitrdMemory { ram, kernel: 40 * MIB, packed: files, half };

@@ -62,13 +62,13 @@ fn an_unknown_compressor_is_left_to_the_guest() {
 }
 
 #[test]
-fn a_payload_that_is_no_kernel_is_left_to_the_guest() {
+fn a_payload_that_is_not_a_kernel_is_left_to_the_guest() {
     let start = Start::of(&bzimage(&payload(Codec::Zstd, &[7; 10_000])));
     assert_eq!(start.entry(), TEXT + 0x200);
 }
 
 #[test]
-fn a_damaged_payload_is_told_here_and_not_by_the_guest() {
+fn a_damaged_payload_is_refused_before_the_guest_starts() {
     for codec in CODECS {
         let mut packed = payload(codec, &elf());
         let middle = packed.len() / 2;
@@ -93,13 +93,13 @@ fn a_changed_byte_is_noticed_by_compressors_with_a_checksum() {
 fn a_bomb_ends_at_the_size_of_the_guest() {
     let bomb = pack(Codec::Zstd, &vec![0; 16 << 20]);
     let mut packed_elf = elf();
-    // Its first segment claims to be far away.
+    // The first segment claims to be far away.
     packed_elf[64 + 8..64 + 16].copy_from_slice(&(1_u64 << 50).to_le_bytes());
     let start = Start::of(&[pack(Codec::Zstd, &packed_elf[..4096]), bomb].concat());
     assert!(start.error().contains("damaged"), "{}", start.error());
 }
 
-/// What is wrong with a file, and a part of what is said about it.
+/// Check that a file is refused with this part of a message.
 fn refused(bytes: &[u8], message: &str) {
     let start = Start::of(bytes);
     assert!(start.error().contains(message), "{message:?} is not in {:?}", start.error());
@@ -155,7 +155,7 @@ fn bzimages_that_cannot_start_are_refused() {
     let image = bzimage_with(0, &[0]);
     refused(&image[..image.len() / 2], "truncated");
     refused(&image[..0x210], "truncated");
-    // One that unpacks itself belongs below 1 MiB, where our tables are.
+    // A bzImage that unpacks itself claims an address below 1 MiB, where lguest's tables are.
     let mut low = bzimage(b"\x89LZO and so on");
     low[0x258..0x260].copy_from_slice(&0x9000_u64.to_le_bytes());
     refused(&low, "belongs at 0x9000: kernels start at 1 MiB or above");
@@ -195,7 +195,7 @@ fn files_that_cannot_be_opened_are_named() {
     assert!(error("/dev/null").contains("not a regular file"));
 }
 
-/// When there is no way to open it by its name again.
+/// Without privileges, the file cannot be opened by its name again.
 #[test]
 fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
     let directory = tempfile::tempdir().unwrap();
@@ -208,7 +208,7 @@ fn a_file_that_is_kept_open_is_read_afresh_at_each_start() {
     for _ in 0..2 {
         assert_eq!(start().unwrap().rip, TEXT + 64);
     }
-    // What is written into the file counts, and what takes its name does not.
+    // A start reads the same file, even if another one has its name.
     fs::write(&path, "text").unwrap();
     assert!(start().unwrap_err().contains("not a Linux kernel"));
     fs::write(&path, elf()).unwrap();

@@ -1,4 +1,4 @@
-//! What the guest finds: its initrds, its memory map, its first CPU's state.
+//! The state in which the guest starts: its initrds, its memory map, its first CPU.
 
 use kvm_bindings::kvm_sregs;
 
@@ -25,7 +25,7 @@ fn initrds_stay_below_what_the_kernel_can_reach() {
 }
 
 #[test]
-fn without_an_initrd_the_kernel_is_told_of_none() {
+fn without_an_initrd_its_address_and_size_are_zero() {
     let (image, size) = {
         let params = Start::of(&elf()).params();
         (params.hdr.ramdisk_image, params.hdr.ramdisk_size)
@@ -34,7 +34,7 @@ fn without_an_initrd_the_kernel_is_told_of_none() {
 }
 
 #[test]
-fn what_does_not_fit_is_said_in_numbers() {
+fn a_kernel_or_initrd_that_does_not_fit_is_refused_with_both_sizes() {
     let initrd = vec![1; usize::try_from(20 * MIB).unwrap()];
     let start = Start::with(&elf(), &[&initrd], &[], 32);
     assert!(start.error().contains("it has 20 MiB, and 11 of the guest's 32 MiB"));

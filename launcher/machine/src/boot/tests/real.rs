@@ -1,4 +1,4 @@
-//! With the stock kernel, where the guest images were built.
+//! The stock kernel, on machines on which the guest images were built.
 
 use std::env;
 use std::fs;

@@ -24,7 +24,7 @@ fn line_with_serial(words: &[&str]) -> String {
 }
 
 #[test]
-fn network_addresses_come_along_unless_the_user_gave_one() {
+fn network_addresses_are_added_unless_the_user_gave_one() {
     let addresses = &["ip=192.168.19.2::192.168.19.1:255.255.255.0::eth0:off", "ip=b"];
     let line = |words: &[&str]| {
         line_of(words, |request| request.addresses = addresses.map(String::from).to_vec())
@@ -45,7 +45,7 @@ fn the_defaults_come_before_the_words() {
 }
 
 #[test]
-fn the_user_decides_about_a_subject() {
+fn a_users_parameter_replaces_the_default() {
     assert!(!line(&["console=ttyS0"]).contains("hvc0"));
     assert!(!line(&["console=ttyS0"]).contains("nr_uarts"));
     assert!(line(&["console=tty0"]).contains("nr_uarts"));
@@ -55,9 +55,9 @@ fn the_user_decides_about_a_subject() {
     assert!(line(&["debugger"]).contains("quiet"));
 }
 
-/// "quiet" hides most of it.
+/// `quiet` would hide most of the output that a boot test examines.
 #[test]
-fn a_kernel_says_what_is_looked_at() {
+fn a_kernel_prints_what_a_boot_test_examines() {
     let line = |words: &[&str], verbosity, serial| {
         line_of(words, |request| (request.verbosity, request.serial) = (verbosity, serial))
     };
@@ -77,7 +77,7 @@ fn a_kernel_says_what_is_looked_at() {
 }
 
 #[test]
-fn words_for_init_decide_nothing() {
+fn words_for_init_replace_no_default() {
     assert_eq!(line(&["--", "debug"]), format!("{DEFAULTS} -- debug"));
 }
 
@@ -96,14 +96,14 @@ fn blanks_are_quoted_as_linux_reads_them() {
 }
 
 #[test]
-fn letters_beyond_ascii_pass() {
+fn letters_beyond_ascii_are_accepted() {
     assert!(line(&["name=Zoë"]).ends_with(" name=Zoë"));
-    // Its second byte is a blank for Linux.
+    // The second byte of "à" is a blank for Linux.
     assert!(line(&["name=à"]).ends_with(" name=\"à\""));
 }
 
 #[test]
-fn what_linux_cannot_read_is_refused() {
+fn a_word_that_linux_cannot_parse_is_refused() {
     let start = Start::with(&elf(), &[], &[r#"x="a"#], 32);
     assert!(start.error().contains("without its partner"));
 }
@@ -124,7 +124,7 @@ fn a_line_may_be_as_long_as_the_kernel_takes() {
 }
 
 #[test]
-fn more_words_give_way_to_the_users() {
+fn a_users_parameter_replaces_an_added_word() {
     let line =
         |words: &[&str]| line_of(words, |request| request.more = vec!["panic=-1".to_string()]);
     assert_eq!(line(&["ro"]), format!("{DEFAULTS} panic=-1 ro"));
