@@ -18,8 +18,8 @@ use anyhow::{Context, Result, ensure};
 use devices::console::WindowSize;
 use devices::mutex::lock;
 use devices::status::DeviceStatus;
-use host::input::Input;
-use host::output::Output;
+use host::input::InputPipe;
+use host::output::OutputRing;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Config;
@@ -41,9 +41,9 @@ pub(crate) struct GuestConsole {
     /// The device at the host end, if the console has created one.
     device: Option<PathBuf>,
     /// The guest's output.
-    pub(crate) output: Output,
+    pub(crate) output: OutputRing,
     /// The guest's input.
-    pub(crate) input: Arc<Input>,
+    pub(crate) input: Arc<InputPipe>,
     /// The size of the window.
     pub(crate) window: Arc<WindowSize>,
     /// The client that may type.
@@ -100,7 +100,7 @@ impl GuestConsole {
     /// When a file cannot be opened, or the host has no descriptor left.
     fn open(number: usize, config: &ConsoleConfig) -> Result<(Arc<Self>, OpenBackend)> {
         let backend = OpenBackend::open(&config.backend)?;
-        let output = Output::with_capacity(config.buffer);
+        let output = OutputRing::with_capacity(config.buffer);
         let window = Arc::new(WindowSize::default());
         window.set(UNKNOWN_SIZE.0, UNKNOWN_SIZE.1);
         let console = Self {
@@ -108,7 +108,7 @@ impl GuestConsole {
             config: config.clone(),
             device: backend.device().map(PathBuf::from),
             output: output.context("creating an event of a console")?,
-            input: Arc::new(Input::new().context("creating the input pipe of a console")?),
+            input: Arc::new(InputPipe::new().context("creating the input pipe of a console")?),
             window,
             input_owner: InputOwner::default(),
             init_link: backend.init_link().map(Arc::clone),

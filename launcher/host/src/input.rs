@@ -55,7 +55,7 @@ impl Mirror {
 
 /// The input of one console.
 #[derive(Debug)]
-pub struct Input {
+pub struct InputPipe {
     guest_end: OwnedFd,
     /// The writing end, which stays open: the guest's console does not end when nobody types.
     our_end: OwnedFd,
@@ -64,7 +64,7 @@ pub struct Input {
     sender: OwnedFd,
 }
 
-impl Input {
+impl InputPipe {
     /// Create an empty pipe.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn unread_input_is_copied_and_stays() {
-        let input = Input::new().unwrap();
+        let input = InputPipe::new().unwrap();
         assert_eq!(input.unread().unwrap(), b"");
         assert_eq!(input.send(b"echo hi\n").unwrap(), 8);
         for _ in 0..2 {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_full_pipe_is_copied_whole() {
-        let input = Input::new().unwrap();
+        let input = InputPipe::new().unwrap();
         let line = b"sixteen bytes..\n";
         let mut sent = 0;
         while let count @ 1.. = input.send(line).unwrap() {
@@ -171,7 +171,7 @@ mod tests {
     /// A user of many consoles meets this limit.
     #[test]
     fn a_pipe_is_copied_whole_when_the_host_grants_pipes_no_more_room() {
-        let input = Input::new().unwrap();
+        let input = InputPipe::new().unwrap();
         let thread = thread::Builder::new().spawn(move || {
             for capability in [Capability::CAP_SYS_RESOURCE, Capability::CAP_SYS_ADMIN] {
                 caps::drop(None, CapSet::Effective, capability).unwrap();
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(input.send(&line).unwrap(), line.len());
             assert!(input.unread().unwrap() == line);
             // A pipe that is made now has the rest.
-            let small = Input::new().unwrap();
+            let small = InputPipe::new().unwrap();
             let sent = small.send(&line).unwrap();
             assert!(sent > 0 && small.unread().unwrap() == line[..sent]);
         });

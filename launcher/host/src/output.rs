@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The output of one console. A clone shares the ring.
 #[derive(Debug, Clone)]
-pub struct Output(Arc<SharedRing>);
+pub struct OutputRing(Arc<SharedRing>);
 
 #[derive(Debug)]
 struct SharedRing {
@@ -107,7 +107,7 @@ struct ReaderPosition {
     dismissed: bool,
 }
 
-impl Output {
+impl OutputRing {
     /// An empty output, which keeps [`CAPACITY`] bytes.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::exit::{Exit, Interruption, Replaceable};
-use crate::input::Input;
+use crate::input::InputPipe;
 use crate::terminal::{self, Terminal, Tty, sys};
 
 pub mod escape;
@@ -35,7 +35,7 @@ impl<T: Replaceable + From<Interruption> + Send + 'static> FromInterruption for 
 /// # Errors
 /// When the host has no descriptor or thread to spare.
 pub fn start<T: FromInterruption>(
-    input: &Input,
+    input: &InputPipe,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
 ) -> Result<()> {

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::write;
 
-use crate::output::{Output, Reader, ReaderRole};
+use crate::output::{OutputRing, Reader, ReaderRole};
 use crate::signals::{Signals, Wake};
 use crate::terminal::Terminal;
 
@@ -30,7 +30,7 @@ pub use screen::Screen;
 /// The thread that writes the output of a console to a file, "stdout" or "con1-file".
 #[derive(Debug)]
 pub struct OutputWriter {
-    output: Output,
+    output: OutputRing,
     /// The number of the thread's reader.
     reader: u64,
     /// The name of the file in messages.
@@ -43,7 +43,7 @@ impl OutputWriter {
     ///
     /// # Errors
     /// When the host has no descriptor or thread to spare.
-    pub fn to_stdout(output: &Output, terminal: Option<&Terminal>) -> Result<Self> {
+    pub fn to_stdout(output: &OutputRing, terminal: Option<&Terminal>) -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("duplicating stdout")?;
         let screen = Screen::of(file.as_fd(), terminal);
         Self::start(output, ReaderRole::Writer, file, screen, ["stdout".into(), "stdout".into()])
@@ -55,7 +55,7 @@ impl OutputWriter {
     /// # Errors
     /// When the host has no thread to spare.
     pub fn to_file(
-        output: &Output,
+        output: &OutputRing,
         role: ReaderRole,
         file: impl Into<OwnedFd>,
         name: String,
@@ -67,12 +67,12 @@ impl OutputWriter {
     }
 
     /// A handle of another thread that reads the output, to wait for its reader `id` at the end.
-    pub fn beside(output: &Output, id: u64, what: &str) -> Self {
+    pub fn beside(output: &OutputRing, id: u64, what: &str) -> Self {
         Self { output: output.clone(), reader: id, what: what.into() }
     }
 
     fn start(
-        output: &Output,
+        output: &OutputRing,
         role: ReaderRole,
         file: OwnedFd,
         screen: Option<Screen>,

@@ -11,7 +11,7 @@ use devices::log_interval::BY_GUEST;
 use devices::mutex::{lock, wait_timeout};
 use devices::threads;
 use host::exit::Exit;
-use host::output::{Output, Reader, ReaderRole, Taken};
+use host::output::{OutputRing, Reader, ReaderRole, Taken};
 
 use super::matcher::{Match, Matcher};
 use crate::ending::Ending;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The follower of a console's output. Its thread ends when the output is finished.
 #[derive(Debug)]
 pub(super) struct Follower {
-    output: Output,
+    output: OutputRing,
     shared: Arc<Shared>,
 }
 
@@ -74,7 +74,7 @@ impl Follower {
     /// # Errors
     /// When the host has no thread left.
     pub(super) fn start(
-        output: &Output,
+        output: &OutputRing,
         exit: &Arc<Exit<Ending>>,
         matcher: Matcher,
     ) -> io::Result<Self> {

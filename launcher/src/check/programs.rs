@@ -8,7 +8,7 @@
 /// The port to which a program writes (e6 80) when it completes.
 pub(super) const DONE: u16 = 0x80;
 
-/// The parts in guest memory, above the tables of [`machine::boot::start::write_tables`].
+/// The parts in guest memory, above the tables of `machine::boot::start::write_tables`.
 pub(super) const GATES: u64 = 0x3_0000;
 pub(super) const CODE: u64 = 0x4_0000;
 pub(super) const BREAKPOINT: u64 = 0x4_1000;

@@ -15,7 +15,7 @@ use devices::mutex::lock;
 use devices::threads;
 use host::exit::Exit;
 use host::messages;
-use host::output::Output;
+use host::output::OutputRing;
 use host::privilege::PrivilegeDrop;
 use host::signals::Signals;
 use host::stdin::escape::{Escape, Keys, Typed};
@@ -88,7 +88,7 @@ impl AttachSession {
         let Attached { what, stream, escape, watching, mut size, reconnect } = attached;
         let exit = Arc::new(Exit::new()?);
         let to_guest = Arc::new(GuestStream::new(&stream)?);
-        let output = Output::new().context("creating an event of the output")?;
+        let output = OutputRing::new().context("creating an event of the output")?;
         let writer = OutputWriter::to_stdout(&output, terminal.as_ref())?;
         launch::enter(terminal.as_ref(), !watching)?;
         let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
@@ -173,7 +173,7 @@ fn duplicate(stream: &BufReader<UnixStream>) -> Result<Arc<UnixStream>> {
 /// reason of the end.
 fn print(
     mut stream: BufReader<UnixStream>,
-    output: &Output,
+    output: &OutputRing,
     to_guest: &GuestStream,
     mut reconnect: Option<Reconnect>,
 ) -> SessionEnd {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use devices::mutex::{lock, wait, wait_timeout};
 use devices::number::{clamped_u32, index};
-use host::input::Input;
+use host::input::InputPipe;
 use host::stdin::InputSink;
 use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,7 +44,7 @@ impl InitLink {
     }
 
     /// Start sending: the init is ready.
-    pub(super) fn open(&self, input: &Input) {
+    pub(super) fn open(&self, input: &InputPipe) {
         let mut state = self.lock();
         state.ready = true;
         state.credit = INPUT_WINDOW;
@@ -73,7 +73,7 @@ impl InitLink {
 
     /// Send a new size of the window. Never waits; returns false if the caller has to send it
     /// again.
-    pub(crate) fn resize(&self, input: &Input, columns: u16, rows: u16) -> bool {
+    pub(crate) fn resize(&self, input: &InputPipe, columns: u16, rows: u16) -> bool {
         let mut state = self.lock();
         state.window = Some((columns, rows));
         state.send_window(input);
@@ -81,13 +81,18 @@ impl InitLink {
     }
 
     /// Report to the init that this many bytes of output have been written.
-    pub(super) fn written(&self, input: &Input, count: u32) {
+    pub(super) fn written(&self, input: &InputPipe, count: u32) {
         self.send(input, &ToGuest::Written(count));
     }
 
     /// Send as many of these bytes as the credit allows, as input of the command. Returns how many:
     /// 0 only if there is no credit until then.
-    fn send_some(&self, input: &Input, bytes: &[u8], until: Option<Instant>) -> io::Result<usize> {
+    fn send_some(
+        &self,
+        input: &InputPipe,
+        bytes: &[u8],
+        until: Option<Instant>,
+    ) -> io::Result<usize> {
         let most = MOST_TO_GUEST.saturating_sub(HEADER).min(bytes.len());
         let mut state = self.lock();
         while state.credit == 0 && !state.over {
@@ -111,7 +116,7 @@ impl InitLink {
 
     /// Send a frame, which a pipe takes as a whole. A sender that keeps to the credit does not wait
     /// here, unless the host grants small pipes only.
-    fn send(&self, input: &Input, frame: &ToGuest) {
+    fn send(&self, input: &InputPipe, frame: &ToGuest) {
         let bytes = frame.encode();
         while !self.lock().over && matches!(input.send(&bytes), Ok(0)) {
             let mut room = [PollFd::new(input.sender(), PollFlags::POLLOUT)];
@@ -121,7 +126,7 @@ impl InitLink {
 }
 
 impl State {
-    fn send_window(&mut self, input: &Input) {
+    fn send_window(&mut self, input: &InputPipe) {
         if let (true, Some((columns, rows))) = (self.ready, self.window) {
             let sent = input.send(&ToGuest::Window { columns, rows }.encode());
             if !matches!(sent, Ok(0)) {
@@ -135,13 +140,13 @@ impl State {
 #[derive(Debug)]
 pub(super) struct CommandStdin {
     link: Arc<InitLink>,
-    input: Arc<Input>,
+    input: Arc<InputPipe>,
     /// Whether the command has read what was last typed.
     reads: bool,
 }
 
 impl CommandStdin {
-    pub(super) fn new(link: &Arc<InitLink>, input: &Arc<Input>) -> Self {
+    pub(super) fn new(link: &Arc<InitLink>, input: &Arc<InputPipe>) -> Self {
         Self { link: Arc::clone(link), input: Arc::clone(input), reads: true }
     }
 }

@@ -14,8 +14,8 @@ use devices::log_interval::LogInterval;
 use devices::number::clamped_u32;
 use devices::threads;
 use host::exit::Exit;
-use host::input::Input;
-use host::output::{Output, Reader, ReaderRole};
+use host::input::InputPipe;
+use host::output::{OutputRing, Reader, ReaderRole};
 use host::stdin;
 use host::terminal::Terminal;
 use host::writer::{self, OutputWriter, Screen};
@@ -34,8 +34,8 @@ const REPORT_AFTER: u32 = 64 << 10;
 /// # Errors
 /// When the host has no descriptor or thread left.
 pub(crate) fn connect(
-    output: &Output,
-    input: &Arc<Input>,
+    output: &OutputRing,
+    input: &Arc<InputPipe>,
     link: &Arc<InitLink>,
     exit: &Arc<Exit<Ending>>,
     terminal: Option<&Terminal>,
@@ -115,7 +115,7 @@ impl OutputStream {
 /// The state of the thread.
 struct ExecOutput {
     reader: Reader,
-    input: Arc<Input>,
+    input: Arc<InputPipe>,
     link: Arc<InitLink>,
     exit: Arc<Exit<Ending>>,
     stdout: OutputStream,

@@ -1,4 +1,4 @@
-//! Finds the process that uses a file: the one that holds a lock on it or, if there is none, one
+//! Finds the process that uses a file: the one that holds a lock on it or, without a lock, one
 //! that has it open, as far as /proc shows it. (/proc/locks is not enough:
 //! it names no process for locks of open file descriptions.)
 

@@ -1,4 +1,4 @@
-//! The readers of a console's [`super::Output`]. Each reads at its own pace.
+//! The readers of a console's [`super::OutputRing`]. Each reads at its own pace.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ impl Reader {
         }
     }
 
-    /// The number of this reader, for [`super::Output::dismiss`].
+    /// The number of this reader, for [`super::OutputRing::dismiss`].
     pub fn id(&self) -> u64 {
         self.id
     }

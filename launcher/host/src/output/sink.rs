@@ -1,5 +1,5 @@
-//! The sinks of a console's [`super::Output`]. The console's transmit queue uses one, and waits for
-//! a slow reader. The early console's port on a vCPU thread uses another, and never waits.
+//! The sinks of a console's [`super::OutputRing`]. The console's transmit queue uses one, and waits
+//! for a slow reader. The early console's port on a vCPU thread uses another, and never waits.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::*;
 use crate::testing::until;
 
-impl Output {
+impl OutputRing {
     /// The number of bytes that the slowest reader has not taken.
     pub(crate) fn behind(&self) -> u64 {
         let state = self.0.lock();
@@ -34,18 +34,18 @@ fn pattern(length: u32) -> Vec<u8> {
     (0..length).map(|n| n.to_le_bytes()[n as usize % 3]).collect()
 }
 
-fn print(output: &Output, bytes: &[u8]) {
+fn print(output: &OutputRing, bytes: &[u8]) {
     output.sink().write_all(bytes).unwrap();
 }
 
 /// Print from another thread.
-fn printing(output: &Output, bytes: Vec<u8>) -> JoinHandle<()> {
+fn printing(output: &OutputRing, bytes: Vec<u8>) -> JoinHandle<()> {
     let mut sink = output.sink();
     Builder::new().spawn(move || sink.write_all(&bytes).unwrap()).unwrap()
 }
 
 /// Take all bytes.
-fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
+fn all(output: &OutputRing, reader: &mut Reader) -> Vec<u8> {
     let (mut all, mut chunk) = (Vec::new(), Vec::new());
     let is_behind = |id| {
         let mut state = output.0.lock();
@@ -62,7 +62,7 @@ fn all(output: &Output, reader: &mut Reader) -> Vec<u8> {
 
 #[test]
 fn without_a_reader_the_newest_bytes_are_kept_and_the_rest_counted() {
-    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let (output, printed) = (OutputRing::new().unwrap(), pattern(3 << 20));
     print(&output, &printed);
     let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(reader.progress(), 2 << 20);
@@ -72,7 +72,7 @@ fn without_a_reader_the_newest_bytes_are_kept_and_the_rest_counted() {
 
 #[test]
 fn the_next_client_gets_only_unread_output() {
-    let output = Output::new().unwrap();
+    let output = OutputRing::new().unwrap();
     print(&output, b"first");
     let mut reader = output.reader(ReaderRole::Client);
     assert_eq!(all(&output, &mut reader), b"first");
@@ -85,7 +85,7 @@ fn the_next_client_gets_only_unread_output() {
 
 #[test]
 fn two_readers_get_the_same_bytes() {
-    let (output, printed) = (Output::new().unwrap(), pattern(4 << 20));
+    let (output, printed) = (OutputRing::new().unwrap(), pattern(4 << 20));
     let readers =
         [output.reader(ReaderRole::Client), output.reader(ReaderRole::Client)].map(|mut reader| {
             let read = move || {
@@ -109,7 +109,7 @@ fn two_readers_get_the_same_bytes() {
 /// The stopped reader loses bytes, the other none.
 #[test]
 fn a_stopped_reader_is_absent_after_a_while() {
-    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let (output, printed) = (OutputRing::new().unwrap(), pattern(3 << 20));
     let mut stopped = output.reader(ReaderRole::Client);
     let writing = printing(&output, printed.clone());
     until("the ring is full", || output.holds_a_sink_up());
@@ -127,7 +127,7 @@ fn a_stopped_reader_is_absent_after_a_while() {
 
 #[test]
 fn a_reader_that_leaves_makes_room() {
-    let output = Output::new().unwrap();
+    let output = OutputRing::new().unwrap();
     let reader = output.reader(ReaderRole::Client);
     let writing = printing(&output, pattern(2 << 20));
     until("the ring is full", || output.holds_a_sink_up());
@@ -138,7 +138,7 @@ fn a_reader_that_leaves_makes_room() {
 /// The unread bytes cross the end of the ring's buffer.
 #[test]
 fn unread_output_can_be_peeked_and_stays() {
-    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let (output, printed) = (OutputRing::new().unwrap(), pattern(3 << 20));
     let (first, second) = printed.split_at(CAPACITY - 1000);
     print(&output, first);
     let mut reader = output.reader(ReaderRole::Client);
@@ -158,7 +158,7 @@ fn unread_output_can_be_peeked_and_stays() {
 /// A witness changes nothing for other readers.
 #[test]
 fn a_witness_leaves_all_unread_and_is_not_a_client() {
-    let (output, printed) = (Output::new().unwrap(), pattern(3 << 20));
+    let (output, printed) = (OutputRing::new().unwrap(), pattern(3 << 20));
     let mut witness = output.reader(ReaderRole::Witness);
     for piece in printed.chunks(1 << 19) {
         print(&output, piece);
@@ -174,7 +174,7 @@ fn a_witness_leaves_all_unread_and_is_not_a_client() {
 /// The loss of one reader does not count as the other's.
 #[test]
 fn each_reader_has_its_own_loss() {
-    let output = Output::new().unwrap();
+    let output = OutputRing::new().unwrap();
     let (mut reads, stands) =
         (output.reader(ReaderRole::Writer), output.reader(ReaderRole::Witness));
     print(&output, b"one");
@@ -187,7 +187,7 @@ fn each_reader_has_its_own_loss() {
 
 #[test]
 fn a_reader_can_wait_for_a_while() {
-    let output = Output::new().unwrap();
+    let output = OutputRing::new().unwrap();
     let (mut reader, mut chunk) = (output.reader(ReaderRole::Witness), Vec::new());
     let soon = || Some(Instant::now() + Duration::from_millis(1));
     assert_eq!(reader.take_until(&mut chunk, soon()), Taken::None);

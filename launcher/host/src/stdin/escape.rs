@@ -15,7 +15,7 @@ const PART: Duration = Duration::from_millis(50);
 
 const ESCAPE: u8 = 0x1b;
 
-/// The escape key. Empty if there is none.
+/// The escape key. Empty with `--escape none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escape(Option<u8>);
 

@@ -138,9 +138,9 @@ fn a_non_blocking_stdin_stays_so_and_works() {
 }
 
 /// Input from a pipe, in this process.
-fn reading() -> (Input, File) {
+fn reading() -> (InputPipe, File) {
     let (stdin, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let (input, exit) = (Input::new().unwrap(), Arc::new(Exit::<Interruption>::new().unwrap()));
+    let (input, exit) = (InputPipe::new().unwrap(), Arc::new(Exit::<Interruption>::new().unwrap()));
     read(
         File::from(stdin),
         keys::GuestPipe::new(input.our_end().unwrap(), false).unwrap(),

@@ -16,9 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
 use crate::exit::{Exit, Interruption, Replaceable};
-use crate::input::Input;
+use crate::input::InputPipe;
 use crate::messages;
-use crate::output::{Output, Sink};
+use crate::output::{OutputRing, Sink};
 use crate::privilege::PrivilegeDrop;
 use crate::signals::Signals;
 use crate::stdin;
@@ -74,9 +74,9 @@ fn launch() -> i32 {
     let terminal = (!cooked).then(|| Terminal::on_stdin(&PrivilegeDrop::default()).unwrap());
     let terminal = terminal.flatten();
     let exit = Arc::new(Exit::new().unwrap());
-    let input = Input::new().unwrap();
+    let input = InputPipe::new().unwrap();
     stdin::start(&input, &exit, terminal.as_ref()).unwrap();
-    let output = Output::new().unwrap();
+    let output = OutputRing::new().unwrap();
     let stdout = OutputWriter::to_stdout(&output, terminal.as_ref()).unwrap();
     let mut sink = output.sink();
     // Read before the test sees output, and changes the size.

@@ -111,7 +111,7 @@ impl Screen {
 }
 
 impl Settings {
-    /// The sequences that undo all settings; empty if there are none.
+    /// The sequences that undo all settings; empty if no setting was made.
     fn undo(&self) -> String {
         let mut text = String::new();
         self.undo_modes(&mut text, |mode| mode == HOLDING);

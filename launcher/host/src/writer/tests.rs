@@ -20,7 +20,7 @@ impl OutputWriter {
 
 fn writing(pipe: OwnedFd) -> OutputWriter {
     let names = ["stdout".into(), "stdout".into()];
-    OutputWriter::start(&Output::new().unwrap(), ReaderRole::Writer, pipe, None, names).unwrap()
+    OutputWriter::start(&OutputRing::new().unwrap(), ReaderRole::Writer, pipe, None, names).unwrap()
 }
 
 /// A writer to a pipe, and the other end of the pipe.

@@ -38,7 +38,7 @@ pub(crate) struct Loaded {
 /// Load the segments of a kernel into guest memory.
 ///
 /// # Errors
-/// When the file is not a kernel for this machine, or does not fit. An [`io::Error`] is
+/// When the file is not a kernel for this machine, or does not fit. An [`std::io::Error`] is
 /// among the causes if, and only if, the file could not be read or unpacked.
 pub(super) fn load(source: &mut impl ElfSource, memory: &Memory) -> Result<Loaded> {
     let mut header = Elf64_Ehdr::default();

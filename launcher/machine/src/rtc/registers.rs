@@ -159,7 +159,7 @@ impl State {
         seconds.chain(periodic).min().map(|at| at - ahead)
     }
 
-    /// The time between two periodic interrupts (data sheet, table 5). `None` if there are none.
+    /// The time between two periodic interrupts (data sheet, table 5). `None` if the rate is 0.
     fn period(&self) -> Option<Nanos> {
         let rate = match self.get(A) & RATE {
             0 => return None,

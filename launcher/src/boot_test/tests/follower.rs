@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host::exit::Exit;
-use host::output::{CAPACITY, Output};
+use host::output::{CAPACITY, OutputRing};
 use host::testing::until;
 
 use crate::boot_test::follower::Follower;
@@ -16,14 +16,14 @@ use crate::config::BootTestConfig;
 use crate::ending::Ending;
 
 struct FollowerFixture {
-    output: Output,
+    output: OutputRing,
     exit: Arc<Exit<Ending>>,
     follower: Follower,
 }
 
 fn following(expect: &[&str], fail_on: &[&str]) -> FollowerFixture {
     let patterns = Patterns::of(&BootTestConfig::looking_for(expect, fail_on)).unwrap();
-    let (output, exit) = (Output::new().unwrap(), Arc::new(Exit::new().unwrap()));
+    let (output, exit) = (OutputRing::new().unwrap(), Arc::new(Exit::new().unwrap()));
     let matcher = Matcher::new(patterns);
     let follower = Follower::start(&output, &exit, matcher).unwrap();
     FollowerFixture { output, exit, follower }

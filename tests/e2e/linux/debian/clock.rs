@@ -15,12 +15,12 @@ fn hwclock_reads_the_date_and_rtcwake_sleeps_until_the_alarm() {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!(now.abs_diff(shown) < 60, "{shown} is not {now}");
 
-    assert_eq!(guest.run("rtcwake --mode show"), "alarm: off");
+    assert_eq!(guest.run("rtcwake --utc --mode show"), "alarm: off");
     guest.run("rtcwake --utc --mode no --seconds 3600");
-    let alarm = guest.run("rtcwake --mode show");
+    let alarm = guest.run("rtcwake --utc --mode show");
     assert!(alarm.starts_with("alarm: on "), "{alarm}");
-    guest.run("rtcwake --mode disable");
-    assert_eq!(guest.run("rtcwake --mode show"), "alarm: off");
+    guest.run("rtcwake --utc --mode disable");
+    assert_eq!(guest.run("rtcwake --utc --mode show"), "alarm: off");
 
     // Long enough for a slow host to fall asleep before.
     let slept = "cat /sys/power/suspend_stats/success";
