@@ -1,4 +1,4 @@
-//! The end of a machine, and the owner that hears of owner.
+//! The end of a machine, and the owner that is notified of it.
 
 use std::sync::Arc;
 
