@@ -1,5 +1,5 @@
 //! `lguest check`: reports what this host offers to guests, and what to do if something is missing.
-//! First comes /dev/kvm ([`kvm`]), then what guests can do, found out by trying
+//! First comes /dev/kvm ([`kvm`]), then what guests can do, which is tried out
 //! ([`mod@kernel_mode`]), then the rest of the [`host`].
 
 mod host;

@@ -144,7 +144,7 @@ struct Answer {
 }
 
 /// Send a request on a new connection. A launcher that refuses the connection may close it before
-/// the request is written: the answer can be read all the same, and has the reason.
+/// the request is written: the answer can still be read, and has the reason.
 fn open(
     guest: &RunningGuest,
     request: &ControlRequest,

@@ -272,8 +272,8 @@ fn add(
     Ok(status)
 }
 
-/// The serial port. It prints where the user looks: on this terminal, or else on hvc0; and also on
-/// hvc0 if another reader examines or logs hvc0.
+/// The serial port. It prints on this terminal, or else on hvc0; and also on hvc0 if another reader
+/// examines or logs hvc0.
 fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
     let first = host.consoles.first().map(Arc::as_ref);
     let stdio = host.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio());

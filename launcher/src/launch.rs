@@ -38,7 +38,7 @@ pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
 use prepare::{Prepared, prepare};
 
-/// How long the threads of a guest that has ended may take to end. Slower threads are looked at
+/// How long the threads of a guest that has ended may take to end. Slower threads are asked
 /// again after this time.
 const PATIENCE: Duration = Duration::from_millis(400);
 

@@ -102,7 +102,7 @@ fn extents(from: &mut Buffers<'_>, image: &Image, zero: bool) -> Result<Command,
     if count > MAX_EXTENTS {
         return Err(BlockStatus::UNSUPPORTED);
     }
-    // All are looked at before any is done.
+    // All extents are checked before the first is carried out.
     (0..count).map(|_| extent(from, image, zero)).collect::<Result<_, _>>().map(Command::Extents)
 }
 

@@ -34,7 +34,7 @@ pub(super) const MRG_RXBUF: u64 = 1 << VIRTIO_NET_F_MRG_RXBUF;
 pub(super) const CTRL_VQ: u64 = 1 << VIRTIO_NET_F_CTRL_VQ;
 pub(super) const MQ: u64 = 1 << VIRTIO_NET_F_MQ;
 
-/// For each feature of frames to the guest, the feature of frames from the guest.
+/// Pairs of features: one of frames to the guest, and the same one of frames from the guest.
 const HOST: [(u64, u32); 6] = [
     (GUEST_CSUM, VIRTIO_NET_F_CSUM),
     (GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4),

@@ -51,7 +51,7 @@ impl Signals {
             wanted.add(signal);
         }
         // nohup and shells without job control ignore signals on purpose. A signal
-        // that is blocked would be read all the same.
+        // that is blocked would still be read.
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP] {
             if !sys::is_ignored(signal) {
                 wanted.add(signal);

@@ -1,23 +1,23 @@
-//! What a guest prints, as somebody would read it to you: without escape sequences,
-//! carriage returns and other control characters. Used where lines are compared with
-//! patterns ([`super::matcher`]) and where they are shown again ([`super::log`]).
+//! The readable text of a guest's output: without escape sequences, carriage returns and other control
+//! characters. Patterns are compared with it ([`super::matcher`]), and the log shows it
+//! ([`super::log`]).
 
 use host::terminal::is_complete;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Longer than any escape sequence.
+/// The longest escape sequence in bytes. What is longer counts as ended.
 const LONGEST: usize = 256;
 
-/// Takes output in pieces, cut anywhere.
+/// Filters output that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
-    /// A sequence whose end has not come.
+    /// A sequence that is not complete.
     held: Vec<u8>,
 }
 
 impl Plain {
-    /// The next byte, if it is one to be read: a newline, a tab, or what is printed.
+    /// The next byte, if it is readable: a newline, a tab, or a printed character.
     pub(super) fn next(&mut self, byte: u8) -> Option<u8> {
         if self.held.is_empty() {
             if byte == ESCAPE {
@@ -26,7 +26,7 @@ impl Plain {
             }
             return Some(byte).filter(|byte| matches!(byte, b'\n' | b'\t' | 0x20..=0x7e | 0x80..));
         }
-        // A line ends, whatever a program forgot to end before.
+        // The end of a line also ends a sequence that a program forgot to end.
         if byte == b'\n' {
             self.held.clear();
             return Some(byte);
@@ -39,7 +39,7 @@ impl Plain {
     }
 }
 
-/// All of this, as text.
+/// The readable text of `bytes`.
 pub(super) fn text(bytes: &[u8]) -> String {
     let mut plain = Plain::default();
     let bytes: Vec<u8> = bytes.iter().filter_map(|byte| plain.next(*byte)).collect();

@@ -36,7 +36,7 @@ pub(crate) enum Command {
     },
     /// Show a guest's kernel command line, disks, network cards and consoles
     Info {
-        /// Its name
+        /// The guest's name
         #[arg(value_parser = parse_name)]
         name: Name,
         /// Print one JSON object
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     },
     /// Count what a guest's queues and vCPUs have done so far
     Stats {
-        /// Its name
+        /// The guest's name
         #[arg(value_parser = parse_name)]
         name: Name,
         /// Print rates every second, until ^C or the guest's end
@@ -184,7 +184,7 @@ pub(crate) struct RequiredConsole {
 /// The guest that a command is for.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Its name
+    /// The guest's name
     #[arg(value_parser = parse_name)]
     pub(crate) name: Name,
 }

@@ -173,7 +173,7 @@ fn start_writing(
     let (client, console) = (Arc::clone(client), Arc::clone(console));
     let name = format!("con{}-client", console.number);
     threads::start(name, move || {
-        // How the connection ends is the client's own affair.
+        // The client sees how its connection ends.
         let written = write_out(client.wire, &client.stream, &mut reader)
             .and_then(|()| client.wire.say(&client.last_words(&console), &client.stream));
         if let Err(error) = written {

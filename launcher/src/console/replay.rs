@@ -1,32 +1,32 @@
-//! What was printed while nobody looked, made fit to be shown later: from the
-//! beginning of a line, and without questions to the terminal, whose answers the
-//! guest's program would not expect any more and take for keys.
+//! Prepares buffered output for a client that attaches: it begins with a whole line and has no
+//! questions to the terminal. The guest's program no longer expects their answers and would take
+//! them for keys.
 
 use host::terminal::{is_complete, question};
 
-/// Looks at a backlog, in pieces.
+/// Filters a backlog that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    /// Nothing is shown before the next line begins.
+    /// Bytes are dropped until the next line begins.
     skipping: bool,
-    /// A sequence whose end has not come, and which may be a question.
+    /// A sequence that is not complete and may be a question.
     held: Vec<u8>,
 }
 
-/// Longer than any question of a program to its terminal.
+/// The longest sequence that is held back, in bytes. No question is longer.
 const LONGEST: usize = 256;
 
 const ESCAPE: u8 = 0x1b;
-/// "Who are you?"
+/// ENQ: the terminal answers with its name.
 const ENQUIRY: u8 = 0x05;
 
 impl Replay {
-    /// A backlog whose beginning is lost, or not.
+    /// A filter for a backlog. If `cut`, the backlog has lost its beginning.
     pub(super) fn new(cut: bool) -> Self {
         Self { skipping: cut, held: Vec::new() }
     }
 
-    /// What is to be shown of the next piece.
+    /// The part of the next piece that is shown.
     pub(super) fn show(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(piece.len());
         for &byte in piece {
@@ -39,7 +39,7 @@ impl Replay {
         shown
     }
 
-    /// The rest: a sequence that will go on in what is printed now.
+    /// The rest: a sequence whose end is still to be printed.
     pub(super) fn finish(self) -> Vec<u8> {
         self.held
     }
@@ -68,7 +68,7 @@ impl Replay {
 mod tests {
     use super::*;
 
-    /// Whole, and byte by byte.
+    /// What is shown of a backlog that comes whole, which is the same byte by byte.
     fn shown(cut: bool, bytes: &[u8]) -> Vec<u8> {
         let mut whole = Replay::new(cut);
         let mut all = whole.show(bytes);

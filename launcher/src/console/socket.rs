@@ -84,7 +84,7 @@ fn admit(stream: UnixStream, console: &Arc<GuestConsole>) -> io::Result<()> {
         Err(None) => Err(io::Error::other("no descriptor to spare")),
         Ok(admitted) => {
             let body = move || {
-                // How the connection ends is the client's own affair.
+                // The client sees how its connection ends.
                 let _ = admitted.serve(BufReader::new(&stream), (0, 0));
             };
             let name = format!("con{}-socket", console.number);

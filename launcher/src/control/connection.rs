@@ -19,7 +19,7 @@ const REFUSED: Duration = Duration::from_millis(100);
 
 /// Answer until the client leaves.
 pub(super) fn serve(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) {
-    // How the connection ends is the client's own affair.
+    // The client sees how its connection ends.
     if let Err(error) = converse(stream, slot, state) {
         log::debug!("control: {error}");
     }

@@ -1,6 +1,6 @@
-//! O_DIRECT: whatever way the guest's memory is aligned. The files here are
-//! opened without it, so that any file system will do; the alignment is kept all
-//! the same, which the last test sees for itself where the host lets it.
+//! O_DIRECT with guest memory of any alignment. The files are opened without O_DIRECT, so that any
+//! file system will do. The device keeps the alignment nevertheless; the last test opens its file with
+//! O_DIRECT if the host allows it.
 
 use std::os::unix::fs::OpenOptionsExt;
 

@@ -5,7 +5,7 @@ use crate::testing::ring::Part::FromGuest;
 use crate::testing::ring::Used;
 use crate::testing::threads::until_asleep;
 
-/// Its output is taken so slowly that each pause finds it in the middle of a request.
+/// The output is read so slowly that each pause comes in the middle of a request.
 #[test]
 fn a_request_that_is_half_printed_is_printed_once() {
     let (console, _keyboard, mut screen) = console();

@@ -263,7 +263,7 @@ fn r6_a_buffer_over_its_own_rings_is_allowed() {
     assert_eq!(fixture.queue.position(), QueuePosition { next_avail: 1, next_used: 1 });
 }
 
-/// A ring that moves while it is asked about notifications is found out too.
+/// A ring that changes while the device enables notifications is refused, too.
 #[test]
 fn r1_an_index_that_jumps_while_the_device_waits_is_refused() {
     let mut fixture = Fixture::new(SIZE, RING_FEATURES);

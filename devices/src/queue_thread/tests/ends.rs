@@ -1,4 +1,4 @@
-//! The ways in which a thread ends without having been told to.
+//! The ways in which a queue thread ends unasked.
 
 use std::io;
 use std::process::Command;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::initrd;
 use super::progress::BeginReport;
 
 /// The files from which a guest starts, and from which it starts again when it reboots.
@@ -74,7 +73,7 @@ impl BootFiles {
             kernel.keep().with_context(|| kernel.to_string())?;
         }
         for file in self.initrds.iter_mut().filter(|file| wanted(&file.path)) {
-            file.keep().with_context(|| initrd::name(file))?;
+            file.keep().with_context(|| file.as_initrd())?;
         }
         Ok(())
     }
@@ -90,6 +89,11 @@ pub(super) struct NamedFile {
 }
 
 impl NamedFile {
+    /// The name of an initrd in messages.
+    pub(super) fn as_initrd(&self) -> String {
+        format!("initrd {self}")
+    }
+
     pub(super) fn new(path: &Path, watch: BeginReport) -> Self {
         Self { path: path.to_path_buf(), kept: None, watch }
     }

@@ -37,11 +37,11 @@ pub(super) fn load(
     let mut files = Vec::new();
     let mut total = 0_u64;
     for initrd in initrds {
-        let (file, length) = open(initrd).with_context(|| name(initrd))?;
+        let (file, length) = open(initrd).with_context(|| initrd.as_initrd())?;
         files.push((initrd, file, length));
         let start = total.checked_next_multiple_of(ARCHIVE_ALIGNMENT);
         let end = start.and_then(|start| start.checked_add(length));
-        total = end.with_context(|| format!("{}: larger than any memory", name(initrd)))?;
+        total = end.with_context(|| format!("{}: larger than any memory", initrd.as_initrd()))?;
     }
     if total == 0 {
         return Ok(None);
@@ -55,18 +55,13 @@ pub(super) fn load(
     for (initrd, mut file, length) in files {
         address = address.next_multiple_of(ARCHIVE_ALIGNMENT);
         let to = address..address + length;
-        let progress = (initrd.watch)(&name(initrd), length);
+        let progress = (initrd.watch)(&initrd.as_initrd(), length);
         elf::read_into(&mut file, to, memory, progress)
             .context("reading it")
-            .with_context(|| name(initrd))?;
+            .with_context(|| initrd.as_initrd())?;
         address += length;
     }
     Ok(Some(start..start + total))
-}
-
-/// The name of an initrd in messages.
-pub(super) fn name(initrd: &NamedFile) -> String {
-    format!("initrd {initrd}")
 }
 
 /// The name of several initrds in messages: for the guest, they are one.
@@ -82,7 +77,7 @@ fn open(initrd: &NamedFile) -> Result<(File, u64)> {
     let head = file::head(&mut file, format::HEAD)?;
     file.rewind().context("reading it")?;
     if let Some(complaint) = format::complaint(&head) {
-        log::warn!("{}: {complaint}", name(initrd));
+        log::warn!("{}: {complaint}", initrd.as_initrd());
     }
     Ok((file, length))
 }
