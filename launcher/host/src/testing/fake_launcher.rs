@@ -22,7 +22,7 @@ use crate::output::{OutputRing, Sink};
 use crate::privilege::PrivilegeDrop;
 use crate::signals::Signals;
 use crate::stdin;
-use crate::terminal::{self, Terminal};
+use crate::terminal::{self, Terminal, sys};
 use crate::writer::OutputWriter;
 
 /// The variable in the environment of a fake launcher.
@@ -61,6 +61,11 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 extern "C" fn before_main() {
     if env::var_os(SWITCH).is_some() {
         process::exit(panic::catch_unwind(launch).unwrap_or(99));
+    }
+    // A shell's job in the background ignores the first two, and nohup the third. Launchers that
+    // tests start must not inherit that.
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        let _ = sys::by_default(signal);
     }
 }
 
