@@ -60,7 +60,7 @@ test: setup-packages ## every test; a part that fails does not keep the others f
 
 .PHONY: test-unit
 test-unit: ## without KVM, without root
-	@tests/summed $(CARGO) test --locked --workspace --exclude tests
+	@tests/summed $(CARGO) test --locked --no-fail-fast --workspace --exclude tests
 
 .PHONY: test-fuzz
 test-fuzz: ## guests of random bytes against the devices, for 5 seconds each
