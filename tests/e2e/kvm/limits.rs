@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use tests::files::Scratch;
-use tests::{End, Launch, Network, Pty, Running, environment, is_root, program, skip};
+use tests::{
+    End, Launch, Network, Pty, Running, environment, is_root, program, skip, with_own_mounts,
+};
 
 use super::probe;
 
@@ -73,7 +75,7 @@ fn memory_for_the_launcher_itself_is_counted() {
 fn without_kvm_lguest_says_what_to_do() {
     let scratch = Scratch::new();
     let line = format!("mount -t tmpfs none /dev && exec {}", probe("poweroff").shell_line());
-    let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &line];
+    let Some(words) = with_own_mounts(&line) else { return };
     let mut running = program(&words, scratch.path(), Pty::new(30, 100));
     assert_eq!(running.wait_refused("/dev/kvm: No such file"), End::Status(1));
     assert!(running.stderr().contains("load the module"), "{}", running.stderr());

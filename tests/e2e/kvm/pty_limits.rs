@@ -2,27 +2,10 @@
 //! that other terminals are not counted.
 
 use std::path::Path;
-use std::process::Command;
 
-use nix::unistd::geteuid;
-use tests::{End, Pty, environment, program, skip};
+use tests::{End, Pty, environment, program, with_own_mounts};
 
 use super::probe;
-
-/// The words that run a shell's line in a mount namespace. An ordinary user needs a user namespace
-/// for it. The test is skipped if the host grants none.
-fn namespace(line: &str) -> Option<Vec<&str>> {
-    let words = match geteuid().is_root() {
-        true => vec!["unshare", "--mount"],
-        false => vec!["unshare", "--map-root-user", "--mount"],
-    };
-    let tried = Command::new(words[0]).args(&words[1..]).arg("true").output().unwrap();
-    if !tried.status.success() {
-        skip(&format!("no mount namespace: {}", String::from_utf8_lossy(&tried.stderr).trim()));
-        return None;
-    }
-    Some([&words[..], &["sh", "-c", line]].concat())
-}
 
 /// The mount namespace has a devpts that allows only a few pseudo-terminals.
 #[test]
@@ -31,7 +14,7 @@ fn a_host_without_free_ptys_is_reported() {
     let few = "mount -t devpts -o newinstance,max=1,ptmxmode=666 devpts /dev/pts && \
                mount --bind /dev/pts/ptmx /dev/ptmx";
     let line = format!("{few} && exec {}", launch.shell_line());
-    let Some(words) = namespace(&line) else { return };
+    let Some(words) = with_own_mounts(&line) else { return };
     let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
     assert_eq!(running.wait(), End::Status(1));
     assert!(
@@ -62,7 +45,7 @@ fn launchers_leave_no_pty_behind() {
          done > /dev/tty; echo all done > /dev/tty",
         all / 25
     );
-    let Some(words) = namespace(&script) else { return };
+    let Some(words) = with_own_mounts(&script) else { return };
     let mut running = program(&words, Path::new("/"), Pty::new(24, 80));
     assert_eq!(running.wait(), End::Status(0), "{}", running.stderr());
     running.expect("all done");

@@ -1,8 +1,8 @@
 //! `make soak`: guests whose devices are busy and reset all the time
 //! (guest-images/guests/src/modes/hostile/soak.rs). The test pauses, resets, resizes, reads and
 //! types at random, pulls the network cable, stops the launcher, and finally ends it. It compares
-//! each launcher twice while the guest is paused under load: the launcher must not hold more than
-//! at first. SOAK_MINUTES is the duration; SOAK_SEED repeats a run.
+//! each launcher twice under load: the launcher must not hold more than at first. SOAK_MINUTES is the
+//! duration; SOAK_SEED repeats a run.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -136,16 +136,17 @@ impl Soak<'_> {
         tests::lguest(&self.runtime, words).well();
     }
 
-    /// Pauses the guest, and returns what the launcher holds while all queues are busy.
+    /// Stops the launcher at a moment when all queues are busy, and returns what it holds then. (A
+    /// paused guest has no queue threads.)
     #[track_caller]
     fn held(&mut self) -> AtWork {
-        let queues = self.queues;
-        until("the guest is paused with all queues at work", || {
-            self.tell(&["pause", "guest"]);
-            let process = self.running.process();
+        let (queues, process) = (self.queues, self.running.process());
+        until("the launcher is stopped with all queues at work", || {
+            process.signal(Signal::SIGSTOP);
+            until("the launcher is stopped", || process.is_stopped().then_some(()));
             let held = Held::now(process);
             let memory = process.memory_beyond_guest();
-            self.tell(&["resume", "guest"]);
+            process.signal(Signal::SIGCONT);
             let work = held.threads.iter().filter(|name| is_queue(name)).count();
             (work == queues).then_some((held, memory))
         })

@@ -1,19 +1,19 @@
 //! What the host does to a disk while a guest writes to it.
 
-use tests::{Pty, Strace, program};
+use tests::{Pty, Strace, program, with_own_mounts};
 
 use super::*;
 
 /// Starts the launcher in a mount namespace with 24 MiB of disk space in /mnt. A file called filler
 /// takes half of it.
-fn on_a_small_disk(setup: &str, launch: &Launch) -> Guest {
+fn on_a_small_disk(setup: &str, launch: &Launch) -> Option<Guest> {
     let script = format!(
         "mount -t tmpfs -o size=24m tmpfs /mnt && cd /mnt && {setup} && \
          head -c 12m /dev/zero > filler && exec {}",
         launch.shell_line()
     );
-    let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script];
-    Guest::of(program(&words, Path::new("/"), Pty::new(30, 100)))
+    let words = with_own_mounts(&script)?;
+    Some(Guest::of(program(&words, Path::new("/"), Pty::new(30, 100))))
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_full_disk_is_an_error_to_the_guest_until_there_is_room() {
     let launch = Launch::linux().option("--block=/mnt/disk").option("--block=/mnt/limited");
     // The second disk is under a limit on file sizes, in blocks of 512 bytes.
     let setup = "truncate -s 64M disk limited && ulimit -f 65536";
-    let mut guest = on_a_small_disk(setup, &launch);
+    let Some(mut guest) = on_a_small_disk(setup, &launch) else { return };
     let write = |disk: &str, seek: u32, count: u32| {
         let place = format!("bs=1M seek={seek} count={count} conv=fsync");
         format!("dd if=/dev/urandom of=/dev/{disk} {place} 2> /dev/null")
