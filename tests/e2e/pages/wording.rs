@@ -216,7 +216,7 @@ fn a_phrase_is_found_with_its_line_and_what_to_write() {
         "// Whoever comes.",
         "log(\"{x} is \\\n  no file\");",
         "let a = 1; // It is none.",
-        "/// What it is is found out.",
+        "/// What it is is detected.",
     ];
     for line in bad {
         assert_eq!(faults_of_source("a.rs", line).len(), 1, "{line}");
@@ -243,7 +243,7 @@ fn harmless_phrases_are_accepted() {
         "/// `whoever` in code.",
         "// First line.\n// The same is true here.",
         "if x.is_none() {}",
-        "/// It is.\n///\n/// None of it.",
+        "/// The file is.\n///\n/// None of it.",
     ];
     for text in good {
         assert_eq!(faults_of_source("a.rs", text), [""; 0], "{text}");
