@@ -113,7 +113,8 @@ test-debian: setup-packages build guest debian ## Debian's programs on that disk
 		tests/linux linux::debian linux::block::kills
 
 .PHONY: check
-check: setup-check check-format check-scripts check-crates ## formatting, scripts, crates, clippy and docs; warnings are errors
+check: setup-check ## formatting, scripts, crates, clippy and docs; warnings are errors
+	@$(MAKE) --no-print-directory check-format check-scripts check-crates
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) clippy --locked --manifest-path guest-images/guests/Cargo.toml -- -D warnings
@@ -121,7 +122,8 @@ check: setup-check check-format check-scripts check-crates ## formatting, script
 	@CARGO=$(CARGO) tests/deny --if-installed
 
 .PHONY: quick
-quick: setup-check check-format check-scripts check-crates check-words ## while you work: the quick part of check, wording and imports
+quick: setup-check ## while you work: the quick part of check, wording and imports
+	@$(MAKE) --no-print-directory check-format check-scripts check-crates check-words
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: check-format check-scripts check-crates check-words

@@ -20,7 +20,7 @@ pub use image::Image;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
-use crate::number::low_u8;
+use crate::number::{low_u8, u16_constant};
 use crate::request::Request;
 use command::{BlockStatus, Command, Extent};
 
@@ -47,8 +47,8 @@ pub struct Block {
 }
 
 impl Device for Block {
-    fn id(&self) -> u32 {
-        VIRTIO_ID_BLOCK
+    fn id(&self) -> u16 {
+        const { u16_constant(VIRTIO_ID_BLOCK) }
     }
 
     fn queues(&self) -> Vec<QueueSpec> {

@@ -12,7 +12,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
 use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
-use crate::number::index;
+use crate::number::{index, u16_constant};
 use crate::request::Request;
 use crate::sys;
 
@@ -58,8 +58,8 @@ where
     Output: Fn() -> Sink + Send,
     Sink: Write + Send + 'static,
 {
-    fn id(&self) -> u32 {
-        VIRTIO_ID_CONSOLE
+    fn id(&self) -> u16 {
+        const { u16_constant(VIRTIO_ID_CONSOLE) }
     }
 
     fn queues(&self) -> Vec<QueueSpec> {

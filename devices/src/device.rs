@@ -29,7 +29,7 @@ impl QueueSpec {
 /// A virtio device as its driver finds it, before any queue runs.
 pub trait Device: Send {
     /// The device type of virtio 1.2, section 5.
-    fn id(&self) -> u32;
+    fn id(&self) -> u16;
 
     /// The queues, in the order of the specification. This is called once.
     fn queues(&self) -> Vec<QueueSpec>;

@@ -82,7 +82,8 @@ pub enum ServeError {
     Guest(#[from] GuestError),
     /// The request is not finished, though nothing failed: there is more of it to do, or
     /// what was read for it was dropped. The thread looks whether it has to stop. If not,
-    /// it calls `serve` again with the request as it was left.
+    /// it calls `serve` again with the request as it was left. A service that does not tell a
+    /// signal from unfinished work (block) returns this for both.
     #[error("not finished")]
     Again,
     /// A signal interrupted a system call (EINTR), possibly because the thread has to

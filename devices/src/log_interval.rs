@@ -32,8 +32,8 @@ impl LogInterval {
     /// first interval begins.
     pub fn is_new(&mut self, now: Instant) -> bool {
         match &mut self.0 {
-            Some(state) if now.duration_since(state.heard) < LONGEST => {
-                state.heard = now;
+            Some(interval) if now.duration_since(interval.heard) < LONGEST => {
+                interval.heard = now;
                 false
             }
             _ => {
@@ -46,9 +46,11 @@ impl LogInterval {
 
     /// Whether the interval is over. If so, a longer one begins.
     pub fn ends(&mut self, now: Instant) -> bool {
-        let Some(state) = self.0.as_mut().filter(|state| now >= state.until) else { return false };
-        state.length = (state.length * 2).min(LONGEST);
-        state.until = now + state.length;
+        let Some(interval) = self.0.as_mut().filter(|interval| now >= interval.until) else {
+            return false;
+        };
+        interval.length = (interval.length * 2).min(LONGEST);
+        interval.until = now + interval.length;
         true
     }
 

@@ -1,6 +1,6 @@
-//! Locks and condition variables that another thread may have poisoned. That thread's panic ends the
-//! machine, and until then the others continue: no lock of ours is released with its data half
-//! changed.
+//! Locks and condition variables that ignore poison: a panic of one thread must not make the others
+//! panic, too. The panic of a queue, vCPU or control thread ends the machine. Any other panic is
+//! printed, and its thread is gone.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -158,8 +158,8 @@ impl Net {
 }
 
 impl Device for Net {
-    fn id(&self) -> u32 {
-        VIRTIO_ID_NET
+    fn id(&self) -> u16 {
+        const { u16_constant(VIRTIO_ID_NET) }
     }
 
     fn queues(&self) -> Vec<QueueSpec> {

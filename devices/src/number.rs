@@ -1,5 +1,6 @@
 //! Conversions between integer types. None of them has a branch for a loss that cannot happen:
-//! each loses nothing, or keeps the low bits on purpose, or clamps on purpose.
+//! each loses nothing, or keeps the low bits on purpose, or clamps on purpose. A caller that must
+//! not lose bits has bounded the number before.
 
 const _: () = assert!(usize::BITS == 64, "offsets in guest memory and in files have 64 bits");
 

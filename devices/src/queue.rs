@@ -110,9 +110,15 @@ impl Virtqueue {
     ) -> Result<(), ServeError> {
         while request.chains() == 0 && !self.pop(memory, request)? {
             self.signal(memory)?;
-            if !self.ask_for_notification(memory)? {
-                self.sleep(stop)?;
-                self.refuse_notification(memory)?;
+            if self.ask_for_notification(memory)? {
+                continue;
+            }
+            self.sleep(stop)?;
+            self.refuse_notification(memory)?;
+            // A vCPU that rings without offering anything keeps the thread from sleeping, and
+            // signals only reach a sleeper.
+            if stop.is_set() {
+                return Err(ServeError::Interrupted);
             }
         }
         Ok(())
@@ -183,6 +189,7 @@ impl Virtqueue {
     /// Puts back the chains of a request that have not been used. A thread that starts at
     /// [`Self::position`] takes them again.
     pub fn requeue(&mut self, request: &mut Request<'_>) {
+        // No more than entries in the ring, see `gather`.
         let count = low_u16(request.chains() as u64);
         self.position.next_avail = self.position.next_avail.wrapping_sub(count);
         request.clear();

@@ -36,8 +36,8 @@ pub trait Owner: Send + Sync {
     fn failed(&self, thread: &str, why: &str);
 }
 
-/// A virtqueue with the thread that serves it, or without one during a pause. Dropping
-/// it stops the thread.
+/// A virtqueue with the thread that serves it. After a pause the thread has ended, and its
+/// result is the queue. Dropping this stops the thread.
 pub struct QueueThread {
     name: String,
     stop: Arc<StopFlag>,

@@ -20,9 +20,9 @@ use crate::status::{
 pub(crate) enum Action {
     /// The write has changed a register, or nothing.
     None,
-    /// DRIVER_OK: start to serve the queues.
+    /// DRIVER_OK: start serving the queues.
     Start,
-    /// FAILED: stop to serve the queues. The driver has given up.
+    /// FAILED: stop serving the queues. The driver has given up.
     Stop,
     /// Status 0: reset the device to the state after power-on.
     Reset,

@@ -13,6 +13,7 @@ use crate::device::{Device, QueueSpec, Service};
 use crate::error::ServeError;
 use crate::log_interval::LogInterval;
 use crate::mutex;
+use crate::number::u16_constant;
 use crate::request::Request;
 use crate::sys;
 
@@ -38,8 +39,8 @@ impl Rng {
 }
 
 impl Device for Rng {
-    fn id(&self) -> u32 {
-        VIRTIO_ID_RNG
+    fn id(&self) -> u16 {
+        const { u16_constant(VIRTIO_ID_RNG) }
     }
 
     fn queues(&self) -> Vec<QueueSpec> {

@@ -1,7 +1,8 @@
 //! The part of a device's state that its queue threads share with the transport: the
 //! status byte, ISR status and the configuration interrupt. The state is atomic, so that a
 //! queue thread never takes the lock that a reset holds while it waits for the thread. The
-//! one lock here orders resets and the launcher's threads, which a reset does not wait for.
+//! lock `change` orders resets and the launcher's threads, which a reset does not wait for. No reset
+//! takes the lock `logged`, which is for log lines.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};

@@ -38,21 +38,21 @@ pub struct Event {
     pub begin: u64,
     /// When the event ended; None for an event without a duration.
     pub end: Option<u64>,
-    /// The type of the event.
-    pub what: EventType,
+    /// What the entry records.
+    pub entry: TraceEntry,
     /// Two numbers; [`EventKind::numbers`] names them.
     pub numbers: [u64; 2],
 }
 
-/// The type of an event.
+/// What an entry of a ring records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventType {
+pub enum TraceEntry {
     /// A thread writes the ring from now on; the first number is the thread's id.
     Thread,
     /// Events were lost before this one; the first number is their count.
     Lost,
-    /// One of the kinds that the ring was made with.
-    Kind(EventKind),
+    /// An event of one of the kinds that the ring was made with.
+    Event(EventKind),
 }
 
 /// Fields of an event in the ring: begin, end, code, and the two numbers.
@@ -194,12 +194,12 @@ impl TraceRing {
     }
 
     fn event(&self, begin: u64, end: u64, code: u64, numbers: [u64; 2]) -> Option<Event> {
-        let what = match code {
-            THREAD => EventType::Thread,
-            LOST => EventType::Lost,
-            code => EventType::Kind(*self.kinds.get(index(code))?),
+        let entry = match code {
+            THREAD => TraceEntry::Thread,
+            LOST => TraceEntry::Lost,
+            code => TraceEntry::Event(*self.kinds.get(index(code))?),
         };
-        Some(Event { begin, end: (end != 0).then_some(end), what, numbers })
+        Some(Event { begin, end: (end != 0).then_some(end), entry, numbers })
     }
 }
 

@@ -62,7 +62,7 @@ impl VirtioPci {
     ///
     /// # Errors
     /// When the host has no eventfds to give, or the device has more queues than a PCI
-    /// function can have here, or an ID that no virtio device has.
+    /// function can have here.
     pub fn new(
         name: &str,
         device: Box<dyn Device>,
@@ -71,7 +71,6 @@ impl VirtioPci {
         base: u32,
     ) -> io::Result<Self> {
         let specs = device.queues();
-        let id = u16::try_from(device.id()).map_err(io::Error::other)?;
         let (vectors, count) = slot::vectors(specs.len())?;
         let slot = |spec: &QueueSpec| QueueSlot::new(name, spec, machine.as_ref());
         let queues = specs.iter().map(slot).collect::<io::Result<_>>()?;
@@ -80,7 +79,7 @@ impl VirtioPci {
         let offered = device.features() | RING_FEATURES;
         Ok(Self {
             registers: Registers::new(&specs, offered, Arc::clone(&status)),
-            config_space: ConfigSpace::new(id, base, count),
+            config_space: ConfigSpace::new(device.id(), base, count),
             bus: Bus::default(),
             seen_config: device.config(),
             device,

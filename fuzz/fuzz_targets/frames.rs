@@ -1,6 +1,6 @@
 //! What the init of a guest that runs a command says to the launcher (--exec), in pieces of
-//! any length: the parser returns the same frames as for all of it at once, keeps at most one
-//! frame, and the frames encode to the same bytes again.
+//! any length: the parser returns the same frames as for all of it at once, and the frames encode
+//! to the same bytes again.
 
 #![no_main]
 

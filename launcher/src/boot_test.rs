@@ -1,7 +1,7 @@
 //! A boot test: what a guest has to print on hvc0, what it must not print, and how long it may
 //! take. [`crate::launch`] opens its files, starts it before the guest, asks for its verdict on a
-//! timeout ([`BootTest::timeout_verdict`]) and at each end of the guest ([`BootTest::decide`]), and has
-//! it print the last lines. [`crate::config::BootTestConfig`] has the options. Without them the
+//! timeout ([`BootTest::timeout_verdict`]) and at each end of the guest ([`BootTest::decide`]), and
+//! has it print the last lines. [`crate::config::BootTestConfig`] has the options. Without them the
 //! boot test exists, too, and examines nothing.
 //!
 //! To read: [`patterns`], [`matcher`], [`follower`], [`verdict`]; then [`hang`] with [`symbols`].

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use devices::number::low_u64;
 use serde::Deserialize;
 use serde_json::Value;
 use wire::Name;
@@ -74,7 +75,7 @@ pub(crate) fn send_verb(name: &Name, verb: Verb) -> Result<()> {
 /// When there is no such guest, it does not answer, or it refuses.
 pub(crate) fn end(name: &Name, verb: Verb, grace: Option<Duration>) -> Result<()> {
     let guest = find(name)?;
-    let milliseconds = grace.map(|grace| u64::try_from(grace.as_millis())).transpose()?;
+    let milliseconds = grace.map(|grace| low_u64(grace.as_millis()));
     let fields = Fields { grace: milliseconds, ..Fields::default() };
     ask(&guest, verb, &fields, PATIENCE.saturating_add(grace.unwrap_or_default()))?;
     guest.wait_for_end()

@@ -18,12 +18,12 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use devices::mutex::lock;
+use devices::mutex::{lock, wait_timeout};
 use devices::queue_thread::panic_message;
 use devices::threads;
 use host::exit::Exit;
@@ -218,8 +218,13 @@ impl Clients {
     }
 
     fn wait_until_none(&self, time: Duration) {
-        let waited = self.left.wait_timeout_while(self.lock(), time, |left| !left.is_empty());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let until = Instant::now() + time;
+        let mut connections = self.lock();
+        while let (false, Some(left)) =
+            (connections.is_empty(), until.checked_duration_since(Instant::now()))
+        {
+            connections = wait_timeout(&self.left, connections, left);
+        }
     }
 }
 

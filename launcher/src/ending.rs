@@ -1,6 +1,6 @@
 //! How a guest ended. A `launch::Outcome` is what this means for the launch.
 
-use host::exit::{Interruption, Replaceable};
+use host::exit::{End, Interruption};
 use machine::end::{Crash, MachineEnd};
 
 /// How a guest ended.
@@ -8,7 +8,7 @@ use machine::end::{Crash, MachineEnd};
 pub(crate) enum Ending {
     /// The guest powered itself off.
     PoweredOff,
-    /// The guest asked for a reset, by these means.
+    /// The guest or a client asked for a reset, by these means.
     Reset(&'static str),
     /// The guest wrote this byte to port 0x501.
     Status(u8),
@@ -42,7 +42,7 @@ impl Ending {
     }
 }
 
-impl Replaceable for Ending {
+impl End for Ending {
     /// Whether a later end may replace this one. A guest that resets may start again, and its reset
     /// must not keep the user from ending it.
     fn is_replaceable(&self) -> bool {

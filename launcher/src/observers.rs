@@ -16,18 +16,18 @@ pub(crate) struct Observers {
     /// By the name of the queue's thread. Building a guest and reading the counts take the lock.
     queues: Mutex<Vec<(String, Arc<Observer>)>>,
     vcpus: Vec<(String, Arc<VcpuObserver>)>,
-    lanes: Option<Arc<TraceRings>>,
+    rings: Option<Arc<TraceRings>>,
 }
 
 impl Observers {
-    /// Observers for a guest with this number of vCPUs. They record events if there are lanes.
-    pub(crate) fn new(cpus: u8, lanes: Option<Arc<TraceRings>>) -> Self {
+    /// Observers for a guest with this number of vCPUs. They record events if there are trace rings.
+    pub(crate) fn new(cpus: u8, rings: Option<Arc<TraceRings>>) -> Self {
         let vcpu = |id| {
             let name = format!("vcpu{id}");
-            let lane = lanes.as_ref().map(|lanes| lanes.add(&name, vcpu::EVENT_KINDS));
-            (name, Arc::new(VcpuObserver::new(lane)))
+            let ring = rings.as_ref().map(|rings| rings.add(&name, vcpu::EVENT_KINDS));
+            (name, Arc::new(VcpuObserver::new(ring)))
         };
-        Self { queues: Mutex::default(), vcpus: (0..cpus).map(vcpu).collect(), lanes }
+        Self { queues: Mutex::default(), vcpus: (0..cpus).map(vcpu).collect(), rings }
     }
 
     /// The observer of this queue: the existing one, or a new one.
@@ -36,8 +36,8 @@ impl Observers {
         if let Some((_, known)) = queues.iter().find(|(name, _)| name == thread) {
             return Arc::clone(known);
         }
-        let lane = self.lanes.as_ref().map(|lanes| lanes.add(thread, observer::EVENT_KINDS));
-        let new = Arc::new(Observer::new(lane));
+        let ring = self.rings.as_ref().map(|rings| rings.add(thread, observer::EVENT_KINDS));
+        let new = Arc::new(Observer::new(ring));
         queues.push((thread.to_string(), Arc::clone(&new)));
         new
     }
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn each_observer_has_a_lane_if_there_are_lanes() {
-        let lanes = Arc::new(TraceRings::default());
-        let observers = Observers::new(2, Some(Arc::clone(&lanes)));
+        let rings = Arc::new(TraceRings::default());
+        let observers = Observers::new(2, Some(Arc::clone(&rings)));
         observers.queue("rng0-req");
         observers.queue("rng0-req");
-        assert_eq!(lanes.names(), ["vcpu0", "vcpu1", "rng0-req"]);
+        assert_eq!(rings.names(), ["vcpu0", "vcpu1", "rng0-req"]);
     }
 }

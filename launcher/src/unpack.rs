@@ -55,20 +55,61 @@ fn device(path: &Path) -> io::Result<Option<File>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read;
+
+    use flate2::Compression;
+    use flate2::read::GzEncoder;
+    use tempfile::TempDir;
 
     use super::*;
 
-    #[test]
-    fn a_file_that_is_not_a_kernel_leaves_the_output_unchanged() {
-        let directory = tempfile::tempdir().unwrap();
-        let [kernel, output] = ["kernel", "vmlinux"].map(|name| directory.path().join(name));
+    /// An ELF executable for x86-64 whose one segment is the whole file.
+    fn elf() -> Vec<u8> {
+        let mut file = vec![0; 200_000];
+        for (at, bytes) in [
+            (0, &b"\x7fELF\x02\x01\x01"[..]),
+            (16, &[2, 0, 62, 0]),             // e_type, e_machine
+            (32, &[64]),                      // e_phoff
+            (54, &[56, 0, 1, 0]),             // e_phentsize, e_phnum
+            (64, &[1]),                       // p_type: PT_LOAD
+            (96, &200_000_u32.to_le_bytes()), // p_filesz
+        ] {
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        file
+    }
+
+    /// gzip without compression, so that the file can be cut in the middle.
+    fn packed() -> Vec<u8> {
+        let (elf, mut packed) = (elf(), Vec::new());
+        GzEncoder::new(elf.as_slice(), Compression::none()).read_to_end(&mut packed).unwrap();
+        packed
+    }
+
+    /// Unpacks a kernel to a file that exists. Returns the result and what is in the file then.
+    fn unpacked(kernel: &[u8]) -> (Result<()>, Vec<u8>) {
+        let directory = TempDir::new().unwrap();
+        let [input, output] = ["kernel", "vmlinux"].map(|name| directory.path().join(name));
+        fs::write(&input, kernel).unwrap();
         fs::write(&output, "as before").unwrap();
-        // The second one begins like a gzip file.
-        for bytes in [b"hello".to_vec(), [b"\x1f\x8b\x08".as_slice(), &[0; 100]].concat()] {
-            fs::write(&kernel, bytes).unwrap();
-            unpack(&kernel, &output).unwrap_err();
-            assert_eq!(fs::read(&output).unwrap(), b"as before");
-            assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+        let result = unpack(&input, &output);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "files are left");
+        (result, fs::read(&output).unwrap())
+    }
+
+    #[test]
+    fn the_elf_inside_replaces_the_output() {
+        let (result, output) = unpacked(&packed());
+        result.unwrap();
+        assert!(output == elf());
+    }
+
+    #[test]
+    fn a_damaged_kernel_leaves_the_output_as_it_was() {
+        for kernel in [&b"hello"[..], &packed()[..150_000]] {
+            let (result, output) = unpacked(kernel);
+            result.unwrap_err();
+            assert_eq!(output, b"as before");
         }
     }
 }

@@ -7,7 +7,10 @@ mod imports;
 mod layers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::process::Command;
 
+use serde_json::{Value, json};
 use tests::documents::Page;
 use tests::files::below;
 
@@ -17,55 +20,61 @@ use layers::{DEVICES, HOST, LAUNCHER, MACHINE, WIRE};
 /// The modules that each top-level module of a crate imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-#[test]
-fn modules_of_the_launcher_import_only_earlier_modules() {
-    check("launcher/src", &LAUNCHER);
-}
+/// The directories of the crates, with the orders of their modules.
+const CRATES: [(&str, &[&str]); 5] = [
+    ("devices/src", &DEVICES),
+    ("launcher/wire/src", &WIRE),
+    ("launcher/machine/src", &MACHINE),
+    ("launcher/host/src", &HOST),
+    ("launcher/src", &LAUNCHER),
+];
 
 #[test]
-fn modules_of_devices_import_only_earlier_modules() {
-    check("devices/src", &DEVICES);
+fn modules_import_only_earlier_modules_of_their_crate() {
+    for (source, order) in CRATES {
+        check(source, order);
+    }
 }
 
-#[test]
-fn modules_of_machine_import_only_earlier_modules() {
-    check("launcher/machine/src", &MACHINE);
-}
-
-#[test]
-fn modules_of_host_import_only_earlier_modules() {
-    check("launcher/host/src", &HOST);
-}
-
-#[test]
-fn modules_of_wire_import_only_earlier_modules() {
-    check("launcher/wire/src", &WIRE);
-}
-
-/// The crates below the launcher itself, each with those of ours that it may depend on.
-const CRATES: [(&str, &[&str]); 4] = [
+/// All packages of the workspace but the tests, each with those of ours that it may depend on.
+const PACKAGES: [(&str, &[&str]); 6] = [
     ("devices", &[]),
-    ("launcher/wire", &[]),
-    ("launcher/machine", &["devices"]),
-    ("launcher/host", &["devices"]),
+    ("host", &["devices"]),
+    ("lguest", &["devices", "host", "lguest-init", "machine", "wire"]),
+    ("lguest-init", &[]),
+    ("machine", &["devices"]),
+    ("wire", &[]),
 ];
 
 #[test]
 fn a_crate_depends_only_on_crates_below_it() {
-    for (directory, allowed) in CRATES {
-        let manifest = Page::root().join(directory).join("Cargo.toml");
-        let manifest = std::fs::read_to_string(manifest).unwrap();
-        assert_eq!(ours(&manifest), allowed, "{directory}/Cargo.toml");
-    }
-    let planted = "[dependencies]\nhost = { path = \"../host\" }\nlibc = \"1\"\n[features]\n";
-    assert_eq!(ours(planted), ["host"]);
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["metadata", "--locked", "--no-deps", "--format-version=1"]);
+    let output = command.current_dir(Page::root()).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter().map(ours);
+    let found: BTreeMap<_, _> = packages.filter(|(name, _)| *name != "tests").collect();
+    let allowed = PACKAGES.map(|(name, ours)| (name, ours.iter().copied().collect()));
+    assert_eq!(found, BTreeMap::from(allowed));
 }
 
-/// The crates of this repository that a manifest depends on.
-fn ours(manifest: &str) -> Vec<&str> {
-    let from = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
-    let lines = from.take_while(|line| !line.starts_with('['));
-    lines.filter(|line| line.contains("path =")).filter_map(|line| line.split(' ').next()).collect()
+/// The name of a package, and those of this repository that it depends on, but for its tests.
+fn ours(package: &Value) -> (&str, BTreeSet<&str>) {
+    let dependencies = package["dependencies"].as_array().unwrap().iter();
+    let ours = dependencies.filter(|it| it["path"].is_string() && it["kind"] != "dev");
+    (package["name"].as_str().unwrap(), ours.map(|it| it["name"].as_str().unwrap()).collect())
+}
+
+#[test]
+fn every_kind_of_dependency_on_ours_is_seen_but_those_of_tests() {
+    let package = json!({ "name": "wire", "dependencies": [
+        { "name": "host", "path": "/launcher/host", "kind": null },
+        { "name": "machine", "path": "/launcher/machine", "kind": "build" },
+        { "name": "devices", "path": "/devices", "kind": "dev" },
+        { "name": "libc", "kind": null },
+    ] });
+    assert_eq!(ours(&package), ("wire", BTreeSet::from(["host", "machine"])));
 }
 
 #[test]

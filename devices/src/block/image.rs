@@ -216,8 +216,7 @@ impl Image {
         Some(Bounce::new(length, alignment))
     }
 
-    /// Returns how many bytes a system call moved. None at all is an error: the file has
-    /// become shorter.
+    /// Returns how many bytes a system call moved. 0 is an error: the file has become shorter.
     fn moved(&self, op: ImageOp, done: io::Result<usize>) -> io::Result<u64> {
         match self.warn_once(op, done)? {
             0 => self.warn_once(op, Err(io::Error::other("the file is shorter than it was"))),

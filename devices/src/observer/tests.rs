@@ -9,7 +9,7 @@ use crate::testing::FakeGuest;
 use crate::testing::device::{FakeDevice, answer, echo};
 use crate::testing::machine::until;
 use crate::testing::ring::Part::{FromGuest, ToGuest};
-use crate::trace::{Event, EventType, TraceRing};
+use crate::trace::{Event, TraceEntry, TraceRing};
 
 const NO_INTERRUPT_FLAG: u16 = 1;
 
@@ -127,10 +127,10 @@ fn a_request_is_counted_before_the_driver_sees_it_used() {
 }
 
 fn named(events: &[Event]) -> Vec<&'static str> {
-    let name = |event: &Event| match event.what {
-        EventType::Thread => "thread",
-        EventType::Lost => "lost",
-        EventType::Kind(kind) => kind.name,
+    let name = |event: &Event| match event.entry {
+        TraceEntry::Thread => "thread",
+        TraceEntry::Lost => "lost",
+        TraceEntry::Event(kind) => kind.name,
     };
     events.iter().map(name).collect()
 }

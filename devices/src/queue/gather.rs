@@ -41,6 +41,8 @@ impl Virtqueue {
             let heard = self.more_room_or(input.from);
             self.refuse_notification(memory)?;
             match heard {
+                // As in `wait_for_request`.
+                Ok(true) if stop.is_set() => return Err(ServeError::Interrupted),
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(ServeError::Interrupted) if !stop.is_set() => {}

@@ -106,6 +106,17 @@ impl Fixture {
     }
 }
 
+/// A vCPU that rings without offering anything keeps the thread from sleeping.
+#[test]
+fn a_doorbell_that_rings_for_nothing_does_not_hold_up_a_stop() {
+    let mut fixture = Fixture::new(8, RING_FEATURES);
+    let (stop, mut request) = (StopFlag::default(), Request::default());
+    stop.set();
+    fixture.doorbell.write(1).unwrap();
+    let ended = fixture.queue.wait_for_request(&fixture.memory, &mut request, &stop);
+    assert!(matches!(ended, Err(ServeError::Interrupted)), "{ended:?}");
+}
+
 #[test]
 fn an_empty_ring_has_no_request() {
     assert_eq!(Fixture::new(8, RING_FEATURES).pop(), Ok(None));

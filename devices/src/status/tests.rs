@@ -13,8 +13,8 @@ use crate::testing::log::lines;
 use crate::testing::machine::{FakeMachine, until};
 use crate::testing::pci::{common, config};
 
-/// Reset, then break the queue in way `number`.
-fn mark_needs_reset(guest: &mut FakeGuest, number: u16) {
+/// Reset, then violate the queue's protocol. Each `number` is another error.
+fn violate_protocol(guest: &mut FakeGuest, number: u16) {
     guest.start();
     guest.rings[0].set_avail_index(0x8000 + number);
     guest.notify(0);
@@ -25,7 +25,7 @@ fn mark_needs_reset(guest: &mut FakeGuest, number: u16) {
 fn a_protocol_violation_is_logged_with_thread_and_reason() {
     let mut guest = FakeGuest::found_as("log0", echo());
 
-    mark_needs_reset(&mut guest, 7);
+    violate_protocol(&mut guest, 7);
 
     until("a line in the log", || !lines("log0").is_empty());
     assert_eq!(
@@ -41,7 +41,7 @@ fn a_guest_cannot_flood_the_log_with_protocol_violations() {
     let mut guest = FakeGuest::found_as("flood0", echo());
 
     for number in 0..200 {
-        mark_needs_reset(&mut guest, number % 2);
+        violate_protocol(&mut guest, number % 2);
     }
 
     assert!(lines("flood0").len() < 50);

@@ -51,7 +51,7 @@ impl<Serve> Device for FakeDevice<Serve>
 where
     Serve: Fn(usize, &mut Request<'_>) -> Result<(), ServeError> + Send + Sync + 'static,
 {
-    fn id(&self) -> u32 {
+    fn id(&self) -> u16 {
         0x2a
     }
 

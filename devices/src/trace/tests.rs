@@ -22,10 +22,10 @@ fn every_event_is_read_once() {
     ring.slice(0, begin, [3, 4]);
     ring.instant(1, [5, 6]);
     let [thread, slice, instant] = <[Event; 3]>::try_from(drained(&ring)).unwrap();
-    assert_eq!((thread.what, thread.numbers[0]), (EventType::Thread, sys::thread_id()));
-    assert_eq!((slice.what, slice.numbers), (EventType::Kind(KINDS[0]), [3, 4]));
+    assert_eq!((thread.entry, thread.numbers[0]), (TraceEntry::Thread, sys::thread_id()));
+    assert_eq!((slice.entry, slice.numbers), (TraceEntry::Event(KINDS[0]), [3, 4]));
     assert!(slice.begin == begin && slice.end.unwrap() >= begin);
-    assert_eq!((instant.what, instant.end), (EventType::Kind(KINDS[1]), None));
+    assert_eq!((instant.entry, instant.end), (TraceEntry::Event(KINDS[1]), None));
     assert!(thread.begin <= slice.begin && slice.end.unwrap() <= instant.begin);
     assert_eq!(drained(&ring), []);
 }
@@ -42,7 +42,7 @@ fn events_without_room_are_counted() {
     // With the next that finds room comes how many did not.
     ring.instant(0, [10, 0]);
     let events = drained(&ring);
-    assert_eq!((events[0].what, events[0].numbers[0], events.len()), (EventType::Lost, 6, 2));
+    assert_eq!((events[0].entry, events[0].numbers[0], events.len()), (TraceEntry::Lost, 6, 2));
     assert_eq!((events[1].numbers[0], ring.lost()), (10, 0));
 }
 
@@ -64,8 +64,8 @@ fn a_reader_beside_the_writer_misses_nothing() {
     let (mut next, mut last) = (0, false);
     while !last {
         last = done.load(Ordering::Acquire);
-        ring.drain(|event| match event.what {
-            EventType::Lost => next += event.numbers[0],
+        ring.drain(|event| match event.entry {
+            TraceEntry::Lost => next += event.numbers[0],
             _ => {
                 assert_eq!((event.begin, event.numbers), (next, [next, !next]));
                 next += 1;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::config_space::bar;
 use crate::device::QueueSpec;
 use crate::interrupt::Machine;
+use crate::msix::ENTRY;
 use crate::observer::Observer;
 
 /// The most MSI-X vectors of a device: its table has one page of the BAR.
 const MOST_VECTORS: u16 = 256;
+const _: () = assert!(MOST_VECTORS as u64 * ENTRY == bar::MSIX_TABLE.end - bar::MSIX_TABLE.start);
 
 /// One virtqueue of a device.
 pub(super) struct QueueSlot {

@@ -1,5 +1,5 @@
 //! The slot in which a thread announces an end, and for which the main thread waits: the end of a
-//! guest, or of a client's stay at a console. The first end counts, and the main thread waits for
+//! guest, or of a client's session at a console. The first end counts, and the main thread waits for
 //! nothing else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -22,10 +22,8 @@ pub enum Interruption {
     Failed(String),
 }
 
-impl Replaceable for Interruption {}
-
-/// An end of a guest, or of a client's stay.
-pub trait Replaceable {
+/// An end of a guest, or of a client's session.
+pub trait End: From<Interruption> + Send + 'static {
     /// Whether a later end takes the place of this one, if it has not been taken yet.
     fn is_replaceable(&self) -> bool {
         false
@@ -39,8 +37,8 @@ pub struct Exit<T> {
     end: Mutex<Option<T>>,
 }
 
-impl<T: Replaceable> Exit<T> {
-    /// Announce an end. The first counts, unless it [is replaceable](Replaceable).
+impl<T: End> Exit<T> {
+    /// Announce an end. The first counts, unless it [is replaceable](End::is_replaceable).
     pub fn end(&self, end: T) {
         let mut slot = lock(&self.end);
         if slot.as_ref().is_none_or(T::is_replaceable) {
@@ -99,7 +97,13 @@ mod tests {
         Killed,
     }
 
-    impl Replaceable for TestEnd {
+    impl From<Interruption> for TestEnd {
+        fn from(_: Interruption) -> Self {
+            Self::Killed
+        }
+    }
+
+    impl End for TestEnd {
         fn is_replaceable(&self) -> bool {
             *self == Self::Reset
         }

@@ -1,5 +1,6 @@
 //! The host's side of a guest: the user's terminal and streams, disks, network cards, privileges.
-//! This crate knows nothing of KVM, of guest memory or of the command line.
+//! This crate knows nothing of KVM or of guest memory, and does not know how the command line is
+//! parsed.
 //!
 //! - The user: [`terminal`] (raw mode and its guard), [`stdin`], [`messages`], [`progress`],
 //!   [`signals`], [`exit`].
@@ -23,7 +24,7 @@ pub mod output;
 pub mod peer;
 pub mod privilege;
 pub mod progress;
-pub mod sandbox;
+mod sandbox;
 pub mod signals;
 pub mod standard;
 pub mod stdin;

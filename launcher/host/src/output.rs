@@ -187,15 +187,15 @@ impl OutputRing {
 
     /// Have this reader leave at once, even if bytes are left.
     pub fn dismiss(&self, reader: u64) {
-        if let Some(place) = self.0.lock().place(reader) {
-            place.dismissed = true;
+        if let Some(position) = self.0.lock().position(reader) {
+            position.dismissed = true;
         }
         self.0.filled.notify_all();
     }
 
     /// The number of readers that belong to clients.
     pub fn clients(&self) -> usize {
-        self.0.lock().readers.iter().filter(|place| place.role.is_client()).count()
+        self.0.lock().readers.iter().filter(|position| position.role.is_client()).count()
     }
 
     /// Whether all readers have left.
@@ -219,9 +219,9 @@ impl OutputRing {
     pub(crate) fn take_unread(&self, reader: u64) -> u64 {
         let state = &mut *self.0.lock();
         let end = state.end;
-        state.place(reader).map_or(0, |place| {
-            let unread = end.saturating_sub(place.at);
-            std::mem::take(&mut place.lost).saturating_add(unread)
+        state.position(reader).map_or(0, |position| {
+            let unread = end.saturating_sub(position.at);
+            std::mem::take(&mut position.lost).saturating_add(unread)
         })
     }
 
@@ -245,8 +245,8 @@ impl RingState {
 
     /// The number of bytes that can be printed without loss to a present reader.
     fn room(&self) -> usize {
-        let places = self.readers.iter().filter(|place| place.waited < PATIENCE);
-        let unread = places.map(|place| self.end.saturating_sub(place.at)).max();
+        let positions = self.readers.iter().filter(|position| position.waited < PATIENCE);
+        let unread = positions.map(|position| self.end.saturating_sub(position.at)).max();
         unread.map_or(usize::MAX, |unread| self.capacity.saturating_sub(index(unread)))
     }
 
@@ -258,17 +258,17 @@ impl RingState {
         self.ring.extend(kept);
         self.end = self.end.saturating_add(bytes.len() as u64);
         let start = self.start();
-        for place in &mut self.readers {
-            place.lost = place.lost.saturating_add(start.saturating_sub(place.at));
-            place.at = place.at.max(start);
+        for position in &mut self.readers {
+            position.lost = position.lost.saturating_add(start.saturating_sub(position.at));
+            position.at = position.at.max(start);
         }
-        if self.readers.iter().all(|place| place.role.only_looks()) {
+        if self.readers.iter().all(|position| position.role.only_looks()) {
             self.lost = self.lost.saturating_add(start.saturating_sub(self.read));
         }
         self.read = self.read.max(start);
     }
 
-    fn place(&mut self, reader: u64) -> Option<&mut ReaderPosition> {
-        self.readers.iter_mut().find(|place| place.reader == reader)
+    fn position(&mut self, reader: u64) -> Option<&mut ReaderPosition> {
+        self.readers.iter_mut().find(|position| position.reader == reader)
     }
 }

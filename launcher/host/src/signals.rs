@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::exit::{Exit, Interruption};
+use crate::exit::{End, Exit, Interruption};
 use crate::terminal::{Terminal, sys};
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ impl Signals {
     /// first. Stops and continues the launcher as the user's shell asks, with the
     /// terminal restored in between. `look` is called before each sleep, because the window may
     /// have changed, or a thread has called [`Exit::wake`].
-    pub fn wait<T: From<Interruption>>(
+    pub fn wait<T: End>(
         &self,
         exit: &Exit<T>,
         terminal: Option<&Terminal>,

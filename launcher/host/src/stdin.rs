@@ -13,7 +13,7 @@ use devices::threads;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::exit::{Exit, Interruption, Replaceable};
+use crate::exit::{End, Exit, Interruption};
 use crate::input::InputPipe;
 use crate::terminal::{self, Terminal, Tty, sys};
 
@@ -24,17 +24,12 @@ pub mod keys;
 #[cfg(test)]
 mod tests;
 
-/// An end of a guest, or of a client's stay, which the stdin thread can announce.
-pub trait FromInterruption: Replaceable + From<Interruption> + Send + 'static {}
-
-impl<T: Replaceable + From<Interruption> + Send + 'static> FromInterruption for T {}
-
 /// Start reading stdin, for the console that has this input. A terminal is not
 /// read before [`Terminal::enter`].
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub fn start<T: FromInterruption>(
+pub fn start<T: End>(
     input: &InputPipe,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
@@ -48,7 +43,7 @@ pub fn start<T: FromInterruption>(
 ///
 /// # Errors
 /// When the host has no descriptor or thread to spare.
-pub fn start_for<T: FromInterruption>(
+pub fn start_for<T: End>(
     sink: impl InputSink + Send + 'static,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
@@ -72,7 +67,7 @@ pub trait InputSink {
     fn end(&mut self) {}
 }
 
-fn read<T: FromInterruption>(
+fn read<T: End>(
     stdin: File,
     mut sink: impl InputSink + Send + 'static,
     exit: &Arc<Exit<T>>,

@@ -1,4 +1,4 @@
-//! Every unsafe block of this crate outside of [`crate::terminal`]. All functions here are
+//! Every unsafe block of this crate outside of [`crate::terminal`] and [`crate::net`]. All functions here are
 //! safe to call.
 
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{AtFlags, StatxFlags, ioctl_blksszget, statx};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// The descriptor `fd` of `owner`, for as long as `owner` is borrowed.
@@ -22,9 +23,10 @@ pub(crate) fn borrow_fd<T>(owner: &T, fd: RawFd) -> BorrowedFd<'_> {
 /// ended.
 ///
 /// # Errors
-/// `ESRCH` if no process has this number.
+/// `ESRCH` if no process has this number, `EINVAL` if none can have it.
 pub(crate) fn open_process(pid: i32) -> io::Result<OwnedFd> {
-    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+    // rustix takes no others.
+    let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten().ok_or(Errno::INVAL)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 

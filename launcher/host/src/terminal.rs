@@ -24,8 +24,10 @@ mod tty;
 mod tests;
 
 use crate::privilege::PrivilegeDrop;
-pub use questions::{QuestionFinder, is_complete, question};
-pub use tty::{Tty, waited_in_background};
+pub(crate) use questions::QuestionFinder;
+pub use questions::{is_complete, question};
+pub use tty::Tty;
+pub(crate) use tty::waited_in_background;
 
 /// The terminal on stdin. Dropping it restores the terminal for good.
 #[derive(Debug)]
@@ -90,7 +92,7 @@ impl Terminal {
     }
 
     /// A finder of questions in the output to this file. `None` if the file is not this terminal.
-    pub(crate) fn asking(&self, file: BorrowedFd<'_>) -> Option<QuestionFinder> {
+    pub(crate) fn question_finder(&self, file: BorrowedFd<'_>) -> Option<QuestionFinder> {
         self.0.is_terminal_of(file).then(|| QuestionFinder::new(self.0.questions()))
     }
 

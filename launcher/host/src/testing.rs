@@ -22,8 +22,11 @@ pub(crate) use pty::Pty;
 #[cfg(test)]
 pub(crate) use running::{Running, exists, fake, fake_in_session, in_session, is_full};
 
+#[cfg(test)]
+impl crate::exit::End for crate::exit::Interruption {}
+
 /// The time after which a wait of a test fails.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Wait until a condition is true, and fail if it is not after [`LONG`].
 #[track_caller]

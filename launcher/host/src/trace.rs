@@ -43,8 +43,8 @@ pub struct TraceRings(Mutex<Vec<Arc<TraceRing>>>);
 
 impl TraceRings {
     /// Add a ring for a thread of this name, with these kinds of events.
-    pub fn add(&self, thread: &str, words: &'static [EventKind]) -> Arc<TraceRing> {
-        let ring = Arc::new(TraceRing::new(thread, words, ROOM));
+    pub fn add(&self, thread: &str, kinds: &'static [EventKind]) -> Arc<TraceRing> {
+        let ring = Arc::new(TraceRing::new(thread, kinds, ROOM));
         self.lock().push(Arc::clone(&ring));
         ring
     }

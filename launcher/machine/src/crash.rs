@@ -10,7 +10,6 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::end::{Crash, MachineEnd};
 use crate::memory::Memory;
-pub use crate::sys::internal_error;
 
 /// Why a vCPU cannot enter the guest again.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! The virtual machine that a guest runs in. This crate knows KVM, guest memory and kernel files.
-//! It knows nothing of the command line, of the terminal or of what devices work on. It reports
-//! how a machine ended to the machine's [`MachineOwner`](end::MachineOwner).
+//! The virtual machine that a guest runs in. This crate knows KVM, guest memory and kernel files. It
+//! knows nothing of the terminal or of what devices work on, and does not know how the command line
+//! is parsed. It reports how a machine ended to the machine's [`MachineOwner`](end::MachineOwner).
 //!
 //! - Memory: [`memory`], and what lguest writes into it: [`firmware`], [`acpi`].
 //! - KVM: [`vm`], [`vcpu`], [`cpuid`], and [`crash`] for a vCPU that cannot continue.
@@ -13,7 +13,7 @@ mod sys;
 pub mod acpi;
 pub mod boot;
 pub mod cpuid;
-pub mod crash;
+mod crash;
 pub mod end;
 pub mod firmware;
 pub mod memory;
@@ -22,3 +22,5 @@ pub mod power;
 pub mod rtc;
 pub mod vcpu;
 pub mod vm;
+
+pub use sys::internal_error;

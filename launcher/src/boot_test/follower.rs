@@ -82,7 +82,7 @@ impl Follower {
         let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new() });
         let (ours, exit) = (Arc::clone(&shared), Arc::clone(exit));
         let reader = output.reader(ReaderRole::Witness);
-        threads::start("con0-trial", move || follow(reader, &ours, &exit))?;
+        threads::start("con0-test", move || follow(reader, &ours, &exit))?;
         Ok(Self { output: output.clone(), shared })
     }
 

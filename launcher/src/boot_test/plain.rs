@@ -1,5 +1,5 @@
-//! The readable text of a guest's output: without escape sequences, carriage returns and other control
-//! characters. Patterns are compared with it ([`super::matcher`]), and the log shows it
+//! The readable text of a guest's output: without escape sequences, carriage returns and other
+//! control characters. Patterns are compared with it ([`super::matcher`]), and the log shows it
 //! ([`super::log`]).
 
 use host::terminal::is_complete;

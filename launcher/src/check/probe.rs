@@ -5,15 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use devices::kick;
+use devices::{kick, threads};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use machine::boot::{EntryPoint, start};
 use machine::cpuid::{Cpus, Features};
-use machine::crash;
 use machine::memory::{Memory, Ram};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -108,7 +106,7 @@ fn watched(vm: VmFd, mut vcpu: VcpuFd, timed: bool) -> Result<ProbeOutcome> {
         let _ = result.send(through(&mut vcpu, timed, &stopped));
         drop(vm);
     };
-    let thread = Builder::new().name("probe".into()).spawn(body).context("starting a thread")?;
+    let thread = threads::start("probe", body).context("starting a thread")?;
     let outcome = results.recv_timeout(PATIENCE);
     stop.store(true, Ordering::Release);
     let _ = kick::join(thread); // A panic shows as a missing result.
@@ -135,7 +133,7 @@ fn through(vcpu: &mut VcpuFd, timed: bool, stop: &AtomicBool) -> Result<Duration
             Ok(VcpuExit::Shutdown) => bail!("triple fault"),
             Ok(VcpuExit::FailEntry(reason, _)) => bail!("entry refused, reason {reason:#x}"),
             Ok(VcpuExit::InternalError) => {
-                bail!("KVM internal error {}", crash::internal_error(vcpu))
+                bail!("KVM internal error {}", machine::internal_error(vcpu))
             }
             Ok(VcpuExit::Intr) => {}
             Ok(other) => bail!("unexpected exit {other:?}"),

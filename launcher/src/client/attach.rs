@@ -103,7 +103,7 @@ impl AttachSession {
             let tty = terminal.as_ref().map(Terminal::tty);
             move || type_in(tty.as_deref(), escape, &to_guest, &exit)
         })?;
-        let stay = signals.wait(&exit, terminal.as_ref(), None, || {
+        let end = signals.wait(&exit, terminal.as_ref(), None, || {
             let now = terminal::size();
             if let Some((columns, rows)) = now.filter(|_| now != size && !watching)
                 && to_guest.say(&ConsoleFrame::Size(rows, columns), PollTimeout::ZERO)
@@ -111,13 +111,13 @@ impl AttachSession {
                 size = now;
             }
         });
-        let stay = stay.unwrap_or(SessionEnd::Left);
-        let patience = match stay {
+        let end = end.unwrap_or(SessionEnd::Left);
+        let patience = match end {
             SessionEnd::Left | SessionEnd::Signal(_) => Patience::OnTerminal,
             SessionEnd::SentAway(..) | SessionEnd::Failed(_) => Patience::Unbounded,
         };
         let signal = last_words::finish(&[writer], &signals, terminal.as_ref(), patience);
-        Ok(signal.map_or(stay, SessionEnd::Signal))
+        Ok(signal.map_or(end, SessionEnd::Signal))
     }
 }
 
@@ -179,16 +179,16 @@ fn print(
 ) -> SessionEnd {
     let mut sink = output.sink();
     loop {
-        let stay = match print_next(&mut stream, &mut sink) {
+        let end = match print_next(&mut stream, &mut sink) {
             Ok(None) if output.is_left() => return SessionEnd::Left,
             Ok(None) => continue,
-            Ok(Some(stay)) => stay,
+            Ok(Some(end)) => end,
             Err(error) => SessionEnd::Failed(format!("the connection to the guest: {error}")),
         };
-        let Some(reconnect) = reconnect.as_mut().filter(|_| guest_has_ended(&stay)) else {
-            return stay;
+        let Some(reconnect) = reconnect.as_mut().filter(|_| guest_has_ended(&end)) else {
+            return end;
         };
-        let why = stay.text();
+        let why = end.text();
         messages::say(&format!("{why}; waiting for the next guest of that name"));
         stream = match reconnect() {
             Ok(Ok(stream)) => stream,
@@ -203,8 +203,8 @@ fn print(
 }
 
 /// Whether the guest has ended, and not only the session.
-fn guest_has_ended(stay: &SessionEnd) -> bool {
-    matches!(stay, SessionEnd::SentAway(ENDED, _) | SessionEnd::Failed(_))
+fn guest_has_ended(end: &SessionEnd) -> bool {
+    matches!(end, SessionEnd::SentAway(ENDED, _) | SessionEnd::Failed(_))
 }
 
 fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<SessionEnd>> {
@@ -217,9 +217,7 @@ fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Sessi
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
         Some(ConsoleFrame::End(status, why)) => return Ok(Some(SessionEnd::SentAway(status, why))),
-        Some(ConsoleFrame::Size(..)) => {
-            return Err(io::Error::other("a frame that is not a launcher's"));
-        }
+        Some(ConsoleFrame::Size(..)) => Err(io::Error::other("a frame that is not a launcher's"))?,
         None => return Ok(Some(SessionEnd::Failed("the guest's launcher has ended".into()))),
     }
     Ok(None)
@@ -281,7 +279,7 @@ pub(super) fn follow(mut stream: BufReader<UnixStream>, mut out: impl Write + As
         }
         match print_next(&mut stream, &mut out) {
             Ok(None) => {}
-            Ok(Some(stay)) => return stay,
+            Ok(Some(end)) => return end,
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return SessionEnd::Left,
             Err(error) => return SessionEnd::Failed(format!("following the guest: {error}")),
         }

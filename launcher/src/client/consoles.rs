@@ -46,7 +46,7 @@ pub(crate) fn follow(target: &ConsoleTarget) -> Result<u8> {
     Ok(match attach::follow(stream, io::stdout()) {
         // The reader of stdout has closed it.
         SessionEnd::Left => 0,
-        stay => report_end(&stay),
+        end => report_end(&end),
     })
 }
 
@@ -154,14 +154,14 @@ pub(crate) fn console(request: &AttachRequest<'_>, wait: bool) -> Result<u8> {
             Ok(attached)
         })
     });
-    let stay = session.run(Attached { what, stream, escape, watching, size, reconnect })?;
-    Ok(report_end(&stay))
+    let end = session.run(Attached { what, stream, escape, watching, size, reconnect })?;
+    Ok(report_end(&end))
 }
 
 /// Print why the session has ended. Returns the exit status.
-fn report_end(stay: &SessionEnd) -> u8 {
-    host::messages::say(&stay.text());
-    stay.status()
+fn report_end(end: &SessionEnd) -> u8 {
+    host::messages::say(&end.text());
+    end.status()
 }
 
 /// Attach to the guest of this name that runs or comes next. A guest that is about to end does not

@@ -1,6 +1,6 @@
 //! How a session at a console ended (`lguest console`, `lguest log --follow`).
 
-use host::exit::{Interruption, Replaceable};
+use host::exit::{End, Interruption};
 
 use crate::exit_status::ExitStatus;
 
@@ -41,11 +41,12 @@ impl SessionEnd {
     }
 }
 
-impl Replaceable for SessionEnd {}
+impl End for SessionEnd {}
 
 impl From<Interruption> for SessionEnd {
     fn from(interruption: Interruption) -> Self {
         match interruption {
+            // Only a launcher counts ^C.
             Interruption::CtrlC => Self::Left,
             Interruption::Signal(number) => Self::Signal(number),
             Interruption::Failed(why) => Self::Failed(why),

@@ -38,7 +38,7 @@ pub(crate) enum Backend {
     Pty { link: Option<PathBuf> },
     /// A file that the output is written to.
     File { path: PathBuf, append: bool },
-    /// No host end: the output is dropped, and nothing is typed.
+    /// No host end: clients cannot attach, and nothing is typed.
     Null,
     /// The streams of a command (`--exec`). Users cannot ask for this backend.
     Exec {

@@ -13,12 +13,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use devices::mutex::lock;
+use devices::mutex::{lock, wait};
 use devices::threads;
 use host::output::ReaderRole;
 use host::terminal::sys;
@@ -158,9 +158,10 @@ impl PtyLine {
     }
 
     fn wait_until_open(&self) {
-        let closed = |state: &mut State| !state.is_open;
-        let opened = self.changed.wait_while(self.lock(), closed);
-        drop(opened.unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.lock();
+        while !state.is_open {
+            state = wait(&self.changed, state);
+        }
     }
 }
 

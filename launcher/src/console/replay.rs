@@ -123,6 +123,7 @@ mod tests {
             "\x1b[=5u",
             "\x1bXa string ?\x1b\\",
             "\x1b[6\x18n",
+            "\x1b]11;?\x18",
             "\u{e4}\u{20ac}",
         ] {
             assert_eq!(shown(false, text.as_bytes()), text.as_bytes(), "{text:?}");

@@ -36,8 +36,8 @@ impl Guest {
         Err(why)
     }
 
-    /// Stop the vCPUs and return what each was doing: None for a vCPU that has not stopped after
-    /// `patience`.
+    /// Stop the vCPUs and return where each was paused: `None` for a vCPU that has not stopped after
+    /// `patience`, or whose registers KVM does not report.
     pub(crate) fn paused_at(&self, patience: Duration) -> Vec<(String, Option<PausedAt>)> {
         self.context.paused.store(true, Ordering::SeqCst);
         self.stop_vcpus(patience);

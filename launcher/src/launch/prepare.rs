@@ -71,9 +71,9 @@ pub(super) fn prepare(
     net::follow(&taps)?;
     let exit = Arc::new(Exit::new()?);
     let paused = Arc::new(AtomicBool::new(false));
-    let lanes = trace.is_some().then(|| Arc::new(TraceRings::default()));
-    let observers = Arc::new(Observers::new(config.cpus, lanes.clone()));
-    let trace = trace.zip(lanes).map(|(trace, lanes)| trace.start(lanes)).transpose()?;
+    let rings = trace.is_some().then(|| Arc::new(TraceRings::default()));
+    let observers = Arc::new(Observers::new(config.cpus, rings.clone()));
+    let trace = trace.zip(rings).map(|(trace, rings)| trace.start(rings)).transpose()?;
     let host = Host { kvm, ram, files, exit, consoles, disks, taps, random, paused, observers };
     Ok(Prepared { host, job, backends, test_files, trace })
 }

@@ -118,7 +118,7 @@ fn invalid_names_are_refused() {
 #[test]
 fn without_a_runtime_directory_a_guest_runs_unnamed() {
     let nowhere = Path::new("/proc");
-    // Without a console the guest's messages would be lost, which lguest reports.
+    // With a console that the guest never uses, lguest would report that its messages are lost.
     let silent = || probe("poweroff").option("--console=null");
     let mut running = silent().runtime(Some(nowhere)).piped();
     assert_eq!((running.wait(), running.stderr()), (End::Status(0), String::new()));

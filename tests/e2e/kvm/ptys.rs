@@ -182,7 +182,7 @@ fn programs_that_follow_each_other_at_once_all_get_output() {
             user = User::open(&path);
         }
         user.expect("\n");
-        // The next program gets only what was left for it.
+        // The rest of what was left ends the first line. The second line is new output.
         user.expect("\n");
     }
 }

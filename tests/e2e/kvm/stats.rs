@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tests::{End, Pty, Running, program, until};
+use tests::{End, Pty, Running, patience, program, until, within};
 
 use super::probe;
 
@@ -38,21 +38,24 @@ fn type_bytes(running: &mut Running, count: u64) {
 
 const ALL: [&str; 4] = ["requests", "from_guest", "to_guest", "errors"];
 
+/// Asserts what a queue has counted. Its output is on the terminal before the queue's thread has
+/// counted it.
+#[track_caller]
+fn assert_counts(running: &Running, thread: &str, expected: [u64; 4]) {
+    let now = || counts(&stats(running), thread, &ALL);
+    let _ = within(patience(), || (now() == expected).then_some(()));
+    assert_eq!(now(), expected, "{thread}");
+}
+
 #[test]
 fn each_byte_is_counted_on_its_way() {
     let mut running = guest();
     running.expect("hello 100x30\n");
     let hello = "hello 100x30\n".len() as u64;
-    until("it is counted", || {
-        (counts(&stats(&running), "con0-tx", &ALL) == [1, hello, 0, 0]).then_some(())
-    });
+    assert_counts(&running, "con0-tx", [1, hello, 0, 0]);
     type_bytes(&mut running, 50);
-    // A byte is on the terminal before the thread that wrote it has counted it.
-    let are = |thread, expected: [u64; 4]| {
-        until(thread, || (counts(&stats(&running), thread, &ALL) == expected).then_some(()));
-    };
-    are("con0-tx", [51, hello + 50, 0, 0]);
-    are("con0-rx", [50, 0, 50, 0]);
+    assert_counts(&running, "con0-tx", [51, hello + 50, 0, 0]);
+    assert_counts(&running, "con0-rx", [50, 0, 50, 0]);
     // The guest counts its interrupts: each of them was sent.
     for byte in [0x1e, b'i'] {
         let before = count(&stats(&running), "con0-rx", "requests");
@@ -84,9 +87,7 @@ fn each_byte_is_counted_on_its_way() {
 fn the_table_shows_what_the_json_has() {
     let mut running = guest();
     running.expect("hello");
-    until("it is counted", || {
-        (counts(&stats(&running), "con0-tx", &["requests"]) == [1]).then_some(())
-    });
+    assert_counts(&running, "con0-tx", [1, 13, 0, 0]);
     let table = running.lguest(&["stats", "one"]).well();
     let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     let titles = "QUEUE KICKS REQUESTS FROM-GUEST TO-GUEST INTERRUPTS SUPPRESSED ERRORS";

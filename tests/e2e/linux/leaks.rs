@@ -3,7 +3,7 @@
 use tests::files::Scratch;
 use tests::{End, Guest, Held, Launch, environment};
 
-/// LGUEST_TEST_REBOOTS is the number of reboots. Run it with 200 before a release.
+/// LGUEST_TEST_REBOOTS is the number of reboots; 200 are a thorough run.
 #[test]
 fn reboots_leak_nothing() {
     let mut guest = Guest::boot();

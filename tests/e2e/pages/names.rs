@@ -1,5 +1,6 @@
 //! What pages name exists in the sources: files, functions, messages, figures, tests.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use tests::documents::Page;
@@ -144,6 +145,57 @@ fn the_tests_named_for_rules_and_attacks_exist() {
     assert!(seen > 150, "the pages name only {seen} tests");
 }
 
+/// The packages whose unit tests docs/security.md names, with their directories.
+const PACKAGES: [(&str, &str); 6] = [
+    ("devices", "devices/src"),
+    ("wire", "launcher/wire/src"),
+    ("machine", "launcher/machine/src"),
+    ("host", "launcher/host/src"),
+    ("lguest", "launcher/src"),
+    ("init", "guest-images/init/src"),
+];
+
+/// The package that is named before a unit test has this test.
+#[test]
+fn the_unit_tests_named_for_attacks_are_in_their_package() {
+    let sources = |directory: &str| -> String {
+        super::rust_files(directory).iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+    };
+    let packages = BTreeMap::from(PACKAGES.map(|(name, directory)| (name, sources(directory))));
+    let mut seen = 0;
+    for (number, package, test) in unit_tests(&Page::read("docs/security.md").prose) {
+        let source = packages.get(package);
+        let source = source.unwrap_or_else(|| panic!("{number}: {test}: no package before it"));
+        let name = test.rsplit("::").next().unwrap();
+        assert!(defines(source, name), "docs/security.md:{number}: {test} is not in {package}");
+        seen += 1;
+    }
+    assert!(seen > 60, "docs/security.md names only {seen} unit tests");
+}
+
+/// The unit tests of a page: the line, the package that is named before, and the test. A row or
+/// paragraph names its packages anew.
+fn unit_tests(prose: &[(usize, String)]) -> Vec<(usize, &str, &str)> {
+    let (mut package, mut found) = ("", Vec::new());
+    for (number, line) in prose {
+        if line.starts_with('|') || line.trim().is_empty() {
+            package = "";
+        }
+        // Text and code spans take turns.
+        for (index, part) in line.split('`').enumerate() {
+            let is_end_to_end = part.starts_with("kvm::") || part.starts_with("linux::");
+            if index % 2 == 1 && part.contains("::tests::") && !is_end_to_end {
+                found.push((*number, package, part));
+            }
+            let words = part.split_whitespace().filter_map(|word| word.strip_suffix(':'));
+            let words = words.map(|word| word.trim_start_matches('('));
+            let is_package = |word: &&str| PACKAGES.iter().any(|(name, _)| name == word);
+            package = words.rev().find(is_package).unwrap_or(package);
+        }
+    }
+    found
+}
+
 /// The device that CONTRIBUTING.md uses as an example, which does not exist.
 const EXAMPLE: &str = "balloon";
 
@@ -162,4 +214,15 @@ fn the_files_named_for_contributors_exist() {
         }
     }
     assert!(seen > 40, "the pages name only {seen} files");
+}
+
+#[test]
+fn documents_name_the_oldest_rust() {
+    let manifest = fs::read_to_string(Page::root().join("Cargo.toml")).unwrap();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.unwrap().trim_matches('"');
+    for page in ["README.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(Page::root().join(page)).unwrap();
+        assert!(text.contains(&format!("Rust {version}")), "{page} does not say Rust {version}");
+    }
 }

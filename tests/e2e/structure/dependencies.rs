@@ -1,5 +1,5 @@
 //! `tests/dependencies`, by which `make check` compares the crates that we build on with deny.toml,
-//! finds what must not be there. Documents name the Rust that it asks for.
+//! finds what must not be there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -81,15 +81,4 @@ fn a_crate_from_elsewhere_is_found() {
     command.env("REAL_CARGO", env!("CARGO")).env("CARGO", &cargo);
     let said = faults(&mut command);
     assert!(said.contains(": it comes from git+file:///a\n"), "{said}");
-}
-
-#[test]
-fn documents_name_the_oldest_rust() {
-    let manifest = fs::read_to_string(Page::root().join("Cargo.toml")).unwrap();
-    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
-    let version = version.unwrap().trim_matches('"');
-    for page in ["README.md", "CONTRIBUTING.md"] {
-        let text = fs::read_to_string(Page::root().join(page)).unwrap();
-        assert!(text.contains(&format!("Rust {version}")), "{page} does not say Rust {version}");
-    }
 }

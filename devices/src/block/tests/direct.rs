@@ -1,6 +1,6 @@
 //! O_DIRECT with guest memory of any alignment. The files are opened without O_DIRECT, so that any
-//! file system will do. The device keeps the alignment nevertheless; the last test opens its file with
-//! O_DIRECT if the host allows it.
+//! file system will do. The device keeps the alignment nevertheless; one test opens its file with O_DIRECT if
+//! the host allows it.
 
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -62,7 +62,7 @@ fn direct_io_works_with_memory_of_any_alignment() {
 }
 
 #[test]
-fn aligned_memory_is_not_copied() {
+fn buffers_know_their_alignment() {
     let memory = crate::testing::memory();
     let mut buffers = crate::request::Buffers::default();
     let slice = |at, length| {

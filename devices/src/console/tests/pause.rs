@@ -64,7 +64,8 @@ fn a_driver_that_did_not_answer_is_not_waited_for_again() {
     guest.notify(RX);
     assert_eq!(guest.wait_used(RX), Used { id: heads[0].into(), len: 0 });
     guest.wait_interrupt(0);
-    // The driver is not interrupted for input, so only a second probe would interrupt it.
+    // The driver is not interrupted for input, so only the end of a second wait for its answer would
+    // interrupt it.
     guest.rings[RX].set_used_event(100);
     guest.pause();
     guest.resume();

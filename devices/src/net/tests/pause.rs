@@ -93,6 +93,6 @@ fn buffers_in_hand_are_put_back() {
     until("a frame", || ring.used_index() == 2);
     until_asleep("hand0");
 
-    let position = thread.join().map(|work| work.position());
+    let position = thread.join().map(|served| served.position());
     assert_eq!(position, Some(QueuePosition { next_avail: 2, next_used: 2 }));
 }

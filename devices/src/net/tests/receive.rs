@@ -180,9 +180,12 @@ fn without_any_room_the_thread_sleeps_through_a_flood() {
     let mut guest = FakeGuest::named("flood0", net);
     let wire = &host.wires[0];
     wire.set_nonblocking(true).unwrap();
+    until_asleep("flood0-rx");
+    let before = times_slept("flood0-rx");
     while wire.send(&frame(1000)).is_ok() {}
 
     until_asleep("flood0-rx");
+    assert_eq!(times_slept("flood0-rx"), before, "a frame woke the thread up");
     assert_eq!(guest.rings[RX].used_index(), 0);
     let heads = plenty(&mut guest);
 

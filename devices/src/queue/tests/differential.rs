@@ -1,10 +1,11 @@
-//! Our ring beside the one of the crate virtio-queue, which others wrote: on every legal ring,
-//! both take the same chains, write the same used entries, ask for the same notifications and
-//! agree about interrupts. Both read the same descriptors and the same avail ring; each has a
-//! used ring of its own.
+//! Our ring beside the one of the crate virtio-queue, which others wrote: on legal rings of up to 32
+//! entries, both take the same chains, write the same used entries, ask for the same notifications
+//! and agree about interrupts. Both read the same descriptors and the same avail ring; each has a
+//! used ring of its own. INDIRECT_DESC is always negotiated.
 //!
 //! Two differences are known, and left out. Without EVENT_IDX, virtio-queue ignores NO_INTERRUPT,
-//! and it asks for an interrupt even if nothing has been used since the last one.
+//! and it asks for an interrupt even if nothing has been used since the last one: so interrupts are
+//! compared with EVENT_IDX alone.
 
 use std::iter::Cycle;
 use std::ops::RangeInclusive;
@@ -87,6 +88,9 @@ impl Pair {
             }
         }
         assert_eq!(self.used_ring(self.ours.ring.layout.used), self.used_ring(THEIR_USED));
+        let at = self.ours.queue.position();
+        let theirs = (self.theirs.next_avail(), self.theirs.next_used());
+        assert_eq!((at.next_avail, at.next_used), theirs, "positions");
     }
 
     fn used_ring(&self, address: u64) -> Vec<u8> {
@@ -114,7 +118,8 @@ impl Pair {
             let rest = offer.picks.iter().skip(12);
             let places = [vec![0], pick(&mut places, rest, indirect.len(), 1)].concat();
             chain(&indirect, &places, |index, desc| ring.set_desc_in(table.addr, index, desc));
-            table.flags = INDIRECT;
+            // The device must ignore WRITE in this descriptor (2.7.5.3.2).
+            table.flags = if offer.writable_table { table.flags | INDIRECT } else { INDIRECT };
             descs.push(table);
         }
         if descs.is_empty() || descs.len() > self.free.len() {
@@ -156,9 +161,9 @@ impl Pair {
         self.ours.queue.add_used(&memory, &mut request).unwrap();
         self.ours.queue.requeue(&mut request);
         self.use_theirs(&memory, chains, &answer);
-        // Our ring signals by itself then.
+        // Our ring signals by itself when a whole ring has been used.
         if self.unsignalled >= self.ours.ring.layout.size {
-            self.signal();
+            self.compare_interrupts();
         }
         self.reclaim();
     }
@@ -191,10 +196,13 @@ impl Pair {
     }
 
     fn signal(&mut self) {
-        if self.unsignalled == 0 && !self.event_idx {
-            return;
+        if self.unsignalled > 0 || self.event_idx {
+            self.ours.signal();
+            self.compare_interrupts();
         }
-        self.ours.signal();
+    }
+
+    fn compare_interrupts(&mut self) {
         let theirs = self.theirs.needs_notification(&self.ours.memory).unwrap();
         assert_eq!(self.ours.interrupted(), theirs, "an interrupt");
         self.unsignalled = 0;

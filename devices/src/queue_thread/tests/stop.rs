@@ -223,7 +223,7 @@ fn one_queue_waits_while_the_other_works() {
 fn a_host_without_threads_or_files_is_reported() {
     struct Poor;
     impl Device for Poor {
-        fn id(&self) -> u32 {
+        fn id(&self) -> u16 {
             0
         }
         fn queues(&self) -> Vec<crate::device::QueueSpec> {

@@ -56,7 +56,8 @@ fn every_access_to_the_configuration_space_is_harmless() {
 
     guest.device.write_config(BAR0, &[0; 4]);
     guest.device.write_config(COMMAND, &[6, 0]);
-    // The device has lost the bus, and ISR status says so, too.
+    // The device has lost the bus. ISR status says so, and so does the PCI status register until ISR
+    // status is read.
     assert_eq!(guest.isr(), 2);
     assert_eq!(identity(&mut guest), before);
     guest.start();

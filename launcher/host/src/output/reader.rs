@@ -11,7 +11,7 @@ use super::{ReaderPosition, ReaderRole, RingState, SharedRing};
 /// The number of bytes that a reader takes at once: as many as a pipe holds.
 const CHUNK: usize = 1 << 16;
 
-/// A reader of an output ring. Dropping it frees its place.
+/// A reader of an output ring. Dropping it removes its position.
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<SharedRing>,
@@ -38,9 +38,9 @@ impl Reader {
             ReaderRole::Follower | ReaderRole::Witness => (state.start(), 0),
             _ => (state.read.max(state.start()), std::mem::take(&mut state.lost)),
         };
-        let place =
+        let position =
             ReaderPosition { reader: id, role, at, waited: Duration::ZERO, lost, dismissed: false };
-        state.readers.push(place);
+        state.readers.push(position);
         Self { id, shared: Arc::clone(shared) }
     }
 
@@ -56,12 +56,12 @@ impl Reader {
         let mut state = self.shared.lock();
         loop {
             let (start, end, finished) = (state.start(), state.end, state.finished);
-            let Some(place) = state.place(self.id) else { return Taken::Last };
-            if place.dismissed {
+            let Some(position) = state.position(self.id) else { return Taken::Last };
+            if position.dismissed {
                 return Taken::Last;
             }
-            let skip = index(place.at.saturating_sub(start));
-            if place.at < end {
+            let skip = index(position.at.saturating_sub(start));
+            if position.at < end {
                 state.copy(skip, chunk);
                 self.advance(&mut state, chunk.len());
                 return Taken::Some;
@@ -92,9 +92,9 @@ impl Reader {
     }
 
     fn advance(&self, state: &mut RingState, taken: usize) {
-        let Some(place) = state.place(self.id) else { return };
-        place.at = place.at.saturating_add(taken as u64);
-        let (at, role) = (place.at, place.role);
+        let Some(position) = state.position(self.id) else { return };
+        position.at = position.at.saturating_add(taken as u64);
+        let (at, role) = (position.at, position.role);
         if !role.only_looks() {
             state.read = state.read.max(at);
         }
@@ -110,28 +110,31 @@ impl Reader {
 
     /// Whether this reader is a [`ReaderRole::Follower`].
     pub fn is_follower(&self) -> bool {
-        self.shared.lock().place(self.id).is_some_and(|place| place.role == ReaderRole::Follower)
+        self.shared
+            .lock()
+            .position(self.id)
+            .is_some_and(|position| position.role == ReaderRole::Follower)
     }
 
     /// The position of this reader, in bytes since the first that was printed.
     pub fn position(&self) -> u64 {
-        self.shared.lock().place(self.id).map_or(0, |place| place.at)
+        self.shared.lock().position(self.id).map_or(0, |position| position.at)
     }
 
     /// The number of bytes that this reader can take now.
     pub fn backlog(&self) -> u64 {
         let mut state = self.shared.lock();
         let end = state.end;
-        state.place(self.id).map_or(0, |place| end.saturating_sub(place.at))
+        state.position(self.id).map_or(0, |position| end.saturating_sub(position.at))
     }
 
     /// Record that the client has read some of the taken bytes, so that it counts as present.
     /// Returns the number of bytes that it lost before those.
     pub fn progress(&mut self) -> u64 {
         let mut state = self.shared.lock();
-        let Some(place) = state.place(self.id) else { return 0 };
-        place.waited = Duration::ZERO;
-        std::mem::take(&mut place.lost)
+        let Some(position) = state.position(self.id) else { return 0 };
+        position.waited = Duration::ZERO;
+        std::mem::take(&mut position.lost)
     }
 }
 
@@ -152,7 +155,7 @@ impl RingState {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.shared.lock().readers.retain(|place| place.reader != self.id);
+        self.shared.lock().readers.retain(|position| position.reader != self.id);
         // Neither can fail: the counters are far from their limits.
         let _ = self.shared.room.write(1);
         let _ = self.shared.left.write(1);

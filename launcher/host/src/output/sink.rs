@@ -59,9 +59,9 @@ impl Sink {
         } else {
             let (end, waited) = (state.end, start.elapsed().min(STEP));
             let capacity = state.capacity as u64;
-            let full = |place: &&mut ReaderPosition| end.saturating_sub(place.at) >= capacity;
-            for place in state.readers.iter_mut().filter(full) {
-                place.waited = place.waited.saturating_add(waited).min(PATIENCE);
+            let full = |position: &&mut ReaderPosition| end.saturating_sub(position.at) >= capacity;
+            for position in state.readers.iter_mut().filter(full) {
+                position.waited = position.waited.saturating_add(waited).min(PATIENCE);
             }
         }
         woken?;

@@ -11,12 +11,12 @@ impl OutputRing {
     /// The number of bytes that the slowest reader has not taken.
     pub(crate) fn behind(&self) -> u64 {
         let state = self.0.lock();
-        state.readers.iter().map(|place| state.end - place.at).max().unwrap_or(0)
+        state.readers.iter().map(|position| state.end - position.at).max().unwrap_or(0)
     }
 
     /// The largest number of bytes that a reader has lost since the last report.
     pub(crate) fn lost(&self) -> u64 {
-        self.0.lock().readers.iter().map(|place| place.lost).max().unwrap_or(0)
+        self.0.lock().readers.iter().map(|position| position.lost).max().unwrap_or(0)
     }
 
     pub(crate) fn holds_a_sink_up(&self) -> bool {
@@ -25,7 +25,7 @@ impl OutputRing {
     }
 
     pub(crate) fn has_absent_readers(&self) -> bool {
-        self.0.lock().readers.iter().any(|place| place.waited >= PATIENCE)
+        self.0.lock().readers.iter().any(|position| position.waited >= PATIENCE)
     }
 }
 
@@ -50,7 +50,7 @@ fn all(output: &OutputRing, reader: &mut Reader) -> Vec<u8> {
     let is_behind = |id| {
         let mut state = output.0.lock();
         let end = state.end;
-        state.place(id).unwrap().at < end
+        state.position(id).unwrap().at < end
     };
     while is_behind(reader.id()) {
         assert!(reader.take(&mut chunk));

@@ -112,8 +112,7 @@ fn of_kitty(numbers: &[Vec<u32>]) -> Option<Key> {
     Some(if matches!(part(1, 1), 0 | 1) { Key::Press(byte) } else { Key::Held(byte) })
 }
 
-/// The key of a sequence of modifyOtherKeys: `27 ; MODIFIERS ; KEY` (xterm's "Control Sequences",
-/// modifyOtherKeys).
+/// The key of a sequence `27 ; MODIFIERS ; KEY` (xterm's "Control Sequences", modifyOtherKeys).
 fn of_xterm(numbers: &[Vec<u32>]) -> Option<Key> {
     let [first, modifiers, code] = numbers else { return None };
     let ([27], [modifiers], [code]) = (&first[..], &modifiers[..], &code[..]) else { return None };

@@ -11,9 +11,9 @@ use devices::log_interval::BY_GUEST;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::InputSink;
 use super::keyboard::{Key, KeyParser};
-use super::{FromInterruption, InputSink};
-use crate::exit::{Exit, Interruption};
+use crate::exit::{End, Exit, Interruption};
 use crate::terminal::Tty;
 
 /// How long to wait for a guest whose pipe is full. A guest that takes nothing for this long does
@@ -23,12 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CTRL_C: u8 = 0x03;
 
 /// Read the terminal until it is gone or restored for good, and pass keys to `sink`.
-pub(super) fn pass_on<T: FromInterruption>(
-    input: File,
-    mut sink: impl InputSink,
-    tty: &Tty,
-    exit: &Exit<T>,
-) {
+pub(super) fn pass_on<T: End>(input: File, mut sink: impl InputSink, tty: &Tty, exit: &Exit<T>) {
     let mut counter = CtrlCCounter::default();
     read(input, tty, |bytes| {
         sink.type_in(bytes);

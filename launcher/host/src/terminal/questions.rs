@@ -117,7 +117,7 @@ impl Questions {
 
 /// Finds questions in what is written to the terminal.
 #[derive(Debug)]
-pub struct QuestionFinder {
+pub(crate) struct QuestionFinder {
     questions: Arc<Questions>,
     sequences: Sequences,
 }
@@ -146,7 +146,7 @@ struct Sequences {
 impl Sequences {
     fn read(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         for &byte in bytes {
-            let in_string = matches!(self.held.as_slice(), [_, b']' | b'P' | b'_' | b'^', ..]);
+            let in_string = matches!(self.held.as_slice(), [_, kind, ..] if begins_string(*kind));
             if byte == ESCAPE && !in_string || self.held.len() == LONGEST {
                 self.held.clear();
             }
@@ -162,6 +162,11 @@ impl Sequences {
     }
 }
 
+/// Whether this byte after ESC begins a string: OSC, DCS, SOS, APC or PM (ECMA-48).
+fn begins_string(kind: u8) -> bool {
+    matches!(kind, b']' | b'P' | b'X' | b'_' | b'^')
+}
+
 /// Whether an escape sequence is complete (ECMA-48): CSI ends with a byte from `@` on, a string
 /// with BEL or ST, any other sequence with the first byte after ESC that is not an intermediate
 /// byte.
@@ -171,7 +176,7 @@ pub fn is_complete(sequence: &[u8]) -> bool {
         // CAN and SUB cancel any sequence (ECMA-48 8.3.6, 8.3.148).
         [.., CANCEL | SUBSTITUTE] => true,
         [ESCAPE, b'[', rest @ ..] => rest.last().is_some_and(|last| (0x40..0x7f).contains(last)),
-        [ESCAPE, b']' | b'P' | b'X' | b'_' | b'^', rest @ ..] => {
+        [ESCAPE, kind, rest @ ..] if begins_string(*kind) => {
             rest.last() == Some(&BELL) || rest.ends_with(&[ESCAPE, b'\\'])
         }
         [.., last] => !(0x20..0x30).contains(last),
@@ -184,6 +189,8 @@ pub fn is_complete(sequence: &[u8]) -> bool {
 /// the terminal's kind, of colours, of settings and of the window.
 pub fn question(sequence: &[u8]) -> Option<AnswerKind> {
     let kind = match sequence {
+        // A cancelled sequence gets no answer.
+        [.., CANCEL | SUBSTITUTE] => return None,
         [ESCAPE, b'Z'] => (b'[', b'c'),
         [ESCAPE, b'[', b'>', .., b'q'] | [ESCAPE, b'[', b'=', .., b'c'] => (b'P', 0),
         [ESCAPE, b'[', b'>', .., b'n'] | [ESCAPE, b'[', b'?', .., b'c'] => return None,

@@ -247,7 +247,7 @@ fn is_foreground_of(tty: BorrowedFd<'_>) -> bool {
 /// background. If so, the function waits there. A process of an orphaned group gets that error,
 /// too. The function does not wait for a terminal that is gone. It takes a moment, so that no
 /// caller can spin on it.
-pub fn waited_in_background(file: BorrowedFd<'_>, error: &io::Error) -> bool {
+pub(crate) fn waited_in_background(file: BorrowedFd<'_>, error: &io::Error) -> bool {
     let is_terminal = || sys::modes(file).is_ok();
     if error.raw_os_error() != Some(libc::EIO) || !is_terminal() {
         return false;

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
-use crate::exit::{Exit, Interruption, Replaceable};
+use crate::exit::{End, Exit, Interruption};
 use crate::input::InputPipe;
 use crate::messages;
 use crate::output::{OutputRing, Sink};
@@ -41,7 +41,7 @@ enum FakeEnding {
     Failed(String),
 }
 
-impl Replaceable for FakeEnding {}
+impl End for FakeEnding {}
 
 impl From<Interruption> for FakeEnding {
     fn from(interruption: Interruption) -> Self {

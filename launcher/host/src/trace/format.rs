@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use devices::trace::{Event, EventType, TraceRing};
+use devices::trace::{Event, TraceEntry, TraceRing};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -50,35 +50,35 @@ impl Formatter {
     }
 
     /// The lines for all new events in a ring.
-    pub(super) fn events(&mut self, lane: &TraceRing) -> String {
+    pub(super) fn events(&mut self, ring: &TraceRing) -> String {
         let mut lines = String::new();
-        lane.drain(|event| lines += &self.event(lane.name(), &event));
+        ring.drain(|event| lines += &self.event(ring.name(), &event));
         lines
     }
 
-    fn event(&mut self, lane: &str, event: &Event) -> String {
+    fn event(&mut self, thread: &str, event: &Event) -> String {
         let [a, b] = event.numbers;
-        match event.what {
-            EventType::Thread => {
-                self.threads.insert(lane.to_string(), a);
-                self.name("thread_name", a, lane)
+        match event.entry {
+            TraceEntry::Thread => {
+                self.threads.insert(thread.to_string(), a);
+                self.name("thread_name", a, thread)
             }
-            EventType::Lost => {
+            TraceEntry::Lost => {
                 self.lost = self.lost.saturating_add(a);
                 let args = [("events".to_string(), json!(a))].into_iter().collect();
-                self.line(lane, "lost", event, args)
+                self.line(thread, "lost", event, args)
             }
-            EventType::Kind(word) => {
-                let numbers = word.numbers.into_iter().zip([a, b]);
+            TraceEntry::Event(kind) => {
+                let numbers = kind.numbers.into_iter().zip([a, b]);
                 let numbers = numbers.filter(|(name, _)| !name.is_empty());
                 let args = numbers.map(|(name, value)| (name.to_string(), shown(name, value)));
-                self.line(lane, word.name, event, args.collect())
+                self.line(thread, kind.name, event, args.collect())
             }
         }
     }
 
-    fn line(&self, lane: &str, name: &str, event: &Event, args: Map<String, Value>) -> String {
-        let tid = self.threads.get(lane).copied().unwrap_or(0);
+    fn line(&self, thread: &str, name: &str, event: &Event, args: Map<String, Value>) -> String {
+        let tid = self.threads.get(thread).copied().unwrap_or(0);
         let (ts, pid) = (Some(microseconds(event.begin)), self.pid);
         let dur = event.end.map(|end| microseconds(end.saturating_sub(event.begin)));
         let (ph, s) = if dur.is_some() { ("X", None) } else { ("i", Some("t")) };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::testing::until;
 
-const WORDS: &[EventKind] =
+const KINDS: &[EventKind] =
     &[EventKind::new("port in", ["port", "bytes"]), EventKind::new("kick", ["", ""])];
 
 fn read(path: &Path) -> Vec<Value> {
@@ -69,13 +69,13 @@ fn a_file_that_cannot_be_written_at_any_offset_is_refused() {
 #[test]
 fn events_are_in_the_file_while_the_guest_runs() {
     let named = tempfile::NamedTempFile::new().unwrap();
-    let lanes = Arc::new(TraceRings::default());
-    let early = lanes.add("vcpu0", WORDS);
-    let trace = Opened::new(named.path()).unwrap().start(Arc::clone(&lanes)).unwrap();
+    let rings = Arc::new(TraceRings::default());
+    let early = rings.add("vcpu0", KINDS);
+    let trace = Opened::new(named.path()).unwrap().start(Arc::clone(&rings)).unwrap();
     early.begin_thread();
     early.slice(0, 1_234_567, [0xcfc, 4]);
     until("the event is in the file", || read(named.path()).len() == 3);
-    let late = lanes.add("con0-tx", WORDS);
+    let late = rings.add("con0-tx", KINDS);
     late.begin_thread();
     late.instant(1, [0, 0]);
     drop(trace);
@@ -96,16 +96,16 @@ fn events_are_in_the_file_while_the_guest_runs() {
 
 #[test]
 fn lost_events_are_reported_at_their_place() {
-    let lanes = TraceRings::default();
-    let lane = lanes.add("blk0-q0", WORDS);
-    lane.begin_thread();
+    let rings = TraceRings::default();
+    let ring = rings.add("blk0-q0", KINDS);
+    ring.begin_thread();
     for _ in 0..ROOM + 9 {
-        lane.instant(1, [0, 0]);
+        ring.instant(1, [0, 0]);
     }
     let mut format = Formatter::default();
-    let before = format.events(&lane).lines().count();
-    lane.instant(1, [0, 0]);
-    let after = format.events(&lane);
+    let before = format.events(&ring).lines().count();
+    ring.instant(1, [0, 0]);
+    let after = format.events(&ring);
     let first: Value = serde_json::from_str(after.lines().next().unwrap()).unwrap();
     assert_eq!((&first["name"], &first["args"]["events"]), (&"lost".into(), &10.into()));
     assert_eq!((before, after.lines().count(), format.lost()), (ROOM, 2, 10));

@@ -1,4 +1,4 @@
-//! Waits for the last output at the end of a guest, or of a client's stay at a console. The
+//! Waits for the last output at the end of a guest, or of a client's session at a console. The
 //! terminal has to show the output in the state in which the guest printed it, but a slow reader
 //! must not keep the user from the terminal, and a user who detaches does not wait.
 

@@ -58,7 +58,7 @@ const SOFT: [u16; 3] = [1, 6, 25];
 #[derive(Default)]
 pub struct Screen {
     /// Finds questions, if keys come from the same terminal.
-    asking: Option<QuestionFinder>,
+    finder: Option<QuestionFinder>,
     parser: Parser,
     set: Settings,
 }
@@ -93,13 +93,13 @@ impl fmt::Debug for Screen {
 impl Screen {
     /// The screen of this file. `None` if the file is not a terminal. Keys come from `keys`.
     pub fn of(file: BorrowedFd<'_>, keys: Option<&Terminal>) -> Option<Self> {
-        let asking = keys.and_then(|terminal| terminal.asking(file));
-        file.is_terminal().then(|| Self { asking, ..Self::default() })
+        let finder = keys.and_then(|terminal| terminal.question_finder(file));
+        file.is_terminal().then(|| Self { finder, ..Self::default() })
     }
 
     /// Track the settings in bytes that the terminal gets.
     pub fn watch(&mut self, bytes: &[u8]) {
-        self.asking.iter_mut().for_each(|asking| asking.watch(bytes));
+        self.finder.iter_mut().for_each(|finder| finder.watch(bytes));
         self.parser.advance(&mut self.set, bytes);
     }
 
@@ -190,10 +190,9 @@ impl Perform for Settings {
         }
     }
 
-    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, last: char) {
-        if ignore {
-            return;
-        }
+    /// If a sequence has more parameters than vte keeps, the first ones count: a terminal may obey
+    /// them.
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, last: char) {
         // Colours may have parameters of parameters, separated by colons.
         let numbers: Vec<u16> = params.iter().flatten().copied().collect();
         match (intermediates, last) {

@@ -4,7 +4,6 @@
 
 mod source;
 
-use std::fs::File;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +14,6 @@ use linux_loader::elf::{
 use vm_memory::{ByteValued, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::layout::LOW_MEMORY;
-use super::progress::unwatched;
 use crate::memory::{HOLE, Memory};
 use source::ElfSource;
 pub(super) use source::{ElfFile, ElfStream, read_into};
@@ -126,13 +124,12 @@ fn is_multiboot(head: &[u8]) -> bool {
 ///
 /// # Errors
 /// When the file is truncated, or cannot be read.
-pub(super) fn check_complete(file: &File) -> Result<()> {
-    let mut plain = ElfFile { file: file.try_clone().context("reading it")?, watch: unwatched };
+pub(super) fn check_complete(elf: &mut ElfFile) -> Result<()> {
     let mut header = Elf64_Ehdr::default();
-    plain.read(0, header.as_mut_slice()).context("reading the ELF header")?;
+    elf.read(0, header.as_mut_slice()).context("reading the ELF header")?;
     check(header.as_slice())?;
-    let length = file.metadata().context("reading its size")?.len();
-    let complete = program_headers(&header, &mut plain)?
+    let length = elf.file.metadata().context("reading its size")?.len();
+    let complete = program_headers(&header, elf)?
         .iter()
         .all(|segment| segment.p_offset.saturating_add(segment.p_filesz) <= length);
     ensure!(complete, "truncated file: it ends within a segment: copy it again");

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::elf;
+use super::elf::{self, ElfFile};
 use super::file::NamedFile;
 use super::kernel::{self, Kernel, PackedElf};
-use super::progress::BeginReport;
+use super::progress::{BeginReport, unwatched};
 
 /// The size in bytes of the largest kernel, its debugging information included.
 const LARGEST: u64 = 4 << 30;
@@ -40,6 +40,7 @@ impl ElfInside {
     pub fn copy_to(self, file: &mut File) -> Result<()> {
         let length = io::copy(&mut self.0.take(LARGEST), file).context("unpacking it")?;
         ensure!(length < LARGEST, "unpacking it: larger than any kernel");
-        elf::check_complete(file)
+        let file = file.try_clone().context("checking it")?;
+        elf::check_complete(&mut ElfFile { file, watch: unwatched })
     }
 }

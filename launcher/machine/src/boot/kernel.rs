@@ -44,9 +44,10 @@ impl Kernel {
         file.rewind().context("reading it")?;
         match image::identify(&head)? {
             KernelFormat::Elf => {
-                elf::check_complete(&file)?;
-                file.rewind().context("reading it")?;
-                Ok(Self::Elf(ElfFile { file, watch }))
+                let mut elf = ElfFile { file, watch };
+                elf::check_complete(&mut elf)?;
+                elf.file.rewind().context("reading it")?;
+                Ok(Self::Elf(elf))
             }
             KernelFormat::BzImage(setup) => Self::bzimage(file, setup, watch),
             KernelFormat::Packed(codec) => Self::packed(file, codec, watch),

@@ -62,36 +62,36 @@ impl VcpuStats {
 pub struct VcpuObserver {
     /// Exits, counted by kind.
     pub stats: VcpuStats,
-    lane: Option<Arc<TraceRing>>,
+    ring: Option<Arc<TraceRing>>,
 }
 
 /// An exit that the vCPU's thread is serving.
 #[derive(Debug)]
 pub(super) struct ObservedExit {
-    word: u8,
+    kind: u8,
     begin: Option<u64>,
     numbers: [u64; 2],
 }
 
 impl VcpuObserver {
     /// An observer. It also traces, if it gets a trace ring with [`EVENT_KINDS`].
-    pub fn new(lane: Option<Arc<TraceRing>>) -> Self {
-        Self { stats: VcpuStats::default(), lane }
+    pub fn new(ring: Option<Arc<TraceRing>>) -> Self {
+        Self { stats: VcpuStats::default(), ring }
     }
 
     /// Record that the calling thread runs the vCPU from now on.
     pub(super) fn begin_thread(&self) {
-        if let Some(lane) = &self.lane {
-            lane.begin_thread();
+        if let Some(ring) = &self.ring {
+            ring.begin_thread();
         }
     }
 
     /// Count a return from KVM_RUN.
     pub(super) fn exited(&self, ran: &Result<VcpuExit<'_>, kvm_ioctls::Error>) -> ObservedExit {
-        let begin = self.lane.as_ref().map(|_| TraceRing::now());
+        let begin = self.ring.as_ref().map(|_| TraceRing::now());
         let stats = &self.stats;
         let numbers = |what: u64, data: &[u8]| [what, data.len() as u64];
-        let (word, count, numbers) = match ran {
+        let (kind, count, numbers) = match ran {
             Ok(VcpuExit::IoIn(port, data)) => {
                 (PORT_IN, &stats.port_in, numbers((*port).into(), data))
             }
@@ -110,13 +110,13 @@ impl VcpuObserver {
             _ => (OTHER, &stats.other, [0; 2]),
         };
         count.add(1);
-        ObservedExit { word, begin, numbers }
+        ObservedExit { kind, begin, numbers }
     }
 
     /// Trace an exit that was served: the vCPU runs again.
     pub(super) fn served(&self, exit: &ObservedExit) {
-        if let (Some(lane), Some(begin)) = (&self.lane, exit.begin) {
-            lane.slice(exit.word, begin, exit.numbers);
+        if let (Some(ring), Some(begin)) = (&self.ring, exit.begin) {
+            ring.slice(exit.kind, begin, exit.numbers);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A vCPU's thread without KVM: a panic ends the guest, and so does an exit from which KVM cannot
-//! continue.
+//! A vCPU's thread without KVM: a panic ends the guest, and an exit from which KVM cannot continue is
+//! reported.
 
 use super::*;
 use crate::end::testing::Ended;
@@ -20,7 +20,7 @@ fn a_panic_ends_the_guest_and_names_the_thread() {
 }
 
 #[test]
-fn a_failed_entry_ends_the_machine() {
+fn serving_reports_a_failed_entry() {
     let owner = Arc::new(Ended::default());
     let context = VcpuContext {
         ports: Ports::of(owner.clone()),

@@ -22,8 +22,8 @@ fn with(text: &str, more: &[&str]) -> Result<ParsedCommand, Refusal> {
     read(definition(), words(&[&config, more].concat()))
 }
 
-fn launch(wish: Result<ParsedCommand, Refusal>) -> Config {
-    match wish.unwrap() {
+fn launch(parsed: Result<ParsedCommand, Refusal>) -> Config {
+    match parsed.unwrap() {
         ParsedCommand::Run(line) => line.launch.unwrap(),
         ParsedCommand::Print(text) => panic!("{text}"),
     }

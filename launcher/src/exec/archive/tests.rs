@@ -1,5 +1,6 @@
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
@@ -71,4 +72,15 @@ fn a_file_that_cannot_be_archived_is_named() {
     assert!(format!("{error:#}").contains("/nonexistent"), "{error:#}");
     let error = archive.copy("/dev/null".as_ref(), b"/x").unwrap_err();
     assert!(format!("{error:#}").contains("/dev/null: only files"), "{error:#}");
+}
+
+/// A time has 32 bits in the format.
+#[test]
+fn a_time_after_2106_is_the_latest_that_the_format_has() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("file");
+    let file = File::create(&path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 33)).unwrap();
+    let bytes = archive(|archive| archive.copy(&path, b"/a"));
+    assert_eq!(bytes[46..54], *b"ffffffff");
 }

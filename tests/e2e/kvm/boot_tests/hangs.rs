@@ -138,7 +138,7 @@ fn a_thread_stuck_in_a_host_call_is_reported() {
     panic!("{lines:?}");
 }
 
-/// A reader that does not read stdout does not delay the end any longer.
+/// lguest does not wait for a reader that does not read stdout, and reports that.
 #[test]
 fn a_stopped_reader_does_not_delay_the_timeout() {
     let scratch = Scratch::new();

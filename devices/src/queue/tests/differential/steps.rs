@@ -29,6 +29,8 @@ pub(super) struct Offer {
     pub(super) direct: Option<usize>,
     /// Descriptors of the indirect table that do not belong to the chain.
     pub(super) unused: usize,
+    /// Whether the descriptor of the indirect table has the flag WRITE.
+    pub(super) writable_table: bool,
     /// Which free descriptors are taken.
     pub(super) picks: Vec<usize>,
 }
@@ -36,10 +38,10 @@ pub(super) struct Offer {
 fn offer() -> impl Strategy<Value = Offer> {
     let buffers = || prop::collection::vec(0..40_u32, 0..5);
     let picks = prop::collection::vec(any::<usize>(), 24);
-    let layout = (prop::option::of(0..4_usize), 0..4_usize, picks);
+    let layout = (prop::option::of(0..4_usize), 0..4_usize, any::<bool>(), picks);
     (buffers(), buffers(), layout).prop_map(|(from_guest, to_guest, layout)| {
-        let (direct, unused, picks) = layout;
-        Offer { from_guest, to_guest, direct, unused, picks }
+        let (direct, unused, writable_table, picks) = layout;
+        Offer { from_guest, to_guest, direct, unused, writable_table, picks }
     })
 }
 

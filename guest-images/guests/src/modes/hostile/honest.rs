@@ -27,7 +27,7 @@ pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
     bench.start().map_err(|why| (0, why))?;
     for target in bench.targets() {
         let served = match target.role {
-            Role::ConsoleReceive => knock(bench, target),
+            Role::ConsoleReceive => first_buffer_comes_back(bench, target),
             Role::ConsoleTransmit => transmit(bench, target),
             Role::Block => write_and_read(bench, target, LIVES.load(Ordering::Relaxed)),
             Role::NetReceive if target.index == 0 => receive(bench, target),
@@ -43,7 +43,7 @@ pub(super) fn serves(bench: &Bench) -> Result<(), (u16, &'static str)> {
 }
 
 /// Expects that a console hands back its first buffer at once, empty.
-fn knock(bench: &Bench, target: &Target) -> Outcome {
+fn first_buffer_comes_back(bench: &Bench, target: &Target) -> Outcome {
     let length = bench.ask(target, &[(bench.buffer.address(), 64, WRITE)])?;
     ok_if(length == 0, "has input that nobody typed")
 }

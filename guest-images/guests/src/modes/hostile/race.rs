@@ -1,6 +1,6 @@
 //! `race=N` makes N rounds for each queue of each virtio device. In each round a second CPU
-//! rewrites what the device reads: the queue's registers while it works (CVE-2026-5747), a
-//! descriptor, and the header of a request. The mode ends as `hostile` does, with a line for each
+//! rewrites what the device reads, a descriptor and the header of a request, and what it must no
+//! longer read: the queue's registers while it works (CVE-2026-5747). The mode ends as `hostile` does, with a line for each
 //! queue that says how often the device answered, and how often it refused and needed a reset.
 //! Options: `stay`, `host=IP`. Needs `--cpus 2`.
 
@@ -15,8 +15,8 @@ use crate::{interrupts, ports, second};
 /// What the second CPU writes: address, number of bytes, value.
 type Write = (u64, u64, u64);
 
-/// How often a round of [`headers`] fills the ring. The time between two reads of one header would
-/// be too short.
+/// How often a round of [`headers`] fills the ring. A single fill would
+/// rarely meet the short time between two reads of a header.
 const HEADERS: u32 = 10;
 
 /// How often a device answered, and how often it refused.

@@ -45,6 +45,13 @@ fn each_question_has_its_answer() {
 }
 
 #[test]
+fn a_cancelled_question_is_not_one() {
+    for cancelled in ["\x1b]11;?\x18", "\x1bP$qm\x1a", "\x1b[6\x18n"] {
+        assert_eq!(open(cancelled, ""), 0, "{cancelled:?}");
+    }
+}
+
+#[test]
 fn keys_are_not_answers() {
     for key in ["\x1b[A", "\x1b[99;5u", "\x1b[3~", "\x1b", "\x1bOP", "c", "\x1b[<0;1;1M"] {
         let questions = "\x1b[6n\x1b[c\x1b[?u\x1b]11;?\x07\x1b[>q";

@@ -46,6 +46,12 @@ fn malformed_sequences_are_ignored() {
         ""
     );
 }
+#[test]
+fn the_first_parameters_of_a_long_sequence_count() {
+    let hides_the_cursor = [b"\x1b[?25", ";0".repeat(40).as_bytes(), b"l"].concat();
+    assert_eq!(undo_of(&hides_the_cursor), "\x1b[?25h");
+}
+
 /// A guest may begin a string and never end it.
 #[test]
 fn a_string_without_end_takes_little_memory() {

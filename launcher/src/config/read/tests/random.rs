@@ -141,8 +141,8 @@ fn the_printed_file_gives_the_same_launch() {
         let mut line = words(&["lguest"]);
         line.extend(args.words(&definition));
         // The tests of other options cover those that conflict.
-        let Ok(wish) = read(definition.clone(), line.clone()) else { continue };
-        let direct = format!("{:?}", launch(Ok(wish)));
+        let Ok(parsed) = read(definition.clone(), line.clone()) else { continue };
+        let direct = format!("{:?}", launch(Ok(parsed)));
         line.insert(1, "--print-config".into());
         let ParsedCommand::Print(text) = read(definition.clone(), line).unwrap() else {
             panic!("not printed")
