@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Condvar, Mutex, OnceLock};
 
-use devices::mutex::lock;
+use devices::mutex::{lock, wait};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
 use nix::sys::stat::Mode;
@@ -62,6 +62,9 @@ pub struct InputPipe {
     /// The writing end for threads that must not wait: a file description of its own,
     /// which is non-blocking.
     sender: OwnedFd,
+    /// The unread input is being saved: nobody types.
+    held: Mutex<bool>,
+    released: Condvar,
 }
 
 impl InputPipe {
@@ -77,7 +80,8 @@ impl InputPipe {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let again = format!("/proc/self/fd/{}", our_end.as_raw_fd());
         let sender = open(again.as_str(), flags, Mode::empty())?;
-        Ok(Self { guest_end, our_end, sender })
+        let (held, released) = (Mutex::default(), Condvar::new());
+        Ok(Self { guest_end, our_end, sender, held, released })
     }
 
     /// The end that the console's receive queue reads. Blocks while there is no
@@ -89,16 +93,40 @@ impl InputPipe {
         self.guest_end.try_clone().map(File::from)
     }
 
-    /// Type these bytes as far as there is room, without waiting. Returns the number of bytes
-    /// typed.
+    /// Type these bytes as far as there is room. Waits only while the input is held. Returns the
+    /// number of bytes typed.
     ///
     /// # Errors
     /// When the write fails, which is not expected of a pipe.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut held = lock(&self.held);
+        while *held {
+            held = wait(&self.released, held);
+        }
         match write(&self.sender, bytes) {
             Ok(written) => Ok(written),
             Err(Errno::EAGAIN) => Ok(0),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Have [`Self::send`] wait (true), or let it continue (false).
+    pub fn hold(&self, held: bool) {
+        *lock(&self.held) = held;
+        self.released.notify_all();
+    }
+
+    /// Put saved input into a pipe that nobody has used yet.
+    ///
+    /// # Errors
+    /// When the host grants too small a pipe, or the write fails.
+    pub fn restore(&self, unread: &[u8]) -> io::Result<()> {
+        match self.send(unread)? {
+            sent if sent == unread.len() => Ok(()),
+            sent => Err(io::Error::other(format!(
+                "{} bytes of typed input were saved, and this host's pipe takes {sent}",
+                unread.len()
+            ))),
         }
     }
 
@@ -153,6 +181,29 @@ mod tests {
         let mut read = [0; 5];
         input.guest_end().unwrap().read_exact(&mut read).unwrap();
         assert_eq!(input.unread().unwrap(), b"hi\n");
+    }
+
+    #[test]
+    fn nobody_types_while_the_input_is_held() {
+        let input = InputPipe::new().unwrap();
+        input.hold(true);
+        thread::scope(|scope| {
+            let typing = scope.spawn(|| input.send(b"late").unwrap());
+            assert_eq!(input.unread().unwrap(), b"");
+            input.hold(false);
+            assert_eq!(typing.join().unwrap(), 4);
+        });
+        assert_eq!(input.unread().unwrap(), b"late");
+    }
+
+    #[test]
+    fn saved_input_is_read_once() {
+        let input = InputPipe::new().unwrap();
+        input.restore(b"").unwrap();
+        input.restore(&[b'x'; 20_000]).unwrap();
+        assert_eq!(input.unread().unwrap(), [b'x'; 20_000]);
+        let error = input.restore(&[b'x'; 1 << 20]).unwrap_err().to_string();
+        assert!(error.contains("1048576 bytes of typed input were saved"), "{error}");
     }
 
     #[test]

@@ -17,12 +17,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 mod reader;
 mod sink;
+mod state;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use reader::{Reader, Taken};
 pub use sink::{LossyWriter, Sink};
+pub use state::OutputState;
 
 /// The default size of a ring in bytes: the output that a reader may leave unread before a sink
 /// waits for it, and that a later reader still finds.
@@ -65,6 +67,8 @@ struct RingState {
     sinks_waiting: usize,
     /// No more output will come.
     finished: bool,
+    /// Readers take nothing: the bytes are being saved.
+    held: bool,
 }
 
 /// The purpose of a reader.
@@ -134,6 +138,7 @@ impl OutputRing {
             readers_asleep: 0,
             sinks_waiting: 0,
             finished: false,
+            held: false,
         };
         Ok(Self(Arc::new(SharedRing {
             state: Mutex::new(state),
@@ -190,6 +195,12 @@ impl OutputRing {
         if let Some(position) = self.0.lock().position(reader) {
             position.dismissed = true;
         }
+        self.0.filled.notify_all();
+    }
+
+    /// Have all readers leave at once, even if bytes are left.
+    pub fn dismiss_all(&self) {
+        self.0.lock().readers.iter_mut().for_each(|position| position.dismissed = true);
         self.0.filled.notify_all();
     }
 

@@ -1,13 +1,19 @@
 //! The process at the other end of a Unix socket: of the control socket, or of a console's.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials, sockopt::PeerPidfd};
 use nix::unistd::Uid;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 
 use crate::sys;
 
@@ -20,6 +26,48 @@ pub fn is_one_of_us(stream: &UnixStream) -> bool {
 /// The number of the process at the other end; 0 if the host does not report it.
 pub fn pid(stream: &UnixStream) -> i32 {
     getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid())
+}
+
+/// The most files that one message carries (SCM_MAX_FD).
+pub const MOST_FILES: usize = 253;
+
+/// The byte that files travel with.
+const CARRIER: &[u8] = b"\n";
+
+/// Give open files to the process at the other end.
+///
+/// # Errors
+/// When the process has left, or there are more than [`MOST_FILES`].
+pub fn send_files(stream: &UnixStream, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::Error::other("too many files for one message"));
+    }
+    sendmsg(stream, &[IoSlice::new(CARRIER)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Take the open files that the process at the other end gives with its next byte. Other programs
+/// that are started do not inherit them.
+///
+/// # Errors
+/// When nothing comes, or the process has left.
+pub fn receive_files(stream: &UnixStream) -> io::Result<Vec<File>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let parts = &mut [IoSliceMut::new(&mut byte)];
+    if recvmsg(stream, parts, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut files = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            files.extend(received.map(File::from));
+        }
+    }
+    Ok(files)
 }
 
 /// A handle of a process (pidfd), which stays valid when another process gets the same number.
@@ -61,5 +109,41 @@ impl ProcessHandle {
         let Some(process) = &self.0 else { return };
         let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn files_arrive_open_and_in_order() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut files: Vec<_> = (0..MOST_FILES).map(|_| tempfile::tempfile().unwrap()).collect();
+        for (number, file) in files.iter_mut().enumerate() {
+            write!(file, "{number}").unwrap();
+        }
+        let descriptors: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        send_files(&here, &descriptors).unwrap();
+
+        let received = receive_files(&there).unwrap();
+
+        assert_eq!(received.len(), MOST_FILES);
+        for (number, mut file) in received.into_iter().enumerate() {
+            let mut text = String::new();
+            file.rewind().unwrap();
+            file.read_to_string(&mut text).unwrap();
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_process_that_leaves_gives_nothing() {
+        let (here, there) = UnixStream::pair().unwrap();
+        drop(here);
+        assert!(receive_files(&there).is_err());
+        assert!(send_files(&there, &[]).is_err());
     }
 }

@@ -55,18 +55,19 @@ impl Reader {
         chunk.clear();
         let mut state = self.shared.lock();
         loop {
-            let (start, end, finished) = (state.start(), state.end, state.finished);
+            let (start, end) = (state.start(), state.end);
+            let (finished, held) = (state.finished, state.held);
             let Some(position) = state.position(self.id) else { return Taken::Last };
             if position.dismissed {
                 return Taken::Last;
             }
             let skip = index(position.at.saturating_sub(start));
-            if position.at < end {
+            if position.at < end && !held {
                 state.copy(skip, chunk);
                 self.advance(&mut state, chunk.len());
                 return Taken::Some;
             }
-            if finished {
+            if finished && !held {
                 return Taken::Last;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
