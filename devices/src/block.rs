@@ -9,6 +9,8 @@ mod image;
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ,
     VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
@@ -18,10 +20,11 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
 pub use image::Image;
 
-use crate::device::{Device, QueueSpec, Service};
+use crate::device::{ConfigField, Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
 use crate::number::{low_u8, u16_constant};
 use crate::request::Request;
+use crate::state::{self, StateError, ensure};
 use command::{BlockStatus, Command, Extent};
 
 /// Bytes of a sector, the unit of the protocol. A disk may have larger blocks (5.2.4).
@@ -35,6 +38,14 @@ const QUEUE_SIZE: u16 = 256;
 
 /// Blocks of this size are best, since most file systems of hosts have them.
 const PHYSICAL_BLOCK: u32 = 4096;
+
+/// The fields of struct virtio_blk_config that depend on the disk (5.2.4). None may change
+/// under a driver.
+const CONFIG_FIELDS: [ConfigField; 3] = [
+    ConfigField::fixed("capacity", 0..8),
+    ConfigField::fixed("blk_size", 20..24),
+    ConfigField::fixed("num_queues", 34..36),
+];
 
 /// A disk.
 pub struct Block {
@@ -93,6 +104,25 @@ impl Device for Block {
         config
     }
 
+    fn config_fields(&self) -> &'static [ConfigField] {
+        &CONFIG_FIELDS
+    }
+
+    fn state(&self) -> Result<Value, StateError> {
+        // The configuration has the length of the image and the number of queues.
+        let Self { image, serial: _, queues: _ } = self;
+        state::to_value(BlockState { read_only: image.is_read_only() })
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), StateError> {
+        let BlockState { read_only } = state::from_value(state)?;
+        let mode = |read_only| if read_only { "read-only" } else { "writable" };
+        ensure(read_only == self.image.is_read_only(), || {
+            let own = mode(self.image.is_read_only());
+            format!("the disk was {}, and is {own} here", mode(read_only))
+        })
+    }
+
     fn service(&self, _queue: usize, accepted: u64) -> io::Result<Box<dyn Service>> {
         let mut id = [0; SERIAL_BYTES];
         for (to, from) in id.iter_mut().zip(self.serial.bytes()) {
@@ -102,6 +132,13 @@ impl Device for Block {
         let image = Arc::clone(&self.image);
         Ok(Box::new(BlockRequests { image, id, write_through, begun: None }))
     }
+}
+
+/// What [`Block`] keeps: its driver knows from the features whether it may write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockState {
+    read_only: bool,
 }
 
 /// The service of a queue: the thread "blk0-q0".
@@ -135,6 +172,13 @@ impl Service for BlockRequests {
     /// Every request can be done twice, so it is parsed again.
     fn requeue(&mut self, _request: &Request<'_>) {
         self.begun = None;
+    }
+
+    /// Nothing is begun at a request boundary, see [`Self::requeue`].
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { image: _, id: _, write_through: _, begun } = self;
+        ensure(begun.is_none(), || "a request has been begun".to_string())?;
+        Ok(Value::Null)
     }
 
     /// Reads and writes of the host's page cache are fast, and those that came together

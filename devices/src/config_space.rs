@@ -6,6 +6,10 @@
 use crate::msix;
 use crate::number::{index, low_u8, low_u32};
 
+mod state;
+
+pub(crate) use state::ConfigSpaceState;
+
 /// The parts of the BAR. Each has a page of its own.
 pub(crate) mod bar {
     use std::ops::Range;

@@ -8,16 +8,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
-use crate::device::{Device, QueueSpec, Service};
+use crate::device::{ConfigField, Device, QueueSpec, Service};
 use crate::error::ServeError;
 use crate::number::{index, u16_constant};
 use crate::request::Request;
+use crate::state::{self, StateError};
 use crate::sys;
 
 /// VIRTIO_CONSOLE_F_SIZE: the configuration contains columns and rows (5.3.3).
 const F_SIZE: u64 = 1 << 0;
+
+/// The fields of struct virtio_console_config (5.3.4).
+const CONFIG_FIELDS: [ConfigField; 1] = [ConfigField::variable("size", 0..4)];
 
 /// The size of the console's window, which may change at any time.
 #[derive(Debug, Default)]
@@ -77,6 +83,10 @@ where
         config
     }
 
+    fn config_fields(&self) -> &'static [ConfigField] {
+        &CONFIG_FIELDS
+    }
+
     fn service(&self, queue: usize, _accepted: u64) -> io::Result<Box<dyn Service>> {
         match queue {
             0 => Ok(Box::new(ConsoleReceive { input: self.input.try_clone()? })),
@@ -103,6 +113,12 @@ impl Service for ConsoleReceive {
         Ok(())
     }
 
+    /// Nothing was read for a request that was put back.
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { input: _ } = self;
+        Ok(Value::Null)
+    }
+
     fn probes_driver(&self) -> Option<BorrowedFd<'_>> {
         Some(self.input.as_fd())
     }
@@ -110,6 +126,13 @@ impl Service for ConsoleReceive {
     fn may_block(&self, _request: &Request<'_>) -> bool {
         true
     }
+}
+
+/// What [`ConsoleTransmit`] keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsoleTransmitState {
+    printed: u32,
 }
 
 /// The service of "con0-tx": the guest's output.
@@ -139,6 +162,17 @@ impl<Sink: Write + Send> Service for ConsoleTransmit<Sink> {
 
     fn requeue(&mut self, request: &Request<'_>) {
         self.printed += request.from_guest.done();
+    }
+
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { output: _, printed } = self;
+        state::to_value(ConsoleTransmitState { printed: *printed })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+        let ConsoleTransmitState { printed } = state::from_value(state)?;
+        self.printed = printed;
+        Ok(())
     }
 }
 

@@ -3,10 +3,14 @@
 //! services, and [`crate::virtio_pci`] connects the device to its driver.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
+
+use serde_json::Value;
 
 use crate::error::ServeError;
 use crate::request::Request;
+use crate::state::{self, StateError};
 
 /// One virtqueue of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,33 @@ impl QueueSpec {
     #[must_use]
     pub fn new(name: impl Into<String>, size: u16) -> Self {
         Self { name: name.into(), size }
+    }
+}
+
+/// A field of the device-specific configuration, for a snapshot: see
+/// [`Device::config_fields`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigField {
+    /// The name of the field in the specification: "capacity".
+    pub name: &'static str,
+    /// The bytes of the field.
+    pub at: Range<usize>,
+    /// The field may change while a driver uses the device, which gets a configuration
+    /// interrupt then.
+    pub changes: bool,
+}
+
+impl ConfigField {
+    /// A field that stays as the driver has found it.
+    #[must_use]
+    pub const fn fixed(name: &'static str, at: Range<usize>) -> Self {
+        Self { name, at, changes: false }
+    }
+
+    /// A field that may change at any time.
+    #[must_use]
+    pub const fn variable(name: &'static str, at: Range<usize>) -> Self {
+        Self { name, at, changes: true }
     }
 }
 
@@ -44,8 +75,16 @@ pub trait Device: Send {
         Vec::new()
     }
 
+    /// The fields of [`Self::config`] that the restoring of a snapshot needs: it refuses a
+    /// device on which any byte differs from what the driver has seen, except in the fields
+    /// that may change.
+    fn config_fields(&self) -> &'static [ConfigField] {
+        &[]
+    }
+
     /// Prepares the device for a driver that has set DRIVER_OK and accepted these features.
-    /// This is called before any [`Self::service`], while no queue thread runs.
+    /// This is called before any [`Self::service`], while no queue thread runs. Restoring a
+    /// snapshot calls it for the driver that the snapshot has.
     ///
     /// # Errors
     /// Errors of the host; they end the machine.
@@ -59,6 +98,24 @@ pub trait Device: Send {
     /// # Errors
     /// Errors of the host, if it lacks what the service needs; they end the machine.
     fn service(&self, queue: usize, accepted: u64) -> io::Result<Box<dyn Service>>;
+
+    /// What the device itself keeps while a driver uses it, beside its services: see
+    /// [`Service::state`]. This is called while no queue thread runs.
+    ///
+    /// # Errors
+    /// When the state cannot be expressed.
+    fn state(&self) -> Result<Value, StateError> {
+        Ok(Value::Null)
+    }
+
+    /// Sets what [`Self::state`] has returned. This is called after [`Self::begin`] and
+    /// before any [`Self::service`].
+    ///
+    /// # Errors
+    /// When this device cannot have such a state, or errors of the host.
+    fn restore(&self, state: &Value) -> Result<(), StateError> {
+        state::expect_nothing(state)
+    }
 }
 
 /// Serves the requests of one queue, one at a time.
@@ -77,6 +134,24 @@ pub trait Service: Send {
     /// thread serves the request from its beginning. A service that must not do a part of
     /// it twice remembers that here.
     fn requeue(&mut self, _request: &Request<'_>) {}
+
+    /// What the service keeps at a request boundary: all that a new service of another
+    /// launcher needs to continue. What was put back is in guest memory. Make the value
+    /// with [`crate::state::to_value`].
+    ///
+    /// # Errors
+    /// When the state cannot be expressed.
+    fn state(&self) -> Result<Value, StateError> {
+        Ok(Value::Null)
+    }
+
+    /// Sets what [`Self::state`] has returned. The service is new.
+    ///
+    /// # Errors
+    /// When this service cannot have such a state.
+    fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+        state::expect_nothing(state)
+    }
 
     /// The descriptor that the queue's input comes from, if the driver discards input that
     /// comes too early. `serve` is not called before the driver is ready, see

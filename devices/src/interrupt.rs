@@ -6,12 +6,14 @@
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::observer::Observer;
 
 /// The message of an MSI-X vector (PCI 3.0, 6.8.2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MsiMessage {
     /// The address. On x86 it is 0xfee..... with the destination CPU.
     pub address: u64,

@@ -12,7 +12,7 @@
 //! 6. [`console`], [`block`], [`net`], [`rng`]: the devices. A new device is one more of these.
 //! 7. [`interrupt`]: the way back to the guest.
 //!
-//! [`observer`], [`stats`] and [`trace`] show what a queue does.
+//! [`state`] is what a snapshot has of a device. [`observer`], [`stats`] and [`trace`] show what a queue does.
 
 #[expect(unsafe_code, reason = "all FFI lives here")]
 mod sys;
@@ -36,6 +36,7 @@ pub mod queue_thread;
 mod registers;
 pub mod request;
 pub mod rng;
+pub mod state;
 pub mod stats;
 pub mod status;
 pub mod stop;

@@ -12,6 +12,10 @@ use crate::interrupt::{Machine, MsiMessage};
 use crate::log_interval::BY_GUEST;
 use crate::number::index;
 
+mod state;
+
+pub(crate) use state::MsixState;
+
 /// Bytes of a table entry: address (8), data (4), vector control (4).
 pub(crate) const ENTRY: u64 = 16;
 

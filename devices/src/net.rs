@@ -8,16 +8,19 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net::VIRTIO_NET_S_LINK_UP;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::device::{Device, QueueSpec, Service};
+use crate::device::{ConfigField, Device, QueueSpec, Service};
 use crate::error::{GuestError, ServeError};
 use crate::number::{low_u16, u16_constant};
 use crate::request::Request;
+use crate::state::{self, StateError, ensure};
 use crate::sys;
 
 mod control;
@@ -46,6 +49,14 @@ const CONTROL_SIZE: u16 = 64;
 /// A bit of `status` in struct virtio_net_config.
 const LINK_UP: u16 = u16_constant(VIRTIO_NET_S_LINK_UP);
 
+/// The fields of struct virtio_net_config (5.1.4).
+const CONFIG_FIELDS: [ConfigField; 4] = [
+    ConfigField::fixed("mac", 0..6),
+    ConfigField::variable("status", 6..8),
+    ConfigField::fixed("max_virtqueue_pairs", 8..10),
+    ConfigField::fixed("mtu", 10..12),
+];
+
 /// The interface behind the queues of a network device.
 pub trait Interface: Send + Sync {
     /// Sets the offloads that the guest's driver has accepted, a part of [`Net::offloads`].
@@ -66,6 +77,8 @@ pub trait Interface: Send + Sync {
 #[derive(Debug)]
 pub struct Link {
     up: AtomicBool,
+    /// The number of queue pairs that the driver uses, from the first one on.
+    pairs: AtomicU16,
     /// An eventfd for each queue pair, written when an interface that was gone is back.
     back: Vec<EventFd>,
 }
@@ -77,7 +90,7 @@ impl Link {
     /// When the host has no eventfds to give.
     pub fn new(pairs: usize) -> io::Result<Self> {
         let back = (0..pairs).map(|_| EventFd::new(libc::EFD_CLOEXEC)).collect::<Result<_, _>>()?;
-        Ok(Self { up: AtomicBool::new(false), back })
+        Ok(Self { up: AtomicBool::new(false), pairs: AtomicU16::new(1), back })
     }
 
     /// Sets whether the interface is up. Returns whether that is a change.
@@ -98,6 +111,13 @@ impl Link {
             Some(event) => sys::wait(event).map(drop),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Sets how many queue pairs of `interface` share the frames for the guest.
+    fn set_pairs(&self, pairs: u16, interface: &dyn Interface) -> io::Result<()> {
+        interface.set_pairs(pairs)?;
+        self.pairs.store(pairs, Ordering::Release);
+        Ok(())
     }
 
     /// Returns `status` of struct virtio_net_config.
@@ -191,12 +211,16 @@ impl Device for Net {
         config
     }
 
+    fn config_fields(&self) -> &'static [ConfigField] {
+        &CONFIG_FIELDS
+    }
+
     /// Sets the interface up for a new driver. Frames that arrived earlier are dropped:
     /// they were for another driver with other features (5.1.6.4).
     fn begin(&self, accepted: u64) -> io::Result<()> {
         self.interface.set_offloads(features::usable(accepted & self.offloads))?;
         // 5.1.5: one pair until the driver says that it uses more.
-        self.interface.set_pairs(1)?;
+        self.link.set_pairs(1, self.interface.as_ref())?;
         self.pairs.iter().for_each(drain::drain);
         Ok(())
     }
@@ -212,11 +236,37 @@ impl Device for Net {
             }),
             Role::Transmit(pair) => Box::new(NetTransmit::new(self.pair(pair)?)),
             Role::Control => {
-                Box::new(NetControl::new(Arc::clone(&self.interface), self.max_pairs()))
+                let (interface, link) = (Arc::clone(&self.interface), Arc::clone(&self.link));
+                Box::new(NetControl::new(interface, link, self.max_pairs()))
             }
             Role::Nothing => Box::new(Nothing),
         })
     }
+
+    fn state(&self) -> Result<Value, StateError> {
+        // The interface gets its offloads in `begin`. The rest is configuration.
+        let Self { pairs: _, interface: _, link, mac: _, mtu: _, offloads: _ } = self;
+        let Link { up: _, pairs, back: _ } = link.as_ref();
+        state::to_value(NetState { pairs: pairs.load(Ordering::Acquire) })
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), StateError> {
+        let NetState { pairs } = state::from_value(state)?;
+        let most = self.max_pairs();
+        ensure((1..=most).contains(&pairs), || {
+            format!("its driver uses {pairs} queue pairs, the device has {most}")
+        })?;
+        let set = self.link.set_pairs(pairs, self.interface.as_ref());
+        set.map_err(|error| StateError::new(format!("setting {pairs} queue pairs: {error}")))
+    }
+}
+
+/// What [`Net`] keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetState {
+    /// The number of queue pairs that the driver has set.
+    pairs: u16,
 }
 
 /// The service of a queue that does not exist with the accepted features.

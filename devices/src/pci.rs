@@ -14,6 +14,10 @@ use crate::mutex;
 use crate::number::index;
 use crate::virtio_pci::{BAR_SIZE, VirtioPci};
 
+mod state;
+
+pub use state::PciBusState;
+
 /// The ports of the configuration mechanism.
 pub const CONFIG_PORTS: Range<u16> = 0xcf8..0xd00;
 const CONFIG_ADDRESS: u16 = 0xcf8;

@@ -26,10 +26,12 @@ mod chain;
 mod gather;
 mod layout;
 mod probe;
+mod state;
 mod wakeups;
 
 pub use layout::{QueueLayout, QueuePosition};
 pub use probe::DriverReadiness;
+pub use state::VirtqueueState;
 
 /// Feature bits of the ring, which every device offers.
 pub const RING_FEATURES: u64 =

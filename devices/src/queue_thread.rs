@@ -1,8 +1,8 @@
 //! One thread for one virtqueue, from DRIVER_OK to the reset. A pause ends the thread,
 //! and resuming starts another one. The thread sleeps in
-//! [`crate::queue::Virtqueue::wait_for_request`] or in its [`Service`]. It ends for three
-//! reasons: it was asked to; the guest broke the protocol (the device needs a reset,
-//! everything else continues); the host failed or the thread panicked (the machine
+//! [`crate::queue::Virtqueue::wait_for_request`] or in its [`crate::device::Service`]. It
+//! ends for three reasons: it was asked to; the guest broke the protocol (the device needs
+//! a reset, everything else continues); the host failed or the thread panicked (the machine
 //! ends). [`ServedQueue`] has what the thread does until then.
 
 use std::any::Any;
@@ -12,24 +12,24 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::Memory;
-use crate::device::Service;
 use crate::error::{GuestError, ServeError};
 use crate::kick;
-use crate::queue::{DriverReadiness, Virtqueue};
 use crate::stop::StopFlag;
 use crate::threads;
 
 mod served_queue;
+mod state;
 
 pub use served_queue::ServedQueue;
+pub use state::ServedQueueState;
 
 /// The device of a queue thread. The thread reports to it what it cannot handle itself.
 pub trait Owner: Send + Sync {
     /// The guest broke the protocol of the queue, and the thread ends.
     fn needs_reset(&self, thread: &str, error: &GuestError);
 
-    /// The guest's driver takes input from now on, see [`Service::probes_driver`].
+    /// The guest's driver takes input from now on, see
+    /// [`crate::device::Service::probes_driver`].
     fn driver_ready(&self);
 
     /// The host failed or the thread panicked, and the thread ends.
@@ -47,22 +47,12 @@ pub struct QueueThread {
 }
 
 impl QueueThread {
-    /// Starts a thread that serves `queue` with `service`.
+    /// Starts a thread that serves `queue`.
     ///
     /// # Errors
     /// When the host cannot start a thread.
-    pub fn spawn(
-        name: String,
-        memory: Memory,
-        queue: Virtqueue,
-        service: Box<dyn Service>,
-        owner: Arc<dyn Owner>,
-    ) -> io::Result<Self> {
-        kick::install();
-        let readiness = DriverReadiness::default();
-        let served = ServedQueue { name: name.clone(), memory, queue, service, owner, readiness };
-        let idle = Some(Box::new(served));
-        let mut thread = Self { name, stop: Arc::default(), thread: None, idle };
+    pub fn spawn(queue: ServedQueue) -> io::Result<Self> {
+        let mut thread = Self::paused(Box::new(queue));
         thread.start()?;
         Ok(thread)
     }
@@ -114,10 +104,15 @@ impl QueueThread {
         if !self.stop.take_back() {
             return Ok(());
         }
+        self.take_back();
+        if self.idle.is_some() { self.start() } else { Ok(()) }
+    }
+
+    /// Takes the queue back from a thread that has stopped.
+    fn take_back(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.idle = kick::join(thread).ok().flatten();
         }
-        if self.idle.is_some() { self.start() } else { Ok(()) }
     }
 
     /// Stops the thread at a request boundary, and returns the queue. None if the thread

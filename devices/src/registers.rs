@@ -15,6 +15,10 @@ use crate::status::{
     ACKNOWLEDGE, DRIVER, DRIVER_OK, DeviceStatus, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR,
 };
 
+mod state;
+
+pub(crate) use state::RegistersState;
+
 /// What has to be done after a write to the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {

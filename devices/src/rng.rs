@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use serde_json::Value;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use crate::device::{Device, QueueSpec, Service};
@@ -15,6 +16,7 @@ use crate::log_interval::LogInterval;
 use crate::mutex;
 use crate::number::u16_constant;
 use crate::request::Request;
+use crate::state::StateError;
 use crate::sys;
 
 /// The most bytes of an answer. A request can have up to 4 GiB of overlapping buffers, and
@@ -88,6 +90,12 @@ impl Service for RngRequests {
         self.exhausted = true;
         request.count_error();
         Err(ServeError::Again)
+    }
+
+    /// A source that has ended may be another one after a restore, so it is read again.
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { source: _, exhausted: _, interval: _ } = self;
+        Ok(Value::Null)
     }
 
     fn may_block(&self, _request: &Request<'_>) -> bool {

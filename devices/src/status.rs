@@ -14,6 +14,11 @@ use crate::error::GuestError;
 use crate::interrupt::{Interrupt, Machine};
 use crate::log_interval::{BY_GUEST, LogInterval};
 use crate::mutex;
+use crate::number::low_u16;
+
+mod state;
+
+pub use state::DeviceStatusState;
 
 /// A bit of the status byte (virtio 1.2, 2.1): the guest has found the device.
 pub const ACKNOWLEDGE: u8 = 1;
@@ -126,6 +131,11 @@ impl DeviceStatus {
 
     pub(crate) fn valid_vector(&self, vector: u16) -> u16 {
         if usize::from(vector) < self.vectors.len() { vector } else { NO_VECTOR }
+    }
+
+    /// The number of vectors.
+    pub(crate) fn vectors(&self) -> u16 {
+        low_u16(self.vectors.len() as u64)
     }
 
     /// Returns the interrupt of a vector.

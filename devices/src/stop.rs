@@ -14,6 +14,11 @@ const STOPPED: u8 = 2;
 pub struct StopFlag(AtomicU8);
 
 impl StopFlag {
+    /// The flag of a thread that has stopped.
+    pub(crate) fn stopped() -> Self {
+        Self(AtomicU8::new(STOPPED))
+    }
+
     /// Ask the thread to stop at its next request boundary.
     pub(crate) fn set(&self) {
         self.change(RUN, STOP);

@@ -23,9 +23,10 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::Memory;
 use crate::device::Device;
+use crate::state::StateError;
 use crate::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK};
 use crate::trace::TraceRing;
-use crate::virtio_pci::VirtioPci;
+use crate::virtio_pci::{VirtioPci, VirtioPciState};
 
 use machine::{FakeMachine, PATIENCE, until};
 use pci::{COMMAND, Map, Register, common};
@@ -77,14 +78,24 @@ impl FakeGuest {
     }
 
     fn found_on(machine: Arc<FakeMachine>, name: &str, device: impl Device + 'static) -> Self {
+        let mut guest = Self::powered_on(machine, memory(), name, device);
+        guest.map = Map::find(&mut guest.device);
+        guest.device.write_config(COMMAND, &0b110u16.to_le_bytes());
+        guest
+    }
+
+    /// Nobody has found the device yet.
+    fn powered_on(
+        machine: Arc<FakeMachine>,
+        memory: Memory,
+        name: &str,
+        device: impl Device + 'static,
+    ) -> Self {
         log::record();
-        let memory = memory();
         let device = Box::new(device);
         let (guest_memory, shared) = (memory.clone(), Arc::clone(&machine) as Arc<_>);
-        let mut device = VirtioPci::new(name, device, guest_memory, shared, BAR).unwrap();
-        let map = Map::find(&mut device);
-        device.write_config(COMMAND, &0b110u16.to_le_bytes());
-        Self { device, memory, machine, map, rings: Vec::new(), without: 0 }
+        let device = VirtioPci::new(name, device, guest_memory, shared, BAR).unwrap();
+        Self { device, memory, machine, map: Map::default(), rings: Vec::new(), without: 0 }
     }
 
     /// The driver is up.
@@ -250,6 +261,47 @@ impl FakeGuest {
     /// Resumes the device.
     pub fn resume(&mut self) {
         self.device.resume().unwrap();
+    }
+
+    /// Pauses the device and takes its state, which goes through a file.
+    pub fn save(&mut self) -> VirtioPciState {
+        self.pause();
+        let state = self.device.state().unwrap();
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<VirtioPciState>(&text).unwrap(), state);
+        state
+    }
+
+    /// The same driver on another device and another machine. The device is paused.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn restored(
+        &self,
+        state: &VirtioPciState,
+        device: impl Device + 'static,
+    ) -> Result<Self, StateError> {
+        let memory = memory();
+        memory.write_slice(&self.everything(), GuestAddress(0)).unwrap();
+        self.restored_in(memory, state, device)
+    }
+
+    /// The same driver on another device, whose guest has this memory.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn restored_in(
+        &self,
+        memory: Memory,
+        state: &VirtioPciState,
+        device: impl Device + 'static,
+    ) -> Result<Self, StateError> {
+        let name = self.device.name();
+        let mut guest = Self::powered_on(Arc::default(), memory, &name, device);
+        guest.device.restore(state)?;
+        let (map, without) = (self.map, self.without);
+        let rings = self.rings.iter().map(|ring| ring.moved_to(&guest.memory)).collect();
+        Ok(Self { map, without, rings, ..guest })
     }
 
     /// All of the guest's memory below the hole.

@@ -29,8 +29,12 @@ mod access;
 mod bus;
 mod owner;
 mod pause;
+mod restore;
 mod slot;
 mod start;
+mod state;
+
+pub use state::VirtioPciState;
 
 /// How long a vCPU waits for the threads of a device that it resets. A driver that does not
 /// read 0 then asks again (4.1.4.3.2), and the vCPU can do other work meanwhile.
@@ -55,6 +59,8 @@ pub struct VirtioPci {
     threads: Vec<QueueThread>,
     /// A reset has begun and waits for the threads.
     resetting: bool,
+    /// Vectors that [`Self::resume`] signals, after [`Self::restore`].
+    interrupts: Vec<u16>,
 }
 
 impl VirtioPci {
@@ -90,6 +96,7 @@ impl VirtioPci {
             queues,
             threads: Vec::new(),
             resetting: false,
+            interrupts: Vec::new(),
         })
     }
 
@@ -280,8 +287,15 @@ impl VirtioPci {
             self.registers.reset();
             self.status.reset();
             self.msix.clear_pending();
+            self.interrupts.clear();
         }
         !self.resetting
+    }
+
+    /// The device's name: "blk0".
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.status.name().to_string()
     }
 
     /// The names of the device's threads, for example "blk0-q0".

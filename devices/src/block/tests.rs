@@ -17,6 +17,7 @@ mod flush;
 mod framing;
 mod hostile;
 mod pause;
+mod state;
 mod transfers;
 
 const IN: u32 = 0;

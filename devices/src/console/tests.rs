@@ -16,6 +16,7 @@ mod input;
 mod output;
 mod pause;
 mod probe;
+mod state;
 
 const RX: usize = 0;
 const TX: usize = 1;

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_ERR, VIRTIO_NET_OK,
 };
 
-use super::Interface;
+use super::{Interface, Link};
 use crate::device::Service;
 use crate::error::ServeError;
 use crate::number::u8_constant;
 use crate::request::Request;
+use crate::state::StateError;
 
 /// Values of `ack` in struct virtio_net_ctrl.
 const ACK_OK: u8 = u8_constant(VIRTIO_NET_OK);
@@ -19,12 +21,13 @@ const ACK_ERROR: u8 = u8_constant(VIRTIO_NET_ERR);
 
 pub(super) struct NetControl {
     interface: Arc<dyn Interface>,
+    link: Arc<Link>,
     max_pairs: u16,
 }
 
 impl NetControl {
-    pub(super) fn new(interface: Arc<dyn Interface>, max_pairs: u16) -> Self {
-        Self { interface, max_pairs }
+    pub(super) fn new(interface: Arc<dyn Interface>, link: Arc<Link>, max_pairs: u16) -> Self {
+        Self { interface, link, max_pairs }
     }
 
     /// Carries a command out. Returns false if it is unknown or has failed.
@@ -34,7 +37,7 @@ impl NetControl {
         u32::from(*class) == VIRTIO_NET_CTRL_MQ
             && u32::from(*number) == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET
             && (1..=self.max_pairs).contains(&pairs)
-            && self.interface.set_pairs(pairs).is_ok()
+            && self.link.set_pairs(pairs, self.interface.as_ref()).is_ok()
     }
 }
 
@@ -49,5 +52,11 @@ impl Service for NetControl {
         }
         request.to_guest.put(&[if done { ACK_OK } else { ACK_ERROR }]);
         Ok(())
+    }
+
+    /// A command is carried out in one call, and the device has the number of pairs.
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { interface: _, link: _, max_pairs: _ } = self;
+        Ok(Value::Null)
     }
 }

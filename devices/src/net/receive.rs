@@ -6,11 +6,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{HEADER, LARGEST, Link};
 use crate::device::{Input, Service};
 use crate::error::ServeError;
 use crate::number::index;
 use crate::request::Request;
+use crate::state::StateError;
 
 /// Offsets of `flags` and `num_buffers` in struct virtio_net_hdr.
 const FLAGS: usize = 0;
@@ -77,6 +80,12 @@ impl Service for NetReceive {
         }
         request.to_guest.consume(index(length));
         Ok(())
+    }
+
+    /// Frames wait in the tap. The rest follows from the accepted features.
+    fn state(&self) -> Result<Value, StateError> {
+        let Self { tap: _, link: _, pair: _, merges: _, checksums: _ } = self;
+        Ok(Value::Null)
     }
 
     fn gathers(&self) -> Option<Input<'_>> {

@@ -17,6 +17,7 @@ mod configuration;
 mod control;
 mod pause;
 mod receive;
+mod state;
 mod transmit;
 
 const RX: usize = 0;

@@ -11,6 +11,8 @@ use crate::testing::machine::FakeMachine;
 use crate::testing::memory;
 use crate::virtio_pci::{BAR_SIZE, VirtioPci};
 
+mod state;
+
 const WINDOW: u32 = 0xc000_0000;
 
 /// A bus with `count` devices. Each has a descriptor for every queue and interrupt, and users have

@@ -1,13 +1,15 @@
 //! Plain values: the addresses of a queue, which the transport's registers
 //! ([`crate::registers`]) contain, and how far [`super::Virtqueue`] has served it.
 
+use serde::{Deserialize, Serialize};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use crate::Memory;
 use crate::error::GuestError;
 
 /// The size and the addresses of a queue, as the driver has set them in the registers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueLayout {
     /// The number of entries; a power of two.
     pub size: u16,
@@ -43,7 +45,8 @@ impl QueueLayout {
 }
 
 /// How far a queue has been served: all that is needed to continue from there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueuePosition {
     /// The index of the next entry of the avail ring to take.
     pub next_avail: u16,

@@ -13,6 +13,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use super::Virtqueue;
 use crate::Memory;
 use crate::error::ServeError;
@@ -26,7 +28,8 @@ use crate::sys;
 const PATIENCE_MS: i32 = 1000;
 
 /// Whether the driver is ready for input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum DriverReadiness {
     /// The driver has not been probed.
     #[default]

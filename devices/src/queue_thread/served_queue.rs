@@ -24,6 +24,18 @@ pub struct ServedQueue {
 }
 
 impl ServedQueue {
+    /// A queue and a service that have served nothing yet. `name` is that of the thread.
+    #[must_use]
+    pub fn new(
+        name: String,
+        memory: Memory,
+        queue: Virtqueue,
+        service: Box<dyn Service>,
+        owner: Arc<dyn Owner>,
+    ) -> Self {
+        Self { name, memory, queue, service, owner, readiness: DriverReadiness::default() }
+    }
+
     /// How far the queue has been served.
     #[must_use]
     pub fn position(&self) -> QueuePosition {

@@ -147,3 +147,20 @@ fn a_guest_that_resets_the_device_does_not_fill_the_log() {
     }
     assert!((1..10).contains(&log::lines(why).len()), "{:?}", log::lines(why));
 }
+
+/// The request waits in the ring, and another source may have bytes.
+#[test]
+fn a_restored_device_reads_its_source_again() {
+    let failing = Rng::new(File::open("/proc/self/mem").unwrap()); // EIO at address 0.
+    let mut guest = FakeGuest::named("srng0", failing);
+    let head = guest.offer(0, &[ToGuest(16)]);
+    machine::until("the end of the source", || guest.machine.errors("srng0-req") == 1);
+
+    let state = guest.save();
+    let mut restored = guest.restored(&state, urandom()).unwrap();
+    assert_eq!(restored.device.state().unwrap(), state);
+    restored.resume();
+
+    assert_eq!(restored.wait_used(0), Used { id: head.into(), len: 16 });
+    assert_eq!(guest.rings[0].used_index(), 0);
+}

@@ -85,6 +85,12 @@ impl Ring {
         Self { memory, layout, next_buffer, next_desc: 0, avail_index: 0, used_seen: 0 }
     }
 
+    /// The same ring in another memory with the same contents.
+    #[must_use]
+    pub fn moved_to(&self, memory: &Memory) -> Self {
+        Self { memory: memory.clone(), ..self.clone() }
+    }
+
     /// Restores the state in which a driver sets a queue up.
     pub fn clear(&mut self) {
         let entries = usize::from(self.layout.size);

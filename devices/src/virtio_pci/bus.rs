@@ -9,8 +9,8 @@ use crate::status::{DRIVER_OK, FAILED, NEEDS_RESET};
 #[derive(Debug, Default)]
 pub(super) struct Bus {
     /// The doorbells are wired.
-    wired: bool,
-    master: bool,
+    pub(super) wired: bool,
+    pub(super) master: bool,
     /// The queues have been started since the last reset.
     pub(super) started: bool,
 }
@@ -31,7 +31,7 @@ impl VirtioPci {
     }
 
     /// Wires the doorbells, so that KVM signals them, or ends that.
-    fn wire_doorbells(&self, on: bool) {
+    pub(super) fn wire_doorbells(&self, on: bool) {
         for (address, doorbell) in self.doorbells() {
             if !on {
                 self.machine.unwire(address, &doorbell);

@@ -28,13 +28,20 @@ impl VirtioPci {
     }
 
     /// Resumes the device from the request boundary where it was paused, or withdraws a
-    /// pause that has not finished. Harmless if the device runs.
+    /// pause that has not finished. Harmless if the device runs. After
+    /// [`Self::restore`] this also sends the interrupts that may have been under way.
     ///
     /// # Errors
     /// When the host cannot start a thread. Nothing is lost.
     pub fn resume(&mut self) -> io::Result<()> {
         if !self.resetting {
             self.threads.iter_mut().try_for_each(QueueThread::resume)?;
+        }
+        for vector in std::mem::take(&mut self.interrupts) {
+            // A masked one is pending if its pending bit says so.
+            if self.msix.is_connected(vector) {
+                self.status.interrupt(vector).trigger();
+            }
         }
         self.status.release();
         Ok(())

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::VirtioPci;
 use super::slot::QueueSlot;
+use crate::error::GuestError;
 use crate::queue::{RING_FEATURES, Virtqueue};
-use crate::queue_thread::QueueThread;
+use crate::queue_thread::{QueueThread, ServedQueue};
 use crate::registers::QueueRegisters;
 
 impl VirtioPci {
@@ -30,7 +31,7 @@ impl VirtioPci {
             self.queues.iter().zip(self.registers.queues()).enumerate()
         {
             if registers.enabled {
-                self.threads.extend(self.start_queue(index, slot, registers, accepted)?);
+                self.threads.extend(self.start_queue(index, slot, registers)?);
             }
         }
         Ok(())
@@ -43,13 +44,9 @@ impl VirtioPci {
         index: usize,
         slot: &QueueSlot,
         registers: &QueueRegisters,
-        accepted: u64,
     ) -> io::Result<Option<QueueThread>> {
-        let interrupt = self.status.interrupt(registers.vector);
-        let doorbell = Arc::clone(&slot.doorbell);
-        let queue = Virtqueue::new(registers.layout, &self.memory, accepted, doorbell, interrupt);
-        let queue = match queue {
-            Ok(queue) => queue.observed_by(Arc::clone(&slot.observer)),
+        let queue = match self.make_queue(slot, registers) {
+            Ok(queue) => queue,
             Err(error) => {
                 // The queue has no thread yet that could report it.
                 slot.observer.broken();
@@ -57,8 +54,30 @@ impl VirtioPci {
                 return Ok(None);
             }
         };
-        let service = self.device.service(index, accepted)?;
+        QueueThread::spawn(self.serve_queue(index, slot, queue)?).map(Some)
+    }
+
+    /// Makes a queue as its driver has set it up.
+    pub(super) fn make_queue(
+        &self,
+        slot: &QueueSlot,
+        registers: &QueueRegisters,
+    ) -> Result<Virtqueue, GuestError> {
+        let interrupt = self.status.interrupt(registers.vector);
+        let (doorbell, accepted) = (Arc::clone(&slot.doorbell), self.registers.accepted());
+        let queue = Virtqueue::new(registers.layout, &self.memory, accepted, doorbell, interrupt)?;
+        Ok(queue.observed_by(Arc::clone(&slot.observer)))
+    }
+
+    /// Gives a queue a new service.
+    pub(super) fn serve_queue(
+        &self,
+        index: usize,
+        slot: &QueueSlot,
+        queue: Virtqueue,
+    ) -> io::Result<ServedQueue> {
+        let service = self.device.service(index, self.registers.accepted())?;
         let (name, owner) = (slot.name.clone(), Arc::clone(&self.status));
-        QueueThread::spawn(name, self.memory.clone(), queue, service, owner).map(Some)
+        Ok(ServedQueue::new(name, self.memory.clone(), queue, service, owner))
     }
 }

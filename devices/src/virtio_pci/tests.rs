@@ -12,6 +12,7 @@ use crate::testing::{BAR, HIGH_RAM, RAM_END};
 
 mod access;
 mod bus;
+mod state;
 mod window;
 
 /// Where the doorbell of a queue lies in the BAR.

@@ -45,8 +45,8 @@ pub(super) const WIRE: [&str; 3] = ["frame", "name", "protocol"];
 
 /// The modules of `devices`. Each imports only earlier ones.
 #[rustfmt::skip]
-pub(super) const DEVICES: [&str; 26] = [
-    "number", "mutex", "sys", "threads", "log_interval", "error", "request", "trace", "stats", "observer", "interrupt",
+pub(super) const DEVICES: [&str; 27] = [
+    "number", "mutex", "sys", "threads", "log_interval", "error", "state", "request", "trace", "stats", "observer", "interrupt",
     // The transport's registers.
     "msix", "status", "device", "kick", "stop",
     // Virtqueues and their threads.

@@ -6,7 +6,7 @@ use super::*;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
 use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
-use crate::queue_thread::QueueThread;
+use crate::queue_thread::{QueueThread, ServedQueue};
 use crate::testing::ring::Ring;
 use crate::testing::threads::{NoOwner, until_asleep};
 
@@ -88,7 +88,8 @@ fn buffers_in_hand_are_put_back() {
     let queue = Virtqueue::new(ring.layout, &memory, RING_FEATURES, bell, none).unwrap();
     let service = net.service(RX, MRG_RXBUF).unwrap();
     let name = "hand0".to_string();
-    let thread = QueueThread::spawn(name, memory, queue, service, Arc::new(NoOwner)).unwrap();
+    let served = ServedQueue::new(name, memory, queue, service, Arc::new(NoOwner));
+    let thread = QueueThread::spawn(served).unwrap();
     host.wires[0].send(&frame(2000)).unwrap();
     until("a frame", || ring.used_index() == 2);
     until_asleep("hand0");

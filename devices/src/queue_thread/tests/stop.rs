@@ -13,7 +13,7 @@ use crate::device::{Device, Service};
 use crate::error::ServeError;
 use crate::interrupt::Interrupt;
 use crate::queue::{QueuePosition, RING_FEATURES, Virtqueue};
-use crate::queue_thread::QueueThread;
+use crate::queue_thread::{QueueThread, ServedQueue};
 use crate::testing::FakeGuest;
 use crate::testing::device::{FakeDevice, answer, echo};
 use crate::testing::machine::until;
@@ -171,7 +171,8 @@ fn lone_thread(name: &str) -> (Ring, Arc<EventFd>, QueueThread, File) {
     let queue = Virtqueue::new(ring.layout, &memory, RING_FEATURES, bell, none).unwrap();
     let (input, other_end) = silent_input();
     let service = Box::new(ReadInput(input));
-    let thread = QueueThread::spawn(name.into(), memory, queue, service, Arc::new(NoOwner));
+    let served = ServedQueue::new(name.into(), memory, queue, service, Arc::new(NoOwner));
+    let thread = QueueThread::spawn(served);
     (ring, doorbell, thread.unwrap(), File::from(other_end))
 }
 
