@@ -4,6 +4,8 @@
 //! requests, [`Image`] carries them out.
 
 mod command;
+mod cow;
+mod file;
 mod image;
 
 use std::io;
@@ -18,6 +20,7 @@ use virtio_bindings::virtio_blk::{
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
+pub use cow::{FileStamp, MAGIC as PRIVATE_MAGIC, PrivateError, PrivateFile};
 pub use image::Image;
 
 use crate::device::{ConfigField, Device, QueueSpec, Service};

@@ -154,6 +154,47 @@ pub(crate) fn fallocate(fd: BorrowedFd<'_>, mode: i32, range: &Range<u64>) -> io
     succeeded(unsafe { libc::fallocate(fd.as_raw_fd(), mode, at, length) })
 }
 
+/// Finds the first byte of data from `at` on (lseek, SEEK_DATA). None if there is only a
+/// hole. This moves the position of the file, which nothing in this crate uses.
+pub(crate) fn seek_data(fd: BorrowedFd<'_>, at: u64) -> io::Result<Option<u64>> {
+    match seek(fd, at, libc::SEEK_DATA) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Finds the first byte of a hole from `at` on (lseek, SEEK_HOLE): the end of the file, if
+/// there is no other. This moves the position of the file, which nothing in this crate uses.
+pub(crate) fn seek_hole(fd: BorrowedFd<'_>, at: u64) -> io::Result<u64> {
+    seek(fd, at, libc::SEEK_HOLE)
+}
+
+fn seek(fd: BorrowedFd<'_>, at: u64, what: libc::c_int) -> io::Result<u64> {
+    let at = file_offset(at)?;
+    // SAFETY: takes no memory.
+    let found = unsafe { libc::lseek(fd.as_raw_fd(), at, what) };
+    u64::try_from(found).map_err(|_| io::Error::last_os_error())
+}
+
+/// Copies a part of a file to another in the kernel (copy_file_range(2)). Returns how many
+/// bytes.
+pub(crate) fn copy_file_range(
+    from: BorrowedFd<'_>,
+    from_at: u64,
+    to: BorrowedFd<'_>,
+    to_at: u64,
+    length: u64,
+) -> io::Result<u64> {
+    let (mut from_at, mut to_at) = (file_offset(from_at)?, file_offset(to_at)?);
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    let (from_at, to_at) = (&raw mut from_at, &raw mut to_at);
+    // More than this in one call is refused.
+    let length = crate::number::index(length.min(1 << 30));
+    // SAFETY: the call reads and writes the two offsets, which outlive it.
+    let count = unsafe { libc::copy_file_range(from, from_at, to, to_at, length, 0) };
+    result(count).map(|count| count as u64)
+}
+
 /// Discards a part of a block device (BLKDISCARD).
 pub(crate) fn discard(device: BorrowedFd<'_>, range: &Range<u64>) -> io::Result<()> {
     /// `_IO(0x12, 119)` of linux/fs.h.

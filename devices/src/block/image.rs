@@ -1,45 +1,31 @@
-//! The file or block device with a disk's contents, and the system calls on it. Its
-//! length is fixed when it is opened: nothing here makes a file longer than it was then.
-//! (If somebody truncates the file meanwhile, reads behind its end are errors; writes
-//! make it longer again, up to its old length.) The queue threads of [`super::Block`]
-//! share it without a lock.
+//! The contents of a disk. Its length is fixed when it is opened: nothing here makes a file
+//! longer than it was then. (If somebody truncates the file meanwhile, reads behind its end
+//! are errors; writes make it longer again, up to its old length.) The queue threads of
+//! [`super::Block`] share it without a lock.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::SECTOR;
-use crate::number::index;
+use super::cow::{Cow, FileStamp, PrivateFile};
+use super::file::HostFile;
 use crate::request::Buffers;
-use crate::sys;
 
 /// The most bytes that one system call moves, so that a thread soon notices a request to
 /// stop. Linux makes no requests of this size.
 const PIECE: usize = 4 << 20;
-/// The most bytes that go through a bounce buffer at once.
-const BOUNCE: usize = 256 << 10;
 
-/// The bytes that are written where the host has no faster way to clear.
-static ZEROES: Zeroes = Zeroes([0; 1 << 20]);
-
-/// Zeroes in memory that is aligned for direct I/O.
-#[repr(align(4096))]
-struct Zeroes([u8; 1 << 20]);
-
-/// The contents of a disk: a file or a block device of the host.
+/// The contents of a disk: a file or a block device of the host, perhaps with a private
+/// part that takes the guest's writes.
 #[derive(Debug)]
 pub struct Image {
-    file: File,
+    storage: Storage,
     name: String,
     length: u64,
     read_only: bool,
-    /// The alignment of direct I/O, see [`Self::direct`].
-    alignment: Option<u32>,
     sync: bool,
-    block_device: bool,
     /// The kinds of [`ImageOp`] whose failure has been logged.
     warned: AtomicU8,
     /// A flush has failed: writes before it may be lost, and the kernel reports that
@@ -47,8 +33,17 @@ pub struct Image {
     pub(super) flush_failed: AtomicBool,
 }
 
+/// Where the bytes of an image are.
+#[derive(Debug)]
+enum Storage {
+    /// In one file.
+    File(HostFile),
+    /// In a file that does not change, and in the private part.
+    Cow(Box<Cow>),
+}
+
 /// The operations that can fail: bits of [`Image::warned`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ImageOp {
     Read = 1,
     Write = 2,
@@ -64,41 +59,63 @@ impl Image {
     /// # Errors
     /// When the host cannot tell what kind of file it is.
     pub fn new(file: File, name: impl Into<String>, length: u64) -> io::Result<Self> {
-        let block_device = file.metadata()?.file_type().is_block_device();
-        Ok(Self {
-            file,
-            name: name.into(),
+        Ok(Self::with(Storage::File(HostFile::new(file)?), name.into(), length))
+    }
+
+    /// An image with the bytes of `base`, which is never written: what the guest writes goes
+    /// to `private`. The length is the one that `private` was made for.
+    ///
+    /// # Errors
+    /// When the host cannot tell what kind of file `base` is, or has no eventfd left.
+    pub fn copy_on_write(
+        base: File,
+        private: PrivateFile,
+        name: impl Into<String>,
+    ) -> io::Result<Self> {
+        let length = private.length();
+        let cow = Cow::new(HostFile::new(base)?, private)?;
+        Ok(Self::with(Storage::Cow(Box::new(cow)), name.into(), length))
+    }
+
+    fn with(storage: Storage, name: String, length: u64) -> Self {
+        Self {
+            storage,
+            name,
             length: length - length % SECTOR,
             read_only: false,
-            alignment: None,
             sync: true,
-            block_device,
             warned: AtomicU8::new(0),
             flush_failed: AtomicBool::new(false),
-        })
+        }
     }
 
     /// An image that the guest cannot change.
     #[must_use]
-    pub fn read_only(self) -> Self {
-        Self { read_only: true, ..self }
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     /// An image that was opened with O_DIRECT: offsets, lengths and addresses must be
     /// multiples of `alignment`, a power of two. The disk has blocks of that size. If the
-    /// guest's buffers are aligned differently, data go through a bounce buffer.
+    /// guest's buffers are aligned differently, data go through a bounce buffer. A
+    /// copy-on-write image stays as it is, because it has no direct I/O.
     #[must_use]
-    pub fn direct(self, alignment: u32) -> Self {
+    pub fn direct(mut self, alignment: u32) -> Self {
         let alignment = alignment.max(512);
-        let length = self.length - self.length % u64::from(alignment);
-        Self { alignment: Some(alignment), length, ..self }
+        if let Storage::File(file) = &mut self.storage {
+            file.alignment = Some(alignment);
+            self.length -= self.length % u64::from(alignment);
+        }
+        self
     }
 
     /// An image that answers flushes without fdatasync(2): for contents that nobody needs
     /// after a crash of the host.
     #[must_use]
-    pub fn without_sync(self) -> Self {
-        Self { sync: false, ..self }
+    pub fn without_sync(mut self) -> Self {
+        self.sync = false;
+        self
     }
 
     /// The length in bytes that the guest sees: whole blocks.
@@ -110,53 +127,97 @@ impl Image {
     /// Bytes of a block: the guest reads and writes only whole blocks.
     #[must_use]
     pub fn block_size(&self) -> u32 {
-        self.alignment.unwrap_or(512)
+        self.alignment().unwrap_or(512)
     }
 
-    pub(super) fn is_read_only(&self) -> bool {
+    /// Copies the private part of a copy-on-write image to `to`, an empty file: all that the
+    /// guest has written so far, as a file that [`PrivateFile::copied`] and
+    /// [`PrivateFile::kept`] accept. It is sparse, and shares blocks with the private part
+    /// where the file system can do that. It is not flushed. The guest must be paused, so
+    /// that no write is done halfway.
+    ///
+    /// # Errors
+    /// Those of the host, and [`io::ErrorKind::Unsupported`] if the image is not
+    /// copy-on-write.
+    pub fn save_private(&self, to: &File) -> io::Result<()> {
+        match &self.storage {
+            Storage::Cow(cow) => cow.save(to),
+            Storage::File(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether the guest writes to a private part.
+    #[must_use]
+    pub fn is_copy_on_write(&self) -> bool {
+        matches!(self.storage, Storage::Cow(_))
+    }
+
+    /// The stamp of the image's file: as it is now, or as it was when a copy-on-write image
+    /// was opened.
+    ///
+    /// # Errors
+    /// When the host cannot tell.
+    pub fn stamp(&self) -> io::Result<FileStamp> {
+        match &self.storage {
+            Storage::Cow(cow) => Ok(cow.stamp()),
+            Storage::File(file) => {
+                let metadata = file.file().metadata()?;
+                let is_file = metadata.file_type().is_file();
+                Ok(FileStamp::new(&metadata, if is_file { metadata.len() } else { self.length }))
+            }
+        }
+    }
+
+    /// Whether the guest cannot change the image.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
         self.read_only
     }
 
     pub(super) fn is_direct(&self) -> bool {
-        self.alignment.is_some()
+        self.alignment().is_some()
+    }
+
+    fn alignment(&self) -> Option<u32> {
+        match &self.storage {
+            Storage::File(file) => file.alignment,
+            Storage::Cow(_) => None,
+        }
     }
 
     /// Reads with one system call from byte `at` on. Returns how many bytes, at least one.
     pub(super) fn read(&self, to: &mut Buffers<'_>, at: u64) -> io::Result<u64> {
-        let done = match self.bounce(to) {
-            None => to.read_from_at(self.file.as_fd(), at, PIECE),
-            Some(mut bytes) => {
-                let read = self.file.read_at(bytes.aligned(), at);
-                read.map(|count| to.put(bytes.aligned().get(..count).unwrap_or_default()))
-            }
+        let done = match &self.storage {
+            Storage::File(file) => file.read(to, at, PIECE),
+            Storage::Cow(cow) => cow.read(to, at, PIECE),
         };
         self.moved(ImageOp::Read, done)
     }
 
     /// Writes with one system call to byte `at`. Returns how many bytes, at least one.
     pub(super) fn write(&self, from: &mut Buffers<'_>, at: u64) -> io::Result<u64> {
-        let done = match self.bounce(from) {
-            None => from.write_to_at(self.file.as_fd(), at, PIECE),
-            Some(mut bytes) => {
-                from.peek(bytes.aligned());
-                let written = self.file.write_at(bytes.aligned(), at);
-                written.inspect(|count| from.consume(*count))
-            }
+        let done = match &self.storage {
+            Storage::File(file) => file.write(from, at, PIECE),
+            Storage::Cow(cow) => cow.write(from, at, PIECE),
         };
         self.moved(ImageOp::Write, done)
     }
 
     /// Makes all finished writes stable.
     pub(super) fn flush(&self) -> io::Result<()> {
-        if !self.sync || self.read_only {
+        if self.read_only {
             return Ok(());
         }
-        let done = sys::fdatasync(self.file.as_fd());
+        let done = match &self.storage {
+            Storage::File(_) if !self.sync => return Ok(()),
+            Storage::File(file) => file.sync(),
+            // The map on the host stays as it was at the last flush that succeeded.
+            Storage::Cow(_) if self.has_lost() => return Err(lost()),
+            Storage::Cow(cow) => cow.flush(self.sync),
+        };
         match &done {
             // The kernel may have reported a loss to another thread.
-            Ok(()) if self.flush_failed.load(Ordering::Acquire) => {
-                Err(io::Error::other("lost before"))
-            }
+            Ok(()) if self.has_lost() => Err(lost()),
             Ok(()) => Ok(()),
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
@@ -167,15 +228,17 @@ impl Image {
         }
     }
 
+    fn has_lost(&self) -> bool {
+        self.flush_failed.load(Ordering::Acquire)
+    }
+
     /// Discards `range`: the guest does not need its contents any more. Returns how many
     /// bytes were discarded. A host that cannot discard does nothing.
     pub(super) fn discard(&self, range: &Range<u64>) -> io::Result<u64> {
-        let done = if self.block_device {
-            sys::discard(self.file.as_fd(), range)
-        } else {
-            self.punch(range)
+        let done = match &self.storage {
+            Storage::File(file) => file.discard(range).map(drop),
+            Storage::Cow(cow) => cow.discard(range),
         };
-        let done = done.or_else(|error| if is_unsupported(&error) { Ok(()) } else { Err(error) });
         self.warn_once(ImageOp::Discard, done)?;
         Ok(range.end - range.start)
     }
@@ -183,37 +246,11 @@ impl Image {
     /// Clears the beginning of `range` in the fastest way that the host has. Returns how
     /// many bytes were cleared. With `unmap`, the host may free their blocks.
     pub(super) fn zero(&self, range: &Range<u64>, unmap: bool) -> io::Result<u64> {
-        let mut done = Err(io::ErrorKind::Unsupported.into());
-        if unmap {
-            done = self.punch(range);
-        }
-        if is_unsupported_result(&done) {
-            let mode = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
-            done = sys::fallocate(self.file.as_fd(), mode, range);
-        }
-        if is_unsupported_result(&done) {
-            let length = index(range.end - range.start);
-            let zeroes = ZEROES.0.get(..length).unwrap_or(&ZEROES.0);
-            return self.moved(ImageOp::Zero, self.file.write_at(zeroes, range.start));
-        }
-        self.warn_once(ImageOp::Zero, done)?;
-        Ok(range.end - range.start)
-    }
-
-    /// Makes a hole in the file.
-    fn punch(&self, range: &Range<u64>) -> io::Result<()> {
-        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        sys::fallocate(self.file.as_fd(), mode, range)
-    }
-
-    /// Returns a bounce buffer, if direct I/O cannot use the guest's buffers.
-    fn bounce(&self, buffers: &Buffers<'_>) -> Option<Bounce> {
-        let alignment = index(self.alignment?);
-        if buffers.is_aligned(alignment) {
-            return None;
-        }
-        let length = index(buffers.len()).min(BOUNCE);
-        Some(Bounce::new(length, alignment))
+        let done = match &self.storage {
+            Storage::File(file) => file.zero(range, unmap),
+            Storage::Cow(cow) => cow.zero(range, unmap),
+        };
+        self.moved(ImageOp::Zero, done)
     }
 
     /// Returns how many bytes a system call moved. 0 is an error: the file has become shorter.
@@ -232,9 +269,35 @@ impl Image {
         if error.kind() != io::ErrorKind::Interrupted
             && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0
         {
-            log::warn!("{}: {}: {error}: the guest gets {}", self.name, op.name(), op.result());
+            let (name, part) = (&self.name, self.part(op));
+            log::warn!("{name}: {part}{}: {error}: the guest gets {}", op.name(), op.result());
         }
         done
+    }
+
+    /// The part of the disk that an operation changes, for messages.
+    fn part(&self, op: ImageOp) -> &'static str {
+        match self.storage {
+            Storage::Cow(_) if op != ImageOp::Read => "private part: ",
+            _ => "",
+        }
+    }
+}
+
+impl Drop for Image {
+    /// Has a private part that is kept know all writes of the guest.
+    fn drop(&mut self) {
+        let Storage::Cow(cow) = &self.storage else { return };
+        if self.has_lost() {
+            return;
+        }
+        if let Err(error) = cow.flush(self.sync) {
+            let name = &self.name;
+            log::warn!(
+                "{name}: private part: flushing: {error}: what the guest wrote after its last \
+                 flush is lost"
+            );
+        }
     }
 }
 
@@ -259,34 +322,7 @@ impl ImageOp {
     }
 }
 
-/// Whether an error says that the host has to do an operation in another way.
-fn is_unsupported(error: &io::Error) -> bool {
-    // EINVAL comes from block devices whose blocks are larger than the range's,
-    // ENODEV from files that are not disks.
-    let known = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL, libc::ENODEV];
-    error.kind() == io::ErrorKind::Unsupported
-        || error.raw_os_error().is_some_and(|error| known.contains(&error))
-}
-
-fn is_unsupported_result(done: &io::Result<()>) -> bool {
-    done.as_ref().is_err_and(is_unsupported)
-}
-
-/// A buffer whose bytes are aligned for direct I/O.
-struct Bounce {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl Bounce {
-    fn new(length: usize, alignment: usize) -> Self {
-        let bytes = vec![0; length + alignment];
-        let start = bytes.as_ptr().align_offset(alignment);
-        Self { bytes, start, length }
-    }
-
-    fn aligned(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..self.start + self.length).unwrap_or_default()
-    }
+/// The error of a flush after one that failed.
+fn lost() -> io::Error {
+    io::Error::other("lost before")
 }

@@ -10,6 +10,7 @@ use super::{Block, Image, SECTOR};
 use crate::testing::FakeGuest;
 use crate::testing::ring::Part::{self, FromGuest, ToGuest};
 
+mod cow;
 mod direct;
 mod extents;
 mod faults;
