@@ -89,8 +89,9 @@ pub(crate) struct Config {
     #[arg(value_hint = ValueHint::Other)]
     pub(crate) cpu: Option<Features>,
 
-    /// A disk: a raw image or block device, the first is vda. OPTION: ro, direct, serial=S,
-    /// queues=N, sync=off, format=raw
+    /// A disk: a raw image or block device, the first is vda. OPTION: ro, cow (FILE does not
+    /// change), cow=PRIVATE (what the guest writes is kept in PRIVATE), direct, serial=S, queues=N,
+    /// sync=off, format=raw
     #[arg(long, value_name = "FILE[,OPTION]...", help_heading = DISKS)]
     #[arg(value_hint = ValueHint::FilePath)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| block::parse(&value)))]

@@ -4,6 +4,8 @@
 
 mod format;
 mod holder;
+mod identity;
+mod private;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -12,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use devices::block::{Block, Image};
+use devices::block::{Block, FileStamp, Image};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+
+pub use identity::{DiskAccess, DiskIdentity};
 
 use crate::sys;
 
@@ -41,12 +45,34 @@ pub struct BlockConfig {
     pub no_sync: bool,
     /// The file's bytes are the disk, even if they look like another format (`format=raw`).
     pub raw: bool,
+    /// The guest writes to a private part, and the file does not change (`cow`).
+    pub cow: Option<PrivatePart>,
+    /// The file with the saved private part that a copy-on-write disk begins with. It does not
+    /// change.
+    pub private_from: Option<PathBuf>,
+}
+
+/// Where the private part of a copy-on-write disk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrivatePart {
+    /// In a file without a name, which ends with the launch.
+    Temporary,
+    /// In this file, with which a later launch can continue.
+    Kept(PathBuf),
+}
+
+impl BlockConfig {
+    /// Whether lguest only reads the file.
+    fn only_reads(&self) -> bool {
+        self.read_only || self.cow.is_some()
+    }
 }
 
 /// A disk of the guest.
 #[derive(Debug)]
 pub struct Disk {
     image: Arc<Image>,
+    path: PathBuf,
     serial: String,
     queues: u16,
 }
@@ -57,6 +83,15 @@ impl Disk {
         let (image, serial) = (Arc::clone(&self.image), self.serial.clone());
         Block { image, serial, queues: self.queues }
     }
+
+    /// Copies the private part of a copy-on-write disk to `to`, an empty file, for
+    /// [`BlockConfig::private_from`]. The guest must be paused. `to` is not flushed.
+    ///
+    /// # Errors
+    /// Those of the host, and if the disk is not copy-on-write.
+    pub fn save_private(&self, to: &File) -> io::Result<()> {
+        self.image.save_private(to)
+    }
 }
 
 /// Open the disks of a guest with `cpus` CPUs.
@@ -64,15 +99,29 @@ impl Disk {
 /// # Errors
 /// When a disk cannot be used. The text names the disk, the cause and advice.
 pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
-    let (mut disks, mut known) = (Vec::new(), Vec::new());
+    let (mut disks, mut known) = (Vec::new(), KnownFiles::default());
     for config in configs {
         let name = format!("disk {}", config.path.display());
-        let (image, identity) = open(config, &name, &known).with_context(|| name.clone())?;
-        known.push(identity);
+        let image = open(config, &name, &mut known).with_context(|| name.clone())?;
+        let (image, path) = (Arc::new(image), config.path.clone());
         let queues = config.queues.unwrap_or(QUEUES.min(cpus.into()));
-        disks.push(Disk { image: Arc::new(image), serial: config.serial.clone(), queues });
+        disks.push(Disk { image, path, serial: config.serial.clone(), queues });
     }
     Ok(disks)
+}
+
+/// The files that the guest's disks use so far, and whether each is only read.
+#[derive(Debug, Default)]
+struct KnownFiles(Vec<(FileIdentity, bool)>);
+
+impl KnownFiles {
+    /// Adds a file. Returns false if the guest uses it already, unless all its uses only read.
+    fn add(&mut self, metadata: &Metadata, only_reads: bool) -> bool {
+        let new = identity(metadata);
+        let collides = self.0.iter().any(|(known, reads)| *known == new && !(only_reads && *reads));
+        self.0.push((new, only_reads));
+        !collides
+    }
 }
 
 /// The identity of a file or block device, which all of its names share: whether it is a block
@@ -86,7 +135,7 @@ fn identity(metadata: &Metadata) -> FileIdentity {
     }
 }
 
-fn open(config: &BlockConfig, name: &str, known: &[FileIdentity]) -> Result<(Image, FileIdentity)> {
+fn open(config: &BlockConfig, name: &str, known: &mut KnownFiles) -> Result<Image> {
     // Checked before opening, which could wait for the other end of a FIFO.
     let metadata = fs::metadata(&config.path).map_err(|error| explain(error, config))?;
     let kind = metadata.file_type();
@@ -95,17 +144,48 @@ fn open(config: &BlockConfig, name: &str, known: &[FileIdentity]) -> Result<(Ima
         kind.is_file() || kind.is_block_device(),
         "it is neither a file nor a block device: give one of these"
     );
-    let identity = identity(&metadata);
-    ensure!(!known.contains(&identity), "it is given twice: each disk can be given once");
+    ensure!(
+        known.add(&metadata, config.only_reads()),
+        "it is given twice: each disk can be given once, unless all have \"ro\" or \"cow\""
+    );
 
     let mut file = open_file(config, &metadata)?;
-    lock(&file, config, &metadata, name)?;
+    let kind = if config.only_reads() { LockKind::Shared } else { LockKind::Exclusive };
+    lock(&file, kind, name)?;
     let length = file.seek(SeekFrom::End(0)).context("finding its size")?;
     ensure!(length > 0, "it is empty: make it as large as the disk (truncate -s 4G FILE)");
     format::check(config, name, length)?;
-    let alignment = if config.direct { Some(direct_alignment(&file, &metadata)?) } else { None };
 
-    let mut image = Image::new(file, name, length)?;
+    let image = image(config, file, name, length, known)?;
+    ensure!(image.length() > 0, "it is smaller than a block of {} bytes", image.block_size());
+    let rest = length - image.length();
+    if rest > 0 {
+        let block = image.block_size();
+        log::warn!(
+            "{name}: its last {rest} bytes are no block of {block}: the guest has no use of them"
+        );
+    }
+    Ok(image)
+}
+
+/// Make the image of a disk whose file is open and has this length.
+fn image(
+    config: &BlockConfig,
+    file: File,
+    name: &str,
+    length: u64,
+    known: &mut KnownFiles,
+) -> Result<Image> {
+    let metadata = file.metadata()?;
+    let alignment = if config.direct { Some(direct_alignment(&file, &metadata)?) } else { None };
+    let mut image = match &config.cow {
+        None => Image::new(file, name, length)?,
+        Some(part) => {
+            let stamp = FileStamp::new(&metadata, length);
+            let private = private::open(config, part, stamp, name, known)?;
+            Image::copy_on_write(file, private, name)?
+        }
+    };
     if let Some(alignment) = alignment {
         image = image.direct(alignment);
     }
@@ -115,15 +195,7 @@ fn open(config: &BlockConfig, name: &str, known: &[FileIdentity]) -> Result<(Ima
     if config.no_sync {
         image = image.without_sync();
     }
-    ensure!(image.length() > 0, "it is smaller than a block of {} bytes", image.block_size());
-    let rest = length - image.length();
-    if rest > 0 {
-        let block = image.block_size();
-        log::warn!(
-            "{name}: its last {rest} bytes are no block of {block}: the guest has no use of them"
-        );
-    }
-    Ok((image, identity))
+    Ok(image)
 }
 
 fn open_file(config: &BlockConfig, metadata: &Metadata) -> Result<File> {
@@ -131,12 +203,12 @@ fn open_file(config: &BlockConfig, metadata: &Metadata) -> Result<File> {
     if config.direct {
         flags |= libc::O_DIRECT;
     }
-    if metadata.file_type().is_block_device() && !config.read_only {
+    if metadata.file_type().is_block_device() && !config.only_reads() {
         // O_EXCL is refused if the device is mounted, and keeps it from being mounted.
         flags |= libc::O_EXCL;
     }
     let mut options = File::options();
-    options.read(true).write(!config.read_only).custom_flags(flags);
+    options.read(true).write(!config.only_reads()).custom_flags(flags);
     options.open(&config.path).map_err(|error| match error.raw_os_error() {
         Some(libc::EINVAL) if config.direct => {
             anyhow!("its file system has no direct I/O: leave out \"direct\"")
@@ -152,7 +224,7 @@ fn open_file(config: &BlockConfig, metadata: &Metadata) -> Result<File> {
 fn explain(error: io::Error, config: &BlockConfig) -> anyhow::Error {
     match error.kind() {
         ErrorKind::NotFound => anyhow!("no such file: make one (truncate -s 4G FILE)"),
-        ErrorKind::PermissionDenied if config.read_only => {
+        ErrorKind::PermissionDenied if config.only_reads() => {
             anyhow!("permission denied: make it readable")
         }
         ErrorKind::PermissionDenied => {
@@ -163,11 +235,23 @@ fn explain(error: io::Error, config: &BlockConfig) -> anyhow::Error {
     }
 }
 
-/// Lock a disk, so that no other process writes to it while the guest uses it. The
+/// The kind of a lock: which other processes may use the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LockKind {
+    /// Processes that only read it.
+    Shared,
+    /// No other process.
+    Exclusive,
+}
+
+/// Lock a file of a disk, so that no other process writes to it while the guest uses it. The
 /// lock ends with the open file: when the process ends, at the latest, in whatever
 /// way.
-fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> Result<()> {
-    let kind = if config.read_only { libc::F_RDLCK } else { libc::F_WRLCK };
+fn lock(file: &File, kind: LockKind, name: &str) -> Result<()> {
+    let kind = match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
+    };
     let lock = libc::flock {
         l_type: i16::try_from(kind)?,
         l_whence: i16::try_from(libc::SEEK_SET)?,
@@ -178,7 +262,7 @@ fn lock(file: &File, config: &BlockConfig, metadata: &Metadata, name: &str) -> R
     match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
         Ok(_) => Ok(()),
         Err(Errno::EAGAIN | Errno::EACCES) => {
-            let holder = holder::of(metadata);
+            let holder = holder::of(&file.metadata()?);
             let holder =
                 holder.unwrap_or_else(|| "a process that is not to be seen from here".into());
             bail!("it is in use by {holder}: end that first, or copy the file")

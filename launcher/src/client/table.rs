@@ -109,6 +109,12 @@ pub(super) fn info(guest: &Value) -> String {
         if device.get("read_only") == Some(&Value::Bool(true)) {
             words.push("(read-only)".into());
         }
+        if device.get("cow") == Some(&Value::Bool(true)) {
+            let private = device.get("private").and_then(Value::as_str);
+            words.push(private.map_or("(copy-on-write)".into(), |private| {
+                format!("(copy-on-write, private part {private})")
+            }));
+        }
         lines.push((text(device, "name"), words.join(" ")));
     }
     for console in elements(guest, "consoles") {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use devices::block::SERIAL_BYTES;
-use host::disk::BlockConfig;
+use host::disk::{BlockConfig, PrivatePart};
 
 use super::split;
 
@@ -22,6 +22,10 @@ pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
     let path = PathBuf::from(OsString::from_vec(path));
     let mut config = BlockConfig { path, ..BlockConfig::default() };
     for word in words {
+        if let Some(part) = parse_cow(&word)? {
+            config.cow = Some(part);
+            continue;
+        }
         let word = OsStr::from_bytes(&word).to_string_lossy().into_owned();
         match word.split_once('=') {
             None if word == "ro" => config.read_only = true,
@@ -39,13 +43,34 @@ pub(super) fn parse(value: &OsStr) -> Result<BlockConfig, String> {
             }
             _ => {
                 return Err(format!(
-                    "no option {word:?}: there are ro, direct, serial=S, queues=N, sync=full, \
-                     sync=off and format=raw; a comma of the file name is written twice"
+                    "no option {word:?}: there are ro, cow, cow=PRIVATE, direct, serial=S, \
+                     queues=N, sync=full, sync=off and format=raw; a comma of the file name is \
+                     written twice"
                 ));
             }
         }
     }
-    Ok(config)
+    match (&config.cow, config.read_only, config.direct) {
+        (Some(_), true, _) => Err("cow is for a guest that writes, and with ro it cannot: leave \
+                                   out one of them"
+            .into()),
+        (Some(_), _, true) => Err("cow uses the host's page cache, and direct bypasses it: leave \
+                                   out one of them"
+            .into()),
+        _ => Ok(config),
+    }
+}
+
+/// Parse `cow` or `cow=PRIVATE`. Returns None for any other option.
+fn parse_cow(word: &[u8]) -> Result<Option<PrivatePart>, String> {
+    match word.strip_prefix(b"cow") {
+        Some([]) => Ok(Some(PrivatePart::Temporary)),
+        Some([b'=']) => Err("cow=PRIVATE has the name of a file, or is cow alone".into()),
+        Some([b'=', path @ ..]) => {
+            Ok(Some(PrivatePart::Kept(OsStr::from_bytes(path).to_os_string().into())))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn parse_serial(serial: &str) -> Result<String, String> {
@@ -86,9 +111,21 @@ mod tests {
             queues: Some(3),
             no_sync: true,
             raw: true,
+            ..BlockConfig::default()
         };
         let value = "/dev/sdb,ro,direct,serial=my disk,queues=3,sync=off,format=raw";
         assert_eq!(parsed(value), wanted);
+    }
+
+    #[test]
+    fn the_private_part_of_a_disk_may_have_a_name() {
+        assert_eq!(parsed("a,cow").cow, Some(PrivatePart::Temporary));
+        assert_eq!(parsed("a,cow=b,,c,serial=d").cow, Some(PrivatePart::Kept("b,c".into())));
+        assert_eq!(parsed("a,cow=b=c").cow, Some(PrivatePart::Kept("b=c".into())));
+        assert_eq!(parsed("a").cow, None);
+        let path = OsString::from_vec(b"a,cow=\xff".to_vec());
+        let name = OsString::from_vec(vec![0xff]);
+        assert_eq!(parse(&path).unwrap().cow, Some(PrivatePart::Kept(name.into())));
     }
 
     #[test]
@@ -123,6 +160,11 @@ mod tests {
             ("a,serial=", "1 to 20"),
             (&long, "1 to 20"),
             ("a,serial=\t", "1 to 20"),
+            ("a,cow=", "the name of a file"),
+            ("a,cows", "\"cows\""),
+            ("a,cow,ro", "with ro it cannot"),
+            ("a,ro,cow=b", "with ro it cannot"),
+            ("a,direct,cow", "direct bypasses it"),
         ];
         for (value, words) in rows {
             let error = parse(value.as_ref()).unwrap_err();

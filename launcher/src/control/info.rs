@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use host::disk::PrivatePart;
 use serde::Serialize;
 use wire::Name;
 
@@ -61,6 +62,12 @@ struct DeviceInfo {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     read_only: Option<bool>,
+    /// Whether a disk is copy-on-write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cow: Option<bool>,
+    /// The file that the private part of a copy-on-write disk is kept in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
 }
@@ -170,13 +177,23 @@ fn devices(
         kind,
         path: None,
         read_only: None,
+        cow: None,
+        private: None,
         interface: None,
     };
     let consoles = (0..consoles).map(|number| device(&format!("con{number}"), "console"));
     let mut devices: Vec<_> = consoles.collect();
     for (number, block) in config.block.iter().enumerate() {
-        let (path, read_only) = (Some(shown(here, &block.path)), Some(block.read_only));
-        devices.push(DeviceInfo { path, read_only, ..device(&format!("blk{number}"), "block") });
+        devices.push(DeviceInfo {
+            path: Some(shown(here, &block.path)),
+            read_only: Some(block.read_only),
+            cow: Some(block.cow.is_some()),
+            private: match &block.cow {
+                Some(PrivatePart::Kept(path)) => Some(shown(here, path)),
+                _ => None,
+            },
+            ..device(&format!("blk{number}"), "block")
+        });
     }
     for (number, interface) in interfaces.into_iter().enumerate() {
         let interface = Some(interface);

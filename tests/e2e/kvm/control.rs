@@ -76,7 +76,7 @@ fn info_lists_what_the_guest_has() {
     assert!(info["uptime"].is_u64() && info["version"].is_string(), "{info}");
     let devices = serde_json::json!([
         { "name": "con0", "kind": "console" },
-        { "name": "blk0", "kind": "block", "path": disk.to_str(), "read_only": true },
+        { "name": "blk0", "kind": "block", "path": disk.to_str(), "read_only": true, "cow": false },
         { "name": "rng0", "kind": "rng", "path": "/dev/urandom" },
     ]);
     assert_eq!(info["devices"], devices);

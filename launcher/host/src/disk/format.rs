@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail};
+use devices::block::PRIVATE_MAGIC;
 
 use super::BlockConfig;
 
@@ -85,6 +86,12 @@ pub(super) fn check(config: &BlockConfig, name: &str, length: u64) -> Result<()>
     // The check uses another descriptor, because direct I/O would need an aligned buffer.
     let mut file = File::open(&config.path).context("reading its first bytes")?;
     let head = read(&mut file, 0, HEAD).context("reading its first bytes")?;
+    if head.starts_with(&PRIVATE_MAGIC) {
+        bail!(
+            "it is the private part of a disk: give that disk, with \",cow=PRIVATE\"; \
+             \",format=raw\" gives the guest the file's bytes as they are"
+        );
+    }
     let mut found = find(&BY_HEAD, &head);
     if found.is_none() {
         let start = length.saturating_sub(FOOTER);

@@ -126,11 +126,17 @@ fn a_disk_given_twice_is_refused_by_whatever_name() {
     let path = file(&directory, "disk", 4096);
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    for read_only in [false, true] {
-        let second = BlockConfig { read_only, ..config(&link) };
-        let first = BlockConfig { read_only, ..config(&path) };
-        let error = open_all(&[first, second], 1).unwrap_err();
-        assert!(format!("{error:#}").contains("link: it is given twice"), "{error:#}");
+    for read_only in [[false, false], [false, true], [true, false], [true, true]] {
+        let [first, second] = read_only;
+        let first = BlockConfig { read_only: first, ..config(&path) };
+        let second = BlockConfig { read_only: second, ..config(&link) };
+        match open_all(&[first, second], 1) {
+            Ok(disks) => assert_eq!((read_only, disks.len()), ([true, true], 2)),
+            Err(error) => {
+                assert!(format!("{error:#}").contains("link: it is given twice"), "{error:#}");
+                assert_ne!(read_only, [true, true]);
+            }
+        }
     }
 }
 
