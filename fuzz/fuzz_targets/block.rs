@@ -1,5 +1,5 @@
 //! A queue of a disk, of each kind. Whatever is asked of it, its file stays as long as it
-//! was, and if it is read-only, as it was.
+//! was, and if it is read-only or copy-on-write, as it was.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
-use devices::block::{Block, Image};
+use devices::block::{Block, FileStamp, Image, PrivateFile};
 use fuzz::Guest;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -22,8 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
 fn play(input: &mut Unstructured<'_>) -> Result<()> {
     let mut file = tempfile::tempfile_in("/dev/shm").expect("a file in memory");
     file.write_all(&[0x5a; LENGTH]).expect("filling the disk");
-    let mut image = image(&file);
-    let read_only = input.arbitrary()?;
+    let (read_only, cow) = (input.arbitrary()?, input.arbitrary()?);
+    let mut image = if cow { copy_on_write(&file) } else { image(&file) };
     if read_only {
         image = image.read_only();
     }
@@ -36,7 +36,7 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
     file.rewind().expect("rewinding");
     file.read_to_end(&mut contents).expect("reading");
     assert_eq!(contents.len(), LENGTH);
-    assert!(!read_only || contents.iter().all(|byte| *byte == 0x5a));
+    assert!(!(read_only || cow) || contents.iter().all(|byte| *byte == 0x5a));
     played
 }
 
@@ -49,4 +49,12 @@ fn disk(input: &mut Unstructured<'_>, device: &Block) -> Result<()> {
 fn image(file: &File) -> Image {
     let file = file.try_clone().expect("duplicating");
     Image::new(file, "fuzz", LENGTH as u64).expect("making the image")
+}
+
+fn copy_on_write(file: &File) -> Image {
+    let stamp = FileStamp::new(&file.metadata().expect("asking for the length"), LENGTH as u64);
+    let private = tempfile::tempfile_in("/dev/shm").expect("a file in memory");
+    let private = PrivateFile::kept(private, stamp).expect("making the private part");
+    let file = file.try_clone().expect("duplicating");
+    Image::copy_on_write(file, private, "fuzz").expect("making the image")
 }

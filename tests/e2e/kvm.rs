@@ -11,6 +11,7 @@ mod console;
 mod console_output;
 mod consoles;
 mod control;
+mod cow;
 mod detached;
 mod disks;
 mod endings;

@@ -50,6 +50,7 @@ pub(crate) const MODES: &[Mode] = &[
     ("busless", hostile::busless),
     ("kicks", hostile::kicks),
     ("soak", hostile::soak),
+    ("disk", hostile::disk),
 ];
 
 /// Runs the mode that the command line names.

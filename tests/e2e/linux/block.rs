@@ -1,5 +1,6 @@
 //! Disks, as Linux uses them. `kvm::disks` tests that unusable disks are refused.
 
+mod cow;
 mod faults;
 mod flush;
 mod hangs;

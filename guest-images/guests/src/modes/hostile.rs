@@ -22,6 +22,7 @@ mod breakdowns;
 mod busless;
 mod chains;
 mod changes;
+mod disk;
 mod events;
 mod honest;
 mod kicks;
@@ -37,6 +38,7 @@ mod transport;
 
 pub(super) use breakdowns::breakdowns;
 pub(super) use busless::busless;
+pub(super) use disk::disk;
 pub(super) use kicks::kicks;
 pub(super) use race::race;
 pub(super) use soak::soak;

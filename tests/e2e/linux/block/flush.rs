@@ -7,7 +7,7 @@ use tests::Strace;
 use super::*;
 
 /// Returns the position in the list where a call begins, or continues after another thread's call.
-fn position(calls: &[String], begins: &str, from: usize) -> usize {
+pub(super) fn position(calls: &[String], begins: &str, from: usize) -> usize {
     let found = calls.iter().skip(from).position(|call| call.starts_with(begins));
     from + found.unwrap_or_else(|| panic!("no {begins} from {from} on in {calls:#?}"))
 }
