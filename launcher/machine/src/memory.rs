@@ -1,6 +1,8 @@
 //! Guest memory: where RAM lies in the guest's physical address space, and the
 //! one host mapping behind it. Every queue thread reads and writes it.
 
+mod file;
+
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -93,7 +95,7 @@ impl Ram {
     /// power-on. No vCPU and no queue thread may be running.
     ///
     /// # Errors
-    /// When the host refuses (madvise).
+    /// When the host refuses (madvise, or mmap in place of a file).
     pub fn empty(&self) -> Result<()> {
         self.mapping.empty().context("emptying guest memory")
     }

@@ -1,8 +1,10 @@
 //! Every unsafe block of this crate. All functions here are safe to call.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvm_bindings::{kvm_reinject_control, kvm_userspace_memory_region};
 use kvm_ioctls::{VcpuFd, VmFd};
@@ -16,12 +18,14 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Without this reserve, an allocation fails somewhere, and the process aborts.
 const LAUNCHER: usize = 32 << 20;
 
-/// Anonymous memory between two inaccessible guard areas. The mapping lasts as long as the
-/// process, so that pointers into it stay valid.
+/// Private memory between two inaccessible guard areas: anonymous, or with the contents of a file.
+/// The mapping lasts as long as the process, so that pointers into it stay valid.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     size: usize,
+    /// Pages that nobody has written have the contents of a file.
+    has_file: AtomicBool,
 }
 
 // SAFETY: the mapping is plain memory that belongs to no thread; all access to
@@ -58,13 +62,44 @@ impl Mapping {
         if done != 0 {
             return Err(io::Error::last_os_error());
         }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapping = Self { start, size, has_file: AtomicBool::new(false) };
+        mapping.advise();
+        Ok(mapping)
+    }
+
+    /// Advise the kernel to use huge pages, and to leave the mapping out of core dumps.
+    fn advise(&self) {
         for advice in [libc::MADV_HUGEPAGE, libc::MADV_DONTDUMP] {
             // Both are hints: a kernel without them costs speed or disk space, nothing else.
             // SAFETY: the range is ours and mapped; neither hint changes contents.
-            let _ = unsafe { libc::madvise(start, size, advice) };
+            let _ = unsafe { libc::madvise(self.start.as_ptr().cast(), self.size, advice) };
         }
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, size })
+    }
+
+    /// Give the whole mapping the contents of a file, of which it is a private copy. The file has
+    /// to be as long as the mapping, and to stay so: an access beyond its end is a SIGBUS.
+    ///
+    /// # Errors
+    /// When the host refuses the mapping.
+    pub(crate) fn map_file(&self, file: &File) -> io::Result<()> {
+        self.map_again(libc::MAP_PRIVATE | libc::MAP_NORESERVE, file.as_raw_fd())?;
+        self.has_file.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Replace the contents of the whole mapping.
+    fn map_again(&self, flags: libc::c_int, fd: libc::c_int) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let start = self.start.as_ptr().cast();
+        // SAFETY: the range is the mapping's own, and stays mapped, readable and writable. No code
+        // holds references to it (vm-memory hands out volatile accessors only).
+        let area = unsafe { libc::mmap(start, self.size, access, flags | libc::MAP_FIXED, fd, 0) };
+        if area == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        self.advise();
+        Ok(())
     }
 
     /// A part of the mapping as a region of vm-memory. Offset and length are in bytes.
@@ -84,7 +119,17 @@ impl Mapping {
     }
 
     /// Drop every page of the mapping. The pages read as zeroes afterwards.
+    ///
+    /// # Errors
+    /// When the host refuses.
     pub(crate) fn empty(&self) -> io::Result<()> {
+        if self.has_file.load(Ordering::Relaxed) {
+            // Dropped pages would have the file's contents again.
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            self.map_again(flags, -1)?;
+            self.has_file.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
         // SAFETY: private anonymous memory of ours that no code holds references
         // to (vm-memory hands out volatile accessors only).
         let done =

@@ -1,0 +1,184 @@
+//! Guest memory in a file of a snapshot. The file has the bytes of the launcher's one mapping, in
+//! the same order: RAM below the hole, then RAM above it. Pages of zeroes are holes of the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
+use devices::number::index;
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+
+use super::{Ram, explain};
+
+/// The number of bytes that are read from guest memory, and written to the file, at once.
+const CHUNK: usize = 1 << 20;
+/// The granularity in bytes of the file's holes.
+const PAGE: usize = 4096;
+
+impl Ram {
+    /// Write all of the memory to a file, in place of what the file has. Nothing may write to the
+    /// memory meanwhile.
+    ///
+    /// # Errors
+    /// When the file cannot be written, because its file system is full, for example. The file is
+    /// then not complete.
+    pub fn save(&self, file: &File) -> io::Result<()> {
+        // All of the file becomes a hole.
+        file.set_len(0)?;
+        file.set_len(self.memory.iter().map(GuestMemoryRegion::len).sum())?;
+        let mut buffer = vec![0; CHUNK];
+        let mut end = 0;
+        for region in self.memory.iter() {
+            let start = end;
+            end += region.len();
+            for offset in (start..end).step_by(CHUNK) {
+                let length = index(end - offset).min(CHUNK);
+                let chunk = buffer.get_mut(..length).unwrap_or_default();
+                let from = MemoryRegionAddress(offset - start);
+                let guest = region.get_slice(from, length).map_err(io::Error::other)?;
+                guest.copy_to(chunk);
+                write_pages(file, chunk, offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory of `size` bytes with the contents of a file that [`Self::save`] has written. The host
+    /// reads a page of the file when the guest first touches it, and never writes to the file.
+    /// Nothing may write to the file, or shorten it, while this process exists.
+    ///
+    /// # Errors
+    /// When the file has another length, or the host's limits do not allow that much memory.
+    pub fn restored(size: u64, file: &File) -> Result<Self> {
+        let found = file.metadata().context("reading the length of the memory file")?;
+        ensure!(found.is_file(), "the memory file is not a regular file");
+        let length = found.len();
+        ensure!(
+            length == size,
+            "the memory file has {length} bytes, and the guest's memory has {size}"
+        );
+        let ram = Self::new(size)?;
+        ram.mapping.map_file(file).map_err(explain).context("mapping the memory file")?;
+        Ok(ram)
+    }
+}
+
+/// Write the pages of a chunk, but not those of zeroes. Neighbours are written at once.
+fn write_pages(file: &File, chunk: &[u8], offset: u64) -> io::Result<()> {
+    let pages = chunk.chunks(PAGE).map(|page| (page.len(), is_zero(page)));
+    let pages: Vec<(usize, bool)> = pages.collect();
+    let mut rest = chunk;
+    let mut position = offset;
+    for run in pages.chunk_by(|(_, before), (_, after)| before == after) {
+        let length = run.iter().map(|(length, _)| length).sum();
+        let (bytes, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        if !run.iter().any(|(_, is_zero)| *is_zero) {
+            file.write_all_at(bytes, position)?;
+        }
+        position += bytes.len() as u64;
+        rest = after;
+    }
+    Ok(())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::*;
+    use crate::memory::placement;
+
+    const SIZE: u64 = 33 << 20;
+
+    /// A number that differs for each place.
+    fn number(place: u64) -> u64 {
+        place.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    }
+
+    #[test]
+    fn memory_comes_back_from_its_file() {
+        let places = [0, 4096, 0x10_0ff8, 0x10_1000, (1 << 20) + 8, (2 << 20) - 8, SIZE - 8];
+        let ram = Ram::new(SIZE).unwrap();
+        for place in places {
+            ram.memory().write_obj(number(place), GuestAddress(place)).unwrap();
+        }
+        let file = tempfile::tempfile().unwrap();
+        // What the file had before must not remain.
+        file.write_all_at(&[0xff; 9000], 8 << 20).unwrap();
+        ram.save(&file).unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!(found.len(), SIZE);
+        assert!(found.blocks() * 512 <= 16 * 4096, "{} blocks: it is not sparse", found.blocks());
+
+        let restored = Ram::restored(SIZE, &file).unwrap();
+        for place in (0..SIZE).step_by(8) {
+            let expected = if places.contains(&place) { number(place) } else { 0 };
+            let found: u64 = restored.memory().read_obj(GuestAddress(place)).unwrap();
+            assert_eq!(found, expected, "{place:#x}");
+        }
+        // The restored guest changes its copy, and a snapshot of it has the change.
+        restored.memory().write_obj(7_u64, GuestAddress(0x5000)).unwrap();
+        let again = tempfile::tempfile().unwrap();
+        restored.save(&again).unwrap();
+        let mut bytes = [0; 8];
+        again.read_exact_at(&mut bytes, 0x5000).unwrap();
+        assert_eq!(u64::from_ne_bytes(bytes), 7);
+        file.read_exact_at(&mut bytes, 0x5000).unwrap();
+        assert_eq!(u64::from_ne_bytes(bytes), 0);
+        again.read_exact_at(&mut bytes, SIZE - 8).unwrap();
+        assert_eq!(u64::from_ne_bytes(bytes), number(SIZE - 8));
+
+        restored.empty().unwrap();
+        for place in places.into_iter().chain([0x5000]) {
+            let found: u64 = restored.memory().read_obj(GuestAddress(place)).unwrap();
+            assert_eq!(found, 0, "{place:#x}");
+        }
+        // Emptied memory is as that of a guest that was never restored.
+        restored.memory().write_obj(7_u64, GuestAddress(0x5000)).unwrap();
+        restored.empty().unwrap();
+        assert_eq!(restored.memory().read_obj::<u64>(GuestAddress(0x5000)).unwrap(), 0);
+    }
+
+    #[test]
+    fn memory_above_the_hole_follows_in_the_file() {
+        // 1 MiB above 4 GiB. The pages of the rest are never touched.
+        let size = (3 << 30) + (1 << 20);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        let high = placement(size).pop().unwrap();
+        file.write_all_at(&number(1).to_ne_bytes(), high.1 + 0x1000).unwrap();
+        let ram = Ram::restored(size, &file).unwrap();
+        let found: u64 = ram.memory().read_obj(GuestAddress((4 << 30) + 0x1000)).unwrap();
+        assert_eq!(found, number(1));
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        for length in [0, SIZE - 4096, SIZE + 1] {
+            file.set_len(length).unwrap();
+            let refusal = Ram::restored(SIZE, &file).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("has {length} bytes")), "{refusal}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let directory = File::open(directory.path()).unwrap();
+        assert!(Ram::restored(SIZE, &directory).is_err());
+    }
+
+    #[test]
+    fn a_full_file_system_is_an_error() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert!(write_pages(&full, &[1; 4096], 0).is_err());
+        assert!(write_pages(&full, &[0; 4096], 0).is_ok());
+        let closed = File::open("/proc/self/exe").unwrap();
+        assert!(Ram::new(SIZE).unwrap().save(&closed).is_err());
+    }
+}
