@@ -2,9 +2,11 @@
 //! and reset. The fixed hardware is that of [`crate::power`]: there is no power management timer
 //! and no fixed button. [`crate::ports`] answers the ports named here.
 
+mod generation;
+
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Method, Name, Notify,
-    Package, Path, ResourceTemplate,
+    AddressSpace, AddressSpaceCacheable, Arg, Device, EISAName, Equal, IO, If, Interrupt, Method,
+    Name, Notify, Package, Path, ResourceTemplate,
 };
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
@@ -22,6 +24,7 @@ use crate::memory::{ACPI, Memory, PCI_WINDOW};
 use crate::ports::{ACPI_RESET, COM1, PVPANIC, RESET_VALUE};
 use crate::power::{self, SLEEP_TYPE_OFF};
 use crate::rtc;
+pub use generation::new_generation;
 
 const OEM: [u8; 6] = *b"LGUEST";
 const OEM_TABLE: [u8; 8] = *b"LGUEST  ";
@@ -33,19 +36,26 @@ const LOCAL_APIC: u32 = 0xfee0_0000;
 const IO_APIC: u32 = 0xfec0_0000;
 
 /// The interrupt of COM1 on the I/O APIC.
-pub(crate) const COM1_GSI: u32 = 4;
+pub const COM1_GSI: u32 = 4;
 
 /// The interrupt of the power button, as the guest's Generic Event Device has it.
-pub(crate) const POWER_BUTTON_GSI: u32 = 5;
+pub const POWER_BUTTON_GSI: u32 = 5;
+
+/// The interrupt that says that the guest is a copy: its generation has changed. The Generic Event
+/// Device has it, too.
+pub const GENERATION_GSI: u32 = 6;
 
 /// The interrupt of the real-time clock, where PCs have it.
-pub(crate) const RTC_GSI: u32 = 8;
+pub const RTC_GSI: u32 = 8;
 
 /// The interrupt of power management.
 pub(crate) const SCI_GSI: u8 = 9;
 
 /// The notification "S0 Power Button Pressed" of a control method power button (5.6.6).
 const PRESSED: u8 = 0x80;
+
+/// The notification that the generation has changed ("Virtual Machine Generation ID", Microsoft).
+const GENERATION_CHANGED: u8 = 0x80;
 
 /// The hardware that the tables describe.
 pub struct Hardware {
@@ -55,10 +65,11 @@ pub struct Hardware {
     pub com1: bool,
 }
 
-/// Write all tables to [`ACPI`]; the RSDP comes first.
+/// Write all tables to [`ACPI`]; the RSDP comes first, and the generation is at the end.
 ///
 /// # Errors
-/// When the tables do not fit into the area, or the guest has no memory there.
+/// When the tables do not fit into the area, the guest has no memory there, or the host has no
+/// random numbers.
 pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
     let mut area = TableArea { next: ACPI.start, memory };
     // The RSDP has a known place, but the table that it points to must be written first.
@@ -71,7 +82,8 @@ pub fn write(hardware: &Hardware, memory: &Memory) -> Result<()> {
     xsdt.add_entry(fadt);
     xsdt.add_entry(madt);
     let xsdt = area.put(&bytes(&xsdt))?;
-    area.write(rsdp_at, &bytes(&Rsdp::new(OEM, xsdt)))
+    area.write(rsdp_at, &bytes(&Rsdp::new(OEM, xsdt)))?;
+    new_generation(memory)
 }
 
 /// The area that the tables fill, one after another.
@@ -90,7 +102,8 @@ impl TableArea<'_> {
 
     fn put(&mut self, table: &[u8]) -> Result<u64> {
         let at = self.reserve(u64::try_from(table.len())?);
-        ensure!(self.next <= ACPI.end, "ACPI tables take more than {:#x} bytes", ACPI.end - at);
+        let end = generation::PLACE;
+        ensure!(self.next <= end, "ACPI tables take more than {:#x} bytes", end - ACPI.start);
         self.write(at, table)?;
         Ok(at)
     }
@@ -185,6 +198,8 @@ fn dsdt(hardware: &Hardware) -> RawTable {
     table.append_slice(&device("_SB_.RTC_", &EISAName::new("PNP0B00"), &clock));
 
     table.append_slice(&power_button());
+    table.append_slice(&generation::device());
+    table.append_slice(&events());
 
     if hardware.com1 {
         let com1: [&dyn Aml; 2] = [
@@ -196,21 +211,33 @@ fn dsdt(hardware: &Hardware) -> RawTable {
     RawTable(table.as_slice().to_vec())
 }
 
-/// A power button (4.8.3.2.2.1), and the device that reports it, because the button is not fixed
-/// hardware: a Generic Event Device (5.6.9), whose one interrupt means that the button was pressed.
+/// A power button (4.8.3.2.2.1).
 fn power_button() -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C"));
     let unique_id = Name::new(Path::new("_UID"), &0_u8);
-    let button = bytes(&Device::new(Path::new("_SB_.PWRB"), vec![&id, &unique_id]));
+    bytes(&Device::new(Path::new("_SB_.PWRB"), vec![&id, &unique_id]))
+}
 
+/// The device that reports what is not fixed hardware: a Generic Event Device (5.6.9). Each of its
+/// interrupts means one event.
+fn events() -> Vec<u8> {
     let id = Name::new(Path::new("_HID"), &"ACPI0013");
-    let line = Interrupt::new(true, true, false, false, POWER_BUTTON_GSI);
-    let resources = Name::new(Path::new("_CRS"), &ResourceTemplate::new(vec![&line]));
-    let object = Path::new("\\_SB_.PWRB");
-    let notify = Notify::new(&object, &PRESSED);
-    let event = Method::new(Path::new("_EVT"), 1, true, vec![&notify]);
-    let events = Device::new(Path::new("_SB_.GED_"), vec![&id, &unique_id, &resources, &event]);
-    [button, bytes(&events)].concat()
+    let unique_id = Name::new(Path::new("_UID"), &0_u8);
+    let [button, generation] = [POWER_BUTTON_GSI, GENERATION_GSI];
+    let lines = [button, generation].map(|gsi| Interrupt::new(true, true, false, false, gsi));
+    let [first, second] = &lines;
+    let resources = ResourceTemplate::new(vec![first, second]);
+    let resources = Name::new(Path::new("_CRS"), &resources);
+
+    let (pressed, changed) = (Path::new("\\_SB_.PWRB"), Path::new(generation::PATH));
+    let pressed = Notify::new(&pressed, &PRESSED);
+    let changed = Notify::new(&changed, &GENERATION_CHANGED);
+    // The method's argument is the number of the interrupt.
+    let (is_pressed, is_changed) = (Equal::new(&Arg(0), &button), Equal::new(&Arg(0), &generation));
+    let pressed = If::new(&is_pressed, vec![&pressed]);
+    let changed = If::new(&is_changed, vec![&changed]);
+    let event = Method::new(Path::new("_EVT"), 1, true, vec![&pressed, &changed]);
+    bytes(&Device::new(Path::new("_SB_.GED_"), vec![&id, &unique_id, &resources, &event]))
 }
 
 /// A device: its path, the hardware ID that drivers look for, and its resources.
