@@ -35,7 +35,6 @@ use machine::vcpu::observer::VcpuObserver;
 use machine::vcpu::{Vcpu, VcpuContext};
 use machine::vm::Vm;
 use vm_memory::{Address, GuestMemoryBackend};
-use vmm_sys_util::eventfd::EventFd;
 
 use crate::config::Config;
 use crate::console::GuestConsole;
@@ -88,7 +87,7 @@ impl MachineOwner for GuestOwner {
 pub(crate) struct Guest {
     waiting: Vec<(VcpuFd, Arc<VcpuObserver>)>,
     running: Vec<Vcpu>,
-    power_button: EventFd,
+    vm: Arc<Vm>,
     context: Arc<VcpuContext>,
 }
 
@@ -107,7 +106,7 @@ impl Guest {
             config.memory >> 20,
             cpus.address_limit() >> 20
         );
-        let mut waiting = create_vcpus(config.cpus, &cpus, &vm)?;
+        let waiting = create_vcpus(config.cpus, &cpus, &vm)?;
 
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
         add_consoles(&mut pci, &vm, host)?;
@@ -115,14 +114,14 @@ impl Guest {
         add_cards(&mut pci, &vm, host)?;
         add_rng(&mut pci, &vm, host)?;
 
-        let com1 = config.earlycon.then(|| com1(config, &vm, host)).transpose()?;
+        let com1 = config.earlycon.then(|| com1(config, &vm, host));
         acpi::write(&acpi::Hardware { cpus: config.cpus, com1: com1.is_some() }, memory)?;
         firmware::write(memory)?;
         let entry = boot::load(&kernel::request(config, &host.files), memory)?;
-        if let Some(first) = waiting.first_mut() {
+        if let Some(first) = waiting.first() {
             boot::start::set_up(first, &entry, memory)?;
         }
-        let (power, clock) = power_and_clock(&vm)?;
+        let (power, clock) = power_and_clock(&vm);
         let context = VcpuContext {
             ports: Ports { pci, owner: Arc::clone(&owner), com1, power, clock },
             memory: memory.clone(),
@@ -130,10 +129,9 @@ impl Guest {
             paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
-        let power_button = vm.power_button()?;
         let observed = |(id, fd)| (fd, host.observers.vcpu(id));
         let waiting = (0..).zip(waiting).map(observed).collect();
-        Ok(Self { waiting, running: Vec::new(), power_button, context: Arc::new(context) })
+        Ok(Self { waiting, running: Vec::new(), vm, context: Arc::new(context) })
     }
 
     /// Start the vCPUs.
@@ -146,8 +144,7 @@ impl Guest {
 
     /// Press the guest's power button. A paused guest sees it when it is resumed.
     pub(crate) fn press_power_button(&self) {
-        // Fails only if the counter of presses is full.
-        let _ = self.power_button.write(1);
+        self.vm.pulse(acpi::POWER_BUTTON_GSI);
     }
 
     /// Stop the threads, vCPUs first, for `patience` at most. Returns the names of the threads that
@@ -185,14 +182,13 @@ fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
 }
 
 /// Power management, and the clock whose alarm wakes the guest through it.
-fn power_and_clock(vm: &Arc<Vm>) -> Result<(Arc<Power>, Clock)> {
+fn power_and_clock(vm: &Arc<Vm>) -> (Arc<Power>, Clock) {
     let machine = Arc::clone(vm);
     let power = Arc::new(Power::new(Box::new(move |level| machine.set_sci(level))));
-    let (line, alarmed) = (vm.clock_line()?, Arc::clone(&power));
-    // Fails only if the counter of interrupts is full.
-    let interrupt = move || drop(line.write(1));
+    let (machine, alarmed) = (Arc::clone(vm), Arc::clone(&power));
+    let interrupt = move || machine.pulse(acpi::RTC_GSI);
     let clock = Clock::new(Box::new(interrupt), Box::new(move || alarmed.alarm()));
-    Ok((power, clock))
+    (power, clock)
 }
 
 /// Check that the bus has room for all devices, before any of them is opened.
@@ -274,14 +270,16 @@ fn add(
 
 /// The serial port. It prints on this terminal, or else on hvc0; and also on hvc0 if another reader
 /// examines or logs hvc0.
-fn com1(config: &Config, vm: &Vm, host: &Host) -> Result<Com1> {
+fn com1(config: &Config, vm: &Arc<Vm>, host: &Host) -> Com1 {
     let first = host.consoles.first().map(Arc::as_ref);
     let stdio = host.consoles.iter().map(Arc::as_ref).find(|console| console.is_stdio());
     let followed = first.filter(|first| config.reads_console() && !first.is_stdio());
     // Without a terminal, hvc0 would be both.
     let followed = followed.filter(|_| stdio.is_some());
     let outputs = stdio.or(first).into_iter().chain(followed).map(|console| console.output.sink());
-    Ok(Com1::new(vm.com1_line()?, Box::new(LossyWriter::new(outputs.collect()))))
+    let machine = Arc::clone(vm);
+    let interrupt = move || machine.pulse(acpi::COM1_GSI);
+    Com1::new(Box::new(interrupt), Box::new(LossyWriter::new(outputs.collect())))
 }
 
 /// Whether the command line lets the kernel reset by a triple fault: reboot=t, alone or after other

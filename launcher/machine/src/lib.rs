@@ -2,6 +2,7 @@
 //! knows nothing of the terminal or of what devices work on, and does not know how the command line
 //! is parsed. It reports how a machine ended to the machine's [`MachineOwner`](end::MachineOwner).
 //!
+//! - [`raw`]: KVM's structs in a snapshot.
 //! - Memory: [`memory`], and what lguest writes into it: [`firmware`], [`acpi`].
 //! - KVM: [`vm`], [`vcpu`], [`cpuid`], and [`crash`] for a vCPU that cannot continue.
 //! - Ports: [`ports`], with [`power`] and [`rtc`] behind them.
@@ -19,6 +20,7 @@ pub mod firmware;
 pub mod memory;
 pub mod ports;
 pub mod power;
+pub mod raw;
 pub mod rtc;
 pub mod vcpu;
 pub mod vm;

@@ -4,20 +4,19 @@
 //! [`devices::pci`], power management to [`crate::power`], the date to
 //! [`crate::rtc`]. The timer (0x40 to 0x43, 0x61) is KVM's own.
 
-use std::io::{self, Write};
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+mod com1;
 
-use devices::mutex::lock;
-use devices::number::low_u8;
-use devices::pci::{CONFIG_PORTS, PciBus};
-use vm_superio::serial::NoEvents;
-use vm_superio::{Serial, Trigger};
-use vmm_sys_util::eventfd::EventFd;
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use devices::pci::{CONFIG_PORTS, PciBus, PciBusState};
+use serde::{Deserialize, Serialize};
 
 use crate::end::{MachineEnd, MachineOwner};
-use crate::power::{self, Power};
-use crate::rtc::{self, Clock};
+use crate::power::{self, Power, PowerState};
+use crate::rtc::{self, Clock, ClockState};
+pub use com1::{Com1, Com1State};
 
 /// The port that ends the guest. The byte written is the launcher's exit status.
 pub(crate) const EXIT_STATUS: u16 = 0x501;
@@ -56,7 +55,52 @@ pub struct Ports {
     pub clock: Clock,
 }
 
+/// The state of all devices that answer port I/O.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortsState {
+    pci: PciBusState,
+    power: PowerState,
+    clock: ClockState,
+    com1: Option<Com1State>,
+}
+
 impl Ports {
+    /// The state of all devices, for a snapshot. The vCPUs, the clock and the bus have to be paused.
+    ///
+    /// # Errors
+    /// When a device is not paused.
+    pub fn state(&self) -> Result<PortsState> {
+        let Self { pci, owner: _, com1, power, clock } = self;
+        Ok(PortsState {
+            pci: pci.state()?,
+            power: power.state(),
+            clock: clock.state(),
+            com1: com1.as_ref().map(Com1::state),
+        })
+    }
+
+    /// Set the state of all devices, and raise the interrupts that follow from it. KVM's interrupt
+    /// controllers have to be restored before, and no vCPU may have run. The clock holds back its
+    /// interrupts until it is released.
+    ///
+    /// # Errors
+    /// When the state is that of other devices, or not valid. The text names the device. The machine
+    /// is then of no use.
+    pub fn restore(&self, state: &PortsState) -> Result<()> {
+        let PortsState { pci, power, clock, com1 } = state;
+        self.pci.restore(pci)?;
+        self.power.restore(*power);
+        self.clock.restore(clock).context("real-time clock")?;
+        match (&self.com1, com1) {
+            (Some(ours), Some(saved)) => ours.restore(saved).context("COM1")?,
+            (None, None) => {}
+            (None, Some(_)) => bail!("COM1: the snapshot has it, the machine does not"),
+            (Some(_), None) => bail!("COM1: the machine has it, the snapshot does not"),
+        }
+        Ok(())
+    }
+
     /// Answer an `in` of any width. Ports without a device read as ones.
     pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
         data.fill(0xff);
@@ -112,43 +156,6 @@ impl Ports {
     }
 }
 
-/// The serial port's interrupt: KVM's irqfd for its line.
-pub(crate) struct InterruptLine(pub(crate) EventFd);
-
-impl Trigger for InterruptLine {
-    type E = io::Error;
-
-    fn trigger(&self) -> io::Result<()> {
-        self.0.write(1)
-    }
-}
-
-/// COM1, output only.
-pub struct Com1(Mutex<Serial<InterruptLine, NoEvents, Box<dyn Write + Send>>>);
-
-impl Com1 {
-    /// A serial port whose interrupt line is `line`. vCPU threads write what the guest sends to
-    /// `output`, which must not wait for a reader.
-    pub fn new(line: EventFd, output: Box<dyn Write + Send>) -> Self {
-        Self(Mutex::new(Serial::new(InterruptLine(line), output)))
-    }
-
-    fn read(&self, port: u16) -> u8 {
-        let mut serial = lock(&self.0);
-        serial.read(register(port))
-    }
-
-    fn write(&self, port: u16, byte: u8) {
-        let mut serial = lock(&self.0);
-        // Errors are those of the output and of the interrupt: neither is the guest's.
-        let _ = serial.write(register(port), byte);
-    }
-}
-
-fn register(port: u16) -> u8 {
-    low_u8(port.wrapping_sub(COM1.start))
-}
-
 #[cfg(test)]
 impl Ports {
     /// The ports of a machine without devices, whose interrupts go nowhere.
@@ -165,6 +172,8 @@ impl Ports {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
     use crate::end::testing::Ended;
 
@@ -183,6 +192,72 @@ mod tests {
         assert!(matches!(end_of(ACPI_RESET, 1), Some(MachineEnd::Reset(_))));
         assert!(matches!(end_of(KEYBOARD, 0xfe), Some(MachineEnd::Reset(_))));
         assert!(matches!(end_of(RESET_CONTROL, 0x06), Some(MachineEnd::Reset(_))));
+    }
+
+    /// Ports with COM1, and a counter of its interrupts.
+    fn with_com1() -> (Ports, Arc<AtomicU32>) {
+        let raised = Arc::new(AtomicU32::new(0));
+        let ours = Arc::clone(&raised);
+        let raise = move || _ = ours.fetch_add(1, Ordering::Relaxed);
+        let mut ports = Ports::of(Arc::new(Ended::default()));
+        ports.com1 = Some(Com1::new(Box::new(raise), Box::new(std::io::sink())));
+        (ports, raised)
+    }
+
+    #[test]
+    fn the_state_comes_back_from_a_snapshot() {
+        let (ports, raised) = with_com1();
+        for (port, byte) in [(0x3fb, 0x83), (0x3f8, 1), (0x3f9, 0), (0x3fb, 0x13), (0x3ff, 0x5a)] {
+            ports.write(port, &[byte]);
+        }
+        ports.write(0x602, &[0, 4]);
+        ports.write(0x70, &[0x32]);
+        let saved = ports.state().unwrap();
+        let json = serde_json::to_string(&saved).unwrap();
+        let read: PortsState = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, saved);
+        let (restored, none) = with_com1();
+        restored.restore(&read).unwrap();
+        assert_eq!(restored.state().unwrap(), saved);
+        assert_eq!((raised.load(Ordering::Relaxed), none.load(Ordering::Relaxed)), (0, 0));
+        let mut scratch = [0];
+        restored.read(0x3ff, &mut scratch);
+        assert_eq!(scratch, [0x5a]);
+    }
+
+    #[test]
+    fn a_serial_port_that_was_sending_continues() {
+        let (ports, _) = with_com1();
+        let raised_by_restoring = || {
+            let (restored, raised) = with_com1();
+            restored.restore(&ports.state().unwrap()).unwrap();
+            raised.load(Ordering::Relaxed)
+        };
+        assert_eq!(raised_by_restoring(), 0);
+        ports.write(0x3f9, &[2]);
+        assert!(raised_by_restoring() > 0);
+        // The driver has read which interrupt it was.
+        ports.read(0x3fa, &mut [0]);
+        assert!(raised_by_restoring() > 0);
+    }
+
+    #[test]
+    fn the_state_of_other_devices_is_refused() {
+        let (with, _) = with_com1();
+        let without = Ports::of(Arc::new(Ended::default()));
+        let refusal = |ports: &Ports, state| ports.restore(&state).unwrap_err().to_string();
+        assert!(refusal(&with, without.state().unwrap()).contains("COM1: the machine has it"));
+        assert!(refusal(&without, with.state().unwrap()).contains("COM1: the snapshot has it"));
+        let mut full = serde_json::to_value(with.state().unwrap()).unwrap();
+        full["com1"]["in_buffer"] = vec![0_u8; 65].into();
+        let full = serde_json::from_value(full).unwrap();
+        assert_eq!(
+            format!("{:#}", with.restore(&full).unwrap_err()),
+            "COM1: No space left in FIFO"
+        );
+        let mut more = serde_json::to_value(with.state().unwrap()).unwrap();
+        more["floppy"] = 1.into();
+        assert!(serde_json::from_value::<PortsState>(more).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use devices::mutex::lock;
+use serde::{Deserialize, Serialize};
 
 /// The ports of the PM1 event registers (ACPI 6.5, 4.8.3.1): two bytes of status, then two bytes
 /// that enable the interrupts.
@@ -28,14 +29,15 @@ const SCI_ENABLED: u8 = 1;
 /// RTC_EN).
 const RTC: u16 = 1 << 10;
 
-/// The contents of the event registers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct State {
+/// The contents of the event registers, which are all that power management has to remember.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerState {
     status: u16,
     enabled: u16,
 }
 
-impl State {
+impl PowerState {
     /// Whether an enabled event has happened, so that the SCI is high.
     fn is_raised(self) -> bool {
         self.status & self.enabled != 0
@@ -54,7 +56,7 @@ pub(crate) type SetLevel = Box<dyn Fn(bool) + Send + Sync>;
 
 /// ACPI's PM1 registers, and the SCI that they raise.
 pub struct Power {
-    state: Mutex<State>,
+    state: Mutex<PowerState>,
     sci: SetLevel,
 }
 
@@ -75,9 +77,21 @@ impl Power {
         self.change(|state| state.status |= RTC);
     }
 
+    /// The registers, for a snapshot.
+    pub(crate) fn state(&self) -> PowerState {
+        *lock(&self.state)
+    }
+
+    /// Set the registers, and the interrupt line to match. KVM does not remember the line's level.
+    pub(crate) fn restore(&self, state: PowerState) {
+        let mut ours = lock(&self.state);
+        *ours = state;
+        (self.sci)(state.is_raised());
+    }
+
     /// Answer an `in` of any width, from a port of [`EVENTS`] or [`CONTROL`].
     pub(crate) fn read(&self, port: u16, data: &mut [u8]) {
-        let State { status, enabled } = *lock(&self.state);
+        let PowerState { status, enabled } = *lock(&self.state);
         let [[status_low, status_high], [enabled_low, enabled_high]] =
             [status, enabled].map(u16::to_le_bytes);
         let registers = [status_low, status_high, enabled_low, enabled_high, SCI_ENABLED, 0];
@@ -104,7 +118,7 @@ impl Power {
 
     /// Change the registers, and set the interrupt line to match. The lock is held until the line
     /// is set: two threads' levels must not overtake each other.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut PowerState)) {
         let mut state = lock(&self.state);
         let before = state.is_raised();
         change(&mut state);
@@ -144,6 +158,21 @@ mod tests {
         assert!(levels.try_recv().is_err(), "another bit was cleared");
         power.write(0x600, &RTC.to_le_bytes());
         assert_eq!(levels.try_recv(), Ok(false));
+    }
+
+    #[test]
+    fn a_restored_interrupt_is_as_high_as_it_was() {
+        let (saved, _levels) = power();
+        saved.write(0x602, &RTC.to_le_bytes());
+        for raised in [false, true] {
+            let (restored, levels) = power();
+            restored.restore(saved.state());
+            assert_eq!(levels.try_recv(), Ok(raised));
+            assert_eq!(restored.state(), saved.state());
+            restored.write(0x600, &RTC.to_le_bytes());
+            assert_eq!(levels.try_recv().is_ok(), raised, "cleared");
+            saved.alarm();
+        }
     }
 
     #[test]

@@ -16,13 +16,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Result, ensure};
 use devices::mutex::{lock, wait, wait_timeout};
 use devices::number::low_u64;
 use devices::threads;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use bits::{DAY_ALARM, MONTH_ALARM};
 pub(crate) use fields::CENTURY;
 
+pub use registers::SavedRegisters;
 use registers::{Events, Nanos, State};
 
 /// The clock's ports: the index of a register, then its contents.
@@ -33,6 +36,15 @@ const INDEX: u8 = 0x7f;
 
 /// Raises an interrupt.
 pub(crate) type RaiseInterrupt = Box<dyn Fn() + Send + Sync>;
+
+/// The state of the clock in a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockState {
+    registers: SavedRegisters,
+    /// The register that the guest has chosen.
+    index: u8,
+}
 
 /// The real-time clock. Dropping it ends its thread.
 pub struct Clock {
@@ -66,6 +78,33 @@ impl Clock {
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
         let shared = Arc::new(SharedClock { inner, changed, interrupt, alarm });
         Self { shared, thread: Mutex::default() }
+    }
+
+    /// The state, for a snapshot. An alarm that comes due while the guest is saved is raised when it
+    /// is resumed, as after a pause.
+    pub(crate) fn state(&self) -> ClockState {
+        // Whether interrupts are held back belongs to the pause, not to the guest.
+        let Inner { state, index, held: _, ended: _ } = &*self.shared.lock();
+        ClockState { registers: state.saved(), index: *index }
+    }
+
+    /// Set the state. Interrupts are held back until [`Self::hold`] releases them.
+    ///
+    /// # Errors
+    /// When the state is not one of a clock. The clock is then unchanged.
+    pub(crate) fn restore(&self, state: &ClockState) -> Result<()> {
+        let ClockState { registers, index } = state;
+        ensure!(*index <= INDEX, "register {index} does not exist");
+        let restored = State::restored(registers)?;
+        let mut inner = self.shared.lock();
+        (inner.state, inner.index, inner.held) = (restored, *index, true);
+        let is_armed = inner.state.deadline().is_some();
+        drop(inner);
+        self.shared.changed.notify_one();
+        if is_armed {
+            self.start_thread();
+        }
+        Ok(())
     }
 
     /// Answer an `in` of one byte.

@@ -25,7 +25,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::acpi::{COM1_GSI, POWER_BUTTON_GSI, RTC_GSI, SCI_GSI};
+use crate::acpi::SCI_GSI;
 use crate::cpuid::Features;
 use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Ram;
@@ -98,41 +98,20 @@ impl Vm {
         self.fd.create_vcpu(id.into()).with_context(|| format!("creating vCPU {id}"))
     }
 
-    /// An eventfd that raises COM1's interrupt.
-    ///
-    /// # Errors
-    /// When the host has no descriptor to spare.
-    pub fn com1_line(&self) -> Result<EventFd> {
-        self.line(COM1_GSI).context("registering COM1's interrupt")
-    }
-
-    /// An eventfd that raises the interrupt of the power button.
-    ///
-    /// # Errors
-    /// When the host has no descriptor to spare.
-    pub fn power_button(&self) -> Result<EventFd> {
-        self.line(POWER_BUTTON_GSI).context("registering the power button's interrupt")
-    }
-
-    /// An eventfd that raises the interrupt of the real-time clock.
-    ///
-    /// # Errors
-    /// When the host has no descriptor to spare.
-    pub fn clock_line(&self) -> Result<EventFd> {
-        self.line(RTC_GSI).context("registering the clock's interrupt")
+    /// Raise an edge-triggered interrupt, by an input of the interrupt controllers. When this
+    /// returns, the interrupt is in their state. (An irqfd would leave it to a thread of the
+    /// kernel's for a while, where a snapshot does not find it.)
+    pub fn pulse(&self, gsi: u32) {
+        for level in [true, false] {
+            // Fails only for an input that does not exist.
+            let _ = self.fd.set_irq_line(gsi, level);
+        }
     }
 
     /// Set the level of the SCI, power management's interrupt.
     pub fn set_sci(&self, level: bool) {
-        // Fails only for a line that does not exist.
+        // Fails only for an input that does not exist.
         let _ = self.fd.set_irq_line(SCI_GSI.into(), level);
-    }
-
-    /// An eventfd for an input of the I/O APIC: each write is an edge.
-    fn line(&self, gsi: u32) -> Result<EventFd> {
-        let event = EventFd::new(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
-        self.fd.register_irqfd(&event, gsi)?;
-        Ok(event)
     }
 
     /// Check that KVM can route the interrupts of all devices: a driver would wait for ever for an

@@ -17,8 +17,10 @@ pub(super) const LAUNCHER: [&str; 18] = [
 
 /// The modules of `machine`.
 #[rustfmt::skip]
-pub(super) const MACHINE: [&str; 13] = [
+pub(super) const MACHINE: [&str; 14] = [
     "sys",
+    // KVM's structs in a snapshot.
+    "raw",
     // Guest memory.
     "memory", "firmware",
     // The hardware of the machine.

@@ -2,7 +2,9 @@
 //! them: the time, an alarm, three interrupts, and memory. The registers hold no time of their own:
 //! while the clock runs, a read computes the time from the host's.
 
-use devices::number::low_u64;
+use anyhow::{Result, ensure};
+use devices::number::{low_u32, low_u64};
+use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
 use super::bits::{
@@ -14,6 +16,7 @@ use super::calendar::{DAY, Date};
 use super::fields::{
     CENTURY, DAY_OF_MONTH, HOURS, MINUTES, MONTH, NumberFormat, SECONDS, TIME, YEAR,
 };
+use crate::raw::Raw;
 
 /// Nanoseconds since 1970-01-01. No date that the registers can show overflows it.
 pub(super) type Nanos = i128;
@@ -23,6 +26,10 @@ pub(super) const SECOND: Nanos = 1_000_000_000;
 const ANNOUNCED: Nanos = 244_000;
 /// The time between a divider's release from reset and the first update.
 const FIRST_UPDATE: Nanos = SECOND / 2;
+
+/// The most seconds before or after 1970 in a snapshot: more than the registers can show, and few
+/// enough for the calendar.
+const LONGEST_SAVED: u64 = 40_000 * 366 * 86_400;
 
 /// The source of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +59,80 @@ pub(crate) struct State {
     seen: Nanos,
 }
 
+/// The state of the clock in a snapshot. Times relate to the clock of whatever host restores it: a
+/// clock that runs continues to show the host's time, or to be ahead of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedRegisters {
+    bytes: Raw<[u8; 128]>,
+    time: SavedTime,
+    /// The guest's time up to which the flags in C are complete.
+    seen: SavedNanos,
+}
+
+/// The source of the time in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum SavedTime {
+    /// The clock runs, ahead of the host's.
+    Running { ahead: SavedNanos },
+    /// The clock is stopped after this part of the second.
+    Stopped { fraction: SavedNanos },
+}
+
+/// A number of nanoseconds, positive or negative, in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedNanos {
+    seconds: i64,
+    nanoseconds: u32,
+}
+
+impl SavedNanos {
+    fn of(time: Nanos) -> Self {
+        let nanoseconds = low_u32(time.rem_euclid(SECOND).cast_unsigned());
+        Self { seconds: seconds(time), nanoseconds }
+    }
+
+    /// The number, if it is one that a clock can show.
+    fn checked(self) -> Result<Nanos> {
+        let Self { seconds, nanoseconds } = self;
+        let is_valid = seconds.unsigned_abs() <= LONGEST_SAVED && Nanos::from(nanoseconds) < SECOND;
+        ensure!(is_valid, "a time of {seconds} s and {nanoseconds} ns is not valid");
+        Ok(Nanos::from(seconds) * SECOND + Nanos::from(nanoseconds))
+    }
+}
+
 impl State {
+    /// The state, for a snapshot.
+    pub(super) fn saved(&self) -> SavedRegisters {
+        let Self { bytes, time, seen } = self;
+        let time = match *time {
+            TimeSource::Running { ahead } => SavedTime::Running { ahead: SavedNanos::of(ahead) },
+            TimeSource::Stopped { fraction } => {
+                SavedTime::Stopped { fraction: SavedNanos::of(fraction) }
+            }
+        };
+        SavedRegisters { bytes: Raw(*bytes), time, seen: SavedNanos::of(*seen) }
+    }
+
+    /// The state from a snapshot.
+    ///
+    /// # Errors
+    /// When a time is not one that the clock can show.
+    pub(super) fn restored(saved: &SavedRegisters) -> Result<Self> {
+        let SavedRegisters { bytes, time, seen } = saved;
+        let time = match time {
+            SavedTime::Running { ahead } => TimeSource::Running { ahead: ahead.checked()? },
+            SavedTime::Stopped { fraction } => {
+                let fraction = fraction.checked()?;
+                ensure!((0..SECOND).contains(&fraction), "a part of a second is longer than it");
+                TimeSource::Stopped { fraction }
+            }
+        };
+        Ok(Self { bytes: bytes.0, time, seen: seen.checked()? })
+    }
+
     /// A clock that shows the host's time.
     pub(super) fn new(host: Nanos) -> Self {
         let mut state =

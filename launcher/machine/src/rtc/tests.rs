@@ -2,6 +2,8 @@
 
 use std::sync::mpsc;
 
+use devices::number::low_u8;
+
 use super::calendar::Date;
 use super::registers::SECOND;
 use super::*;
@@ -143,6 +145,124 @@ fn no_write_makes_the_clock_panic_or_wait_in_the_past() {
         state.advance(host);
         assert!(state.deadline().is_none_or(|due| due > host), "{state:?}");
     }
+}
+
+/// The state as it comes back from a snapshot.
+fn reread(state: &State) -> State {
+    let json = serde_json::to_string(&state.saved()).unwrap();
+    State::restored(&serde_json::from_str(&json).unwrap()).unwrap()
+}
+
+#[test]
+fn a_restored_clock_is_as_far_ahead_of_the_host_as_it_was() {
+    let mut state = State::new(start());
+    state.write(11, 0x32, start());
+    for ahead in [0, 1, 7 * 3600, -7 * 3600] {
+        let later = start() + 2 * SECOND + ahead * SECOND;
+        assert_eq!(reread(&state), state);
+        state.write(4, 0x23, later);
+        let mut restored = reread(&state);
+        let days_later = later + 100_000 * SECOND;
+        assert_eq!(shown(&mut restored, days_later), shown(&mut state, days_later));
+        assert_eq!(restored.deadline(), state.deadline());
+    }
+    // Stopped.
+    state.write(11, 0x82, start());
+    assert_eq!(reread(&state), state);
+}
+
+#[test]
+fn an_alarm_that_comes_due_between_saving_and_restoring_is_raised() {
+    let mut state = State::new(start());
+    for (index, value) in [(1, 0x00), (3, 0x00), (5, 0x14), (11, 0x22)] {
+        state.write(index, value, start());
+    }
+    assert_eq!(state.advance(start() + SECOND), NOTHING);
+    assert_eq!(reread(&state).advance(start() + 3600 * SECOND), ALARM);
+}
+
+#[test]
+fn a_damaged_state_is_refused_or_harmless() {
+    let clock = || Clock::new(Box::new(|| {}), Box::new(|| {}));
+    let saved = serde_json::to_value(clock().state()).unwrap();
+    let restored = |pointer: &str, value: serde_json::Value| {
+        let mut saved = saved.clone();
+        *saved.pointer_mut(pointer).expect(pointer) = value;
+        let state = serde_json::from_value(saved).map_err(|error| error.to_string())?;
+        clock().restore(&state).map_err(|error| error.to_string())
+    };
+    for seconds in [i64::MIN, i64::MAX, 1 << 50] {
+        for place in ["/registers/seen/seconds", "/registers/time/running/ahead/seconds"] {
+            let refusal = restored(place, seconds.into()).unwrap_err();
+            assert_eq!(
+                refusal,
+                format!("a time of {seconds} s and {} ns is not valid", {
+                    let other = place.replace("seconds", "nanoseconds");
+                    saved.pointer(&other).unwrap()
+                })
+            );
+        }
+    }
+    assert!(restored("/registers/seen/nanoseconds", 1_000_000_000.into()).is_err());
+    let stopped = |seconds: i64| {
+        serde_json::json!({
+            "stopped": { "fraction": { "seconds": seconds, "nanoseconds": 5 } }
+        })
+    };
+    restored("/registers/time", stopped(0)).unwrap();
+    assert!(restored("/registers/time", stopped(1)).unwrap_err().contains("longer"));
+    assert!(restored("/registers/time", stopped(-1)).is_err());
+    assert!(restored("/index", 128.into()).unwrap_err().contains("register 128"));
+    assert!(restored("/registers/bytes", "00".into()).is_err());
+
+    // Any contents of the registers, at the latest and the earliest time that is accepted.
+    let mut number = 0x2545_f491_4f6c_dd1d_u64;
+    for round in 0..500 {
+        let mut bytes = String::new();
+        while bytes.len() < 256 {
+            number ^= number << 13;
+            number ^= number >> 7;
+            number ^= number << 17;
+            bytes.push_str(&format!("{number:016x}"));
+        }
+        let seconds = [1_264_896_000_000_i64, -1_264_896_000_000, 0][round % 3];
+        let time = serde_json::json!({ "seconds": seconds, "nanoseconds": 999_999_999 });
+        let registers = serde_json::json!({
+            "bytes": bytes, "time": { "running": { "ahead": time } }, "seen": time
+        });
+        let mut state = State::restored(&serde_json::from_value(registers).unwrap()).unwrap();
+        state.deadline();
+        for index in 0..128 {
+            state.read(index, start());
+            state.write(index, low_u8(number >> (index % 56)), start() + SECOND);
+            state.deadline();
+        }
+        assert_eq!(reread(&state), state);
+    }
+}
+
+#[test]
+fn a_restored_clock_raises_its_alarm_when_it_is_released() {
+    let (sender, alarms) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let alarm = move || sender.lock().unwrap().send(()).unwrap();
+    let saved = Clock::new(Box::new(|| {}), Box::new(|| {}));
+    saved.hold(true);
+    // Every second.
+    for (index, value) in [(1, 0xff), (3, 0xff), (5, 0xff), (11, 0x22)] {
+        saved.write(0x70, index);
+        saved.write(0x71, value);
+    }
+    let due = saved.shared.lock().state.deadline().unwrap();
+    let clock = Clock::new(Box::new(|| {}), Box::new(alarm));
+    clock.restore(&saved.state()).unwrap();
+    assert_eq!(clock.state(), saved.state());
+    while now() < due {
+        std::thread::yield_now();
+    }
+    assert!(alarms.try_recv().is_err());
+    clock.hold(false);
+    alarms.recv().unwrap();
 }
 
 #[test]
