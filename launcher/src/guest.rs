@@ -21,7 +21,7 @@ use host::disk::Disk;
 use host::exit::Exit;
 use host::net::tap::Tap;
 use host::output::LossyWriter;
-use kvm_ioctls::{Kvm, VcpuFd};
+use kvm_ioctls::Kvm;
 use machine::acpi;
 use machine::boot;
 use machine::cpuid::Cpus;
@@ -32,7 +32,7 @@ use machine::ports::{Com1, Ports};
 use machine::power::Power;
 use machine::rtc::Clock;
 use machine::vcpu::observer::VcpuObserver;
-use machine::vcpu::{Vcpu, VcpuContext};
+use machine::vcpu::{KvmVcpu, Vcpu, VcpuContext};
 use machine::vm::Vm;
 use vm_memory::{Address, GuestMemoryBackend};
 
@@ -85,7 +85,7 @@ impl MachineOwner for GuestOwner {
 
 /// A guest. Dropping it stops its threads, vCPUs first.
 pub(crate) struct Guest {
-    waiting: Vec<(VcpuFd, Arc<VcpuObserver>)>,
+    waiting: Vec<(KvmVcpu, Arc<VcpuObserver>)>,
     running: Vec<Vcpu>,
     vm: Arc<Vm>,
     context: Arc<VcpuContext>,
@@ -119,7 +119,7 @@ impl Guest {
         firmware::write(memory)?;
         let entry = boot::load(&kernel::request(config, &host.files), memory)?;
         if let Some(first) = waiting.first() {
-            boot::start::set_up(first, &entry, memory)?;
+            boot::start::set_up(first.fd(), &entry, memory)?;
         }
         let (power, clock) = power_and_clock(&vm);
         let context = VcpuContext {
@@ -129,15 +129,15 @@ impl Guest {
             paused: Arc::clone(&host.paused),
             triple_fault_resets: announces_triple_fault(config),
         };
-        let observed = |(id, fd)| (fd, host.observers.vcpu(id));
+        let observed = |(id, vcpu)| (vcpu, host.observers.vcpu(id));
         let waiting = (0..).zip(waiting).map(observed).collect();
         Ok(Self { waiting, running: Vec::new(), vm, context: Arc::new(context) })
     }
 
     /// Start the vCPUs.
     pub(crate) fn start(&mut self) -> Result<()> {
-        for (id, (fd, observer)) in (0..).zip(self.waiting.drain(..)) {
-            self.running.push(Vcpu::start(id, fd, Arc::clone(&self.context), observer)?);
+        for (vcpu, observer) in self.waiting.drain(..) {
+            self.running.push(Vcpu::start(vcpu, Arc::clone(&self.context), observer)?);
         }
         Ok(())
     }
@@ -171,12 +171,12 @@ impl Drop for Guest {
     }
 }
 
-fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<VcpuFd>> {
+fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<KvmVcpu>> {
     let create = |id| {
-        let fd = vm.create_vcpu(id)?;
-        fd.set_cpuid2(&cpus.cpuid(id)?).with_context(|| format!("setting CPUID of vCPU {id}"))?;
-        boot::start::set_msrs(&fd)?;
-        Ok(fd)
+        let mut vcpu = vm.create_vcpu(id)?;
+        vcpu.set_cpuid(&cpus.cpuid(id)?)?;
+        boot::start::set_msrs(vcpu.fd())?;
+        Ok(vcpu)
     };
     (0..count).map(create).collect()
 }

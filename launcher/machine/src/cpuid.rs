@@ -2,6 +2,7 @@
 //! of the machine instead of the host's: one socket, one thread a core, APIC ids
 //! in order; and without those [`Features`] that the user did not ask for.
 
+mod entry;
 pub mod feature;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm};
 
+pub use entry::{CpuidEntry, cpuid, entries};
 pub use feature::Features;
 
 /// Leaf 1, ECX: the local APIC's timer has a TSC deadline mode.
@@ -73,6 +75,15 @@ impl Cpus {
         CpuId::from_entries(&entries).context("more CPUID entries than KVM takes")
     }
 
+    /// Check that the CPU with this APIC id of a snapshot is one of these CPUs.
+    ///
+    /// # Errors
+    /// When its CPUID is another. The text names CPU, leaf, subleaf, register and both values.
+    pub fn check(&self, apic_id: u8, saved: &[CpuidEntry]) -> Result<()> {
+        let offered = entries(&self.cpuid(apic_id)?);
+        entry::compare(saved, &offered).with_context(|| format!("CPU {apic_id}"))
+    }
+
     /// The number of bits in an APIC id that distinguish the cores of the socket.
     fn core_bits(&self) -> u32 {
         self.count.next_power_of_two().trailing_zeros()
@@ -131,6 +142,37 @@ mod tests {
         let entries = cpuid.as_slice();
         assert_eq!(entries[1].ebx >> 16, 3 << 8 | 4);
         assert!(entries.iter().filter(|e| e.function == 0xb).all(|e| e.edx == 3));
+    }
+
+    #[test]
+    fn a_saved_cpu_is_compared_register_by_register() {
+        let cpus = cpus(2);
+        let saved = entries(&cpus.cpuid(1).unwrap());
+        cpus.check(1, &saved).unwrap();
+        let refusal = |saved: &[CpuidEntry]| format!("{:#}", cpus.check(1, saved).unwrap_err());
+        let mut other = saved.clone();
+        other[2].edx |= 0x10;
+        let expected =
+            "CPU 1: CPUID leaf 0x4, subleaf 0x0, EDX: the snapshot has 0x10, this host 0x0";
+        assert_eq!(refusal(&other), expected);
+        assert_eq!(
+            refusal(&saved[..4]),
+            "CPU 1: CPUID leaf 0xb, subleaf 0x1 is on this host alone"
+        );
+        let more = [&saved[..], &saved[..1]].concat();
+        assert_eq!(refusal(&more), "CPU 1: CPUID leaf 0x0, subleaf 0x0 is in the snapshot alone");
+        let less = [&saved[..1], &saved[2..]].concat();
+        assert!(refusal(&less).contains("leaf 0x4, subleaf 0x0 where this host has"), "{less:?}");
+        // CPU 0 has another APIC id.
+        assert!(format!("{:#}", cpus.check(0, &saved).unwrap_err()).contains("leaf 0x1, "));
+        for register in 0..5 {
+            let mut other = saved.clone();
+            let entry = &mut other[0];
+            let registers =
+                [&mut entry.flags, &mut entry.eax, &mut entry.ebx, &mut entry.ecx, &mut entry.edx];
+            *registers.into_iter().nth(register).unwrap() ^= 1 << 31;
+            assert!(cpus.check(1, &other).is_err(), "{register}");
+        }
     }
 
     #[test]

@@ -26,3 +26,7 @@ pub mod vcpu;
 pub mod vm;
 
 pub use sys::internal_error;
+
+#[cfg(test)]
+#[path = "../../../tests/src/skip.rs"]
+pub mod testing;

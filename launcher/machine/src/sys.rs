@@ -6,8 +6,8 @@ use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvm_bindings::{kvm_reinject_control, kvm_userspace_memory_region};
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_bindings::{Xsave, kvm_reinject_control, kvm_userspace_memory_region};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use vm_memory::mmap::{MmapRegion, MmapRegionBuilder};
 
 /// The size of a huge page on x86 in bytes. The mapping is aligned to it, so that the guest's
@@ -157,6 +157,72 @@ pub(crate) fn lose_late_ticks(vm: &VmFd) -> io::Result<()> {
     // SAFETY: the request reads such a struct, which outlives the call.
     let done = unsafe { libc::ioctl(vm.as_raw_fd(), KVM_REINJECT_CONTROL, &raw const control) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The size in bytes of a vCPU's extended state, which only [`XsaveSize::of`] makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct XsaveSize(usize);
+
+/// The bytes of the struct that every KVM has for the extended state.
+const XSAVE: usize = 4096;
+
+impl XsaveSize {
+    /// The size on this host (KVM_CAP_XSAVE2).
+    pub(crate) fn of(kvm: &Kvm) -> Self {
+        let size = usize::try_from(kvm.check_extension_int(Cap::Xsave2)).unwrap_or(0);
+        // KVM's interface counts the part beyond the struct in 32-bit words.
+        Self(size.next_multiple_of(4).max(XSAVE))
+    }
+
+    /// The number of bytes.
+    pub(crate) fn bytes(self) -> usize {
+        self.0
+    }
+
+    /// A buffer of this size.
+    fn buffer(self) -> Result<Xsave, kvm_ioctls::Error> {
+        Xsave::new((self.0 - XSAVE) / 4).map_err(|_| kvm_ioctls::Error::new(libc::ENOMEM))
+    }
+
+    /// Read a vCPU's extended state.
+    ///
+    /// # Errors
+    /// When KVM refuses.
+    pub(crate) fn get(self, vcpu: &VcpuFd) -> Result<Vec<u8>, kvm_ioctls::Error> {
+        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        // Older kernels have this call alone.
+        if self.0 == XSAVE {
+            return vcpu.get_xsave().map(|xsave| bytes(&xsave.region));
+        }
+        let mut xsave = self.buffer()?;
+        // SAFETY: the buffer has the size that KVM reports for this process.
+        unsafe { vcpu.get_xsave2(&mut xsave) }?;
+        let region = &xsave.as_fam_struct_ref().xsave.region;
+        Ok(bytes(&[region, xsave.as_slice()].concat()))
+    }
+
+    /// Set a vCPU's extended state.
+    ///
+    /// # Errors
+    /// When it does not have this size, or KVM refuses it.
+    pub(crate) fn set(self, vcpu: &VcpuFd, bytes: &[u8]) -> Result<(), kvm_ioctls::Error> {
+        let (words, rest) = bytes.as_chunks::<4>();
+        if bytes.len() != self.0 || !rest.is_empty() {
+            return Err(kvm_ioctls::Error::new(libc::EINVAL));
+        }
+        let mut words = words.iter().map(|word| u32::from_ne_bytes(*word));
+        let mut xsave = self.buffer()?;
+        // SAFETY: the length of the buffer stays as it is.
+        let area = unsafe { xsave.as_mut_fam_struct() };
+        for (to, word) in area.xsave.region.iter_mut().zip(&mut words) {
+            *to = word;
+        }
+        for (to, word) in xsave.as_mut_slice().iter_mut().zip(words) {
+            *to = word;
+        }
+        // SAFETY: the buffer has the size that KVM reports for this process.
+        unsafe { vcpu.set_xsave2(&xsave) }
+    }
 }
 
 /// The number of KVM's error after KVM_EXIT_INTERNAL_ERROR (`suberror`).

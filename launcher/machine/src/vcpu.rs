@@ -2,31 +2,32 @@
 //! accesses only (PCI, ports): notifications and interrupts do not pass through it. The thread ends
 //! when it is asked to, or with the guest.
 
+mod kvm_vcpu;
 pub mod observer;
 mod paused_at;
+mod run;
+mod state;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use devices::kick;
 use devices::mutex::lock;
 use devices::queue_thread::panic_message;
 use devices::threads;
-use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
-use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN};
 
-use crate::crash::{self, Cause};
 use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Memory;
 use crate::ports::Ports;
-use crate::sys;
+pub use kvm_vcpu::KvmVcpu;
 use observer::VcpuObserver;
 pub use paused_at::PausedAt;
+pub use state::{VcpuFormat, VcpuState};
 
 /// The data that all vCPUs of a machine share.
 pub struct VcpuContext {
@@ -47,6 +48,10 @@ pub struct VcpuContext {
 #[derive(Debug)]
 pub struct Vcpu {
     control: Arc<VcpuControl>,
+    /// The vCPU. Its thread holds the lock, except while the machine is paused.
+    vcpu: Arc<Mutex<KvmVcpu>>,
+    /// Whether the machine has to pause.
+    paused: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -63,39 +68,35 @@ struct VcpuControl {
 }
 
 impl Vcpu {
-    /// Start the vCPU's thread.
+    /// Start the vCPU's thread. It runs the guest, unless the machine is paused.
     ///
     /// # Errors
     /// When the host has no thread to spare.
     pub fn start(
-        id: u8,
-        mut fd: VcpuFd,
+        vcpu: KvmVcpu,
         context: Arc<VcpuContext>,
         observer: Arc<VcpuObserver>,
     ) -> Result<Self> {
-        let owner = Arc::clone(&context.owner);
-        Self::spawn(id, owner, move |control| run(&mut fd, &context, &observer, control))
+        let (id, owner) = (vcpu.id, Arc::clone(&context.owner));
+        let paused = Arc::clone(&context.paused);
+        let vcpu = Arc::new(Mutex::new(vcpu));
+        let (control, ours) = (Arc::<VcpuControl>::default(), Arc::clone(&vcpu));
+        let flags = Arc::clone(&control);
+        let thread = spawn(id, owner, move || run::run(&ours, &context, &observer, &flags))?;
+        Ok(Self { control, vcpu, paused, thread: Some(thread) })
     }
 
-    /// Start a thread for the vCPU of this number. A panic in `body` ends the machine.
-    fn spawn(
-        id: u8,
-        owner: Arc<dyn MachineOwner>,
-        body: impl FnOnce(&VcpuControl) + Send + 'static,
-    ) -> Result<Self> {
-        kick::install();
-        let control = Arc::new(VcpuControl::default());
-        let ours = Arc::clone(&control);
-        let body = move || {
-            kick::accept();
-            let ran = panic::catch_unwind(AssertUnwindSafe(|| body(&ours)));
-            if let Err(panic) = ran {
-                let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
-                owner.ended(MachineEnd::Failed(why));
-            }
-        };
-        let thread = threads::start(format!("vcpu{id}"), body);
-        Ok(Self { control, thread: Some(thread.with_context(|| format!("starting vCPU {id}"))?) })
+    /// Read the whole state of a paused vCPU. [`Self::is_still`] has to have returned true.
+    ///
+    /// # Errors
+    /// When the machine is not paused, the vCPU's thread has ended, or KVM refuses a part.
+    pub fn state(&self) -> Result<VcpuState> {
+        ensure!(self.paused.load(Ordering::SeqCst), "{} is not paused", self.name());
+        let is_alive = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        ensure!(is_alive, "{} has ended", self.name());
+        // After a resume and a new pause, the thread may still be on its way from the first to the
+        // second. It enters no guest there.
+        lock(&self.vcpu).state()
     }
 
     /// The name of the thread: "vcpu0".
@@ -149,75 +150,23 @@ impl Drop for Vcpu {
     }
 }
 
-fn run(fd: &mut VcpuFd, context: &VcpuContext, observer: &VcpuObserver, control: &VcpuControl) {
-    observer.begin_thread();
-    while !control.stop.load(Ordering::Acquire) {
-        if context.paused.load(Ordering::SeqCst) {
-            wait_while_paused(fd, context, control);
-            continue;
+/// Start the thread of the vCPU of this number. A panic in `body` ends the machine.
+fn spawn(
+    id: u8,
+    owner: Arc<dyn MachineOwner>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    kick::install();
+    let body = move || {
+        kick::accept();
+        let ran = panic::catch_unwind(AssertUnwindSafe(body));
+        if let Err(panic) = ran {
+            let why = format!("vcpu{id}: {}", panic_message(panic.as_ref()));
+            owner.ended(MachineEnd::Failed(why));
         }
-        let ran = fd.run();
-        let seen = observer.exited(&ran);
-        let cause = match ran {
-            Ok(VcpuExit::InternalError) => Err(Cause::InternalError(sys::internal_error(fd))),
-            Ok(exit) => serve(exit, context),
-            Err(error) if error.errno() == libc::EINTR => {
-                // A kick, or the launcher was stopped and continued. The guest's watchdogs must
-                // not take that for a CPU that hung. Fails if the guest has no such clock.
-                let _ = fd.kvmclock_ctrl();
-                Ok(())
-            }
-            // The CPU waits to be started.
-            Err(error) if error.errno() == libc::EAGAIN => Ok(()),
-            Err(error) => Err(Cause::Refused(error.into())),
-        };
-        observer.served(&seen);
-        if let Err(cause) = cause {
-            let end = match cause {
-                Cause::TripleFault => {
-                    crash::triple_fault(fd, &context.memory, context.triple_fault_resets)
-                }
-                cause => crash::report(fd, &context.memory, &cause),
-            };
-            return context.owner.ended(end);
-        }
-    }
-}
-
-/// Wait until the machine is resumed, or the thread has to end.
-fn wait_while_paused(fd: &VcpuFd, context: &VcpuContext, control: &VcpuControl) {
-    let set = |at| *lock(&control.paused_at) = at;
-    set(PausedAt::of(fd));
-    control.still.store(true, Ordering::SeqCst);
-    while context.paused.load(Ordering::SeqCst) && !control.stop.load(Ordering::Acquire) {
-        thread::park();
-    }
-    control.still.store(false, Ordering::SeqCst);
-    set(None);
-    // For the guest's watchdogs, as after a kick: time passed in which the CPU did not run.
-    let _ = fd.kvmclock_ctrl();
-}
-
-/// Serve one exit. Most exits are accesses to registers.
-fn serve(exit: VcpuExit<'_>, context: &VcpuContext) -> Result<(), Cause> {
-    let ports = &context.ports;
-    match exit {
-        VcpuExit::IoIn(port, data) => ports.read(port, data),
-        VcpuExit::IoOut(port, data) => ports.write(port, data),
-        VcpuExit::MmioRead(address, data) => ports.pci.read_memory(address, data),
-        VcpuExit::MmioWrite(address, data) => ports.pci.write_memory(address, data),
-        VcpuExit::Shutdown => return Err(Cause::TripleFault),
-        VcpuExit::FailEntry(reason, _cpu) => return Err(Cause::FailedEntry(reason)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
-            context.owner.ended(MachineEnd::PoweredOff);
-        }
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => {
-            context.owner.ended(MachineEnd::Reset("a KVM system event"));
-        }
-        VcpuExit::Intr | VcpuExit::Hlt => {}
-        other => return Err(Cause::Unknown(format!("{other:?}"))),
-    }
-    Ok(())
+    };
+    let thread = threads::start(format!("vcpu{id}"), body);
+    thread.with_context(|| format!("starting vCPU {id}"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod host_kvm;
 mod legacy;
+mod state;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,14 +23,16 @@ use kvm_bindings::{
     KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_PMU_CAP_DISABLE, KvmIrqRouting,
     kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
 };
-use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::acpi::SCI_GSI;
 use crate::cpuid::Features;
 use crate::end::{MachineEnd, MachineOwner};
 use crate::memory::Ram;
+use crate::vcpu::{KvmVcpu, VcpuFormat};
 pub use host_kvm::{CAPABILITIES, advice, check_cpus, open_kvm};
+pub use state::VmState;
 
 /// The page of KVM's identity map. KVM needs it, and the pages of [`TSS`], on Intel CPUs without
 /// unrestricted guest mode. No guest has RAM or devices there: above the I/O APIC, below the reset
@@ -51,6 +54,9 @@ pub struct Vm {
     lines: AtomicU32,
     /// The number of lines that KVM can route.
     most_lines: u32,
+    vcpu_format: Arc<VcpuFormat>,
+    /// KVM can move the guest's clock on by the time that has passed since it was read.
+    moves_clock: bool,
 }
 
 impl Vm {
@@ -86,6 +92,8 @@ impl Vm {
                 .max(0)
                 .cast_unsigned()
                 .saturating_sub(2 * PIC_PINS),
+            vcpu_format: Arc::new(VcpuFormat::of(kvm)?),
+            moves_clock: state::moves_clock(kvm),
         };
         Ok(vm)
     }
@@ -94,8 +102,10 @@ impl Vm {
     ///
     /// # Errors
     /// When KVM refuses it.
-    pub fn create_vcpu(&self, id: u8) -> Result<VcpuFd> {
-        self.fd.create_vcpu(id.into()).with_context(|| format!("creating vCPU {id}"))
+    pub fn create_vcpu(&self, id: u8) -> Result<KvmVcpu> {
+        let fd = self.fd.create_vcpu(id.into());
+        let fd = fd.with_context(|| format!("creating vCPU {id}"))?;
+        Ok(KvmVcpu::new(id, fd, Arc::clone(&self.vcpu_format)))
     }
 
     /// Raise an edge-triggered interrupt, by an input of the interrupt controllers. When this

@@ -24,7 +24,7 @@ pub(super) const MACHINE: [&str; 14] = [
     // Guest memory.
     "memory", "firmware",
     // The hardware of the machine.
-    "end", "crash", "power", "rtc", "ports", "acpi", "vcpu", "cpuid", "vm",
+    "end", "crash", "power", "rtc", "ports", "acpi", "cpuid", "vcpu", "vm",
     // The start of a kernel in it.
     "boot",
 ];

@@ -1,21 +1,18 @@
 //! A vCPU's thread without KVM: a panic ends the guest, and an exit from which KVM cannot continue is
 //! reported.
 
+use kvm_ioctls::VcpuExit;
+
+use super::run::serve;
 use super::*;
+use crate::crash::Cause;
 use crate::end::testing::Ended;
 use crate::memory::Ram;
-
-impl Vcpu {
-    /// A vCPU whose thread panics at once.
-    fn that_panics(id: u8, owner: Arc<dyn MachineOwner>) -> Self {
-        Self::spawn(id, owner, |_| panic!("as told")).unwrap()
-    }
-}
 
 #[test]
 fn a_panic_ends_the_guest_and_names_the_thread() {
     let owner = Arc::new(Ended::default());
-    drop(Vcpu::that_panics(7, owner.clone()));
+    spawn(7, owner.clone(), || panic!("as told")).unwrap().join().unwrap();
     assert_eq!(owner.take(), Some(MachineEnd::Failed("vcpu7: panicked: as told".to_string())));
 }
 
