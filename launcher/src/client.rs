@@ -5,6 +5,7 @@
 mod attach;
 pub(crate) mod consoles;
 mod session_end;
+pub(crate) mod snapshots;
 pub(crate) mod stats;
 mod table;
 

@@ -12,6 +12,7 @@ pub(crate) mod read;
 #[cfg(test)]
 mod readme;
 pub(crate) mod refusal;
+pub(crate) mod restore;
 mod source;
 mod time;
 mod toml;

@@ -8,6 +8,7 @@ mod owned_path;
 mod pty;
 mod replay;
 mod socket;
+mod state;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,8 @@ use crate::config::console::{BUFFER, Backend, ConsoleConfig};
 use crate::exec::{self, InitLink};
 pub(crate) use backend::{OpenBackend, open_file};
 use client::InputOwner;
+pub(crate) use owned_path::OwnedPath;
+pub(crate) use state::{ConsoleState, SavedConsole};
 
 /// The columns and rows of a window whose size is not known.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);

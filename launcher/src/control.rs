@@ -33,8 +33,8 @@ use crate::console::GuestConsole;
 use crate::ending::Ending;
 use crate::observers::Observers;
 use crate::runtime::Claim;
-pub(crate) use commands::GuestCommand;
 use commands::{CommandQueue, CommandSender};
+pub(crate) use commands::{GuestCommand, SaveRequest};
 use connection::serve;
 pub(crate) use info::{GuestInfo, Resolved};
 use stats::Counts;
@@ -58,6 +58,8 @@ struct ControlState {
     info: GuestInfo,
     counts: Counts,
     consoles: Vec<Arc<GuestConsole>>,
+    /// The names of the files of a snapshot.
+    snapshot_files: Vec<String>,
     sender: CommandSender,
 }
 
@@ -81,12 +83,13 @@ impl Control {
         info: GuestInfo,
         exit: &Arc<Exit<Ending>>,
         observers: &Arc<Observers>,
+        snapshot_files: Vec<String>,
     ) -> Result<Self> {
         let (commands, sender) = commands::new(exit);
         let consoles = info.consoles().to_vec();
         let counts = Counts::new(Arc::clone(observers));
         let exit = Arc::clone(exit);
-        let state = ControlState { exit, info, counts, consoles, sender };
+        let state = ControlState { exit, info, counts, consoles, snapshot_files, sender };
         Ok(Self { commands, _server: Server::start(listener, state)?, _claim: claim })
     }
 

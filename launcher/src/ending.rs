@@ -28,6 +28,8 @@ pub(crate) enum Ending {
     Stopped,
     /// A client sent `lguest kill`.
     Killed,
+    /// A client sent `lguest snapshot --stop`, and the guest is saved.
+    Saved,
     /// The launcher received this signal.
     Signal(i32),
 }
@@ -37,7 +39,12 @@ impl Ending {
     pub(crate) fn is_good(&self) -> bool {
         matches!(
             self,
-            Self::PoweredOff | Self::Reset(_) | Self::Stopped | Self::Status(0) | Self::Exited(0)
+            Self::PoweredOff
+                | Self::Reset(_)
+                | Self::Stopped
+                | Self::Saved
+                | Self::Status(0)
+                | Self::Exited(0)
         )
     }
 }

@@ -21,7 +21,7 @@ macro_rules! statuses {
 }
 
 statuses! {
-    SUCCESS = 0: "power-off by the guest (or its reset, with --no-reboot), or lguest stop",
+    SUCCESS = 0: "power-off by the guest (or its reset, with --no-reboot), lguest stop or lguest snapshot --stop",
     "N": "the guest wrote N to port 0x501; with --exec, its command's status",
     FAILED = 1: "the host or the launcher failed",
     USAGE = 2: "the command line is wrong, or a file named by --config",

@@ -4,6 +4,7 @@
 
 pub(crate) mod kernel;
 mod pause;
+mod state;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::config::Config;
 use crate::console::GuestConsole;
 use crate::ending::Ending;
 use crate::observers::Observers;
+pub(crate) use state::{GuestState, MachineState};
 
 /// What guests are built from. It outlives the guest's reboots.
 pub(crate) struct Host {
@@ -87,13 +89,48 @@ impl MachineOwner for GuestOwner {
 pub(crate) struct Guest {
     waiting: Vec<(KvmVcpu, Arc<VcpuObserver>)>,
     running: Vec<Vcpu>,
-    vm: Arc<Vm>,
     context: Arc<VcpuContext>,
+    vm: Arc<Vm>,
 }
 
 impl Guest {
-    /// Build the guest completely. No vCPU runs yet.
+    /// Build the guest completely, with its kernel in memory. No vCPU runs yet.
     pub(crate) fn build(config: &Config, host: &Host) -> Result<Self> {
+        let (mut guest, cpus) = Self::assemble(config, host)?;
+        let memory = host.ram.memory();
+        for (id, (vcpu, _)) in (0..).zip(&mut guest.waiting) {
+            vcpu.set_cpuid(&cpus.cpuid(id)?)?;
+            boot::start::set_msrs(vcpu.fd())?;
+        }
+        let com1 = guest.context.ports.com1.is_some();
+        acpi::write(&acpi::Hardware { cpus: config.cpus, com1 }, memory)?;
+        firmware::write(memory)?;
+        let entry = boot::load(&kernel::request(config, &host.files), memory)?;
+        if let Some((first, _)) = guest.waiting.first() {
+            boot::start::set_up(first.fd(), &entry, memory)?;
+        }
+        Ok(guest)
+    }
+
+    /// Build a guest that continues from a snapshot, over the memory that belongs to it. No vCPU
+    /// runs yet.
+    ///
+    /// # Errors
+    /// When the state does not fit this host, or this configuration.
+    pub(crate) fn restored(config: &Config, host: &Host, state: &MachineState) -> Result<Self> {
+        let (mut guest, cpus) = Self::assemble(config, host)?;
+        for (id, vcpu) in (0..).zip(&state.vcpus) {
+            cpus.check(id, vcpu.cpuid()).context("the snapshot cannot continue on this host")?;
+        }
+        guest.restore(state).context("the snapshot's state")?;
+        // Two guests that continue from one snapshot must not have the same random numbers.
+        acpi::new_generation(host.ram.memory())?;
+        guest.vm.pulse(acpi::GENERATION_GSI);
+        Ok(guest)
+    }
+
+    /// The machine with all of its devices, and without anything in its memory.
+    fn assemble(config: &Config, host: &Host) -> Result<(Self, Cpus)> {
         let memory = host.ram.memory();
         let features = config.cpu.unwrap_or_default();
         let owner: Arc<dyn MachineOwner> = Arc::new(GuestOwner::of(host));
@@ -106,7 +143,8 @@ impl Guest {
             config.memory >> 20,
             cpus.address_limit() >> 20
         );
-        let waiting = create_vcpus(config.cpus, &cpus, &vm)?;
+        let vcpus = (0..config.cpus).map(|id| vm.create_vcpu(id));
+        let vcpus: Vec<_> = vcpus.collect::<Result<_>>()?;
 
         let mut pci = PciBus::new(u32::try_from(PCI_WINDOW.start)?);
         add_consoles(&mut pci, &vm, host)?;
@@ -115,12 +153,6 @@ impl Guest {
         add_rng(&mut pci, &vm, host)?;
 
         let com1 = config.earlycon.then(|| com1(config, &vm, host));
-        acpi::write(&acpi::Hardware { cpus: config.cpus, com1: com1.is_some() }, memory)?;
-        firmware::write(memory)?;
-        let entry = boot::load(&kernel::request(config, &host.files), memory)?;
-        if let Some(first) = waiting.first() {
-            boot::start::set_up(first.fd(), &entry, memory)?;
-        }
         let (power, clock) = power_and_clock(&vm);
         let context = VcpuContext {
             ports: Ports { pci, owner: Arc::clone(&owner), com1, power, clock },
@@ -130,12 +162,15 @@ impl Guest {
             triple_fault_resets: announces_triple_fault(config),
         };
         let observed = |(id, vcpu)| (vcpu, host.observers.vcpu(id));
-        let waiting = (0..).zip(waiting).map(observed).collect();
-        Ok(Self { waiting, running: Vec::new(), vm, context: Arc::new(context) })
+        let waiting = (0..).zip(vcpus).map(observed).collect();
+        let (running, context) = (Vec::new(), Arc::new(context));
+        Ok((Self { waiting, running, vm, context }, cpus))
     }
 
-    /// Start the vCPUs.
+    /// Start the vCPUs, and the queues of a restored guest.
     pub(crate) fn start(&mut self) -> Result<()> {
+        self.context.ports.pci.resume().context("starting a queue thread")?;
+        self.context.ports.clock.hold(false);
         for (vcpu, observer) in self.waiting.drain(..) {
             self.running.push(Vcpu::start(vcpu, Arc::clone(&self.context), observer)?);
         }
@@ -169,16 +204,6 @@ impl Drop for Guest {
     fn drop(&mut self) {
         while !self.stop(Duration::from_secs(1)).is_empty() {}
     }
-}
-
-fn create_vcpus(count: u8, cpus: &Cpus, vm: &Vm) -> Result<Vec<KvmVcpu>> {
-    let create = |id| {
-        let mut vcpu = vm.create_vcpu(id)?;
-        vcpu.set_cpuid(&cpus.cpuid(id)?)?;
-        boot::start::set_msrs(vcpu.fd())?;
-        Ok(vcpu)
-    };
-    (0..count).map(create).collect()
 }
 
 /// Power management, and the clock whose alarm wakes the guest through it.

@@ -7,6 +7,7 @@ mod outcome;
 mod prepare;
 
 use std::env;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,29 +15,34 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use host::descriptors;
+use host::disk::Disk;
 use host::inherited::Inherited;
 use host::messages;
 use host::privilege::PrivilegeDrop;
 use host::progress;
 use host::signals::Signals;
 use host::terminal::{self, Terminal};
-use host::writer::last_words;
+use host::writer::{OutputWriter, last_words};
 use machine::boot;
+use wire::Name;
 
 use crate::boot_test::{BootTest, Verdict};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
-use crate::console::{self, GuestConsole};
-use crate::control::{Control, GuestCommand, GuestInfo, Resolved};
+use crate::console::{self, GuestConsole, OpenBackend, OwnedPath};
+use crate::control::{Control, GuestCommand, GuestInfo, Resolved, SaveRequest};
 use crate::detach::WaitingParent;
 use crate::ending::Ending;
+use crate::exec::ExecJob;
 use crate::guest::{self, Guest, Host, kernel};
 use crate::runtime::Claim;
 use crate::silence;
+use crate::snapshot::save::{self, LaunchIdentity};
+use crate::snapshot::{self, Snapshot};
 use ends::{apply_boot_test, explain, finish_consoles, judge, report_failure, report_restart};
 pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
-use prepare::{Prepared, prepare};
+use prepare::{Prepared, Wanted, prepare};
 
 /// How long the threads of a guest that has ended may take to end. Slower threads are asked
 /// again after this time.
@@ -44,6 +50,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What the main thread waits for, besides the guest.
 struct WaitContext<'a> {
+    config: &'a Config,
+    identity: LaunchIdentity<'a>,
     signals: &'a Signals,
     terminal: Option<&'a Terminal>,
     boot_test: &'a BootTest,
@@ -51,7 +59,8 @@ struct WaitContext<'a> {
 
 /// Launch the guest, and start it again when it reboots. Returns the outcome and the end of the
 /// guest's output on hvc0. `parent` is a process that waits until the guest runs. Inherited
-/// descriptors are closed where they must not stay open.
+/// descriptors are closed where they must not stay open. With a `snapshot`, the guest continues from
+/// there; when it reboots, it starts as every guest does.
 ///
 /// # Errors
 /// When the guest cannot be set up. The terminal is untouched then.
@@ -59,6 +68,7 @@ pub(crate) fn launch(
     config: &Config,
     mut parent: Option<WaitingParent>,
     mut inherited: Inherited,
+    mut snapshot: Option<Snapshot>,
 ) -> Result<(Outcome, String)> {
     let launched = Instant::now();
     let privileges = PrivilegeDrop::new(config.chroot.as_deref(), config.username.as_deref())?;
@@ -66,6 +76,9 @@ pub(crate) fn launch(
     // forked.
     let signals = Signals::block()?;
     let wanted = console::configured(config)?;
+    if let Some(snapshot) = &snapshot {
+        snapshot.check_consoles(wanted.len())?;
+    }
     guest::check_devices(config, wanted.len())?;
     descriptors::raise_limit();
     let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
@@ -78,24 +91,25 @@ pub(crate) fn launch(
     let here = env::current_dir().unwrap_or_default();
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
+    let all = Wanted { config, consoles: &wanted, snapshot: snapshot.as_ref() };
     let Prepared { host, job, backends, test_files, trace: _trace } =
-        prepare(config, &wanted, &privileges, &mut claim, &mut inherited)?;
-    let (mut writers, mut owned_paths) = (Vec::new(), Vec::new());
-    for (console, backend) in host.consoles.iter().zip(backends) {
-        let connected = backend.connect(console, &host.exit, terminal.as_ref())?;
-        writers.extend(connected.writer);
-        owned_paths.extend(connected.owned_path);
-    }
+        prepare(all, &privileges, &mut claim, &mut inherited)?;
+    let (mut writers, owned_paths) = connect(&host, backends, terminal.as_ref())?;
     let (boot_test, log) = BootTest::start(test_files, config, hvc0(&host)?, &host.exit, launched)?;
     writers.extend(log);
     silence::warn(config, &wanted);
     let mut control = claim.map(|claim| start_control(claim, config, &host, &here)).transpose()?;
     // A boot test needs no keyboard.
     let (mut is_interactive, mut is_reported) = (!config.is_boot_test(), false);
-    let watch =
-        WaitContext { signals: &signals, terminal: terminal.as_ref(), boot_test: &boot_test };
+    let watch = WaitContext {
+        config,
+        identity: LaunchIdentity { name: name.as_ref().map_or("", Name::as_str), here: &here },
+        signals: &signals,
+        terminal: terminal.as_ref(),
+        boot_test: &boot_test,
+    };
     loop {
-        let mut guest = Guest::build(config, &host)?;
+        let (mut guest, is_new) = build(config, &host, snapshot.take())?;
         progress::no_more();
         // The terminal becomes raw as late as possible: from here on, nothing fails because of
         // what the user asked for.
@@ -104,7 +118,7 @@ pub(crate) fn launch(
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
             parent.notify_running(name, &mut inherited)?;
         }
-        let outcome = wait(&watch, &host, &guest, control.as_ref());
+        let outcome = wait(&watch, &host, (&guest, is_new), control.as_ref());
         let outcome = stop(guest, outcome, &watch, &host);
         match apply_boot_test(outcome, &boot_test, config.reboots()) {
             Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
@@ -115,18 +129,53 @@ pub(crate) fn launch(
                 finish_consoles(&host, &outcome, terminal.as_ref());
                 // The guest has ended, and the last of its output may take a while.
                 drop((control.take(), owned_paths));
-                let patience = outcome.patience();
-                let signal = last_words::finish(&writers, &signals, terminal.as_ref(), patience);
-                let outcome = match signal {
-                    Some(signal) => Outcome::Ended(Ending::Signal(signal)),
-                    None => judge(job.as_ref(), &host.consoles, outcome),
-                };
-                report_failure(&host, &boot_test, &outcome);
+                let outcome = finish_output(outcome, &writers, &watch, &host, job.as_ref());
                 return Ok((outcome, boot_test.log()));
             }
         }
         host.ram.empty()?;
     }
+}
+
+/// The next guest, and whether it boots instead of continuing from a snapshot.
+fn build(config: &Config, host: &Host, snapshot: Option<Snapshot>) -> Result<(Guest, bool)> {
+    match snapshot {
+        Some(snapshot) => Ok((Guest::restored(config, host, &snapshot.state.machine)?, false)),
+        None => Ok((Guest::build(config, host)?, true)),
+    }
+}
+
+/// Connect the consoles to their host ends. Returns the writers that the launch waits for at the
+/// end, and the names in the file system that it removes.
+fn connect(
+    host: &Host,
+    backends: Vec<OpenBackend>,
+    terminal: Option<&Terminal>,
+) -> Result<(Vec<OutputWriter>, Vec<OwnedPath>)> {
+    let (mut writers, mut owned_paths) = (Vec::new(), Vec::new());
+    for (console, backend) in host.consoles.iter().zip(backends) {
+        let connected = backend.connect(console, &host.exit, terminal)?;
+        writers.extend(connected.writer);
+        owned_paths.extend(connected.owned_path);
+    }
+    Ok((writers, owned_paths))
+}
+
+/// Wait until the rest of the output is written. Returns the final outcome.
+fn finish_output(
+    outcome: Outcome,
+    writers: &[OutputWriter],
+    watch: &WaitContext<'_>,
+    host: &Host,
+    job: Option<&ExecJob>,
+) -> Outcome {
+    let WaitContext { signals, terminal, boot_test, .. } = *watch;
+    let outcome = match last_words::finish(writers, signals, terminal, outcome.patience()) {
+        Some(signal) => Outcome::Ended(Ending::Signal(signal)),
+        None => judge(job, &host.consoles, outcome),
+    };
+    report_failure(host, boot_test, &outcome);
+    outcome
 }
 
 fn hvc0(host: &Host) -> Result<&Arc<GuestConsole>> {
@@ -149,9 +198,11 @@ fn start_control(
     let kernel_words = boot::command_line(&request).unwrap_or_default();
     let interfaces = host.taps.iter().map(|tap| tap.name()).collect();
     let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
+    let disks: io::Result<Vec<_>> = host.disks.iter().map(Disk::identity).collect();
+    let snapshot_files = snapshot::files(consoles.len(), &disks.context("looking at the disks")?);
     let resolved = Resolved { kernel_words, interfaces };
     let info = GuestInfo::new(claim.name(), (config, here), resolved, consoles, paused);
-    Control::start((claim, listener), info, &host.exit, &host.observers)
+    Control::start((claim, listener), info, &host.exit, &host.observers, snapshot_files)
 }
 
 /// Take the terminal. In the background that is not possible: then the user of an interactive guest
@@ -168,20 +219,26 @@ pub(crate) fn enter(terminal: Option<&Terminal>, is_interactive: bool) -> Result
 }
 
 /// Wait while the guest runs. Only requests from the user's side are handled here.
-fn wait(watch: &WaitContext<'_>, host: &Host, guest: &Guest, control: Option<&Control>) -> Outcome {
-    let WaitContext { signals, terminal, boot_test } = *watch;
+/// A new guest has not read the size of its window yet.
+fn wait(
+    watch: &WaitContext<'_>,
+    host: &Host,
+    (guest, is_new): (&Guest, bool),
+    control: Option<&Control>,
+) -> Outcome {
+    let WaitContext { signals, terminal, boot_test, .. } = *watch;
     let mut silence = silence::patience().map(|patience| Instant::now() + patience);
     let mut size = None;
     let mut look = || {
         // Checked after a stop as well: a process in the background gets no signal about sizes.
         if let (Some(now), Some(console)) = (terminal::size(), on_terminal(&host.consoles))
             && size != Some(now)
-            && console.follow_terminal(now.0, now.1, size.is_none())
+            && console.follow_terminal(now.0, now.1, size.is_none() && is_new)
         {
             size = Some(now);
         }
         if let Some(control) = control {
-            control.commands().run_pending(|command| carry_out(command, guest));
+            control.commands().run_pending(|command| carry_out(command, guest, host, watch));
         }
     };
     loop {
@@ -198,10 +255,25 @@ fn wait(watch: &WaitContext<'_>, host: &Host, guest: &Guest, control: Option<&Co
     }
 }
 
-fn carry_out(command: GuestCommand, guest: &Guest) -> Result<(), String> {
+fn carry_out(
+    command: GuestCommand,
+    guest: &Guest,
+    host: &Host,
+    watch: &WaitContext<'_>,
+) -> Result<(), String> {
     match command {
         GuestCommand::Pause => guest.pause(PATIENCE),
+        GuestCommand::Resume if save::is_held(host) => {
+            Err("it is saved, and about to be stopped".into())
+        }
         GuestCommand::Resume => guest.resume(PATIENCE),
+        GuestCommand::Save(SaveRequest { files, stop, saved }) => {
+            let of = (watch.config, watch.identity);
+            let done = save::save(guest, host, of, &files, (stop, PATIENCE));
+            // The connection waits for it.
+            done.map(|done| drop(saved.send(done))).map_err(|why| format!("{why:#}"))
+        }
+        GuestCommand::Release { stay_paused } => save::release(guest, host, stay_paused, PATIENCE),
         GuestCommand::PowerOff => {
             messages::say("power button pressed by `lguest stop`");
             guest.press_power_button();
@@ -214,7 +286,7 @@ fn carry_out(command: GuestCommand, guest: &Guest) -> Result<(), String> {
 /// this thread may still use guest memory. A guest that reboots has to wait for it; the user does
 /// not.
 fn stop(mut guest: Guest, mut outcome: Outcome, watch: &WaitContext<'_>, host: &Host) -> Outcome {
-    let WaitContext { signals, terminal, boot_test } = *watch;
+    let WaitContext { signals, terminal, boot_test, .. } = *watch;
     let mut told = false;
     loop {
         let left = guest.stop(PATIENCE);

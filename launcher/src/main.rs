@@ -19,21 +19,25 @@ mod launch;
 mod observers;
 mod runtime;
 mod silence;
+mod snapshot;
 mod unpack;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use client::consoles::{self, AttachRequest};
+use client::snapshots;
 use config::read::ParsedCommand;
 use config::refusal::Refusal;
+use config::restore::RestoreConfig;
 use config::{Command, CommandLine, Config};
 use detach::{Detached, WaitingParent};
 use exit_status::ExitStatus;
 use host::inherited::Inherited;
 use host::{messages, terminal};
 use launch::{Junit, Outcome};
+use snapshot::Snapshot;
 use wire::protocol::{AttachMode, Side, Verb};
 
 fn main() -> ExitCode {
@@ -96,22 +100,36 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
                 messages::say(why);
                 return Ok(ExitStatus::USAGE.into());
             }
-            // Every other launch may leave inherited descriptors open.
-            let closes = config.detach || config.username.is_some() || config.chroot.is_some();
-            let inherited = if closes { Inherited::note()? } else { Inherited::default() };
-            let parent = match config.detach.then(detach::detach).transpose()? {
-                Some(Detached::Parent(status)) => return Ok(ExitCode::from(status)),
-                Some(Detached::Child(parent)) => Some(parent),
-                None => None,
-            };
-            let outcome = launch_and_report(config, parent, inherited)?;
-            if let Some(text) = outcome.text() {
-                messages::say(&text);
-            }
-            Ok(ExitCode::from(outcome.status()))
+            launch(config, None)
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
+}
+
+/// Launch a guest, or let the guest of a snapshot continue. Returns the exit status.
+fn launch(config: &Config, snapshot: Option<Snapshot>) -> Result<ExitCode> {
+    // Every other launch may leave inherited descriptors open.
+    let closes = config.detach || config.username.is_some() || config.chroot.is_some();
+    let inherited = if closes { Inherited::note()? } else { Inherited::default() };
+    let parent = match config.detach.then(detach::detach).transpose()? {
+        Some(Detached::Parent(status)) => return Ok(ExitCode::from(status)),
+        Some(Detached::Child(parent)) => Some(parent),
+        None => None,
+    };
+    let outcome = launch_and_report(config, parent, inherited, snapshot)?;
+    if let Some(text) = outcome.text() {
+        messages::say(&text);
+    }
+    Ok(ExitCode::from(outcome.status()))
+}
+
+/// `lguest restore`.
+fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
+    messages::start(changes.verbose);
+    let snapshot = Snapshot::open(&changes.directory, changes.verify)?;
+    let config = snapshot::restore::configuration(&snapshot.manifest, changes);
+    let config = config.with_context(|| format!("snapshot {}", changes.directory.display()))?;
+    launch(&config, Some(snapshot))
 }
 
 /// Launch a guest, and write the JUnit report if the user asked for one.
@@ -119,11 +137,13 @@ fn launch_and_report(
     config: &Config,
     parent: Option<WaitingParent>,
     inherited: Inherited,
+    snapshot: Option<Snapshot>,
 ) -> Result<Outcome> {
     let Some(junit) = Junit::of(config)? else {
-        return launch::launch(config, parent, inherited).map(|(outcome, _)| outcome);
+        let launched = launch::launch(config, parent, inherited, snapshot);
+        return launched.map(|(outcome, _)| outcome);
     };
-    let result = launch::launch(config, parent, inherited);
+    let result = launch::launch(config, parent, inherited, snapshot);
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
     let written = junit.write(result.as_ref().map(|(outcome, _)| outcome), log);
     match (result, written) {
@@ -156,6 +176,15 @@ fn run_command(command: &Command) -> Result<ExitCode> {
         Command::Reset(target) => client::send_verb(&target.name, Verb::Reset)?,
         Command::Pause(target) => client::send_verb(&target.name, Verb::Pause)?,
         Command::Resume(target) => client::send_verb(&target.name, Verb::Resume)?,
+        Command::Snapshot { show: Some(directory), json, verify, .. } => {
+            snapshots::show(directory, *json, *verify)?;
+        }
+        Command::Snapshot { name: Some(name), directory: Some(directory), stop, .. } => {
+            snapshots::snapshot(name, directory, *stop)?;
+        }
+        // clap refuses this.
+        Command::Snapshot { .. } => anyhow::bail!("nothing to save: see lguest help snapshot"),
+        Command::Restore(changes) => return restore(changes),
         Command::Console { target, read_only, force, escape, wait, persist } => {
             let mode = match (read_only, force) {
                 (true, _) => AttachMode::Watch,

@@ -35,6 +35,7 @@ mod race;
 mod resets;
 mod sandbox;
 mod shells;
+mod snapshots;
 mod soak;
 mod sockets;
 mod stats;

@@ -25,6 +25,7 @@ mod queues;
 mod refusals;
 mod rng;
 mod shell;
+mod snapshots;
 mod stdin;
 mod stdout;
 mod three_ctrl_c;

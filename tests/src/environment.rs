@@ -103,6 +103,12 @@ pub fn races() -> u32 {
     number("LGUEST_TEST_RACES").unwrap_or(25)
 }
 
+/// How often a guest under load is saved and restored.
+#[must_use]
+pub fn snapshots() -> usize {
+    number("LGUEST_TEST_SNAPSHOTS").unwrap_or(5)
+}
+
 /// How long the soak takes, in minutes.
 #[must_use]
 pub fn soak_minutes() -> f64 {

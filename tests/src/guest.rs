@@ -33,6 +33,13 @@ impl Guest {
         Self { running, commands: 0 }
     }
 
+    /// A guest whose shell waits already: it was saved, and its launcher is this one.
+    #[must_use]
+    pub fn continued(running: Running) -> Self {
+        // Marks of commands must differ from those before.
+        Self { running, commands: 1000 }
+    }
+
     /// Runs a command, asserts that it succeeds, and returns what it prints.
     #[track_caller]
     pub fn run(&mut self, command: &str) -> String {

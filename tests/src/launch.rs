@@ -23,6 +23,8 @@ const WINDOW: (u16, u16) = (30, 100);
 /// A command line of the launcher.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// A snapshot, from which the guest continues instead of booting.
+    snapshot: Option<PathBuf>,
     memory: String,
     kernel: PathBuf,
     initrds: Vec<PathBuf>,
@@ -37,6 +39,7 @@ impl Launch {
     #[must_use]
     pub fn kernel(kernel: impl Into<PathBuf>) -> Self {
         Self {
+            snapshot: None,
             memory: "512".into(),
             kernel: kernel.into(),
             initrds: Vec::new(),
@@ -45,6 +48,12 @@ impl Launch {
             closed: None,
             runtime: None,
         }
+    }
+
+    /// `lguest restore` of this snapshot.
+    #[must_use]
+    pub fn restore(snapshot: impl Into<PathBuf>) -> Self {
+        Self { snapshot: Some(snapshot.into()), ..Self::kernel("") }
     }
 
     /// A launch of Linux with a shell, from the unpacked kernel.
@@ -108,8 +117,11 @@ impl Launch {
     #[must_use]
     #[track_caller]
     pub fn words(&self) -> Vec<OsString> {
-        let mut words = vec![environment::launcher().into(), self.memory.clone().into()];
-        words.push(self.kernel.clone().into());
+        let mut words = vec![environment::launcher().into()];
+        match &self.snapshot {
+            Some(snapshot) => words.extend(["restore".into(), snapshot.into()]),
+            None => words.extend([self.memory.clone().into(), self.kernel.clone().into()]),
+        }
         for initrd in &self.initrds {
             words.extend(["--initrd".into(), initrd.clone().into()]);
         }

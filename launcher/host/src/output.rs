@@ -198,12 +198,6 @@ impl OutputRing {
         self.0.filled.notify_all();
     }
 
-    /// Have all readers leave at once, even if bytes are left.
-    pub fn dismiss_all(&self) {
-        self.0.lock().readers.iter_mut().for_each(|position| position.dismissed = true);
-        self.0.filled.notify_all();
-    }
-
     /// The number of readers that belong to clients.
     pub fn clients(&self) -> usize {
         self.0.lock().readers.iter().filter(|position| position.role.is_client()).count()

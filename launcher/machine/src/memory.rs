@@ -20,6 +20,7 @@ use vm_memory::{
 use crate::sys;
 
 pub use devices::Memory;
+pub use file::checksum;
 
 /// Guest physical addresses below 4 GiB that are for devices. RAM below 4 GiB ends where they
 /// begin, at the latest.
@@ -68,6 +69,11 @@ impl Ram {
     /// The memory at its guest physical addresses. A clone shares the mapping, and is cheap.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Bytes of memory.
+    pub fn size(&self) -> u64 {
+        self.memory.iter().map(GuestMemoryRegion::len).sum()
     }
 
     /// Give all of the memory to a virtual machine.

@@ -8,6 +8,7 @@ use host::stdin::escape::Escape;
 use wire::protocol::ConsoleId;
 use wire::{Name, parse_name};
 
+use super::restore::RestoreConfig;
 use super::time;
 
 /// The commands other than a launch.
@@ -72,6 +73,31 @@ pub(crate) enum Command {
     Pause(Target),
     /// Resume a paused guest
     Resume(Target),
+    /// Save a guest, with its memory and its terminals, to a new directory
+    Snapshot {
+        /// The guest's name
+        #[arg(value_parser = parse_name, required_unless_present = "show")]
+        name: Option<Name>,
+        /// The directory to make
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        #[arg(required_unless_present = "show")]
+        directory: Option<PathBuf>,
+        /// End the guest when it is saved
+        #[arg(long, conflicts_with = "show")]
+        stop: bool,
+        /// Print what a snapshot has, instead of making one
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        #[arg(conflicts_with_all = ["name", "directory"])]
+        show: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long, requires = "show")]
+        json: bool,
+        /// Read the whole memory as well, and compare its checksum
+        #[arg(long, requires = "show")]
+        verify: bool,
+    },
+    /// Start a guest from a snapshot, where it was when it was saved
+    Restore(RestoreConfig),
     /// Attach your terminal to a console of a guest; ^] detaches
     Console {
         #[command(flatten)]

@@ -52,6 +52,15 @@ impl ConsoleConfig {
     pub(crate) fn is_stdio(&self) -> bool {
         self.backend == Backend::Stdio
     }
+
+    /// The path that the user gave for the host end.
+    pub(crate) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match &mut self.backend {
+            Backend::Socket { path } | Backend::Pty { link: path } => path.as_mut(),
+            Backend::File { path, .. } => Some(path),
+            Backend::Stdio | Backend::Null | Backend::Exec { .. } => None,
+        }
+    }
 }
 
 impl Default for ConsoleConfig {

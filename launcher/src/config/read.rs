@@ -11,7 +11,7 @@ use clap::{Command, FromArgMatches};
 
 use super::arg_values::{ArgValues, key, options};
 use super::refusal::Refusal;
-use super::{CommandLine, toml};
+use super::{CommandLine, Config, toml};
 
 /// The largest configuration file, in bytes. A larger file is not one.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -41,7 +41,7 @@ pub(crate) fn read(
     };
     let named = |id| matches.get_one::<OsString>(id).map(PathBuf::from);
     let file = if matches.subcommand().is_some() { None } else { named("config") };
-    let (line, args) = match &file {
+    let (mut line, args) = match &file {
         None => (parse(definition.clone(), &words)?, args),
         Some(file) => {
             let below = open(file, &definition)
@@ -51,10 +51,29 @@ pub(crate) fn read(
             (merged(&args, &definition, &words, &matches, file)?, args)
         }
     };
-    match line.launch.as_ref().is_some_and(|config| config.source.print_config) {
-        true => toml::write(&args, &definition).map(ParsedCommand::Print).map_err(Refusal::Words),
-        false => Ok(ParsedCommand::Run(Box::new(line))),
+    let text = toml::write(&args, &definition);
+    match &mut line.launch {
+        Some(config) if config.source.print_config => {
+            return text.map(ParsedCommand::Print).map_err(Refusal::Words);
+        }
+        Some(config) => config.source.options = text.ok(),
+        None => {}
     }
+    Ok(ParsedCommand::Run(Box::new(line)))
+}
+
+/// The configuration that a file of options has, without any word of a command line.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn from_text(definition: Command, text: &str) -> Result<Config, String> {
+    let args = toml::read(text, &definition)?;
+    let words = [OsString::from("lguest")].into_iter().chain(args.words(&definition));
+    let words: Vec<_> = words.collect();
+    let line = parse(definition, &words).map_err(|error| error.kind().to_string())?;
+    let mut config = line.launch.ok_or("no launch")?;
+    config.source.options = Some(text.into());
+    Ok(config)
 }
 
 fn parse(mut definition: Command, words: &[OsString]) -> Result<CommandLine, clap::Error> {

@@ -18,4 +18,8 @@ pub(crate) struct SourceConfig {
     /// Print this command line as such a file, and do nothing else
     #[arg(long)]
     pub(crate) print_config: bool,
+
+    /// The options that were given, as such a file. `None` if a word is not UTF-8.
+    #[arg(skip)]
+    pub(crate) options: Option<String>,
 }

@@ -9,9 +9,10 @@ use host::exit::Exit;
 use wire::protocol::{Fault, FaultKind};
 
 use crate::ending::Ending;
+use crate::snapshot::save::{Saved, SnapshotFiles};
 
 /// What the main thread does with the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum GuestCommand {
     /// Pause the guest.
     Pause,
@@ -19,6 +20,23 @@ pub(crate) enum GuestCommand {
     Resume,
     /// Press the guest's power button.
     PowerOff,
+    /// Save the guest.
+    Save(SaveRequest),
+    /// Let a guest continue that was saved to be stopped, and is not stopped.
+    Release {
+        /// The guest was paused before it was saved.
+        stay_paused: bool,
+    },
+}
+
+/// A snapshot that a client asks for.
+#[derive(Debug)]
+pub(crate) struct SaveRequest {
+    pub(crate) files: SnapshotFiles,
+    /// Leave the guest paused afterwards.
+    pub(crate) stop: bool,
+    /// Where the manifest goes.
+    pub(crate) saved: SyncSender<Saved>,
 }
 
 /// The result of a command; an error has the reason.
@@ -53,9 +71,10 @@ impl CommandQueue {
     /// Carry out all pending commands.
     pub(crate) fn run_pending(&self, mut act: impl FnMut(GuestCommand) -> CommandResult) {
         for (command, answer) in self.requests.try_iter() {
+            let is_power_off = matches!(command, GuestCommand::PowerOff);
             // The client may have left.
             let _ = answer.send(act(command));
-            if command == GuestCommand::PowerOff {
+            if is_power_off {
                 self.waiting.borrow_mut().push(answer);
             }
         }
@@ -71,6 +90,13 @@ impl CommandSender {
             Ok(()) => Ok(()),
             Err(why) => Err(Fault::new(FaultKind::Failed, why)),
         }
+    }
+
+    /// Have the main thread save the guest, and wait for the result.
+    pub(super) fn save(&self, files: SnapshotFiles, stop: bool) -> Result<Saved, Fault> {
+        let (saved, manifest) = mpsc::sync_channel(1);
+        self.run(GuestCommand::Save(SaveRequest { files, stop, saved }))?;
+        manifest.recv().map_err(|_| ending())
     }
 
     /// Press the guest's power button, and end the guest if it has not ended within `grace`.

@@ -10,6 +10,7 @@ use wire::protocol::{Fault, FaultKind, Fields, LONGEST_LINE, Reply, Verb, parse}
 
 use super::{ConnectionSlot, ControlState, GuestCommand, consoles};
 use crate::ending::Ending;
+use crate::snapshot::save::SnapshotFiles;
 
 /// A client that sends nothing, or reads nothing, for this time is disconnected.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
@@ -43,6 +44,9 @@ fn converse(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) ->
                     return refuse(stream, FaultKind::Busy, "too many sit at its consoles");
                 }
                 Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, state),
+                Ok((Verb::Snapshot, fields)) => {
+                    return snapshot(stream, lines, fields.stop.unwrap_or(false), state);
+                }
                 asked => reply(stream, &answer(asked, state))?,
             },
             Some(_) if line.len() >= LONGEST_LINE => {
@@ -70,6 +74,46 @@ fn attach(
             admitted.serve(lines, size)
         }
     }
+}
+
+/// Save the guest to files of the client. A guest that is to be stopped stays paused until the
+/// client says so: the client first makes sure that the snapshot is whole. If the client leaves
+/// instead, the guest continues.
+fn snapshot(
+    stream: &UnixStream,
+    lines: BufReader<&UnixStream>,
+    stop: bool,
+    state: &ControlState,
+) -> io::Result<()> {
+    let names = &state.snapshot_files;
+    reply(stream, &Reply::Ok(serde_json::json!({ "files": names })).line())?;
+    let Some(files) = SnapshotFiles::new(names, peer::receive_files(stream)?) else {
+        return refuse(stream, FaultKind::Field, "these are not the files that were asked for");
+    };
+    let saved = match state.sender.save(files, stop) {
+        Ok(saved) => saved,
+        Err(fault) => return reply(stream, &Reply::<Empty>::Error(fault).line()),
+    };
+    let stay_paused = saved.was_paused;
+    let told = reply(stream, &Reply::Ok(saved).line());
+    if !stop {
+        return told;
+    }
+    if told.is_ok() && asks_to_stop(lines) {
+        state.exit.end(Ending::Saved);
+        return reply(stream, &Reply::Ok(Empty {}).line());
+    }
+    log::info!("control: the client has left without stopping the guest that it had saved");
+    // The guest may be about to end for another reason.
+    let _ = state.sender.run(GuestCommand::Release { stay_paused });
+    Ok(())
+}
+
+/// Whether the next line is a request to stop the guest.
+fn asks_to_stop(lines: BufReader<&UnixStream>) -> bool {
+    let mut line = Vec::new();
+    let read = lines.take(LONGEST_LINE as u64).read_until(b'\n', &mut line);
+    read.is_ok() && line.pop() == Some(b'\n') && matches!(parse(&line), Ok((Verb::Stop, _)))
 }
 
 /// The line that answers this request.

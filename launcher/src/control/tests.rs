@@ -28,7 +28,15 @@ impl ControlFixture {
         let consoles = opened.into_iter().map(|(console, _)| console).collect();
         let info = GuestInfo::example();
         let counts = Counts::new(Arc::new(Observers::new(1, None)));
-        let state = ControlState { exit: Arc::clone(&exit), info, counts, consoles, sender };
+        let (exit, snapshot_files) = (Arc::clone(&exit), Vec::new());
+        let state = ControlState {
+            exit: Arc::clone(&exit),
+            info,
+            counts,
+            consoles,
+            snapshot_files,
+            sender,
+        };
         let server = Server::start(listener, state).unwrap();
         Self { commands: Some(commands), exit, server: Some(server), address }
     }
@@ -144,7 +152,7 @@ fn endings_of_clients_are_announced_to_the_exit() {
 fn the_main_thread_answers_a_command() {
     let fixture = ControlFixture::new();
     let mut client = fixture.connect();
-    for (verb, command) in [("pause", GuestCommand::Pause), ("resume", GuestCommand::Resume)] {
+    for (verb, command) in [("pause", "[Pause]"), ("resume", "[Resume]")] {
         for outcome in [Ok(()), Err("it hangs".to_string())] {
             say(&mut client, &format!("{}\n", request(verb)));
             let (commands, mut seen) = (fixture.commands.as_ref().unwrap(), Vec::new());
@@ -155,7 +163,7 @@ fn the_main_thread_answers_a_command() {
             // The main thread wakes up in the same way.
             until("it is asked for", || fixture.exit.was_woken());
             commands.run_pending(&mut act);
-            assert_eq!(seen, [command]);
+            assert_eq!(format!("{seen:?}"), command);
             let error = answer(&mut client)["error"]["text"].clone();
             assert_eq!(error, outcome.err().map_or(Value::Null, Value::from));
         }
@@ -171,7 +179,7 @@ fn stop_with_grace(fixture: &ControlFixture, grace: u64) -> BufReader<UnixStream
         seen.push(command);
         Ok(())
     });
-    assert_eq!(seen, [GuestCommand::PowerOff]);
+    assert!(matches!(seen[..], [GuestCommand::PowerOff]));
     client
 }
 

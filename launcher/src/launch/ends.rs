@@ -16,6 +16,7 @@ use crate::ending::Ending;
 use crate::exec::{self, ExecJob};
 use crate::guest::Host;
 use crate::silence;
+use crate::snapshot;
 
 /// Let the clients of the guest's consoles read the rest of the output, and the reason of the end.
 /// Keys that the user types now are for the next program on the terminal.
@@ -27,9 +28,15 @@ pub(super) fn finish_consoles(host: &Host, outcome: &Outcome, terminal: Option<&
     let is_patient = outcome.patience() != Patience::None;
     let patience = if is_patient { last_words::ON_TERMINAL } else { Duration::ZERO };
     let until = Instant::now() + patience;
+    let is_saved = *outcome == Outcome::Ended(Ending::Saved);
     for console in &host.consoles {
+        // What nobody has read is in the snapshot.
+        if is_saved {
+            console.output.leave_rest();
+        }
         console.finish(&why);
     }
+    snapshot::save::hold(host, false);
     for console in &host.consoles {
         console.wait_for_clients(until);
     }

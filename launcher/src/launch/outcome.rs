@@ -26,7 +26,9 @@ impl Outcome {
     pub(crate) fn status(&self) -> u8 {
         let status = match self {
             Self::Ended(ending) => match ending {
-                Ending::PoweredOff | Ending::Reset(_) | Ending::Stopped => ExitStatus::SUCCESS,
+                Ending::PoweredOff | Ending::Reset(_) | Ending::Stopped | Ending::Saved => {
+                    ExitStatus::SUCCESS
+                }
                 Ending::Status(number) | Ending::Exited(number) => ExitStatus::of_number(*number),
                 Ending::Failed(_) | Ending::Decided => ExitStatus::FAILED,
                 Ending::Panicked => ExitStatus::PANICKED,
@@ -60,6 +62,7 @@ impl Outcome {
                 Ending::Interrupted => Some("three ^C: guest stopped".to_string()),
                 Ending::Stopped => Some("stopped by `lguest stop`".to_string()),
                 Ending::Killed => Some("killed by `lguest kill`".to_string()),
+                Ending::Saved => Some("saved by `lguest snapshot --stop`".to_string()),
                 Ending::Signal(number) => Some(format!("signal {number}: guest stopped")),
             },
             Self::Decided(verdict) => match verdict {
@@ -110,9 +113,9 @@ impl Outcome {
     pub(super) fn patience(&self) -> Patience {
         match self {
             Self::Ended(Ending::Killed) => Patience::None,
-            Self::Ended(Ending::Signal(_) | Ending::Interrupted | Ending::Stopped) => {
-                Patience::OnTerminal
-            }
+            Self::Ended(
+                Ending::Signal(_) | Ending::Interrupted | Ending::Stopped | Ending::Saved,
+            ) => Patience::OnTerminal,
             Self::Decided(Verdict::TimedOut(_)) => Patience::Bounded(LATE_WORDS),
             _ => Patience::Unbounded,
         }
@@ -130,6 +133,7 @@ mod tests {
             (Ending::PoweredOff, 0),
             (Ending::Reset("x"), 0),
             (Ending::Stopped, 0),
+            (Ending::Saved, 0),
             (Ending::Status(7), 7),
             (Ending::Exited(3), 3),
             (Ending::Failed(x()), 1),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use host::disk;
 use host::exit::Exit;
 use host::inherited::{self, Inherited};
@@ -25,6 +25,7 @@ use crate::exec::{self, ExecJob};
 use crate::guest::Host;
 use crate::observers::Observers;
 use crate::runtime::Claim;
+use crate::snapshot::Snapshot;
 
 /// What exists before the first guest.
 pub(super) struct Prepared {
@@ -37,14 +38,23 @@ pub(super) struct Prepared {
     pub(super) trace: Option<Trace>,
 }
 
+/// What the user wants.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) config: &'a Config,
+    pub(super) consoles: &'a [ConsoleConfig],
+    /// The snapshot from which the guest continues, if it does not boot.
+    pub(super) snapshot: Option<&'a Snapshot>,
+}
+
 /// Make what all guests of this launch share: first what may need privileges, then the threads.
 pub(super) fn prepare(
-    config: &Config,
-    consoles: &[ConsoleConfig],
+    wanted: Wanted<'_>,
     privileges: &PrivilegeDrop,
     claim: &mut Option<(Claim, UnixListener)>,
     inherited: &mut Inherited,
 ) -> Result<Prepared> {
+    let Wanted { config, consoles, snapshot } = wanted;
     let mut files = boot::BootFiles::new(&config.kernel, &config.initrd, progress::watch);
     let job = exec::prepare(config, consoles.len(), &mut files)?;
     if privileges.is_wanted() {
@@ -53,14 +63,22 @@ pub(super) fn prepare(
         files.keep_if(inherited::is_named_by_descriptor)?;
     }
     let disks = disk::open_all(&config.block, config.cpus)?;
+    snapshot.map_or(Ok(()), |snapshot| snapshot.check_disks(&disks))?;
     let random = config.rng.as_deref().map(disk::open_random).transpose()?;
     let kvm = vm::open_kvm()?;
     vm::check_cpus(&kvm, config.cpus)?;
-    let ram = Ram::new(config.memory)?;
+    let ram = match snapshot {
+        Some(snapshot) => Ram::restored(config.memory, &snapshot.memory)?,
+        None => Ram::new(config.memory)?,
+    };
     let taps = net::open(&config.tunnet)?;
     let trace = config.trace.file.as_deref().map(trace::Opened::new).transpose()?;
     // Opened last, because opening empties files.
-    let (consoles, backends) = console::open_all(consoles)?.into_iter().unzip();
+    let (consoles, backends): (Vec<_>, _) = console::open_all(consoles)?.into_iter().unzip();
+    for (console, saved) in consoles.iter().zip(snapshot.iter().flat_map(|it| &it.consoles)) {
+        let number = console.number;
+        console.restore(saved).with_context(|| format!("the snapshot's console {number}"))?;
+    }
     let test_files = boot_test::BootTestFiles::open(&config.boot_test)?;
     if privileges.is_wanted() {
         claim.iter_mut().for_each(|(claim, _)| claim.close_directories());

@@ -38,6 +38,8 @@ pub enum Verb {
     Pause,
     /// Let a paused guest run.
     Resume,
+    /// Save the guest to files of the client.
+    Snapshot,
     /// Send a console's buffered output.
     Log,
     /// Send unread bytes of a console without consuming them.
@@ -67,6 +69,7 @@ impl Verb {
     fn optional_fields(self) -> &'static [&'static str] {
         match self {
             Self::Stop => &["grace"],
+            Self::Snapshot => &["stop"],
             _ => &[],
         }
     }
@@ -184,8 +187,8 @@ pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
         };
     }
     let verb = verb.map_err(|_| {
-        let text = "there are info, stats, stop, kill, reset, pause, resume, log, peek, \
-                    send, resize and attach";
+        let text = "there are info, stats, stop, kill, reset, pause, resume, snapshot, log, \
+                    peek, send, resize and attach";
         Fault::new(FaultKind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
     let fault = |text: String| Fault::new(FaultKind::Field, text);

@@ -31,5 +31,6 @@ pages! {
     ping "docs/ping.md"
     privilege "docs/privilege.md"
     quick_start "docs/quick-start.md"
+    snapshots "docs/snapshots.md"
     troubleshooting "docs/troubleshooting.md"
 }

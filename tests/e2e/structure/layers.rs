@@ -2,13 +2,15 @@
 
 /// The modules of the launcher itself. Each imports only earlier ones.
 #[rustfmt::skip]
-pub(super) const LAUNCHER: [&str; 18] = [
+pub(super) const LAUNCHER: [&str; 19] = [
     // How a guest ended; counts and events.
     "ending", "exit_status", "observers",
     // The command line.
     "config", "help", "generate", "unpack", "detach", "runtime",
     // A guest and its consoles.
     "exec", "console", "guest", "silence",
+    // A guest that is saved, and one that is restored.
+    "snapshot",
     // Boot tests, the control socket, `lguest check`.
     "boot_test", "control", "check",
     // A launch, and the commands to running guests.

@@ -1,5 +1,6 @@
 //! The identity of a disk, for the manifest of a snapshot: which file it is, in which state.
 
+use std::fmt;
 use std::io;
 use std::path::{self, PathBuf};
 
@@ -44,6 +45,46 @@ pub struct DiskIdentity {
     pub access: DiskAccess,
 }
 
+impl DiskIdentity {
+    /// Check that the disk, which is `now` that, has the contents that it had. What may have become
+    /// copy-on-write has: then its file does not change.
+    ///
+    /// # Errors
+    /// What has changed.
+    pub fn check_unchanged(&self, now: &Self) -> Result<(), String> {
+        let becomes_cow = self.access == DiskAccess::Write && now.access == DiskAccess::Cow;
+        if self.access != now.access && !becomes_cow {
+            return Err(format!("it was {}, and is {} now", self.access, now.access));
+        }
+        if (self.length, self.is_block_device) != (now.length, now.is_block_device) {
+            return Err(format!(
+                "it has changed since the snapshot: it had {} bytes, and has {}",
+                self.length, now.length
+            ));
+        }
+        if (self.seconds, self.nanoseconds) != (now.seconds, now.nanoseconds) {
+            return Err("it has changed since the snapshot: it was written to".into());
+        }
+        if self.is_block_device {
+            log::warn!(
+                "disk {}: whether a block device has changed since the snapshot is not known",
+                now.path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DiskAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "writable",
+            Self::ReadOnly => "read-only",
+            Self::Cow => "copy-on-write",
+        })
+    }
+}
+
 impl Disk {
     /// The disk's identity as it is now. That of a copy-on-write disk is from the time when the
     /// disk was opened.
@@ -70,5 +111,42 @@ impl Disk {
             access,
         };
         Ok(identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(access: DiskAccess) -> DiskIdentity {
+        DiskIdentity {
+            path: "/disk".into(),
+            length: 512,
+            device: 1,
+            inode: 2,
+            seconds: 3,
+            nanoseconds: 4,
+            is_block_device: false,
+            access,
+        }
+    }
+
+    #[test]
+    fn a_disk_that_was_written_to_is_not_the_same() {
+        let saved = identity(DiskAccess::Write);
+        saved.check_unchanged(&saved).unwrap();
+        // A copy with the same time is the same.
+        saved.check_unchanged(&DiskIdentity { inode: 7, ..saved.clone() }).unwrap();
+        saved.check_unchanged(&identity(DiskAccess::Cow)).unwrap();
+        for (now, words) in [
+            (DiskIdentity { length: 1024, ..saved.clone() }, "had 512 bytes, and has 1024"),
+            (DiskIdentity { nanoseconds: 5, ..saved.clone() }, "was written to"),
+            (DiskIdentity { seconds: 5, ..saved.clone() }, "was written to"),
+            (identity(DiskAccess::ReadOnly), "it was writable, and is read-only now"),
+        ] {
+            let refusal = saved.check_unchanged(&now).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+        assert!(identity(DiskAccess::Cow).check_unchanged(&saved).is_err());
     }
 }

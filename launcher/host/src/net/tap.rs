@@ -13,6 +13,7 @@ use devices::net::features::{
     GUEST_CSUM, GUEST_ECN, GUEST_TSO4, GUEST_TSO6, GUEST_UFO, GUEST_USO4, GUEST_USO6, OFFLOADS,
 };
 use devices::net::{HEADER, Interface, Link, Net};
+use devices::number::low_u8;
 use devices::status::DeviceStatus;
 use libc::{
     TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6, TUN_F_UFO, TUN_F_USO4, TUN_F_USO6, c_uint,
@@ -117,6 +118,16 @@ impl Tap {
     /// The name of the interface.
     pub fn name(&self) -> String {
         self.state().name.clone()
+    }
+
+    /// The guest's MAC address.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The number of queue pairs.
+    pub fn queues(&self) -> u8 {
+        low_u8(self.queues.len() as u64)
     }
 
     /// The card of a new guest.

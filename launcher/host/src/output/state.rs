@@ -27,6 +27,16 @@ impl OutputRing {
         self.0.filled.notify_all();
     }
 
+    /// Have all readers leave at once. The bytes that they have not taken are in a snapshot: a later
+    /// reader does not get them, either.
+    pub fn leave_rest(&self) {
+        let mut state = self.0.lock();
+        state.readers.iter_mut().for_each(|position| position.dismissed = true);
+        state.read = state.end;
+        drop(state);
+        self.0.filled.notify_all();
+    }
+
     /// Whether readers are held.
     pub fn is_held(&self) -> bool {
         self.0.lock().held
@@ -125,6 +135,20 @@ mod tests {
         ring.hold(false);
         assert!(reader.take(&mut chunk));
         assert_eq!(chunk, b"hold");
+    }
+
+    #[test]
+    fn nobody_gets_the_bytes_that_are_in_a_snapshot() {
+        let ring = OutputRing::with_capacity(16).unwrap();
+        let mut reader = ring.reader(ReaderRole::Writer);
+        ring.hold(true);
+        ring.sink().write_all(b"saved").unwrap();
+        ring.leave_rest();
+        ring.finish();
+        ring.hold(false);
+        let mut chunk = Vec::new();
+        assert!(!reader.take(&mut chunk));
+        assert!(!ring.reader(ReaderRole::Client).take(&mut chunk));
     }
 
     #[test]

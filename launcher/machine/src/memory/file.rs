@@ -2,12 +2,12 @@
 //! the same order: RAM below the hole, then RAM above it. Pages of zeroes are holes of the file.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
+use std::{io, iter};
 
 use anyhow::{Context, Result, ensure};
 use devices::number::index;
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 
 use super::{Ram, explain};
 
@@ -18,30 +18,21 @@ const PAGE: usize = 4096;
 
 impl Ram {
     /// Write all of the memory to a file, in place of what the file has. Nothing may write to the
-    /// memory meanwhile.
+    /// memory meanwhile. Returns the file's [`checksum`].
     ///
     /// # Errors
     /// When the file cannot be written, because its file system is full, for example. The file is
     /// then not complete.
-    pub fn save(&self, file: &File) -> io::Result<()> {
+    pub fn save(&self, file: &File) -> io::Result<u32> {
         // All of the file becomes a hole.
         file.set_len(0)?;
-        file.set_len(self.memory.iter().map(GuestMemoryRegion::len).sum())?;
-        let mut buffer = vec![0; CHUNK];
-        let mut end = 0;
+        file.set_len(self.size())?;
+        let (mut position, mut sum) = (0, crc32fast::Hasher::new());
         for region in self.memory.iter() {
-            let start = end;
-            end += region.len();
-            for offset in (start..end).step_by(CHUNK) {
-                let length = index(end - offset).min(CHUNK);
-                let chunk = buffer.get_mut(..length).unwrap_or_default();
-                let from = MemoryRegionAddress(offset - start);
-                let guest = region.get_slice(from, length).map_err(io::Error::other)?;
-                guest.copy_to(chunk);
-                write_pages(file, chunk, offset)?;
-            }
+            save_region(region, file, position, &mut sum)?;
+            position += region.len();
         }
-        Ok(())
+        Ok(sum.finalize())
     }
 
     /// Memory of `size` bytes with the contents of a file that [`Self::save`] has written. The host
@@ -64,22 +55,67 @@ impl Ram {
     }
 }
 
-/// Write the pages of a chunk, but not those of zeroes. Neighbours are written at once.
-fn write_pages(file: &File, chunk: &[u8], offset: u64) -> io::Result<()> {
-    let pages = chunk.chunks(PAGE).map(|page| (page.len(), is_zero(page)));
-    let pages: Vec<(usize, bool)> = pages.collect();
-    let mut rest = chunk;
-    let mut position = offset;
-    for run in pages.chunk_by(|(_, before), (_, after)| before == after) {
-        let length = run.iter().map(|(length, _)| length).sum();
-        let (bytes, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        if !run.iter().any(|(_, is_zero)| *is_zero) {
+/// Write a region to the file, from `start` on, and add it to the checksum.
+fn save_region(
+    region: &GuestRegionMmap,
+    file: &File,
+    start: u64,
+    sum: &mut crc32fast::Hasher,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    for offset in (0..region.len()).step_by(CHUNK) {
+        let length = index(region.len() - offset).min(CHUNK);
+        let chunk = buffer.get_mut(..length).unwrap_or_default();
+        let guest = region.get_slice(MemoryRegionAddress(offset), length);
+        guest.map_err(io::Error::other)?.copy_to(chunk);
+        for (position, bytes) in data(chunk, start + offset) {
             file.write_all_at(bytes, position)?;
+            add(sum, position, bytes);
         }
-        position += bytes.len() as u64;
-        rest = after;
     }
     Ok(())
+}
+
+/// The checksum of a memory file of `size` bytes: CRC-32 of its pages that are not zero, each run
+/// of them after its position. So holes cost nothing.
+///
+/// # Errors
+/// When the file cannot be read, or is shorter.
+pub fn checksum(file: &File, size: u64) -> io::Result<u32> {
+    let (mut buffer, mut sum) = (vec![0; CHUNK], crc32fast::Hasher::new());
+    for offset in (0..size).step_by(CHUNK) {
+        let length = index(size - offset).min(CHUNK);
+        let chunk = buffer.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(chunk, offset)?;
+        data(chunk, offset).for_each(|(position, bytes)| add(&mut sum, position, bytes));
+    }
+    Ok(sum.finalize())
+}
+
+fn add(sum: &mut crc32fast::Hasher, position: u64, bytes: &[u8]) {
+    sum.update(&position.to_le_bytes());
+    sum.update(bytes);
+}
+
+/// The runs of pages in a chunk that are not zero, with their positions.
+fn data(chunk: &[u8], offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = chunk;
+    let mut position = offset;
+    iter::from_fn(move || {
+        let zeroes = run(rest, true);
+        rest = rest.get(zeroes..).unwrap_or_default();
+        position += zeroes as u64;
+        let (bytes, after) = rest.split_at_checked(run(rest, false)).unwrap_or((rest, &[]));
+        let at = position;
+        position += bytes.len() as u64;
+        rest = after;
+        (!bytes.is_empty()).then_some((at, bytes))
+    })
+}
+
+/// The number of bytes in the first pages that are all zero, or that all are not.
+fn run(bytes: &[u8], zero: bool) -> usize {
+    bytes.chunks(PAGE).take_while(|page| is_zero(page) == zero).map(<[u8]>::len).sum()
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -174,10 +210,26 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_system_is_an_error() {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        assert!(write_pages(&full, &[1; 4096], 0).is_err());
-        assert!(write_pages(&full, &[0; 4096], 0).is_ok());
+    fn each_page_counts_in_the_checksum() {
+        let ram = Ram::new(SIZE).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        ram.memory().write_obj(7_u64, GuestAddress(0x5000)).unwrap();
+        ram.memory().write_obj(9_u64, GuestAddress(SIZE - 8)).unwrap();
+        let sum = ram.save(&file).unwrap();
+        assert_eq!(checksum(&file, SIZE).unwrap(), sum);
+        for (position, byte) in [(0x5000, 6), (0x6000, 1), (SIZE - 8, 8), (2 << 20, 1)] {
+            let mut before = [0];
+            file.read_exact_at(&mut before, position).unwrap();
+            file.write_all_at(&[byte], position).unwrap();
+            assert_ne!(checksum(&file, SIZE).unwrap(), sum, "{position:#x}");
+            file.write_all_at(&before, position).unwrap();
+        }
+        assert_eq!(checksum(&file, SIZE).unwrap(), sum);
+        assert!(checksum(&file, SIZE + 1).is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_an_error() {
         let closed = File::open("/proc/self/exe").unwrap();
         assert!(Ram::new(SIZE).unwrap().save(&closed).is_err());
     }

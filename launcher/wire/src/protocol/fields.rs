@@ -32,6 +32,9 @@ pub struct Fields {
     /// The time in milliseconds that the guest has to power off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
+    /// Whether the guest ends when it is saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<bool>,
 }
 
 /// How a client names one of a guest's consoles.
