@@ -203,8 +203,11 @@ impl Image {
         self.moved(ImageOp::Write, done)
     }
 
-    /// Makes all finished writes stable.
-    pub(super) fn flush(&self) -> io::Result<()> {
+    /// Makes all finished writes stable, as a flush of the guest does.
+    ///
+    /// # Errors
+    /// Errors of the host, and if writes may have been lost before.
+    pub fn flush(&self) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }

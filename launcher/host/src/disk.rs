@@ -84,6 +84,14 @@ impl Disk {
         Block { image, serial, queues: self.queues }
     }
 
+    /// Make the guest's finished writes stable.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn flush(&self) -> io::Result<()> {
+        self.image.flush()
+    }
+
     /// Copies the private part of a copy-on-write disk to `to`, an empty file, for
     /// [`BlockConfig::private_from`]. The guest must be paused. `to` is not flushed.
     ///

@@ -165,6 +165,10 @@ type Written = (GuestState, Vec<DiskIdentity>, BTreeMap<String, FileEntry>);
 /// Write all files but the manifest.
 fn write(guest: &Guest, host: &Host, snapshot: &SnapshotFiles) -> Result<Written> {
     let mut entries = BTreeMap::new();
+    // After a crash of the host, the disks must still be those that the memory belongs to.
+    for (number, disk) in host.disks.iter().enumerate() {
+        disk.flush().with_context(|| format!("flushing disk {number}"))?;
+    }
     let disks: io::Result<Vec<_>> = host.disks.iter().map(Disk::identity).collect();
     let disks = disks.context("looking at the disks")?;
     for (number, disk) in host.disks.iter().enumerate() {
