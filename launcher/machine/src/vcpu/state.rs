@@ -129,7 +129,10 @@ impl VcpuState {
         fd.set_regs(&regs.0).context("KVM_SET_REGS")?;
         fd.set_sregs(&sregs.0).context("KVM_SET_SREGS")?;
         xsave_size.set(fd, &xsave.0).context("KVM_SET_XSAVE")?;
-        fd.set_xcrs(&xcrs.0).context("KVM_SET_XCRS")?;
+        // KVM has none on a host without XSAVE, and then refuses even to set none.
+        if xcrs.0.nr_xcrs > 0 {
+            fd.set_xcrs(&xcrs.0).context("KVM_SET_XCRS")?;
+        }
         fd.set_debug_regs(&debug_regs.0).context("KVM_SET_DEBUGREGS")?;
         // After EFER, which has to have SVM enabled.
         set_nested_state(fd, nested.as_ref(), vcpu.format.nested)?;

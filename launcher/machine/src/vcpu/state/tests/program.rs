@@ -104,8 +104,7 @@ const ONE_SHOT: &[u8] = &[
 // Addresses.
 const GDT: u64 = 0x1000;
 const IDT: u64 = 0x2000;
-/// The task segment: 104 bytes, and a bit for each port (SDM 1, 19.5.2). Some hosts run user mode
-/// without IOPL.
+/// The task segment: 104 bytes, and a bit for each port (SDM 1, 19.5.2).
 const TASK: u64 = 0x2_0000;
 const TASK_LIMIT: u32 = 104 + 0x2000;
 const PAGE_TABLES: u64 = 0x4000;
@@ -121,8 +120,10 @@ const TASK_SELECTOR: u16 = 0x30;
 /// The vector of the timer.
 const VECTOR: u64 = 0x40;
 
-/// The RFLAGS of user mode: interrupts on.
-const FLAGS: u64 = 2 | 1 << 9;
+/// The RFLAGS of user mode: interrupts on, and IOPL 3. Some hosts run user mode without IOPL, so that
+/// the bits of the task segment count. QEMU's software CPU does not look at them when the segment is
+/// busy, as that of a restored CPU is.
+const FLAGS: u64 = 2 | 1 << 9 | 3 << 12;
 
 /// CR4: SSE.
 const OSFXSR: u64 = 1 << 9 | 1 << 10;
