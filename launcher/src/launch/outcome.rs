@@ -9,7 +9,8 @@ use crate::boot_test::Verdict;
 use crate::ending::Ending;
 use crate::exit_status::ExitStatus;
 
-/// How long a file or pipe may take to accept the last of the output after a timeout (--timeout).
+/// How long a file or pipe may take to accept the last of the output after a timeout (--timeout),
+/// or after the guest was saved.
 const LATE_WORDS: Duration = Duration::from_secs(5);
 
 /// The outcome of a launch.
@@ -113,9 +114,11 @@ impl Outcome {
     pub(super) fn patience(&self) -> Patience {
         match self {
             Self::Ended(Ending::Killed) => Patience::None,
-            Self::Ended(
-                Ending::Signal(_) | Ending::Interrupted | Ending::Stopped | Ending::Saved,
-            ) => Patience::OnTerminal,
+            // Only what readers have taken already is written.
+            Self::Ended(Ending::Saved) => Patience::Bounded(LATE_WORDS),
+            Self::Ended(Ending::Signal(_) | Ending::Interrupted | Ending::Stopped) => {
+                Patience::OnTerminal
+            }
             Self::Decided(Verdict::TimedOut(_)) => Patience::Bounded(LATE_WORDS),
             _ => Patience::Unbounded,
         }

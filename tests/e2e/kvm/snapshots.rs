@@ -65,7 +65,7 @@ fn a_guest_continues_where_it_was_saved() {
     first.expect("abc");
     let directory = snapshot(&first, &scratch, "saved", &["--stop"]);
     assert_eq!(first.wait(), End::Status(0));
-    assert!(first.stderr().contains("saved by `lguest snapshot --stop`"), "{}", first.stderr());
+    assert_eq!(first.stderr(), "lguest: saved by `lguest snapshot --stop`\n");
     first.assert_terminal_restored();
     let saved = contents(&directory);
 
@@ -166,6 +166,8 @@ fn a_flood_that_is_saved_and_restored_is_whole() {
         let directory = snapshot(&running, &scratch, &format!("cut{cuts}"), &["--stop"]);
         assert_eq!(running.wait(), End::Status(0));
         printed.extend(running.all_output());
+        assert!(!running.stderr().contains("lost"), "{}", running.stderr());
+        assert!(!running.stderr().contains("lost"), "{}", running.stderr());
         cuts += 1;
         running = restored_piped(&directory);
     }

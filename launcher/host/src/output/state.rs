@@ -31,8 +31,12 @@ impl OutputRing {
     /// reader does not get them, either.
     pub fn leave_rest(&self) {
         let mut state = self.0.lock();
-        state.readers.iter_mut().for_each(|position| position.dismissed = true);
-        state.read = state.end;
+        let end = state.end;
+        for position in &mut state.readers {
+            // The bytes do not count as lost.
+            (position.dismissed, position.at) = (true, end);
+        }
+        state.read = end;
         drop(state);
         self.0.filled.notify_all();
     }
@@ -149,6 +153,7 @@ mod tests {
         let mut chunk = Vec::new();
         assert!(!reader.take(&mut chunk));
         assert!(!ring.reader(ReaderRole::Client).take(&mut chunk));
+        assert_eq!(ring.take_unread(reader.id()), 0, "it is said that they are lost");
     }
 
     #[test]
