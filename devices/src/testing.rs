@@ -84,7 +84,7 @@ impl FakeGuest {
         guest
     }
 
-    /// Nobody has found the device yet.
+    /// A guest that has not found its device yet.
     fn powered_on(
         machine: Arc<FakeMachine>,
         memory: Memory,
@@ -272,7 +272,8 @@ impl FakeGuest {
         state
     }
 
-    /// The same driver on another device and another machine. The device is paused.
+    /// A guest whose driver continues on another device, with a copy of the memory. The device
+    /// is paused.
     ///
     /// # Errors
     /// Those of the device.
@@ -286,7 +287,7 @@ impl FakeGuest {
         self.restored_in(memory, state, device)
     }
 
-    /// The same driver on another device, whose guest has this memory.
+    /// A guest whose driver continues on another device, in this memory. The device is paused.
     ///
     /// # Errors
     /// Those of the device.

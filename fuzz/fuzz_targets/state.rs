@@ -55,14 +55,21 @@ fn forge(input: &mut Unstructured<'_>, state: &mut Value) -> Result<()> {
 
 /// Chooses a value in a tree.
 fn descend<'v>(input: &mut Unstructured<'_>, value: &'v mut Value) -> Result<&'v mut Value> {
-    let children: Vec<&mut Value> = match value {
-        Value::Array(items) if !items.is_empty() => items.iter_mut().collect(),
-        Value::Object(fields) if !fields.is_empty() => fields.values_mut().collect(),
-        leaf => return Ok(leaf),
+    let children = match value {
+        Value::Array(items) => items.len(),
+        Value::Object(fields) => fields.len(),
+        _ => 0,
     };
-    let index = input.choose_index(children.len())?;
-    let child = children.into_iter().nth(index).expect("the index is that of a child");
-    descend(input, child)
+    if children == 0 {
+        return Ok(value);
+    }
+    let index = input.choose_index(children)?;
+    let child = match value {
+        Value::Array(items) => items.get_mut(index),
+        Value::Object(fields) => fields.values_mut().nth(index),
+        _ => None,
+    };
+    descend(input, child.expect("the index is that of a child"))
 }
 
 /// Changes a digit of a text, or a bit of a number.

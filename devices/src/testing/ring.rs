@@ -85,7 +85,7 @@ impl Ring {
         Self { memory, layout, next_buffer, next_desc: 0, avail_index: 0, used_seen: 0 }
     }
 
-    /// The same ring in another memory with the same contents.
+    /// This ring and the driver's place in it, in another memory with the same contents.
     #[must_use]
     pub fn moved_to(&self, memory: &Memory) -> Self {
         Self { memory: memory.clone(), ..self.clone() }

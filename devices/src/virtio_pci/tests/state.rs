@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::device::Device;
+use crate::mutex;
 use crate::testing::pci::COMMAND;
 use crate::testing::ring::Used;
 use crate::testing::threads::until_asleep;
@@ -114,7 +115,7 @@ fn requests_before_and_after_are_answered_once() {
 /// The state takes nothing from the device, so its guest may continue as well.
 #[test]
 fn a_saved_device_continues_after_a_resume() {
-    let mut guest = FakeGuest::named("clone0", echo());
+    let mut guest = FakeGuest::new(echo());
     guest.offer(0, &[FromGuest(b"a"), ToGuest(1)]);
     guest.wait_used(0);
     let state = guest.save();
@@ -124,11 +125,7 @@ fn a_saved_device_continues_after_a_resume() {
 
     let head = guest.offer(0, &[FromGuest(b"b"), ToGuest(1)]);
     assert_eq!(guest.wait_used(0), Used { id: head.into(), len: 1 });
-    assert_eq!(threads_of("clone0"), 2);
-}
-
-fn threads_of(device: &str) -> usize {
-    crate::testing::threads::threads(device).len()
+    assert_eq!(guest.device.threads().count(), 2);
 }
 
 /// A device whose queues read the pipe, each request four bytes.
@@ -220,9 +217,13 @@ fn a_driver_that_has_not_accepted_its_features_continues() {
     guest.set_status(1);
     guest.set_status(3);
     guest.accept(1 << 32 | 1 << 40); // The second was not offered, and that is refused later.
+    guest.write(common::DRIVER_FEATURE_SELECT, 3);
+    guest.write(common::DRIVER_FEATURE, 7); // Nor were these.
     let (mut restored, _) = again(&mut guest);
     restored.resume();
 
+    assert_eq!(restored.read(common::DRIVER_FEATURE), 7);
+    restored.write(common::DRIVER_FEATURE, 0);
     restored.set_status(11);
     assert_eq!(restored.status(), 3);
     restored.accept(1 << 32);
@@ -355,20 +356,44 @@ fn a_reset_that_has_begun_is_finished() {
     assert_eq!(restored.wait_used(0).len, 1);
 }
 
-/// As a disk that hangs holds its thread.
-#[test]
-fn a_device_with_a_thread_that_does_not_stop_is_not_saved() {
-    let (disk, busy) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(false)));
-    let theirs = (Arc::clone(&disk), Arc::clone(&busy));
+/// A guest whose first queue hangs while the disk is locked, as a disk that hangs holds its
+/// thread.
+fn hung(name: &str, disk: &Arc<Mutex<()>>) -> FakeGuest {
+    let busy = Arc::new(AtomicBool::new(false));
+    let theirs = (Arc::clone(disk), Arc::clone(&busy));
     let device = FakeDevice::new(move |_, _| {
         theirs.1.store(true, Ordering::Release);
         drop(theirs.0.lock().unwrap());
         Ok(())
     });
-    let mut guest = FakeGuest::named("stuck0", device);
-    let guard = disk.lock().unwrap();
+    let mut guest = FakeGuest::named(name, device);
     guest.offer(0, &[FromGuest(b"a")]);
     until("the request is being served", || busy.load(Ordering::Acquire));
+    guest
+}
+
+#[test]
+fn a_driver_that_gave_up_while_a_thread_hung_is_given_no_threads() {
+    let disk = Arc::default();
+    let guard = mutex::lock(&disk);
+    let mut guest = hung("gave0", &disk);
+    guest.set_status(128);
+    assert_eq!(guest.device.threads().count(), 1);
+    drop(guard);
+
+    let (mut restored, _) = again(&mut guest);
+    restored.resume();
+    guest.resume();
+
+    assert_eq!(restored.device.threads().count(), 0);
+    assert_eq!(guest.device.threads().count(), 0);
+}
+
+#[test]
+fn a_device_with_a_thread_that_does_not_stop_is_not_saved() {
+    let disk = Arc::default();
+    let guard = mutex::lock(&disk);
+    let mut guest = hung("stuck0", &disk);
 
     let error = guest.device.state().unwrap_err();
     assert_eq!(error.to_string(), "stuck0: the device is not paused");

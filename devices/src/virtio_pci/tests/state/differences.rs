@@ -199,6 +199,12 @@ fn a_queue_that_cannot_be_is_refused_by_name() {
     }
     let error = refusal_of("/registers/queues/1/enabled", false.into());
     assert_eq!(error, "fake0: fake0-two: the queue was served and is not enabled");
+    let error = refusal_of("/registers/accepted_beyond", true.into());
+    assert_eq!(error, "fake0: the accepted features are not valid");
+    let error = refusal_of("/registers/accepted/0", 0.into());
+    assert_eq!(error, "fake0: the accepted features are not valid");
+    let error = refusal_of("/registers/accepted/1", 1.into());
+    assert!(error.contains("its driver uses feature bit 64,"), "{error}");
     let error = refusal_of("/started", false.into());
     assert_eq!(error, "fake0: fake0-one was served by a device that did not run");
     let error = refusal_of("/status/bits", 11.into());
