@@ -38,6 +38,8 @@ struct Page {
     is_full: AtomicBool,
     /// Bits have changed since the page was copied.
     is_changed: AtomicBool,
+    /// The host has allocated blocks for the page, if the map is kept.
+    has_room: AtomicBool,
     /// The number of threads that are changing bits, and have not set `is_changed` yet.
     /// Without it, a second thread could find a bit set and finish its request, and a flush
     /// after that would not see that the page has changed.
@@ -54,17 +56,20 @@ impl SectorMap {
     /// Returns whether sector `start` is private, and the end of the run of sectors for
     /// which that is equally true, at most `end`.
     pub(super) fn run(&self, start: u64, end: u64) -> (bool, u64) {
-        let is_private = self.word(start) >> (start % WORD) & 1 == 1;
+        // Each word is loaded once: another thread may set the first bit meanwhile, and the
+        // run still has that sector.
+        let mut word = self.word(start);
+        let is_private = word >> (start % WORD) & 1 == 1;
         let mut at = start;
-        while at < end {
-            let word = self.word(at);
+        loop {
             let others = if is_private { !word } else { word };
             let run = u64::from((others >> (at % WORD)).trailing_zeros());
             let rest = WORD - at % WORD;
             at += run.min(rest);
-            if run < rest {
+            if run < rest || at >= end {
                 break;
             }
+            word = self.word(at);
         }
         (is_private, at.min(end))
     }
@@ -79,10 +84,21 @@ impl SectorMap {
         word.map_or(0, |word| word.load(Ordering::Acquire))
     }
 
-    /// Returns the numbers of those pages with bits of `sectors` that have had no bit so far.
-    pub(super) fn new_pages(&self, sectors: &Range<u64>) -> impl Iterator<Item = u64> {
-        let pages = sectors.start / PAGE_SECTORS..sectors.end.div_ceil(PAGE_SECTORS);
-        pages.filter(|page| self.pages.get(index(*page)).is_some_and(Page::is_new))
+    /// Calls `allocate` with the number of each page with bits of `sectors`, unless it has
+    /// succeeded for that page before.
+    pub(super) fn reserve<E>(
+        &self,
+        sectors: &Range<u64>,
+        allocate: impl Fn(u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for number in sectors.start / PAGE_SECTORS..sectors.end.div_ceil(PAGE_SECTORS) {
+            let page = self.pages.get(index(number));
+            if let Some(page) = page.filter(|page| !page.has_room.load(Ordering::Acquire)) {
+                allocate(number)?;
+                page.has_room.store(true, Ordering::Release);
+            }
+        }
+        Ok(())
     }
 
     /// Marks sectors as private. They have been written before.

@@ -296,7 +296,7 @@ impl PrivateFile {
             return Ok(());
         }
         let sectors = range.start / SECTOR..range.end.div_ceil(SECTOR);
-        self.map.new_pages(&sectors).try_for_each(|page| self.file.allocate(&map_page(page)))
+        self.map.reserve(&sectors, |page| self.file.allocate(&map_page(page)))
     }
 
     /// Writes copies of the map's pages to the file. Returns if a signal interrupts it.

@@ -97,6 +97,25 @@ fn only_pages_that_changed_are_copied_again() {
     assert_eq!(changed(), [0]);
 }
 
+/// What a signal interrupts begins again where it was, however often that happens.
+#[test]
+fn room_for_a_page_is_allocated_once() {
+    let map = SectorMap::new(5 * PAGE_SECTORS);
+    let sectors = PAGE_SECTORS - 1..3 * PAGE_SECTORS;
+    let asked = std::cell::RefCell::new(Vec::new());
+    let reserve = |refused: Option<u64>| {
+        map.reserve(&sectors, |page| {
+            asked.borrow_mut().push(page);
+            if refused == Some(page) { Err(()) } else { Ok(()) }
+        })
+    };
+    assert_eq!(reserve(Some(1)), Err(()));
+    assert_eq!(reserve(Some(2)), Err(()));
+    assert_eq!(reserve(None), Ok(()));
+    assert_eq!(reserve(Some(1)), Ok(()));
+    assert_eq!(asked.take(), [0, 1, 1, 2, 2]);
+}
+
 #[test]
 fn many_changed_pages_are_copied_in_batches() {
     let map = SectorMap::new(2500 * PAGE_SECTORS);

@@ -5,6 +5,8 @@ use std::process::Command;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::*;
+use crate::block::cow::Cow;
+use crate::block::file::HostFile;
 
 /// Set in a process of its own, to which the limit applies.
 const LIMITED: &str = "LGUEST_TEST_LIMITED";
@@ -59,6 +61,24 @@ fn a_write_that_finds_no_room_is_an_error_of_that_request_alone() {
     }
     assert_eq!(log::lines("cow.img: private part: writing: File too large").len(), 2);
     assert_eq!(Direct::new().read(&kept(&file, &private), 8, 4), [4; 2048]);
+}
+
+#[test]
+fn a_part_of_the_map_that_could_not_be_written_is_written_by_the_next_flush() {
+    let name = "block::tests::cow::full::\
+                a_part_of_the_map_that_could_not_be_written_is_written_by_the_next_flush";
+    if std::env::var_os(LIMITED).is_none() {
+        return in_own_process(name);
+    }
+    let (file, private) = (file(64), tempfile::tempfile().unwrap());
+    let part = PrivateFile::kept(private.try_clone().unwrap(), stamp(&file)).unwrap();
+    let cow = Cow::new(HostFile::new(file.try_clone().unwrap()).unwrap(), part).unwrap();
+    cow.discard(&(0..512)).unwrap();
+    limit(4096);
+    assert_eq!(cow.flush(true).unwrap_err().raw_os_error(), Some(libc::EFBIG));
+    limit(libc::RLIM_INFINITY);
+    cow.flush(true).unwrap();
+    assert_eq!(Direct::new().read(&kept(&file, &private), 0, 1), [0; 512]);
 }
 
 /// The blocks of the map are allocated by the write, so that the flush finds room for them.

@@ -1,9 +1,11 @@
 //! Several threads on the same sectors of a kept disk.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::*;
+use crate::block::cow::Cow;
+use crate::block::file::HostFile;
 
 const SECTORS: u64 = 24;
 
@@ -45,24 +47,28 @@ fn sectors_have_what_one_of_the_threads_wrote() {
 /// The bit of a sector comes after the sector: there is a hole before.
 #[test]
 fn a_reader_sees_the_old_sector_or_the_new_one() {
-    let (file, direct) = (file(2000), Direct::new());
+    const COUNT: u64 = 20_000;
+    let (file, direct) = (file(COUNT), Direct::new());
     let (image, _) = temporary(&file);
-    let written = AtomicBool::new(false);
+    let current = AtomicU64::new(0);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let direct = Direct::new();
-            while !written.load(Ordering::Acquire) {
-                let bytes = direct.read(&image, 0, 2000);
-                assert!(bytes.iter().all(|byte| *byte != 0));
+            // The sector that the other thread is writing, or has just written.
+            let sector = || Some(current.load(Ordering::Acquire)).filter(|it| *it != COUNT);
+            while let Some(sector) = sector() {
+                let bytes = direct.read(&image, sector, 1);
+                assert!(bytes.iter().all(|byte| *byte != 0), "sector {sector}");
             }
         });
-        for sector in (0..2000).rev() {
+        for sector in 0..COUNT {
+            current.store(sector, Ordering::Release);
             direct.write(&image, sector, &[7; 512]);
         }
-        written.store(true, Ordering::Release);
+        current.store(COUNT, Ordering::Release);
         reader.join().unwrap();
     });
-    assert!(direct.read(&image, 0, 2000).iter().all(|byte| *byte == 7));
+    assert!(direct.read(&image, 0, 1000).iter().all(|byte| *byte == 7));
 }
 
 /// Both write the same sectors for the first time, and each flushes what it wrote.
@@ -117,8 +123,7 @@ fn a_flush_that_waits_for_another_is_interrupted_by_a_signal() {
     let base = file(8);
     let private = tempfile::tempfile().unwrap();
     let part = PrivateFile::kept(private, stamp(&base)).unwrap();
-    let base = super::super::super::file::HostFile::new(base).unwrap();
-    let cow = Arc::new(super::super::super::cow::Cow::new(base, part).unwrap());
+    let cow = Arc::new(Cow::new(HostFile::new(base).unwrap(), part).unwrap());
     let (stop, other) = (Arc::new(AtomicBool::new(false)), Arc::clone(&cow));
     let turn = cow.wait_turn().unwrap();
     let waiting = thread::Builder::new().name("waiting".into());
