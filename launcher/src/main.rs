@@ -100,14 +100,14 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
                 messages::say(why);
                 return Ok(ExitStatus::USAGE.into());
             }
-            launch(config, None)
+            start(config, None)
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
 }
 
 /// Launch a guest, or let the guest of a snapshot continue. Returns the exit status.
-fn launch(config: &Config, snapshot: Option<Snapshot>) -> Result<ExitCode> {
+fn start(config: &Config, snapshot: Option<Snapshot>) -> Result<ExitCode> {
     // Every other launch may leave inherited descriptors open.
     let closes = config.detach || config.username.is_some() || config.chroot.is_some();
     let inherited = if closes { Inherited::note()? } else { Inherited::default() };
@@ -129,7 +129,7 @@ fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
     let snapshot = Snapshot::open(&changes.directory, changes.verify)?;
     let config = snapshot::restore::configuration(&snapshot.manifest, changes);
     let config = config.with_context(|| format!("snapshot {}", changes.directory.display()))?;
-    launch(&config, Some(snapshot))
+    start(&config, Some(snapshot))
 }
 
 /// Launch a guest, and write the JUnit report if the user asked for one.
