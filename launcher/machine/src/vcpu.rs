@@ -40,7 +40,7 @@ pub struct VcpuContext {
     /// Whether the vCPUs have to pause. The flag outlives reboots of the guest.
     pub paused: Arc<AtomicBool>,
     /// Whether the kernel command line announces triple faults as resets, see
-    /// [`crash::triple_fault`].
+    /// [`crate::crash::triple_fault`].
     pub triple_fault_resets: bool,
 }
 
