@@ -35,8 +35,8 @@ pub(crate) fn disk_file(number: usize) -> String {
     format!("disk-{number}")
 }
 
-/// The files of a snapshot without the manifest, for a guest with so many consoles and these
-/// disks.
+/// The files of a snapshot without the manifest, for a guest with this number of consoles
+/// and these disks.
 pub(crate) fn files(consoles: usize, disks: &[DiskIdentity]) -> Vec<String> {
     let fixed = [MEMORY, STATE].map(String::from).into_iter();
     let private = disks.iter().enumerate().filter(|(_, disk)| disk.access == DiskAccess::Cow);

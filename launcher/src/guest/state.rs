@@ -42,7 +42,7 @@ impl Guest {
     /// When KVM does not report a part of it.
     pub(crate) fn state(&self) -> Result<MachineState> {
         let vcpus = self.running.iter().map(Vcpu::state);
-        // The clock last, so that it does not stand still before the vCPUs do.
+        // The clock comes last: the vCPUs are read while it runs.
         let vcpus = vcpus.collect::<Result<_>>()?;
         let ports = self.context.ports.state().map_err(|why| anyhow!("{why}"))?;
         Ok(MachineState { vcpus, vm: self.vm.state()?, ports })
