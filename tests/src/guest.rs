@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::launch::Launch;
 use crate::running::{End, Running};
-use crate::wait::patience;
+use crate::wait::{patience, until};
 
 /// The prompt of the initramfs' shell.
 pub const PROMPT: &str = "guest# ";
@@ -33,9 +33,13 @@ impl Guest {
         Self { running, commands: 0 }
     }
 
-    /// A guest whose shell waits already: it was saved, and its launcher is this one.
+    /// Waits until keys go to a guest whose shell waits already: it was saved, and this launcher
+    /// continues it.
     #[must_use]
+    #[track_caller]
     pub fn continued(running: Running) -> Self {
+        // Until then, the terminal would echo the keys.
+        until("the terminal is the guest's", || running.pty().snapshot().is_raw().then_some(()));
         // Marks of commands must differ from those before.
         Self { running, commands: 1000 }
     }

@@ -74,6 +74,18 @@ gives the guest 192.168.19.2, on the kernel's command line.",
   lguest stop $vm --grace 10s",
     ),
     (
+        "snapshots",
+        "Snapshots",
+        &["snapshot", "restore"],
+        "Save a guest with its memory and its terminals, and start guests from there.
+
+  lguest snapshot $vm booted --stop
+  lguest restore booted
+
+A snapshot is never written to: any number of guests can start from one at the same time. Disks \
+         are not in it: give them \",cow\".",
+    ),
+    (
         "exec",
         "One command",
         &[],
@@ -135,7 +147,7 @@ pub(super) fn all(definition: &Command) -> Vec<Topic> {
             topics.push(Topic::of_heading(heading));
         }
     }
-    topics.retain(|topic| topic.name == "status" || topic.options(definition).next().is_some());
+    topics.retain(|topic| topic.name == "status" || topic.has_parts(definition));
     topics
 }
 
@@ -178,10 +190,15 @@ impl Topic {
         definition.get_subcommands().filter(has)
     }
 
+    /// Whether the topic has an option or a command.
+    fn has_parts(&self, definition: &Command) -> bool {
+        self.options(definition).next().is_some() || self.commands(definition).next().is_some()
+    }
+
     /// The topic as a command, of which clap makes help.
     pub(super) fn command(&self, definition: &Command) -> Command {
         let mut template = "{about-with-newline}".to_string();
-        if self.options(definition).next().is_some() {
+        if self.has_parts(definition) {
             template.push_str("\n{all-args}");
         }
         // The other options are hidden, not left out: an option may conflict with one of them.
