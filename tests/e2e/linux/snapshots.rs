@@ -123,6 +123,39 @@ fn clones_have_different_random_numbers_and_one_disk_each() {
     }
 }
 
+/// What the guest wrote before is in the snapshot, and what it wrote later is not.
+#[test]
+fn a_copy_on_write_disk_is_saved_with_its_guest() {
+    let scratch = Scratch::new();
+    let disk = image(&scratch, "disk", 16 * MIB);
+    let before = fs::read(&disk).unwrap();
+    let launch = Launch::linux().option("--name=one");
+    let launch = launch.option(&format!("--block={},cow", disk.display()));
+    let mut guest = Guest::of(launch.on_terminal());
+    let write =
+        |text: &str| format!("echo {text} | dd of=/dev/vda bs=512 conv=sync,fsync 2> /dev/null");
+    guest.run(&write("first"));
+    let directory = scratch.path().join("saved");
+    guest.lguest(&["snapshot", "one", directory.to_str().unwrap()]).well();
+    guest.run(&write("later"));
+    let read = "echo 3 > /proc/sys/vm/drop_caches; head -c 5 /dev/vda; echo";
+    assert_eq!(guest.run(read), "later");
+
+    let clone = || Guest::continued(Launch::restore(&directory).on_terminal());
+    let mut clones = [clone(), clone()];
+    for clone in &mut clones {
+        assert_eq!(clone.run(read), "first");
+    }
+    let [one, other] = &mut clones;
+    one.run(&write("mine1"));
+    other.run(&write("mine2"));
+    assert_eq!([one.run(read), other.run(read), guest.run(read)], ["mine1", "mine2", "later"]);
+    for guest in [one, other, &mut guest] {
+        assert_eq!(guest.power_off(), End::Status(0));
+    }
+    assert!(fs::read(&disk).unwrap() == before, "the image has changed");
+}
+
 /// A half-typed line, settings of the guest's terminal, and a program that has the screen.
 #[test]
 fn the_guests_terminal_is_as_it_was() {
