@@ -1,7 +1,7 @@
 //! The command line, read into a plain struct without I/O. [`crate::launch`] opens the files and
 //! devices that the values name.
 
-mod arg_values;
+pub(crate) mod arg_values;
 mod block;
 mod boot_test;
 mod command;

@@ -88,7 +88,8 @@ pub(crate) fn launch(
         "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
     );
     // Relative paths of the user count from this directory.
-    let here = env::current_dir().unwrap_or_default();
+    let here = config.source.directory.clone();
+    let here = here.unwrap_or_else(|| env::current_dir().unwrap_or_default());
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
     let all = Wanted { config, consoles: &wanted, snapshot: snapshot.as_ref() };
@@ -262,10 +263,12 @@ fn carry_out(
     watch: &WaitContext<'_>,
 ) -> Result<(), String> {
     match command {
-        GuestCommand::Pause => guest.pause(PATIENCE),
-        GuestCommand::Resume if save::is_held(host) => {
+        GuestCommand::Pause | GuestCommand::Resume | GuestCommand::PowerOff
+            if save::is_held(host) =>
+        {
             Err("it is saved, and about to be stopped".into())
         }
+        GuestCommand::Pause => guest.pause(PATIENCE),
         GuestCommand::Resume => guest.resume(PATIENCE),
         GuestCommand::Save(SaveRequest { files, stop, saved }) => {
             let of = (watch.config, watch.identity);

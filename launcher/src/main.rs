@@ -100,17 +100,16 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
                 messages::say(why);
                 return Ok(ExitStatus::USAGE.into());
             }
-            start(config, None)
+            let closes = closes_inherited(config);
+            let inherited = if closes { Inherited::note()? } else { Inherited::default() };
+            start(config, inherited, None)
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
 }
 
 /// Launch a guest, or let the guest of a snapshot continue. Returns the exit status.
-fn start(config: &Config, snapshot: Option<Snapshot>) -> Result<ExitCode> {
-    // Every other launch may leave inherited descriptors open.
-    let closes = config.detach || config.username.is_some() || config.chroot.is_some();
-    let inherited = if closes { Inherited::note()? } else { Inherited::default() };
+fn start(config: &Config, inherited: Inherited, snapshot: Option<Snapshot>) -> Result<ExitCode> {
     let parent = match config.detach.then(detach::detach).transpose()? {
         Some(Detached::Parent(status)) => return Ok(ExitCode::from(status)),
         Some(Detached::Child(parent)) => Some(parent),
@@ -123,13 +122,22 @@ fn start(config: &Config, snapshot: Option<Snapshot>) -> Result<ExitCode> {
     Ok(ExitCode::from(outcome.status()))
 }
 
+/// Whether the launch closes the descriptors that lguest inherited. Every other launch may leave
+/// them open.
+fn closes_inherited(config: &Config) -> bool {
+    config.detach || config.username.is_some() || config.chroot.is_some()
+}
+
 /// `lguest restore`.
 fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
     messages::start(changes.verbose);
+    // Before the files of the snapshot are open: those must not count as inherited.
+    let inherited = Inherited::note()?;
     let snapshot = Snapshot::open(&changes.directory, changes.verify)?;
     let config = snapshot::restore::configuration(&snapshot.manifest, changes);
     let config = config.with_context(|| format!("snapshot {}", changes.directory.display()))?;
-    start(&config, Some(snapshot))
+    let inherited = if closes_inherited(&config) { inherited } else { Inherited::default() };
+    start(&config, inherited, Some(snapshot))
 }
 
 /// Launch a guest, and write the JUnit report if the user asked for one.

@@ -10,7 +10,7 @@ mod private;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -111,7 +111,8 @@ pub fn open_all(configs: &[BlockConfig], cpus: u8) -> Result<Vec<Disk>> {
     for config in configs {
         let name = format!("disk {}", config.path.display());
         let image = open(config, &name, &mut known).with_context(|| name.clone())?;
-        let (image, path) = (Arc::new(image), config.path.clone());
+        // Absolute now: a chroot may follow.
+        let (image, path) = (Arc::new(image), path::absolute(&config.path)?);
         let queues = config.queues.unwrap_or(QUEUES.min(cpus.into()));
         disks.push(Disk { image, path, serial: config.serial.clone(), queues });
     }

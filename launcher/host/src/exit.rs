@@ -65,6 +65,11 @@ impl<T> Exit<T> {
         let _ = self.event.write(1);
     }
 
+    /// Whether an end was announced and not taken.
+    pub fn is_announced(&self) -> bool {
+        lock(&self.end).is_some()
+    }
+
     /// Take the end, if one was announced. The slot is empty for the next guest.
     pub fn take(&self) -> Option<T> {
         let mut slot = lock(&self.end);

@@ -5,11 +5,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 use devices::mutex::{lock, wait};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, tee};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{pipe2, write};
 
@@ -62,9 +63,19 @@ pub struct InputPipe {
     /// The writing end for threads that must not wait: a file description of its own,
     /// which is non-blocking.
     sender: OwnedFd,
-    /// The unread input is being saved: nobody types.
-    held: Mutex<bool>,
+    typing: Mutex<Typing>,
     released: Condvar,
+}
+
+/// What typists do.
+#[derive(Debug, Default)]
+struct Typing {
+    /// The unread input is being saved: typists wait.
+    held: bool,
+    /// The guest has been saved and does not read any more.
+    ended: bool,
+    /// The bytes that a typist has in hand, because the pipe is full.
+    in_hand: Vec<u8>,
 }
 
 impl InputPipe {
@@ -80,8 +91,8 @@ impl InputPipe {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let again = format!("/proc/self/fd/{}", our_end.as_raw_fd());
         let sender = open(again.as_str(), flags, Mode::empty())?;
-        let (held, released) = (Mutex::default(), Condvar::new());
-        Ok(Self { guest_end, our_end, sender, held, released })
+        let (typing, released) = (Mutex::default(), Condvar::new());
+        Ok(Self { guest_end, our_end, sender, typing, released })
     }
 
     /// The end that the console's receive queue reads. Blocks while there is no
@@ -97,12 +108,47 @@ impl InputPipe {
     /// number of bytes typed.
     ///
     /// # Errors
-    /// When the write fails, which is not expected of a pipe.
+    /// When the guest has been saved and does not read any more, or the write fails, which is not
+    /// expected of a pipe.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = lock(&self.held);
-        while *held {
-            held = wait(&self.released, held);
+        let _typing = self.wait_released()?;
+        self.write(bytes)
+    }
+
+    /// As [`Self::send`], for a typist that keeps the rest and sends it later. A snapshot contains
+    /// the rest. A console has one such typist.
+    ///
+    /// # Errors
+    /// As those of [`Self::send`].
+    pub fn send_first(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut typing = self.wait_released()?;
+        let sent = self.write(bytes)?;
+        typing.in_hand = bytes.get(sent..).unwrap_or_default().to_vec();
+        Ok(sent)
+    }
+
+    /// Type all of these bytes, and wait for room.
+    ///
+    /// # Errors
+    /// As those of [`Self::send`].
+    pub fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.send_first(bytes)?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+            if !bytes.is_empty() {
+                let mut room = [PollFd::new(self.sender(), PollFlags::POLLOUT)];
+                let _ = poll(&mut room, PollTimeout::NONE);
+            }
         }
+        Ok(())
+    }
+
+    /// Forget the rest of [`Self::send_first`]: its typist has left.
+    pub fn forget_rest(&self) {
+        lock(&self.typing).in_hand.clear();
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match write(&self.sender, bytes) {
             Ok(written) => Ok(written),
             Err(Errno::EAGAIN) => Ok(0),
@@ -110,10 +156,39 @@ impl InputPipe {
         }
     }
 
-    /// Have [`Self::send`] wait (true), or let it continue (false).
+    fn wait_released(&self) -> io::Result<MutexGuard<'_, Typing>> {
+        let mut typing = lock(&self.typing);
+        while typing.held {
+            typing = wait(&self.released, typing);
+        }
+        if typing.ended {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the guest has been saved"));
+        }
+        Ok(typing)
+    }
+
+    /// Have typists wait (true), or let them continue (false). Keys of a terminal do not wait:
+    /// three ^C must always be heard.
     pub fn hold(&self, held: bool) {
-        *lock(&self.held) = held;
+        lock(&self.typing).held = held;
         self.released.notify_all();
+    }
+
+    /// End the input of a guest that has been saved. Nothing that comes now is typed.
+    pub fn end(&self) {
+        lock(&self.typing).ended = true;
+        self.hold(false);
+    }
+
+    /// The input that a snapshot needs: what the guest has not read, and what a typist has in hand.
+    ///
+    /// # Errors
+    /// As those of [`Self::unread`].
+    pub fn state(&self) -> io::Result<Vec<u8>> {
+        let typing = lock(&self.typing);
+        let mut all = self.unread()?;
+        all.extend(&typing.in_hand);
+        Ok(all)
     }
 
     /// Put saved input into a pipe that nobody has used yet.
@@ -121,6 +196,12 @@ impl InputPipe {
     /// # Errors
     /// When the host grants too small a pipe, or the write fails.
     pub fn restore(&self, unread: &[u8]) -> io::Result<()> {
+        if let Ok(size) = i32::try_from(unread.len())
+            && size > CAPACITY
+        {
+            // If it is refused, the pipe does not take all of it.
+            let _ = fcntl(&self.our_end, FcntlArg::F_SETPIPE_SZ(size));
+        }
         match self.send(unread)? {
             sent if sent == unread.len() => Ok(()),
             sent => Err(io::Error::other(format!(
@@ -169,6 +250,7 @@ mod tests {
     use caps::{CapSet, Capability};
 
     use super::*;
+    use crate::testing::until;
 
     #[test]
     fn unread_input_is_copied_and_stays() {
@@ -202,8 +284,33 @@ mod tests {
         input.restore(b"").unwrap();
         input.restore(&[b'x'; 20_000]).unwrap();
         assert_eq!(input.unread().unwrap(), [b'x'; 20_000]);
-        let error = input.restore(&[b'x'; 1 << 20]).unwrap_err().to_string();
-        assert!(error.contains("1048576 bytes of typed input were saved"), "{error}");
+        let error = input.restore(&[b'x'; 4 << 20]).unwrap_err().to_string();
+        assert!(error.contains("4194304 bytes of typed input were saved"), "{error}");
+    }
+
+    #[test]
+    fn what_a_typist_has_in_hand_is_saved() {
+        let input = InputPipe::new().unwrap();
+        let all = vec![b'x'; 300_000];
+        thread::scope(|scope| {
+            let typing = scope.spawn(|| input.send_all(&all));
+            until("the pipe is full", || {
+                input.state().unwrap().len() == all.len()
+                    && input.unread().unwrap().len() < all.len()
+            });
+            input.hold(true);
+            assert_eq!(input.state().unwrap().len(), all.len());
+            let again = InputPipe::new().unwrap();
+            again.restore(&input.state().unwrap()).unwrap();
+            let mut read = vec![0; all.len()];
+            again.guest_end().unwrap().read_exact(&mut read).unwrap();
+            assert!(read == all && again.unread().unwrap().is_empty());
+            // The guest that was saved does not read any more.
+            input.end();
+            input.guest_end().unwrap().read_exact(&mut vec![0; 1 << 17]).unwrap();
+            assert_eq!(typing.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        });
+        assert!(input.send(b"late").is_err());
     }
 
     #[test]

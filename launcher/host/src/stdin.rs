@@ -30,12 +30,11 @@ mod tests;
 /// # Errors
 /// When the host has no descriptor or thread to spare.
 pub fn start<T: End>(
-    input: &InputPipe,
+    input: &Arc<InputPipe>,
     exit: &Arc<Exit<T>>,
     terminal: Option<&Terminal>,
 ) -> Result<()> {
-    let guest = input.our_end().context("duplicating the input pipe")?;
-    let guest = keys::GuestPipe::new(guest, terminal.is_some()).context("the input pipe")?;
+    let guest = keys::GuestPipe::new(input, terminal.is_some()).context("the input pipe")?;
     start_for(guest, exit, terminal)
 }
 

@@ -83,6 +83,7 @@ fn how(ended: &Ending) -> String {
     match ended {
         Ending::Reset(how) => format!("guest reset by {how}"),
         Ending::Stopped => "stopped by `lguest stop`".to_string(),
+        Ending::Saved => "saved by `lguest snapshot --stop`".to_string(),
         Ending::Status(_) => "guest ended with status 0".to_string(),
         Ending::Exited(_) => "the command ended with status 0".to_string(),
         _ => "guest powered off".to_string(),

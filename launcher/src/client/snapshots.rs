@@ -37,19 +37,18 @@ pub(crate) fn snapshot(name: &Name, directory: &Path, stop: bool) -> Result<()> 
     stream.get_ref().set_read_timeout(None)?;
     let saved: SavedAnswer = serde_json::from_value(hear(&guest, &mut stream)?)?;
     new.finish(&saved.manifest.text()).with_context(context)?;
-    print(&format!(
-        "guest {name}: saved to {} ({} MiB, paused for {} ms)\n",
-        directory.display(),
-        blocks(&files) >> 20,
-        saved.paused
-    ))?;
     if stop {
         say(&stream, Verb::Stop, &Fields::default())?;
         hear(&guest, &mut stream)
             .context("the snapshot is whole, but the guest was not stopped")?;
         guest.wait_for_end()?;
     }
-    Ok(())
+    print(&format!(
+        "guest {name}: saved to {} ({} MiB, paused for {} ms)\n",
+        directory.display(),
+        blocks(&files) >> 20,
+        saved.paused
+    ))
 }
 
 /// The first answer: the files that the launcher wants.
@@ -140,5 +139,7 @@ fn table(snapshot: &Snapshot) -> String {
     }
     lines.push(String::from("options"));
     lines.extend(manifest.options.lines().map(|line| format!("  {line}")));
-    lines.join("\n")
+    // A snapshot may come from somebody else, and its text goes to a terminal.
+    let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    lines.join("\n").chars().map(plain).collect()
 }

@@ -91,6 +91,11 @@ impl ArgValues {
         self.0.contains_key(key)
     }
 
+    /// Remove all options but these.
+    pub(crate) fn keep_only(&mut self, keys: &[&str]) {
+        self.0.retain(|key, _| keys.contains(&key.as_str()));
+    }
+
     /// Merge `other` below these values. An option that can be given only once keeps its value; a
     /// repeated option gets the values of `other` first.
     pub(crate) fn over(mut self, other: Self, definition: &Command) -> Self {

@@ -62,17 +62,44 @@ pub(crate) fn read(
     Ok(ParsedCommand::Run(Box::new(line)))
 }
 
-/// The configuration that a file of options has, without any word of a command line.
+/// The options of a snapshot that describe the guest. The others are those of its first launch:
+/// logs, results and traces, which a restored guest must not overwrite.
+const OF_THE_GUEST: [&str; 12] = [
+    "memory",
+    "kernel",
+    "arguments",
+    "initrd",
+    "cpus",
+    "cpu",
+    "block",
+    "tunnet",
+    "console",
+    "rng",
+    "earlycon",
+    "no-reboot",
+];
+
+/// The options of a snapshot.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub(crate) fn from_text(definition: Command, text: &str) -> Result<Config, String> {
-    let args = toml::read(text, &definition)?;
+pub(crate) fn snapshot_options(definition: &Command, text: &str) -> Result<ArgValues, String> {
+    let mut args = toml::read(text, definition)?;
+    args.keep_only(&OF_THE_GUEST);
+    Ok(args)
+}
+
+/// The configuration that these options have, without any word of a command line.
+///
+/// # Errors
+/// When a value is not valid.
+pub(crate) fn from_options(definition: Command, args: &ArgValues) -> Result<Config, String> {
     let words = [OsString::from("lguest")].into_iter().chain(args.words(&definition));
     let words: Vec<_> = words.collect();
+    let text = toml::write(args, &definition);
     let line = parse(definition, &words).map_err(|error| error.kind().to_string())?;
-    let mut config = line.launch.ok_or("no launch")?;
-    config.source.options = Some(text.into());
+    let mut config = line.launch.ok_or("it has no options")?;
+    config.source.options = text.ok();
     Ok(config)
 }
 

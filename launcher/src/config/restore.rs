@@ -1,17 +1,14 @@
 //! `lguest restore`: what the user chooses anew for a guest that is restored.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use host::disk::BlockConfig;
-use host::net::card::Tunnet;
 use wire::{Name, parse_name};
 
-use super::console::{self, ConsoleConfig};
-use super::{block, tunnet};
+use super::{block, console, split, tunnet};
 
 /// The options of `lguest restore`.
 #[derive(Debug, Clone, Args)]
@@ -31,17 +28,17 @@ pub(crate) struct RestoreConfig {
     /// The host end of console N, instead of the saved one
     #[arg(long, value_name = "N=HOST-END", value_hint = ValueHint::Other)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| numbered_console(&value)))]
-    pub(crate) console: Vec<NumberedConsole>,
+    pub(crate) console: Vec<Numbered>,
 
     /// The host ends of all network cards, eth0 first, instead of the saved ones
-    #[arg(long, value_name = "HOST-END", value_parser = tunnet::parse)]
+    #[arg(long, value_name = "HOST-END", value_parser = checked_tunnet)]
     #[arg(value_hint = ValueHint::Other)]
-    pub(crate) tunnet: Vec<Tunnet>,
+    pub(crate) tunnet: Vec<String>,
 
     /// The file of disk N (0 is vda), instead of the saved one; it must have the same contents
     #[arg(long, value_name = "N=FILE[,OPTION]...", value_hint = ValueHint::Other)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| numbered_block(&value)))]
-    pub(crate) block: Vec<NumberedBlock>,
+    pub(crate) block: Vec<Numbered>,
 
     /// Become this user before the guest runs; for root
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
@@ -60,28 +57,72 @@ pub(crate) struct RestoreConfig {
     pub(crate) verbose: bool,
 }
 
-/// A console, and its number.
-#[derive(Debug, Clone)]
-pub(crate) struct NumberedConsole {
+/// The value of an option for the device with a number. The value has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Numbered {
     pub(crate) number: usize,
-    pub(crate) console: ConsoleConfig,
+    pub(crate) value: OsString,
 }
 
-/// A disk, and its number.
-#[derive(Debug, Clone)]
-pub(crate) struct NumberedBlock {
-    pub(crate) number: usize,
-    pub(crate) block: BlockConfig,
+fn numbered_console(value: &OsStr) -> Result<Numbered, String> {
+    let (number, value) = split_number(value)?;
+    console::parse(&value)?;
+    Ok(Numbered { number, value })
 }
 
-fn numbered_console(value: &OsStr) -> Result<NumberedConsole, String> {
-    let (number, rest) = split_number(value)?;
-    Ok(NumberedConsole { number, console: console::parse(&rest)? })
+fn numbered_block(value: &OsStr) -> Result<Numbered, String> {
+    let (number, value) = split_number(value)?;
+    block::parse(&value)?;
+    Ok(Numbered { number, value })
 }
 
-fn numbered_block(value: &OsStr) -> Result<NumberedBlock, String> {
-    let (number, rest) = split_number(value)?;
-    Ok(NumberedBlock { number, block: block::parse(&rest)? })
+fn checked_tunnet(text: &str) -> Result<String, String> {
+    tunnet::parse(text).map(|_| text.to_string())
+}
+
+/// A value of `--block` in which relative paths count from `directory`.
+pub(crate) fn anchored_block(value: &OsStr, directory: &Path) -> OsString {
+    let mut words = split(value.as_bytes()).into_iter();
+    let file = words.next().map(|file| anchored(&file, directory));
+    let others = words.map(|word| match word.strip_prefix(b"cow=") {
+        Some(path) => [b"cow=".as_slice(), &anchored(path, directory)].concat(),
+        None => word,
+    });
+    joined(file.into_iter().chain(others))
+}
+
+/// A value of `--console` in which a relative path counts from `directory`. A console that has no
+/// name or size of its own keeps those of the value `old`.
+pub(crate) fn anchored_console(value: &OsStr, old: &OsStr, directory: &Path) -> OsString {
+    let mut words = split(value.as_bytes());
+    if let Some(end) = words.first_mut()
+        && let Some(at) = end.iter().position(|byte| *byte == b'=')
+    {
+        let (kind, path) = end.split_at(at.saturating_add(1));
+        *end = [kind, &anchored(path, directory)].concat();
+    }
+    let keeps_nothing = words.first().is_some_and(|end| end == b"null");
+    for kept in [b"name=".as_slice(), b"buffer="] {
+        let is_of = |word: &Vec<u8>| word.starts_with(kept);
+        let old = split(old.as_bytes()).into_iter().find(is_of);
+        let is_useless = keeps_nothing && kept == b"buffer=";
+        if !is_useless && !words.iter().any(is_of) {
+            words.extend(old);
+        }
+    }
+    joined(words)
+}
+
+fn anchored(path: &[u8], directory: &Path) -> Vec<u8> {
+    directory.join(OsStr::from_bytes(path)).into_os_string().into_vec()
+}
+
+/// Join words by commas. A comma in a word is written twice.
+fn joined(words: impl IntoIterator<Item = Vec<u8>>) -> OsString {
+    let doubled =
+        |word: Vec<u8>| word.split(|byte| *byte == b',').collect::<Vec<_>>().join(&b",,"[..]);
+    let words: Vec<_> = words.into_iter().map(doubled).collect();
+    OsString::from_vec(words.join(&b','))
 }
 
 /// Split "N=REST".
@@ -121,10 +162,22 @@ mod tests {
     #[test]
     fn a_host_end_has_the_number_of_its_device() {
         let config = RestoreConfig::of(&["--console=2=file=a=b", "--block", "1=disk.img,ro"]);
-        assert_eq!(config.console[0].number, 2);
-        assert_eq!(config.console[0].console, ConsoleConfig::parsed("file=a=b"));
-        assert_eq!(config.block[0].number, 1);
-        assert!(config.block[0].block.read_only);
+        assert_eq!(config.console, [Numbered { number: 2, value: "file=a=b".into() }]);
+        assert_eq!(config.block, [Numbered { number: 1, value: "disk.img,ro".into() }]);
+    }
+
+    #[test]
+    fn relative_paths_count_from_a_directory() {
+        let block = |value: &str| anchored_block(value.as_ref(), Path::new("/a,b"));
+        assert_eq!(block("d,,1,ro"), "/a,,b/d,,1,ro");
+        assert_eq!(block("/d,cow=p,serial=x"), "/d,cow=/a,,b/p,serial=x");
+        let console = |value: &str, old: &str| {
+            anchored_console(value.as_ref(), old.as_ref(), Path::new("/d"))
+        };
+        assert_eq!(console("file=log,append", "stdio"), "file=/d/log,append");
+        assert_eq!(console("sock", "stdio,name=n,buffer=16M"), "sock,name=n,buffer=16M");
+        assert_eq!(console("sock,name=m", "stdio,name=n"), "sock,name=m");
+        assert_eq!(console("null", "stdio,buffer=16M"), "null");
     }
 
     #[test]

@@ -22,4 +22,8 @@ pub(crate) struct SourceConfig {
     /// The options that were given, as such a file. `None` if a word is not UTF-8.
     #[arg(skip)]
     pub(crate) options: Option<String>,
+
+    /// The directory from which relative paths in `options` count, if that is not the current one.
+    #[arg(skip)]
+    pub(crate) directory: Option<PathBuf>,
 }

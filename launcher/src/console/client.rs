@@ -249,7 +249,7 @@ fn read(
 fn type_in(mut keys: &[u8], client: &ConsoleClient, console: &GuestConsole) -> io::Result<()> {
     let left = PollFlags::from_bits_retain(libc::POLLRDHUP);
     loop {
-        let sent = console.input.send(keys)?;
+        let sent = console.input.send_first(keys)?;
         keys = keys.get(sent..).unwrap_or_default();
         if keys.is_empty() {
             return Ok(());
@@ -261,6 +261,7 @@ fn type_in(mut keys: &[u8], client: &ConsoleClient, console: &GuestConsole) -> i
         poll(&mut fds, PollTimeout::NONE)?;
         // nix drops a flag that it does not know, such as `left`.
         if fds[1].any() != Some(false) {
+            console.input.forget_rest();
             return Err(io::Error::other("left before the guest had read its keys"));
         }
     }

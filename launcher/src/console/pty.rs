@@ -207,7 +207,7 @@ fn type_in(line: &PtyLine, typed: &mut Vec<u8>, console: &GuestConsole) -> bool 
     let mut buffer = [0; 1 << 12];
     loop {
         while !typed.is_empty() {
-            match console.input.send(typed) {
+            match console.input.send_first(typed) {
                 Ok(0) => return true,
                 Ok(sent) => drop(typed.drain(..sent.min(typed.len()))),
                 Err(error) => {

@@ -64,7 +64,7 @@ impl GuestConsole {
     /// When the input cannot be copied, which is not expected.
     pub(crate) fn state(&self) -> Result<(ConsoleState, Vec<u8>, Vec<u8>)> {
         let (output, printed) = self.output.state();
-        let typed = self.input.unread().context("copying a console's input")?;
+        let typed = self.input.state().context("copying a console's input")?;
         let state = ConsoleState {
             window: self.window.get(),
             driven: self.has_driver(),

@@ -1,5 +1,5 @@
 //! Requests about a guest's consoles: print the buffered output, print unread bytes, type, set the
-//! size. No function here waits.
+//! size. No function here waits, except for a snapshot: typing waits until it is written.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

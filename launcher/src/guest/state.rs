@@ -55,8 +55,11 @@ impl Guest {
     /// What does not fit this host or this guest.
     pub(super) fn restore(&mut self, state: &MachineState) -> Result<()> {
         let MachineState { vcpus, vm, ports } = state;
+        let passed = vm.passed();
         for ((vcpu, _), state) in self.waiting.iter_mut().zip(vcpus) {
-            vcpu.restore(state)?;
+            let mut now = state.clone();
+            now.move_on(passed);
+            vcpu.restore(&now)?;
         }
         // The I/O APIC may send interrupts to the vCPUs, and the devices to both.
         self.vm.restore(vm)?;

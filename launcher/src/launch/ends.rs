@@ -33,6 +33,7 @@ pub(super) fn finish_consoles(host: &Host, outcome: &Outcome, terminal: Option<&
         // What nobody has read is in the snapshot.
         if is_saved {
             console.output.leave_rest();
+            console.input.end();
         }
         console.finish(&why);
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
-use super::MANIFEST;
+use super::{MANIFEST, MEMORY, STATE};
 
 /// A directory for a snapshot that is not whole yet. Dropping it removes it.
 #[derive(Debug)]
@@ -124,7 +124,22 @@ fn remove_abandoned(temporary: &Path) -> Result<()> {
     let Ok(_lock) = lock(temporary) else {
         bail!("another snapshot of that name is being written to {shown}");
     };
+    for entry in fs::read_dir(temporary).with_context(|| shown.to_string())? {
+        let name = entry?.file_name();
+        ensure!(
+            name.to_str().is_some_and(is_file_name),
+            "{shown} is in the way, and is not an unfinished snapshot: rename it"
+        );
+    }
     fs::remove_dir_all(temporary).with_context(|| format!("removing {shown}"))
+}
+
+/// Whether a snapshot has a file of this name.
+fn is_file_name(name: &str) -> bool {
+    let is_numbered = |prefix: &str| {
+        name.strip_prefix(prefix).is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    [MANIFEST, MEMORY, STATE].contains(&name) || is_numbered("console-") || is_numbered("disk-")
 }
 
 #[cfg(test)]
@@ -181,6 +196,17 @@ mod tests {
         assert!(new.finish("{}").is_err());
         assert_eq!(entries(all.path()), ["snap"]);
         assert_eq!(entries(&path), ["mine"]);
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_left_alone() {
+        let all = tempfile::tempdir().unwrap();
+        let mine = all.path().join("snap.tmp");
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("notes"), "").unwrap();
+        let error = NewDirectory::create(&all.path().join("snap")).unwrap_err();
+        assert!(error.to_string().contains("is not an unfinished snapshot"), "{error}");
+        assert_eq!(entries(&mine), ["notes"]);
     }
 
     #[test]

@@ -33,12 +33,12 @@ pub(crate) struct Snapshot {
 /// Read the manifest of a snapshot.
 ///
 /// # Errors
-/// When there is none, or it is of another format.
+/// When it does not exist, or is of another format.
 pub(crate) fn manifest(directory: &Path) -> Result<Manifest> {
     let open = || -> Result<Manifest> {
         let file = open_file(directory, MANIFEST).map_err(|error| match error.kind() {
             ErrorKind::NotFound if directory.is_dir() => {
-                anyhow!("there is none: this is not a snapshot, or not a whole one")
+                anyhow!("it does not exist: this is not a snapshot, or not a complete one")
             }
             _ => error.into(),
         })?;
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_is_not_a_snapshot_is_refused_by_name() {
         let empty = tempfile::tempdir().unwrap();
-        assert!(refusal(empty.path()).contains("not a snapshot, or not a whole one"));
+        assert!(refusal(empty.path()).contains("not a snapshot, or not a complete one"));
         let missing = empty.path().join("missing");
         assert!(refusal(&missing).contains("No such file or directory"));
         fs::write(empty.path().join(MANIFEST), "{").unwrap();

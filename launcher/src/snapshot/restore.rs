@@ -1,6 +1,7 @@
 //! The configuration of a guest that is restored: that of its first launch, with what the user has
 //! chosen anew.
 
+use std::ffi::OsString;
 use std::path::{self, Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -8,19 +9,24 @@ use host::disk::{BlockConfig, DiskAccess, PrivatePart};
 use host::net::card::Tunnet;
 
 use super::{Manifest, disk_file};
+use crate::config::arg_values::ArgValues;
 use crate::config::console::{Backend, ConsoleConfig};
-use crate::config::restore::{NumberedBlock, NumberedConsole, RestoreConfig};
+use crate::config::restore::{Numbered, RestoreConfig, anchored_block, anchored_console};
 use crate::config::{Config, read};
+use crate::help;
 
 /// The configuration of the guest in a snapshot, with these changes.
 ///
 /// # Errors
 /// When the options of the snapshot are not valid, or a change does not fit the guest.
 pub(crate) fn configuration(manifest: &Manifest, changes: &RestoreConfig) -> Result<Config> {
-    // A disk's private part is read from the snapshot, wherever lguest is then.
-    let snapshot = path::absolute(&changes.directory)?;
-    let config = read::from_text(crate::help::definition(), &manifest.options);
-    let mut config = config.map_err(|why| anyhow!("its options: {why}"))?;
+    let (here, snapshot) = (path::absolute(".")?, path::absolute(&changes.directory)?);
+    let damaged = |why: String| anyhow!("its options: {why}");
+    let definition = help::definition();
+    let mut args = read::snapshot_options(&definition, &manifest.options).map_err(damaged)?;
+    apply(&mut args, changes, &here)?;
+    let mut config = read::from_options(definition, &args).map_err(damaged)?;
+    config.source.directory = Some(manifest.directory.clone());
     anchor(&mut config, &manifest.directory);
     for console in &mut config.console {
         // The file has the guest's output from before.
@@ -36,30 +42,12 @@ pub(crate) fn configuration(manifest: &Manifest, changes: &RestoreConfig) -> Res
     config.detach = changes.detach;
     config.verbose = changes.verbose;
     (config.username, config.chroot) = (changes.username.clone(), changes.chroot.clone());
-    for NumberedConsole { number, console } in &changes.console {
-        replace_console(&mut config, *number, console)?;
-    }
-    for NumberedBlock { number, block } in &changes.block {
-        let count = config.block.len();
-        let old = config.block.get_mut(*number);
-        let old =
-            old.with_context(|| format!("--block {number}=...: {}", there_are(count, "disk")))?;
-        *old = BlockConfig { serial: old.serial.clone(), queues: old.queues, ..block.clone() };
-    }
     for (number, (block, saved)) in config.block.iter_mut().zip(&manifest.disks).enumerate() {
         if saved.access == DiskAccess::Cow {
-            block.cow = Some(PrivatePart::Temporary);
             block.private_from = Some(snapshot.join(disk_file(number)));
+            let is_chosen = changes.block.iter().any(|change| change.number == number);
+            choose_private(block, is_chosen);
         }
-    }
-    if !changes.tunnet.is_empty() {
-        let (given, count) = (changes.tunnet.len(), config.tunnet.len());
-        ensure!(
-            given == count,
-            "--tunnet: given {given} times, and the guest has {count} network cards: give one for \
-             each, eth0 first"
-        );
-        config.tunnet.clone_from(&changes.tunnet);
     }
     let cards = (config.tunnet.len(), manifest.cards.len());
     ensure!(
@@ -74,17 +62,52 @@ pub(crate) fn configuration(manifest: &Manifest, changes: &RestoreConfig) -> Res
     Ok(config)
 }
 
-fn replace_console(config: &mut Config, number: usize, console: &ConsoleConfig) -> Result<()> {
-    if config.console.is_empty() {
-        config.console.push(ConsoleConfig::default());
+/// Choose where a restored guest writes to. A file that kept the writes of the first launch has
+/// later ones by now, unless the user has chosen it again.
+fn choose_private(block: &mut BlockConfig, is_chosen: bool) {
+    let is_kept = matches!(block.cow, Some(PrivatePart::Kept(_)));
+    if !(is_chosen && is_kept) {
+        block.cow = Some(PrivatePart::Temporary);
     }
-    let count = config.console.len();
-    let old = config.console.get_mut(number);
-    let old =
-        old.with_context(|| format!("--console {number}=...: {}", there_are(count, "console")))?;
-    let name = console.name.clone().or_else(|| old.name.take());
-    *old = ConsoleConfig { name, ..console.clone() };
+}
+
+/// Replace options by what the user has chosen in directory `here`.
+fn apply(args: &mut ArgValues, changes: &RestoreConfig, here: &Path) -> Result<()> {
+    let mut consoles = values(args, "console");
+    if consoles.is_empty() {
+        consoles.push("stdio".into());
+    }
+    for Numbered { number, value } in &changes.console {
+        let what = || format!("--console {number}=...: {}", there_are(consoles.len(), "console"));
+        let old = consoles.get(*number).with_context(what)?;
+        let new = anchored_console(value, old, here);
+        consoles.splice(*number..=*number, [new]);
+    }
+    let mut blocks = values(args, "block");
+    for Numbered { number, value } in &changes.block {
+        let what = || format!("--block {number}=...: {}", there_are(blocks.len(), "disk"));
+        ensure!(*number < blocks.len(), what());
+        blocks.splice(*number..=*number, [anchored_block(value, here)]);
+    }
+    if !changes.tunnet.is_empty() {
+        let (given, count) = (changes.tunnet.len(), values(args, "tunnet").len());
+        ensure!(
+            given == count,
+            "--tunnet: given {given} times, and the guest has {count} network cards: give one for \
+             each, eth0 first"
+        );
+        let chosen = changes.tunnet.iter().map(|value| Some(value.into())).collect();
+        args.set("tunnet", chosen);
+    }
+    args.set("console", consoles.into_iter().map(Some).collect());
+    if !blocks.is_empty() {
+        args.set("block", blocks.into_iter().map(Some).collect());
+    }
     Ok(())
+}
+
+fn values(args: &ArgValues, key: &str) -> Vec<OsString> {
+    args.get(key).iter().flatten().cloned().collect()
 }
 
 fn there_are(count: usize, what: &str) -> String {
@@ -107,6 +130,8 @@ fn anchor(config: &mut Config, directory: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use host::disk::DiskIdentity;
+
     use super::super::manifest::tests::example;
     use super::*;
 
@@ -141,9 +166,59 @@ mod tests {
         assert_eq!(config.name.unwrap().as_str(), "new");
         assert!(!config.detach);
         assert_eq!(config.block[0].path, Path::new("/somewhere/a"));
-        assert_eq!(config.block[1].path, Path::new("c"));
-        assert_eq!(config.block[1].serial, "S");
+        assert_eq!(config.block[1].path, path::absolute("c").unwrap());
         assert_eq!(config.console, [ConsoleConfig::parsed("sock")]);
+    }
+
+    #[test]
+    fn the_next_generation_has_the_same_paths_and_choices() {
+        let first = manifest("block = [\"a\", \"b\"]\nconsole = [\"sock,name=n\"]");
+        let first = changes_of(&first, &["--block=1=c,ro", "--console=0=file=log"]);
+        let again = Manifest {
+            options: first.source.options.unwrap(),
+            directory: first.source.directory.unwrap(),
+            ..manifest("")
+        };
+        let config = changes_of(&again, &[]);
+        assert_eq!(config.block[0].path, Path::new("/somewhere/a"));
+        assert_eq!(config.block[1].path, path::absolute("c").unwrap());
+        assert!(config.block[1].read_only);
+        let log = path::absolute("log").unwrap();
+        let wanted = format!("file={},append,name=n", log.display());
+        assert_eq!(config.console, [ConsoleConfig::parsed(&wanted)]);
+    }
+
+    #[test]
+    fn what_belongs_to_the_first_launch_is_not_repeated() {
+        let options = "log = \"log\"\njunit = \"x.xml\"\nexpect = [\"x\"]\ntrace = \"t\"";
+        let config = changes_of(&manifest(options), &[]);
+        assert!(!config.is_boot_test() && config.boot_test.log.is_none());
+        assert!(config.trace.file.is_none());
+    }
+
+    #[test]
+    fn a_kept_private_part_is_written_only_if_it_is_named_again() {
+        let mut saved = manifest("block = [\"a,cow=kept\"]");
+        saved.disks = vec![DiskIdentity {
+            path: "/a".into(),
+            length: 512,
+            device: 0,
+            inode: 0,
+            seconds: 0,
+            nanoseconds: 0,
+            is_block_device: false,
+            access: DiskAccess::Cow,
+        }];
+        let config = changes_of(&saved, &[]);
+        assert_eq!(config.block[0].cow, Some(PrivatePart::Temporary));
+        let from = path::absolute("DIR/disk-0").unwrap();
+        assert_eq!(config.block[0].private_from, Some(from));
+        let config = changes_of(&saved, &["--block=0=a,cow=/new"]);
+        assert_eq!(config.block[0].cow, Some(PrivatePart::Kept("/new".into())));
+    }
+
+    fn changes_of(manifest: &Manifest, words: &[&str]) -> Config {
+        configuration(manifest, &changes(words)).unwrap()
     }
 
     #[test]

@@ -93,9 +93,10 @@ pub(crate) fn save(
     let written = write(guest, host, snapshot);
     if !stop || written.is_err() {
         let resumed = release(guest, host, was_paused, patience);
-        if let (Ok(_), Err(why)) = (&written, resumed) {
-            return Err(anyhow!(why));
-        }
+        resumed.map_err(|why| match &written {
+            Ok(_) => anyhow!(why),
+            Err(error) => anyhow!("{error:#}; {why}"),
+        })?;
     }
     let (state, disks, entries) = written?;
     let manifest = Manifest {
@@ -178,7 +179,10 @@ fn write(guest: &Guest, host: &Host, snapshot: &SnapshotFiles) -> Result<Written
         }
     }
     let memory = snapshot.file(MEMORY)?;
-    let crc32 = host.ram.save(memory).context("writing memory")?;
+    let goes_on = || !host.exit.is_announced();
+    let saved = host.ram.save(memory, &goes_on);
+    ensure!(goes_on(), "the guest is about to end");
+    let crc32 = saved.context("writing memory")?;
     memory.sync_all().context("writing memory")?;
     entries.insert(MEMORY.into(), FileEntry { length: host.ram.size(), crc32: Some(crc32) });
     let mut consoles = Vec::new();

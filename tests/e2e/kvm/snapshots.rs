@@ -293,6 +293,53 @@ fn a_killed_launcher_leaves_no_half_of_a_snapshot() {
     );
 }
 
+/// Root restores a guest, and gives up its rights: the launcher still answers, and is idle.
+#[test]
+fn a_restored_guest_runs_without_privileges() {
+    if !tests::is_root("restore a guest as another user") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let launch = probe("console").argument("wait=halt").option("--name=one");
+    let mut first = launch.option("--console=sock").piped();
+    until("it greets", || first.lguest(&["log", "one"]).stdout.contains("hello").then_some(()));
+    let directory = snapshot(&first, &scratch, "saved", &["--stop"]);
+    assert_eq!(first.wait(), End::Status(0));
+    for options in [&["--username=nobody"][..], &["--username=nobody", "--chroot=/var/empty"]] {
+        fs::create_dir_all("/var/empty").unwrap();
+        let launch = restore(&directory);
+        let launch = options.iter().fold(launch, |launch, option| launch.option(option));
+        let mut again = launch.piped();
+        until("it answers", || (again.lguest(&["info", "one"]).status == Some(0)).then_some(()));
+        again.lguest(&["send", "one", "0", "back"]).well();
+        until("it echoes", || again.lguest(&["log", "one"]).stdout.ends_with("back").then_some(()));
+        let main = again.process().thread("lguest").unwrap();
+        until("the main thread sleeps", || main.sleeps().then_some(()));
+        assert!(!again.process().descriptors().iter().any(|it| it.contains("saved")));
+        again.lguest(&["kill", "one"]).well();
+        assert_eq!(again.wait(), End::Status(137));
+    }
+}
+
+/// A guest that the user has paused is saved and stays paused; a clone of it runs.
+#[test]
+fn a_paused_guest_stays_paused_after_its_snapshot() {
+    let scratch = Scratch::new();
+    let mut first = consoles("one", 1).piped();
+    wait_for_all(first.runtime(), "one", 1);
+    first.lguest(&["pause", "one"]).well();
+    let directory = snapshot(&first, &scratch, "saved", &[]);
+    assert!(first.lguest(&["info", "one"]).well().contains("paused"));
+    let mut clone = Launch::restore(&directory).option("--name=two").piped();
+    let said = |words: &[&str]| clone.lguest(words);
+    until("it runs", || said(&["info", "two"]).stdout.contains("running").then_some(()));
+    said(&["kill", "two"]).well();
+    assert_eq!(clone.wait(), End::Status(137));
+    first.lguest(&["resume", "one"]).well();
+    first.lguest(&["kill", "one"]).well();
+    assert_eq!(first.wait(), End::Status(137));
+}
+
 #[test]
 fn a_snapshot_is_shown() {
     let scratch = Scratch::new();

@@ -242,7 +242,8 @@ impl PrivateFile {
         if self.map.copies().next().is_some() {
             return Err(PrivateError::NotEmpty);
         }
-        check(saved, &self.stamp)?;
+        // The disk may be a copy of the one that was saved.
+        check(saved, &FileStamp { inode: saved_stamp(saved)?.inode, ..self.stamp })?;
         self.load_map(saved)?;
         let start = data_offset(&self.stamp);
         let saved_data = start..start + self.length();
@@ -354,17 +355,22 @@ fn data_offset(disk: &FileStamp) -> u64 {
     map_page(disk.sectors().div_ceil(PAGE_SECTORS)).start
 }
 
-/// Checks that a file that is kept belongs to the disk whose file has this stamp.
-fn check(file: &File, disk: &FileStamp) -> Result<(), PrivateError> {
-    let length = file.metadata()?.len();
-    if length < HEADER {
+/// The stamp in a file that is kept.
+fn saved_stamp(file: &File) -> Result<FileStamp, PrivateError> {
+    if file.metadata()?.len() < HEADER {
         return Err(PrivateError::Foreign);
     }
     let mut header = vec![0; index(HEADER)];
     file.read_exact_at(&mut header, 0)?;
-    if let Some(what) = FileStamp::parse(&header)?.difference(disk) {
+    FileStamp::parse(&header)
+}
+
+/// Checks that a file that is kept belongs to the disk whose file has this stamp.
+fn check(file: &File, disk: &FileStamp) -> Result<(), PrivateError> {
+    if let Some(what) = saved_stamp(file)?.difference(disk) {
         return Err(PrivateError::OtherDisk(what));
     }
+    let length = file.metadata()?.len();
     if disk.length > LONGEST {
         return Err(PrivateError::TooLarge);
     }

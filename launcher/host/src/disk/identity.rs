@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{self, PathBuf};
+use std::path::PathBuf;
 
 use devices::block::FileStamp;
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,8 @@ pub struct DiskIdentity {
 }
 
 impl DiskIdentity {
-    /// Check that the disk, which is `now` that, has the contents that it had. What may have become
-    /// copy-on-write has: then its file does not change.
+    /// Check that the disk has the contents that it had: its identity is `now` that. A writable disk
+    /// may be copy-on-write now.
     ///
     /// # Errors
     /// What has changed.
@@ -99,7 +99,7 @@ impl Disk {
         };
         let stamp = self.image.stamp()?;
         let FileStamp { length, seconds, nanoseconds, is_block_device, inode, device } = stamp;
-        let path = path::absolute(&self.path)?;
+        let path = self.path.clone();
         let identity = DiskIdentity {
             path,
             length,

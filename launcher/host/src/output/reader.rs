@@ -56,11 +56,13 @@ impl Reader {
         let mut state = self.shared.lock();
         loop {
             let (start, end) = (state.start(), state.end);
-            let (finished, held) = (state.finished, state.held);
+            let (finished, is_held) = (state.finished, state.held);
             let Some(position) = state.position(self.id) else { return Taken::Last };
             if position.dismissed {
                 return Taken::Last;
             }
+            // Bytes that are only looked at are in the snapshot as well.
+            let held = is_held && !position.role.only_looks();
             let skip = index(position.at.saturating_sub(start));
             if position.at < end && !held {
                 state.copy(skip, chunk);

@@ -20,19 +20,20 @@ pub struct OutputState {
 }
 
 impl OutputRing {
-    /// Stop all readers where they are (true), or let them continue (false). A reader that has
-    /// taken bytes finishes with them.
+    /// Stop the readers whose reading counts (true), or let them continue (false). A reader that
+    /// has taken bytes finishes with them.
     pub fn hold(&self, held: bool) {
         self.0.lock().held = held;
         self.0.filled.notify_all();
     }
 
-    /// Have all readers leave at once. The bytes that they have not taken are in a snapshot: a later
+    /// Have the readers whose reading counts leave at once. The bytes that they have not taken are in a snapshot: a later
     /// reader does not get them, either.
     pub fn leave_rest(&self) {
         let mut state = self.0.lock();
         let end = state.end;
-        for position in &mut state.readers {
+        let readers = state.readers.iter_mut();
+        for position in readers.filter(|position| !position.role.only_looks()) {
             // The bytes do not count as lost.
             (position.dismissed, position.at) = (true, end);
         }

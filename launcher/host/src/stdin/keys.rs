@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use devices::log_interval::BY_GUEST;
@@ -14,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::InputSink;
 use super::keyboard::{Key, KeyParser};
 use crate::exit::{End, Exit, Interruption};
+use crate::input::InputPipe;
 use crate::terminal::Tty;
 
 /// How long to wait for a guest whose pipe is full. A guest that takes nothing for this long does
@@ -118,6 +120,7 @@ impl CtrlCCounter {
 
 /// The guest's input pipe, for the stdin thread, which must not wait for long.
 pub(super) struct GuestPipe {
+    input: Arc<InputPipe>,
     pipe: File,
     reads: bool,
     patience: Duration,
@@ -130,17 +133,18 @@ impl GuestPipe {
     ///
     /// # Errors
     /// When the pipe cannot be made non-blocking.
-    pub(super) fn new(pipe: File, has_terminal: bool) -> io::Result<Self> {
+    pub(super) fn new(input: &Arc<InputPipe>, has_terminal: bool) -> io::Result<Self> {
+        let pipe = input.our_end()?;
         if has_terminal {
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok(Self { pipe, reads: true, patience: PATIENCE })
+        Ok(Self { input: Arc::clone(input), pipe, reads: true, patience: PATIENCE })
     }
 }
 
 impl InputSink for GuestPipe {
     fn hand_on(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.pipe.write_all(bytes)
+        self.input.send_all(bytes)
     }
 
     /// Write these bytes. If the guest does not read and its pipe is full, the rest is lost.
@@ -182,14 +186,12 @@ impl GuestPipe {
 mod tests {
     use std::thread::Builder;
 
-    use nix::unistd::pipe2;
-
     use super::*;
     use crate::testing::{LONG, in_time, is_full, until};
 
     fn guest() -> (GuestPipe, File) {
-        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        (GuestPipe::new(File::from(ours), true).unwrap(), File::from(theirs))
+        let input = Arc::new(InputPipe::new().unwrap());
+        (GuestPipe::new(&input, true).unwrap(), input.guest_end().unwrap())
     }
 
     #[test]

@@ -138,16 +138,11 @@ fn a_non_blocking_stdin_stays_so_and_works() {
 }
 
 /// Input from a pipe, in this process.
-fn reading() -> (InputPipe, File) {
+fn reading() -> (Arc<InputPipe>, File) {
     let (stdin, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    let (input, exit) = (InputPipe::new().unwrap(), Arc::new(Exit::<Interruption>::new().unwrap()));
-    read(
-        File::from(stdin),
-        keys::GuestPipe::new(input.our_end().unwrap(), false).unwrap(),
-        &exit,
-        None,
-    )
-    .unwrap();
+    let (input, exit) =
+        (Arc::new(InputPipe::new().unwrap()), Arc::new(Exit::<Interruption>::new().unwrap()));
+    read(File::from(stdin), keys::GuestPipe::new(&input, false).unwrap(), &exit, None).unwrap();
     (input, File::from(ours))
 }
 

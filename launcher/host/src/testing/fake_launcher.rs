@@ -79,7 +79,7 @@ fn launch() -> i32 {
     let terminal = (!cooked).then(|| Terminal::on_stdin(&PrivilegeDrop::default()).unwrap());
     let terminal = terminal.flatten();
     let exit = Arc::new(Exit::new().unwrap());
-    let input = InputPipe::new().unwrap();
+    let input = Arc::new(InputPipe::new().unwrap());
     stdin::start(&input, &exit, terminal.as_ref()).unwrap();
     let output = OutputRing::new().unwrap();
     let stdout = OutputWriter::to_stdout(&output, terminal.as_ref()).unwrap();

@@ -18,18 +18,19 @@ const PAGE: usize = 4096;
 
 impl Ram {
     /// Write all of the memory to a file, in place of what the file has. Nothing may write to the
-    /// memory meanwhile. Returns the file's [`checksum`].
+    /// memory meanwhile. Returns the file's [`checksum`]. `goes_on` is asked now and then whether to
+    /// go on.
     ///
     /// # Errors
-    /// When the file cannot be written, because its file system is full, for example. The file is
-    /// then not complete.
-    pub fn save(&self, file: &File) -> io::Result<u32> {
+    /// When the file cannot be written, because its file system is full, for example; or
+    /// `Interrupted`, if `goes_on` has said no. The file is then not complete.
+    pub fn save(&self, file: &File, goes_on: &dyn Fn() -> bool) -> io::Result<u32> {
         // All of the file becomes a hole.
         file.set_len(0)?;
         file.set_len(self.size())?;
         let (mut position, mut sum) = (0, crc32fast::Hasher::new());
         for region in self.memory.iter() {
-            save_region(region, file, position, &mut sum)?;
+            save_region(region, (file, position), &mut sum, goes_on)?;
             position += region.len();
         }
         Ok(sum.finalize())
@@ -58,12 +59,15 @@ impl Ram {
 /// Write a region to the file, from `start` on, and add it to the checksum.
 fn save_region(
     region: &GuestRegionMmap,
-    file: &File,
-    start: u64,
+    (file, start): (&File, u64),
     sum: &mut crc32fast::Hasher,
+    goes_on: &dyn Fn() -> bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     for offset in (0..region.len()).step_by(CHUNK) {
+        if !goes_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let length = index(region.len() - offset).min(CHUNK);
         let chunk = buffer.get_mut(..length).unwrap_or_default();
         let guest = region.get_slice(MemoryRegionAddress(offset), length);
@@ -125,6 +129,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::os::unix::fs::MetadataExt;
 
     use vm_memory::{Bytes, GuestAddress};
@@ -149,7 +154,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         // What the file had before must not remain.
         file.write_all_at(&[0xff; 9000], 8 << 20).unwrap();
-        ram.save(&file).unwrap();
+        ram.save(&file, &|| true).unwrap();
         let found = file.metadata().unwrap();
         assert_eq!(found.len(), SIZE);
         assert!(found.blocks() * 512 <= 16 * 4096, "{} blocks: it is not sparse", found.blocks());
@@ -163,7 +168,7 @@ mod tests {
         // The restored guest changes its copy, and a snapshot of it has the change.
         restored.memory().write_obj(7_u64, GuestAddress(0x5000)).unwrap();
         let again = tempfile::tempfile().unwrap();
-        restored.save(&again).unwrap();
+        restored.save(&again, &|| true).unwrap();
         let mut bytes = [0; 8];
         again.read_exact_at(&mut bytes, 0x5000).unwrap();
         assert_eq!(u64::from_ne_bytes(bytes), 7);
@@ -215,7 +220,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         ram.memory().write_obj(7_u64, GuestAddress(0x5000)).unwrap();
         ram.memory().write_obj(9_u64, GuestAddress(SIZE - 8)).unwrap();
-        let sum = ram.save(&file).unwrap();
+        let sum = ram.save(&file, &|| true).unwrap();
         assert_eq!(checksum(&file, SIZE).unwrap(), sum);
         for (position, byte) in [(0x5000, 6), (0x6000, 1), (SIZE - 8, 8), (2 << 20, 1)] {
             let mut before = [0];
@@ -229,8 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn saving_ends_when_it_is_not_to_go_on() {
+        let (ram, file) = (Ram::new(SIZE).unwrap(), tempfile::tempfile().unwrap());
+        let chunks = Cell::new(0);
+        let goes_on = || chunks.replace(chunks.get() + 1) < 3;
+        let error = ram.save(&file, &goes_on).unwrap_err();
+        assert_eq!((error.kind(), chunks.get()), (io::ErrorKind::Interrupted, 4));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_is_an_error() {
         let closed = File::open("/proc/self/exe").unwrap();
-        assert!(Ram::new(SIZE).unwrap().save(&closed).is_err());
+        assert!(Ram::new(SIZE).unwrap().save(&closed, &|| true).is_err());
     }
 }

@@ -5,7 +5,10 @@ mod msrs;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use devices::number::low_u64;
 use devices::state::HexBytes;
 use kvm_bindings::{
     kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events, kvm_xcrs,
@@ -66,6 +69,15 @@ impl VcpuState {
     /// The vCPU's CPUID.
     pub fn cpuid(&self) -> &[CpuidEntry] {
         &self.cpuid
+    }
+
+    /// Move the time stamp counter on by the time that has passed since the state was read. Linux
+    /// takes the time from it on hosts where it is invariant. A deadline of the timer that has come
+    /// meanwhile is then due at once.
+    pub fn move_on(&mut self, passed: Duration) {
+        let Some(khz) = self.tsc_khz else { return };
+        let ticks = passed.as_nanos().saturating_mul(khz.into()) / 1_000_000;
+        msrs::move_on(&mut self.msrs, low_u64(ticks));
     }
 
     /// Read the state.

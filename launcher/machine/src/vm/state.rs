@@ -1,7 +1,7 @@
 //! The state of what KVM emulates besides the vCPUs: interrupt controllers, the PIT, and the clock
 //! of paravirtualized guests (kvm-clock).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use kvm_bindings::{
@@ -34,6 +34,13 @@ struct ClockTime {
     guest: u64,
     /// The host's CLOCK_REALTIME, in nanoseconds since 1970.
     host: u64,
+}
+
+impl VmState {
+    /// The time that has passed since the state was read; zero if the host's clock was set back.
+    pub fn passed(&self) -> Duration {
+        Duration::from_nanos(host_time().saturating_sub(self.clock.host))
+    }
 }
 
 impl Vm {

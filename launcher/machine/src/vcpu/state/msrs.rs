@@ -70,6 +70,13 @@ pub(super) fn read(fd: &VcpuFd, indices: &[u32]) -> Result<Vec<Msr>> {
     Ok(all)
 }
 
+/// Move the time stamp counter on.
+pub(super) fn move_on(msrs: &mut [Msr], ticks: u64) {
+    for msr in msrs.iter_mut().filter(|msr| msr.index == TSC) {
+        msr.value = msr.value.wrapping_add(ticks);
+    }
+}
+
 /// Set these MSRs.
 ///
 /// # Errors

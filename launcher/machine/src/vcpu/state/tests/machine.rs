@@ -169,7 +169,7 @@ impl Machine {
         let vcpu = self.vcpu().state().unwrap();
         let (vm, ports) = (self.vm.state().unwrap(), self.context.ports.state().unwrap());
         let file = tempfile::tempfile().unwrap();
-        self.ram.save(&file).unwrap();
+        self.ram.save(&file, &|| true).unwrap();
         (Saved { vcpu, vm, ports }, file)
     }
 }
