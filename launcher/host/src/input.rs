@@ -115,8 +115,8 @@ impl InputPipe {
         self.write(bytes)
     }
 
-    /// As [`Self::send`], for a typist that keeps the rest and sends it later. A snapshot contains
-    /// the rest. A console has one such typist.
+    /// Type the first of these bytes, for a typist that keeps the rest and sends it later. A snapshot
+    /// contains the rest. A console has one such typist. See [`Self::send`].
     ///
     /// # Errors
     /// As those of [`Self::send`].

@@ -80,15 +80,20 @@ fn checked_tunnet(text: &str) -> Result<String, String> {
     tunnet::parse(text).map(|_| text.to_string())
 }
 
-/// A value of `--block` in which relative paths count from `directory`.
-pub(crate) fn anchored_block(value: &OsStr, directory: &Path) -> OsString {
-    let mut words = split(value.as_bytes()).into_iter();
-    let file = words.next().map(|file| anchored(&file, directory));
-    let others = words.map(|word| match word.strip_prefix(b"cow=") {
-        Some(path) => [b"cow=".as_slice(), &anchored(path, directory)].concat(),
-        None => word,
-    });
-    joined(file.into_iter().chain(others))
+/// A value of `--block` in which relative paths count from `directory`. A disk that has no queues or
+/// serial number of its own keeps those of the value `old`.
+pub(crate) fn anchored_block(value: &OsStr, old: &OsStr, directory: &Path) -> OsString {
+    let mut words = split(value.as_bytes());
+    if let Some(file) = words.first_mut() {
+        *file = anchored(file, directory);
+    }
+    for word in words.iter_mut().skip(1) {
+        if let Some(path) = word.strip_prefix(b"cow=") {
+            *word = [b"cow=".as_slice(), &anchored(path, directory)].concat();
+        }
+    }
+    keep(&mut words, old, &[b"queues=", b"serial="]);
+    joined(words)
 }
 
 /// A value of `--console` in which a relative path counts from `directory`. A console that has no
@@ -101,16 +106,22 @@ pub(crate) fn anchored_console(value: &OsStr, old: &OsStr, directory: &Path) -> 
         let (kind, path) = end.split_at(at.saturating_add(1));
         *end = [kind, &anchored(path, directory)].concat();
     }
-    let keeps_nothing = words.first().is_some_and(|end| end == b"null");
-    for kept in [b"name=".as_slice(), b"buffer="] {
-        let is_of = |word: &Vec<u8>| word.starts_with(kept);
-        let old = split(old.as_bytes()).into_iter().find(is_of);
-        let is_useless = keeps_nothing && kept == b"buffer=";
-        if !is_useless && !words.iter().any(is_of) {
-            words.extend(old);
-        }
+    // A console that keeps nothing takes no size.
+    match words.first().is_some_and(|end| end == b"null") {
+        true => keep(&mut words, old, &[b"name="]),
+        false => keep(&mut words, old, &[b"name=", b"buffer="]),
     }
     joined(words)
+}
+
+/// Add the words of the value `old` that begin like this, unless there are such words already.
+fn keep(words: &mut Vec<Vec<u8>>, old: &OsStr, beginnings: &[&[u8]]) {
+    for beginning in beginnings {
+        let is_of = |word: &Vec<u8>| word.starts_with(beginning);
+        if !words.iter().any(is_of) {
+            words.extend(split(old.as_bytes()).into_iter().skip(1).find(is_of));
+        }
+    }
 }
 
 fn anchored(path: &[u8], directory: &Path) -> Vec<u8> {
@@ -168,9 +179,12 @@ mod tests {
 
     #[test]
     fn relative_paths_count_from_a_directory() {
-        let block = |value: &str| anchored_block(value.as_ref(), Path::new("/a,b"));
-        assert_eq!(block("d,,1,ro"), "/a,,b/d,,1,ro");
-        assert_eq!(block("/d,cow=p,serial=x"), "/d,cow=/a,,b/p,serial=x");
+        let block = |value: &str, old: &str| {
+            anchored_block(value.as_ref(), old.as_ref(), Path::new("/a,b"))
+        };
+        assert_eq!(block("d,,1,ro", "d,cow"), "/a,,b/d,,1,ro");
+        assert_eq!(block("/d,cow=p,serial=x", "d,serial=y"), "/d,cow=/a,,b/p,serial=x");
+        assert_eq!(block("/d", "d,ro,queues=3,serial=y"), "/d,queues=3,serial=y");
         let console = |value: &str, old: &str| {
             anchored_console(value.as_ref(), old.as_ref(), Path::new("/d"))
         };

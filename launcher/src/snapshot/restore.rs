@@ -86,8 +86,9 @@ fn apply(args: &mut ArgValues, changes: &RestoreConfig, here: &Path) -> Result<(
     let mut blocks = values(args, "block");
     for Numbered { number, value } in &changes.block {
         let what = || format!("--block {number}=...: {}", there_are(blocks.len(), "disk"));
-        ensure!(*number < blocks.len(), what());
-        blocks.splice(*number..=*number, [anchored_block(value, here)]);
+        let old = blocks.get(*number).with_context(what)?;
+        let new = anchored_block(value, old, here);
+        blocks.splice(*number..=*number, [new]);
     }
     if !changes.tunnet.is_empty() {
         let (given, count) = (changes.tunnet.len(), values(args, "tunnet").len());

@@ -18,8 +18,8 @@ const PAGE: usize = 4096;
 
 impl Ram {
     /// Write all of the memory to a file, in place of what the file has. Nothing may write to the
-    /// memory meanwhile. Returns the file's [`checksum`]. `goes_on` is asked now and then whether to
-    /// go on.
+    /// memory meanwhile. Returns the file's [`checksum`]. `goes_on` is asked between pieces
+    /// whether to continue.
     ///
     /// # Errors
     /// When the file cannot be written, because its file system is full, for example; or
