@@ -61,7 +61,7 @@ impl Reader {
             if position.dismissed {
                 return Taken::Last;
             }
-            // Bytes that are only looked at are in the snapshot as well.
+            // A witness does not consume what it reads: the snapshot has it as well.
             let held = is_held && !position.role.only_looks();
             let skip = index(position.at.saturating_sub(start));
             if position.at < end && !held {
