@@ -18,7 +18,7 @@ use devices::number::low_u64;
 use serde::Deserialize;
 use serde_json::Value;
 use wire::Name;
-use wire::protocol::{ControlRequest, Fault, Fields, VERSION, Verb};
+use wire::protocol::{ControlRequest, Fault, Fields, Verb};
 
 use crate::runtime::{self, RunningGuest};
 
@@ -102,9 +102,17 @@ fn is_running(name: &Name) -> Result<bool> {
 
 /// Send one request, and return the answer.
 fn ask(guest: &RunningGuest, verb: Verb, fields: &Fields, patience: Duration) -> Result<Value> {
-    let request = ControlRequest { version: VERSION, verb, fields: fields.clone() };
-    let said = converse(guest, &request, patience).map_err(|error| unanswered(guest, error))?;
-    answer(guest, &said)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
+    let request = ControlRequest::new(verb, fields.clone());
+    let opened = open(guest, &request, Some(patience));
+    read_answer(guest, &mut opened.map_err(|error| unanswered(guest, error))?)
+}
+
+/// Read an answer that reports no fault.
+fn read_answer(guest: &RunningGuest, stream: &mut BufReader<UnixStream>) -> Result<Value> {
+    let mut line = String::new();
+    let read = stream.take(LONGEST_ANSWER).read_line(&mut line);
+    read.map_err(|error| unanswered(guest, error))?;
+    answer(guest, &line)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
 }
 
 /// The message about a missing answer.
@@ -155,23 +163,8 @@ fn open(
     let mut stream: UnixStream = guest.connect()?;
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
-    let line = serde_json::to_string(request)? + "\n";
-    match stream.write_all(line.as_bytes()) {
+    match stream.write_all(request.line().as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(BufReader::new(stream)),
     }
-}
-
-fn converse(
-    guest: &RunningGuest,
-    request: &ControlRequest,
-    patience: Duration,
-) -> io::Result<String> {
-    let stream = open(guest, request, Some(patience))?;
-    let mut answer = String::new();
-    let read = stream.take(LONGEST_ANSWER).read_line(&mut answer);
-    if answer.is_empty() {
-        read?;
-    }
-    Ok(answer)
 }

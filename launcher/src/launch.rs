@@ -30,7 +30,7 @@ use crate::boot_test::{BootTest, Verdict};
 use crate::config::Config;
 use crate::config::console::ConsoleConfig;
 use crate::console::{self, GuestConsole, OpenBackend, OwnedPath};
-use crate::control::{Control, GuestCommand, GuestInfo, Resolved, SaveRequest};
+use crate::control::{Control, GuestCommand, GuestInfo, Resolved};
 use crate::detach::WaitingParent;
 use crate::ending::Ending;
 use crate::exec::ExecJob;
@@ -50,7 +50,6 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What the main thread waits for, besides the guest.
 struct WaitContext<'a> {
-    config: &'a Config,
     identity: LaunchIdentity<'a>,
     signals: &'a Signals,
     terminal: Option<&'a Terminal>,
@@ -102,9 +101,9 @@ pub(crate) fn launch(
     let mut control = claim.map(|claim| start_control(claim, config, &host, &here)).transpose()?;
     // A boot test needs no keyboard.
     let (mut is_interactive, mut is_reported) = (!config.is_boot_test(), false);
+    let label = name.as_ref().map_or("", Name::as_str);
     let watch = WaitContext {
-        config,
-        identity: LaunchIdentity { name: name.as_ref().map_or("", Name::as_str), here: &here },
+        identity: LaunchIdentity { config, name: label, here: &here },
         signals: &signals,
         terminal: terminal.as_ref(),
         boot_test: &boot_test,
@@ -141,7 +140,11 @@ pub(crate) fn launch(
 /// The next guest, and whether it boots instead of continuing from a snapshot.
 fn build(config: &Config, host: &Host, snapshot: Option<Snapshot>) -> Result<(Guest, bool)> {
     match snapshot {
-        Some(snapshot) => Ok((Guest::restored(config, host, &snapshot.state.machine)?, false)),
+        Some(snapshot) => {
+            let guest = Guest::restored(config, host, &snapshot.state.machine)?;
+            log::info!("the guest continues from the snapshot");
+            Ok((guest, false))
+        }
         None => Ok((Guest::build(config, host)?, true)),
     }
 }
@@ -270,11 +273,10 @@ fn carry_out(
         }
         GuestCommand::Pause => guest.pause(PATIENCE),
         GuestCommand::Resume => guest.resume(PATIENCE),
-        GuestCommand::Save(SaveRequest { files, stop, saved }) => {
-            let of = (watch.config, watch.identity);
-            let done = save::save(guest, host, of, &files, (stop, PATIENCE));
+        GuestCommand::Save(request, sender) => {
+            let saved = save::save(guest, host, watch.identity, &request, PATIENCE);
             // The connection waits for it.
-            done.map(|done| drop(saved.send(done))).map_err(|why| format!("{why:#}"))
+            saved.map(|saved| drop(sender.send(saved))).map_err(|why| format!("{why:#}"))
         }
         GuestCommand::Release { stay_paused } => save::release(guest, host, stay_paused, PATIENCE),
         GuestCommand::PowerOff => {

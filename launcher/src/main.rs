@@ -134,8 +134,15 @@ fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
     // Before the files of the snapshot are open: those must not count as inherited.
     let inherited = Inherited::note()?;
     let snapshot = Snapshot::open(&changes.directory, changes.verify)?;
-    let config = snapshot::restore::configuration(&snapshot.manifest, changes);
-    let config = config.with_context(|| format!("snapshot {}", changes.directory.display()))?;
+    let (manifest, directory) = (&snapshot.manifest, changes.directory.display());
+    log::info!(
+        "snapshot {directory}: guest {}, saved {} s ago by lguest {}",
+        manifest.name,
+        manifest.age().as_secs(),
+        manifest.lguest
+    );
+    let config = snapshot::restore::configuration(manifest, changes);
+    let config = config.with_context(|| format!("snapshot {directory}"))?;
     let inherited = if closes_inherited(&config) { inherited } else { Inherited::default() };
     start(&config, inherited, Some(snapshot))
 }

@@ -4,7 +4,7 @@
 //! guest from it. docs/snapshots.md has the format and its rules.
 //!
 //! `lguest snapshot` makes the directory under another name, and renames it when everything is on
-//! the disk: a directory of the right name is a whole snapshot. Nobody writes to it afterwards.
+//! the disk: a directory of the right name is a complete snapshot. Nobody writes to it afterwards.
 
 pub(crate) mod directory;
 pub(crate) mod manifest;

@@ -115,6 +115,11 @@ impl Cow {
         Ok(count)
     }
 
+    /// Whether a sector is in the private part.
+    pub(super) fn has_private_sectors(&self) -> bool {
+        self.private.has_sectors()
+    }
+
     /// Copies the private part to an empty file.
     pub(super) fn save(&self, to: &File) -> io::Result<()> {
         self.private.save(to)

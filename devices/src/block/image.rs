@@ -146,6 +146,12 @@ impl Image {
         }
     }
 
+    /// Whether a guest has written to the private part of a copy-on-write image.
+    #[must_use]
+    pub fn has_private_sectors(&self) -> bool {
+        matches!(&self.storage, Storage::Cow(cow) if cow.has_private_sectors())
+    }
+
     /// Whether the guest writes to a private part.
     #[must_use]
     pub fn is_copy_on_write(&self) -> bool {

@@ -84,6 +84,11 @@ impl Disk {
         Block { image, serial, queues: self.queues }
     }
 
+    /// Whether a guest has written to the private part of a copy-on-write disk.
+    pub fn has_private_sectors(&self) -> bool {
+        self.image.has_private_sectors()
+    }
+
     /// Make the guest's finished writes stable.
     ///
     /// # Errors

@@ -28,6 +28,13 @@ pub fn pid(stream: &UnixStream) -> i32 {
     getsockopt(stream, PeerCredentials).map_or(0, |peer| peer.pid())
 }
 
+/// Whether the process at the other end has closed its socket, or has ended.
+pub fn has_left(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    // nix drops a flag that it does not know, such as this one.
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1)) && fds[0].any() != Some(false)
+}
+
 /// The most files that one message carries (SCM_MAX_FD).
 pub const MOST_FILES: usize = 253;
 
@@ -142,7 +149,9 @@ mod tests {
     #[test]
     fn a_process_that_leaves_gives_nothing() {
         let (here, there) = UnixStream::pair().unwrap();
+        assert!(!has_left(&there));
         drop(here);
+        assert!(has_left(&there));
         assert!(receive_files(&there).is_err());
         assert!(send_files(&there, &[]).is_err());
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use host::stdin::escape::Escape;
 use host::terminal;
 use serde_json::{Value, json};
-use wire::protocol::{AttachMode, ControlRequest, FaultKind, Fields, Side, VERSION, Verb};
+use wire::protocol::{AttachMode, ControlRequest, FaultKind, Fields, Side, Verb};
 
 use super::attach::{self, AttachRefusal, AttachResult, Attached};
 use super::session_end::SessionEnd;
@@ -198,7 +198,7 @@ fn attach(
         columns: Some(columns),
         ..Fields::default()
     };
-    let request = ControlRequest { version: VERSION, verb: Verb::Attach, fields };
+    let request = ControlRequest::new(Verb::Attach, fields);
     let opened = super::open(guest, &request, patience).and_then(|mut stream| {
         let answer = attach::read_line(&mut stream)?;
         Ok((stream, answer))

@@ -1,23 +1,23 @@
 //! `lguest snapshot`: gives the files of a new directory to the launcher of a guest, which writes
 //! them, and makes the directory a snapshot when all of it is on the disk.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use host::peer;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use wire::Name;
-use wire::protocol::{ControlRequest, Fields, VERSION, Verb};
+use wire::protocol::{ControlRequest, Fields, Verb};
 
-use super::{LONGEST_ANSWER, PATIENCE, answer, find, open, print, unanswered};
-use crate::runtime::RunningGuest;
+use super::{PATIENCE, find, open, print, read_answer, unanswered};
+use crate::snapshot::Snapshot;
 use crate::snapshot::directory::NewDirectory;
 use crate::snapshot::manifest::Manifest;
-use crate::snapshot::{Snapshot, opened};
 
 /// `lguest snapshot NAME DIR`.
 ///
@@ -27,20 +27,24 @@ pub(crate) fn snapshot(name: &Name, directory: &Path, stop: bool) -> Result<()> 
     let guest = find(name)?;
     let context = || format!("snapshot {}", directory.display());
     let new = NewDirectory::create(directory).with_context(context)?;
-    let mut stream = ask(&guest, stop)?;
-    let wanted: Wanted = serde_json::from_value(hear(&guest, &mut stream)?)?;
+    let fields = Fields { stop: Some(stop), ..Fields::default() };
+    let opened = open(&guest, &ControlRequest::new(Verb::Snapshot, fields), Some(PATIENCE));
+    let mut stream = opened.map_err(|error| unanswered(&guest, error))?;
+    let wanted: Wanted = serde_json::from_value(read_answer(&guest, &mut stream)?)?;
     let files: Result<Vec<_>> = wanted.files.iter().map(|name| new.file(name)).collect();
     let files = files.with_context(context)?;
     let descriptors: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     peer::send_files(stream.get_ref(), &descriptors).context("giving files to the launcher")?;
     // The launcher needs as long as the host's disk does.
     stream.get_ref().set_read_timeout(None)?;
-    let saved: SavedAnswer = serde_json::from_value(hear(&guest, &mut stream)?)?;
+    let saved: SavedAnswer = serde_json::from_value(read_answer(&guest, &mut stream)?)?;
     new.finish(&saved.manifest.text()).with_context(context)?;
     if stop {
-        say(&stream, Verb::Stop, &Fields::default())?;
-        hear(&guest, &mut stream)
-            .context("the snapshot is whole, but the guest was not stopped")?;
+        let request = ControlRequest::new(Verb::Stop, Fields::default()).line();
+        let asked = stream.get_ref().write_all(request.as_bytes()).context("asking the launcher");
+        asked
+            .and_then(|()| read_answer(&guest, &mut stream))
+            .context("the snapshot is complete, but the guest was not stopped")?;
         guest.wait_for_end()?;
     }
     print(&format!(
@@ -66,46 +70,19 @@ struct SavedAnswer {
 }
 
 /// The bytes that files have on the disk.
-fn blocks(files: &[std::fs::File]) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-
+fn blocks(files: &[File]) -> u64 {
     files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum()
-}
-
-fn ask(guest: &RunningGuest, stop: bool) -> Result<BufReader<UnixStream>> {
-    let fields = Fields { stop: Some(stop), ..Fields::default() };
-    let request = ControlRequest { version: VERSION, verb: Verb::Snapshot, fields };
-    open(guest, &request, Some(PATIENCE)).map_err(|error| unanswered(guest, error))
-}
-
-fn say(stream: &BufReader<UnixStream>, verb: Verb, fields: &Fields) -> Result<()> {
-    let request = ControlRequest { version: VERSION, verb, fields: fields.clone() };
-    let line = serde_json::to_string(&request)? + "\n";
-    stream.get_ref().write_all(line.as_bytes()).context("asking the launcher")
-}
-
-/// Read an answer that reports no fault.
-fn hear(guest: &RunningGuest, stream: &mut BufReader<UnixStream>) -> Result<Value> {
-    let mut line = String::new();
-    let read = stream.by_ref().take(LONGEST_ANSWER).read_line(&mut line);
-    if let Err(error) = read
-        && (line.is_empty() || error.kind() == ErrorKind::InvalidData)
-    {
-        return Err(unanswered(guest, error));
-    }
-    ensure!(!line.is_empty(), "guest {} has ended", guest.name);
-    answer(guest, &line)?.map_err(|fault| anyhow!("guest {}: {}", guest.name, fault.text))
 }
 
 /// `lguest snapshot --show DIR`.
 ///
 /// # Errors
-/// When DIR is not a whole snapshot of this format.
+/// When DIR is not a complete snapshot of this format.
 pub(crate) fn show(directory: &Path, json: bool, verify: bool) -> Result<()> {
-    let manifest = opened::manifest(directory)?;
     let snapshot = Snapshot::open(directory, verify)?;
     let text = match json {
-        true => json!({ "manifest": manifest, "consoles": snapshot.state.consoles }).to_string(),
+        true => json!({ "manifest": snapshot.manifest, "consoles": snapshot.state.consoles })
+            .to_string(),
         false => table(&snapshot),
     };
     print(&(text + "\n"))

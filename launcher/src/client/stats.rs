@@ -10,7 +10,7 @@ use host::messages;
 use nix::poll::PollTimeout;
 use serde_json::Value;
 use wire::Name;
-use wire::protocol::{ControlRequest, Fields, VERSION, Verb};
+use wire::protocol::{ControlRequest, Fields, Verb};
 
 use super::{PATIENCE, answer, ask, find, open, print, table, unanswered};
 use crate::runtime::RunningGuest;
@@ -63,8 +63,7 @@ pub(crate) fn stats(name: &Name, watch: bool, json: bool) -> Result<()> {
 
 /// Print every second's rates, or the counts as JSON, until the guest's end.
 fn follow(guest: &RunningGuest, json: bool) -> Result<()> {
-    let request = ControlRequest { version: VERSION, verb: Verb::Stats, fields: Fields::default() };
-    let line = serde_json::to_string(&request)? + "\n";
+    let request = ControlRequest::new(Verb::Stats, Fields::default());
     let opened = open(guest, &request, Some(PATIENCE));
     let mut stream = opened.map_err(|error| unanswered(guest, error))?;
     let mut before: Option<Value> = None;
@@ -89,7 +88,7 @@ fn follow(guest: &RunningGuest, json: bool) -> Result<()> {
         before = Some(counts);
         if !ends_before(&stream, asked + SECOND)? {
             // If the guest ends now, there is no answer.
-            let _ = stream.get_mut().write_all(line.as_bytes());
+            let _ = stream.get_mut().write_all(request.line().as_bytes());
         }
     }
 }

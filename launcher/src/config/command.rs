@@ -90,10 +90,10 @@ pub(crate) enum Command {
         #[arg(conflicts_with_all = ["name", "directory"])]
         show: Option<PathBuf>,
         /// Print one JSON object
-        #[arg(long, requires = "show")]
+        #[arg(long, requires = "show", conflicts_with_all = ["name", "directory"])]
         json: bool,
         /// Read the whole memory as well, and compare its checksum
-        #[arg(long, requires = "show")]
+        #[arg(long, requires = "show", conflicts_with_all = ["name", "directory"])]
         verify: bool,
     },
     /// Start a guest from a snapshot, where it was when it was saved

@@ -63,11 +63,24 @@ impl GuestConsole {
     /// # Errors
     /// When the input cannot be copied, which is not expected.
     pub(crate) fn state(&self) -> Result<(ConsoleState, Vec<u8>, Vec<u8>)> {
-        let (output, printed) = self.output.state();
-        let typed = self.input.state().context("copying a console's input")?;
+        let Self {
+            number: _,
+            config: _,
+            device: _,
+            output,
+            input,
+            window,
+            input_owner: _,
+            init_link: _,
+            ending: _,
+            driven,
+            status: _,
+        } = self;
+        let (output, printed) = output.state();
+        let typed = input.state().context("copying a console's input")?;
         let state = ConsoleState {
-            window: self.window.get(),
-            driven: self.has_driver(),
+            window: window.get(),
+            driven: driven.load(Ordering::Relaxed),
             output,
             input: typed.len() as u64,
         };

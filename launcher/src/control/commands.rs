@@ -9,7 +9,7 @@ use host::exit::Exit;
 use wire::protocol::{Fault, FaultKind};
 
 use crate::ending::Ending;
-use crate::snapshot::save::{Saved, SnapshotFiles};
+use crate::snapshot::save::{SaveRequest, Saved};
 
 /// What the main thread does with the guest.
 #[derive(Debug)]
@@ -20,23 +20,13 @@ pub(crate) enum GuestCommand {
     Resume,
     /// Press the guest's power button.
     PowerOff,
-    /// Save the guest.
-    Save(SaveRequest),
+    /// Save the guest, and send what was written there.
+    Save(SaveRequest, SyncSender<Saved>),
     /// Let a guest continue that was saved to be stopped, and is not stopped.
     Release {
         /// The guest was paused before it was saved.
         stay_paused: bool,
     },
-}
-
-/// A snapshot that a client asks for.
-#[derive(Debug)]
-pub(crate) struct SaveRequest {
-    pub(crate) files: SnapshotFiles,
-    /// Leave the guest paused afterwards.
-    pub(crate) stop: bool,
-    /// Where the manifest goes.
-    pub(crate) saved: SyncSender<Saved>,
 }
 
 /// The result of a command; an error has the reason.
@@ -93,10 +83,10 @@ impl CommandSender {
     }
 
     /// Have the main thread save the guest, and wait for the result.
-    pub(super) fn save(&self, files: SnapshotFiles, stop: bool) -> Result<Saved, Fault> {
-        let (saved, manifest) = mpsc::sync_channel(1);
-        self.run(GuestCommand::Save(SaveRequest { files, stop, saved }))?;
-        manifest.recv().map_err(|_| ending())
+    pub(super) fn save(&self, request: SaveRequest) -> Result<Saved, Fault> {
+        let (sender, saved) = mpsc::sync_channel(1);
+        self.run(GuestCommand::Save(request, sender))?;
+        saved.recv().map_err(|_| ending())
     }
 
     /// Press the guest's power button, and end the guest if it has not ended within `grace`.

@@ -10,7 +10,7 @@ use wire::protocol::{Fault, FaultKind, Fields, LONGEST_LINE, Reply, Verb, parse}
 
 use super::{ConnectionSlot, ControlState, GuestCommand, consoles};
 use crate::ending::Ending;
-use crate::snapshot::save::SnapshotFiles;
+use crate::snapshot::save::{SaveRequest, SnapshotFiles};
 
 /// A client that sends nothing, or reads nothing, for this time is disconnected.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ fn attach(
 }
 
 /// Save the guest to files of the client. A guest that is to be stopped stays paused until the
-/// client says so: the client first makes sure that the snapshot is whole. If the client leaves
+/// client says so: the client first makes sure that the snapshot is complete. If the client leaves
 /// instead, the guest continues.
 fn snapshot(
     stream: &UnixStream,
@@ -90,7 +90,8 @@ fn snapshot(
     let Some(files) = SnapshotFiles::new(names, peer::receive_files(stream)?) else {
         return refuse(stream, FaultKind::Field, "these are not the files that were asked for");
     };
-    let saved = match state.sender.save(files, stop) {
+    let request = SaveRequest { files, stop, client: stream.try_clone()? };
+    let saved = match state.sender.save(request) {
         Ok(saved) => saved,
         Err(fault) => return reply(stream, &Reply::<Empty>::Error(fault).line()),
     };

@@ -1,7 +1,6 @@
 //! The state of a paused guest, and a guest that continues from such a state.
 
 use anyhow::{Result, anyhow};
-use machine::cpuid::CpuidEntry;
 use machine::ports::PortsState;
 use machine::vcpu::{Vcpu, VcpuState};
 use machine::vm::VmState;
@@ -28,24 +27,17 @@ pub(crate) struct MachineState {
     pub(crate) ports: PortsState,
 }
 
-impl MachineState {
-    /// CPUID of the first CPU.
-    pub(crate) fn cpuid(&self) -> &[CpuidEntry] {
-        self.vcpus.first().map(VcpuState::cpuid).unwrap_or_default()
-    }
-}
-
 impl Guest {
     /// The state of the guest, which is paused.
     ///
     /// # Errors
     /// When KVM does not report a part of it.
     pub(crate) fn state(&self) -> Result<MachineState> {
-        let vcpus = self.running.iter().map(Vcpu::state);
+        let Self { waiting: _, running, context, vm } = self;
+        let vcpus = running.iter().map(Vcpu::state).collect::<Result<_>>()?;
+        let ports = context.ports.state().map_err(|why| anyhow!("{why}"))?;
         // The clock comes last: the vCPUs are read while it runs.
-        let vcpus = vcpus.collect::<Result<_>>()?;
-        let ports = self.context.ports.state().map_err(|why| anyhow!("{why}"))?;
-        Ok(MachineState { vcpus, vm: self.vm.state()?, ports })
+        Ok(MachineState { vcpus, vm: vm.state()?, ports })
     }
 
     /// Continue from a state. The guest has just been built over the memory that belongs to it, and

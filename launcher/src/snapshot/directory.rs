@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
 use super::{MANIFEST, MEMORY, STATE};
 
-/// A directory for a snapshot that is not whole yet. Dropping it removes it.
+/// A directory for a snapshot that is not complete yet. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct NewDirectory {
     path: PathBuf,
@@ -106,9 +106,9 @@ impl Drop for NewDirectory {
 }
 
 fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
-    let mut whole = name.to_os_string();
-    whole.push(suffix);
-    whole
+    let mut longer = name.to_os_string();
+    longer.push(suffix);
+    longer
 }
 
 /// Lock a directory, against another client that takes it for abandoned.

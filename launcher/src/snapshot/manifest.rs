@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow, ensure};
 use devices::number::low_u64;
 use host::disk::DiskIdentity;
-use machine::cpuid::CpuidEntry;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format that this launcher writes and reads. There is no other: a snapshot
-/// lives as long as the launchers that know it.
+/// The version of the format that this launcher writes and reads. It refuses snapshots
+/// of all others.
 pub(crate) const FORMAT: u32 = 1;
 
 /// A manifest.
@@ -36,8 +35,6 @@ pub(crate) struct Manifest {
     pub(crate) memory: u64,
     /// The number of CPUs.
     pub(crate) cpus: u8,
-    /// CPUID of the first CPU.
-    pub(crate) cpuid: Vec<CpuidEntry>,
     /// The disks, vda first.
     pub(crate) disks: Vec<DiskIdentity>,
     /// The network cards, eth0 first.
@@ -128,7 +125,6 @@ pub(crate) mod tests {
             directory: "/somewhere".into(),
             memory: 64 << 20,
             cpus: 1,
-            cpuid: Vec::new(),
             disks: Vec::new(),
             cards: vec![CardIdentity { mac: [2, 0, 0, 0, 0, 1], queues: 1 }],
             consoles: 1,

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use host::disk::Disk;
+use host::disk::{Disk, DiskAccess};
 use machine::memory;
 
 use super::manifest::{FileEntry, Manifest};
@@ -31,10 +31,7 @@ pub(crate) struct Snapshot {
 }
 
 /// Read the manifest of a snapshot.
-///
-/// # Errors
-/// When it does not exist, or is of another format.
-pub(crate) fn manifest(directory: &Path) -> Result<Manifest> {
+fn manifest(directory: &Path) -> Result<Manifest> {
     let open = || -> Result<Manifest> {
         let file = open_file(directory, MANIFEST).map_err(|error| match error.kind() {
             ErrorKind::NotFound if directory.is_dir() => {
@@ -44,9 +41,9 @@ pub(crate) fn manifest(directory: &Path) -> Result<Manifest> {
         })?;
         Manifest::parse(&read(file, LARGEST_TEXT)?)
     };
-    let manifest = open().with_context(|| shown(directory, MANIFEST))?;
+    let manifest = open().with_context(|| describe(directory, MANIFEST))?;
     let checked = check(&manifest);
-    checked.with_context(|| shown(directory, MANIFEST))?;
+    checked.with_context(|| describe(directory, MANIFEST))?;
     Ok(manifest)
 }
 
@@ -76,20 +73,20 @@ impl Snapshot {
         let manifest = manifest(directory)?;
         let memory = open_checked(directory, MEMORY, &manifest.files)?;
         if verify {
-            verify_memory(&memory, &manifest).with_context(|| shown(directory, MEMORY))?;
+            verify_memory(&memory, &manifest).with_context(|| describe(directory, MEMORY))?;
         }
-        let state = whole(directory, STATE, &manifest.files)?;
+        let state = read_checked(directory, STATE, &manifest.files)?;
         let state: GuestState = serde_json::from_slice(&state)
             .map_err(|error| anyhow!("it is damaged: {error}"))
-            .with_context(|| shown(directory, STATE))?;
-        let context = || shown(directory, STATE);
-        ensure_whole(&manifest, &state).with_context(context)?;
+            .with_context(|| describe(directory, STATE))?;
+        let context = || describe(directory, STATE);
+        check_state(&manifest, &state).with_context(context)?;
         let mut consoles = Vec::new();
         for (number, console) in state.consoles.iter().enumerate() {
             let name = console_file(number);
-            let bytes = whole(directory, &name, &manifest.files)?;
+            let bytes = read_checked(directory, &name, &manifest.files)?;
             let saved = SavedConsole::new(console.clone(), bytes);
-            consoles.push(saved.with_context(|| shown(directory, &name))?);
+            consoles.push(saved.with_context(|| describe(directory, &name))?);
         }
         for number in 0..manifest.disks.len() {
             let name = disk_file(number);
@@ -99,9 +96,7 @@ impl Snapshot {
         }
         Ok(Self { manifest, state, consoles, memory })
     }
-}
 
-impl Snapshot {
     /// Check that the guest has as many consoles as the saved one.
     ///
     /// # Errors
@@ -128,14 +123,19 @@ impl Snapshot {
         );
         for (number, (saved, disk)) in saved.iter().zip(disks).enumerate() {
             let now = disk.identity().with_context(|| format!("disk {number}"))?;
-            let unchanged = saved.check_unchanged(&now);
+            let mut unchanged = saved.check_unchanged(&now);
+            if saved.access != DiskAccess::Cow && disk.has_private_sectors() {
+                unchanged =
+                    Err("its private part has what another guest wrote: name a new file".into());
+            }
             unchanged.map_err(|why| anyhow!("disk {number} ({}): {why}", now.path.display()))?;
         }
         Ok(())
     }
 }
 
-fn ensure_whole(manifest: &Manifest, state: &GuestState) -> Result<()> {
+/// Check that the state is that of the guest in the manifest.
+fn check_state(manifest: &Manifest, state: &GuestState) -> Result<()> {
     let cpus = state.machine.vcpus.len();
     ensure!(cpus == usize::from(manifest.cpus), "it is damaged: the state of {cpus} CPUs");
     let consoles = state.consoles.len();
@@ -170,11 +170,15 @@ fn open_checked(directory: &Path, name: &str, files: &BTreeMap<String, FileEntry
         );
         Ok(file)
     };
-    open().with_context(|| shown(directory, name))
+    open().with_context(|| describe(directory, name))
 }
 
-/// Read a whole file whose checksum is as the manifest says.
-fn whole(directory: &Path, name: &str, files: &BTreeMap<String, FileEntry>) -> Result<Vec<u8>> {
+/// Read a file whose checksum is as the manifest says.
+fn read_checked(
+    directory: &Path,
+    name: &str,
+    files: &BTreeMap<String, FileEntry>,
+) -> Result<Vec<u8>> {
     let file = open_checked(directory, name, files)?;
     let read = || -> Result<Vec<u8>> {
         let bytes = read(file, LARGEST_TEXT)?;
@@ -185,7 +189,7 @@ fn whole(directory: &Path, name: &str, files: &BTreeMap<String, FileEntry>) -> R
         );
         Ok(bytes)
     };
-    read().with_context(|| shown(directory, name))
+    read().with_context(|| describe(directory, name))
 }
 
 fn read(file: File, most: u64) -> Result<Vec<u8>> {
@@ -196,7 +200,7 @@ fn read(file: File, most: u64) -> Result<Vec<u8>> {
 }
 
 /// A file of the snapshot, for messages.
-fn shown(directory: &Path, name: &str) -> String {
+fn describe(directory: &Path, name: &str) -> String {
     let path: PathBuf = directory.join(name);
     format!("snapshot file {}", path.display())
 }

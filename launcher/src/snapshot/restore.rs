@@ -1,10 +1,11 @@
 //! The configuration of a guest that is restored: that of its first launch, with what the user has
 //! chosen anew.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{self, Path};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use host::disk::{BlockConfig, DiskAccess, PrivatePart};
 use host::net::card::Tunnet;
 
@@ -73,6 +74,8 @@ fn choose_private(block: &mut BlockConfig, is_chosen: bool) {
 
 /// Replace options by what the user has chosen in directory `here`.
 fn apply(args: &mut ArgValues, changes: &RestoreConfig, here: &Path) -> Result<()> {
+    check_once("console", &changes.console)?;
+    check_once("block", &changes.block)?;
     let mut consoles = values(args, "console");
     if consoles.is_empty() {
         consoles.push("stdio".into());
@@ -107,6 +110,13 @@ fn apply(args: &mut ArgValues, changes: &RestoreConfig, here: &Path) -> Result<(
     Ok(())
 }
 
+/// Check that each device is chosen at most once.
+fn check_once(option: &str, changes: &[Numbered]) -> Result<()> {
+    let mut numbers = HashSet::new();
+    let twice = changes.iter().find(|change| !numbers.insert(change.number));
+    twice.map_or(Ok(()), |change| bail!("--{option} {}=... is given twice", change.number))
+}
+
 fn values(args: &ArgValues, key: &str) -> Vec<OsString> {
     args.get(key).iter().flatten().cloned().collect()
 }
@@ -131,6 +141,7 @@ fn anchor(config: &mut Config, directory: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use devices::block::FileStamp;
     use host::disk::DiskIdentity;
 
     use super::super::manifest::tests::example;
@@ -200,16 +211,9 @@ mod tests {
     #[test]
     fn a_kept_private_part_is_written_only_if_it_is_named_again() {
         let mut saved = manifest("block = [\"a,cow=kept\"]");
-        saved.disks = vec![DiskIdentity {
-            path: "/a".into(),
-            length: 512,
-            device: 0,
-            inode: 0,
-            seconds: 0,
-            nanoseconds: 0,
-            is_block_device: false,
-            access: DiskAccess::Cow,
-        }];
+        let file = std::fs::metadata("/proc/self/exe").unwrap();
+        let (stamp, access) = (FileStamp::new(&file, 512), DiskAccess::Cow);
+        saved.disks = vec![DiskIdentity { path: "/a".into(), stamp, access }];
         let config = changes_of(&saved, &[]);
         assert_eq!(config.block[0].cow, Some(PrivatePart::Temporary));
         let from = path::absolute("DIR/disk-0").unwrap();
@@ -228,6 +232,8 @@ mod tests {
             let config = configuration(&manifest("block = [\"a\"]"), &changes(words));
             config.unwrap_err().to_string()
         };
+        assert!(refusal(&["--block=0=x", "--block=0=y"]).contains("--block 0=... is given twice"));
+        assert!(refusal(&["--console=0=sock", "--console=0=pty"]).contains("given twice"));
         assert!(refusal(&["--block=1=x"]).contains("the guest has one disk, number 0"));
         assert!(refusal(&["--console=7=sock"]).contains("the guest has one console, number 0"));
         assert!(refusal(&["--tunnet=10.0.0.1"]).contains("the guest has 0 network cards"));

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use host::disk::{Disk, DiskAccess, DiskIdentity};
+use host::peer;
 use nix::sys::utsname::uname;
 use serde::Serialize;
 
@@ -25,15 +27,15 @@ pub(crate) struct SnapshotFiles(BTreeMap<String, File>);
 impl SnapshotFiles {
     /// Files with these names, in the same order. None if there are fewer or more.
     pub(crate) fn new(names: &[String], opened: Vec<File>) -> Option<Self> {
-        let is_whole = names.len() == opened.len();
-        is_whole.then(|| Self(names.iter().cloned().zip(opened).collect()))
+        let is_complete = names.len() == opened.len();
+        is_complete.then(|| Self(names.iter().cloned().zip(opened).collect()))
     }
 
     fn file(&self, name: &str) -> Result<&File> {
         self.0.get(name).with_context(|| format!("no file {name}"))
     }
 
-    /// Write a whole file, and wait until it is on the disk.
+    /// Write a file, and wait until it is on the disk.
     fn write(&self, name: &str, parts: &[&[u8]]) -> Result<FileEntry> {
         let mut file = self.file(name)?;
         let (mut sum, mut length) = (crc32fast::Hasher::new(), 0_u64);
@@ -47,13 +49,24 @@ impl SnapshotFiles {
     }
 }
 
-/// What a launch adds to the manifest of its guest.
+/// What a snapshot says about the launch of its guest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LaunchIdentity<'a> {
+    pub(crate) config: &'a Config,
     /// The guest's name.
     pub(crate) name: &'a str,
     /// The directory in which the command line was given.
     pub(crate) here: &'a Path,
+}
+
+/// A snapshot that a client asks for.
+#[derive(Debug)]
+pub(crate) struct SaveRequest {
+    pub(crate) files: SnapshotFiles,
+    /// Leave the guest paused, and its consoles held: the caller ends it, or calls [`release`].
+    pub(crate) stop: bool,
+    /// The client, without whom there is nobody to finish the snapshot.
+    pub(crate) client: UnixStream,
 }
 
 /// A snapshot that was written.
@@ -67,59 +80,62 @@ pub(crate) struct Saved {
     pub(crate) was_paused: bool,
 }
 
-/// Save the guest. With `stop`, the guest stays paused and its consoles held: the caller ends it,
-/// or calls [`release`].
+/// Save the guest.
 ///
 /// # Errors
 /// The reason, as one line. The guest runs again, unless it was paused before.
 pub(crate) fn save(
     guest: &Guest,
     host: &Host,
-    (config, identity): (&Config, LaunchIdentity<'_>),
-    snapshot: &SnapshotFiles,
-    (stop, patience): (bool, Duration),
+    launch: LaunchIdentity<'_>,
+    request: &SaveRequest,
+    patience: Duration,
 ) -> Result<Saved> {
+    let LaunchIdentity { config, name, here } = launch;
     ensure!(
         config.exec.command.is_none(),
         "a guest that runs a command (--exec) cannot be saved yet"
     );
     let options = config.source.options.as_deref();
     let options = options.context("a word of its command line is not UTF-8")?;
+    ensure!(
+        here.to_str().is_some(),
+        "the name of the directory that it was launched in is not UTF-8"
+    );
     ensure!(!is_held(host), "another snapshot of it is being made");
     let begun = Instant::now();
     let was_paused = host.paused.load(Ordering::SeqCst);
     guest.pause(patience).map_err(|why| anyhow!(why))?;
     hold(host, true);
-    let written = write(guest, host, snapshot);
-    if !stop || written.is_err() {
+    let written = write(guest, host, request);
+    if !request.stop || written.is_err() {
         let resumed = release(guest, host, was_paused, patience);
         resumed.map_err(|why| match &written {
             Ok(_) => anyhow!(why),
             Err(error) => anyhow!("{error:#}; {why}"),
         })?;
     }
-    let (state, disks, entries) = written?;
+    let (disks, files) = written?;
     let manifest = Manifest {
         format: FORMAT,
         lguest: env!("LGUEST_VERSION").into(),
         host_kernel: uname().map(|it| it.release().to_string_lossy().into()).unwrap_or_default(),
         saved: manifest::now(),
-        name: identity.name.into(),
+        name: name.into(),
         options: options.into(),
-        directory: identity.here.into(),
+        directory: here.into(),
         memory: config.memory,
         cpus: config.cpus,
-        cpuid: state.machine.cpuid().to_vec(),
         disks,
         cards: cards(host),
         consoles: host.consoles.len(),
-        files: entries,
+        files,
     };
     let paused = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Saved { manifest, paused, was_paused })
 }
 
-/// Let the guest and its consoles continue after [`save`] with `stop`.
+/// Let a guest and its consoles continue that was saved to be stopped.
 ///
 /// # Errors
 /// When the host has no threads for the guest's devices.
@@ -161,10 +177,11 @@ fn save_private(disk: &Disk, name: &str, file: &File) -> Result<FileEntry> {
 }
 
 /// What is written while the guest is paused.
-type Written = (GuestState, Vec<DiskIdentity>, BTreeMap<String, FileEntry>);
+type Written = (Vec<DiskIdentity>, BTreeMap<String, FileEntry>);
 
 /// Write all files but the manifest.
-fn write(guest: &Guest, host: &Host, snapshot: &SnapshotFiles) -> Result<Written> {
+fn write(guest: &Guest, host: &Host, request: &SaveRequest) -> Result<Written> {
+    let SaveRequest { files: snapshot, stop: _, client } = request;
     let mut entries = BTreeMap::new();
     // After a crash of the host, the disks must still be those that the memory belongs to.
     for (number, disk) in host.disks.iter().enumerate() {
@@ -179,9 +196,10 @@ fn write(guest: &Guest, host: &Host, snapshot: &SnapshotFiles) -> Result<Written
         }
     }
     let memory = snapshot.file(MEMORY)?;
-    let goes_on = || !host.exit.is_announced();
+    let goes_on = || !host.exit.is_announced() && !peer::has_left(client);
     let saved = host.ram.save(memory, &goes_on);
-    ensure!(goes_on(), "the guest is about to end");
+    ensure!(!host.exit.is_announced(), "the guest is about to end");
+    ensure!(!peer::has_left(client), "the client has left");
     let crc32 = saved.context("writing memory")?;
     memory.sync_all().context("writing memory")?;
     entries.insert(MEMORY.into(), FileEntry { length: host.ram.size(), crc32: Some(crc32) });
@@ -195,5 +213,5 @@ fn write(guest: &Guest, host: &Host, snapshot: &SnapshotFiles) -> Result<Written
     let state = GuestState { machine: guest.state()?, consoles };
     let text = serde_json::to_vec(&state).context("the guest's state")?;
     entries.insert(STATE.into(), snapshot.write(STATE, &[&text])?);
-    Ok((state, disks, entries))
+    Ok((disks, entries))
 }

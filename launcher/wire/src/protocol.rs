@@ -138,6 +138,21 @@ pub struct ControlRequest {
     pub fields: Fields,
 }
 
+impl ControlRequest {
+    /// A request of this version.
+    #[must_use]
+    pub fn new(verb: Verb, fields: Fields) -> Self {
+        Self { version: VERSION, verb, fields }
+    }
+
+    /// The line that goes over the socket, with its line feed.
+    #[must_use]
+    pub fn line(&self) -> String {
+        // Cannot fail: the request consists of strings and numbers.
+        serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+}
+
 /// An answer, as a launcher writes it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]

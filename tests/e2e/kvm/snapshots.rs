@@ -1,5 +1,6 @@
 //! `lguest snapshot` and `lguest restore`, with the probe: a guest continues where it was, its
-//! consoles with every byte once, and what is not a whole snapshot is refused.
+//! consoles with every byte once, and what is not a complete snapshot is
+//! refused.
 
 use std::fs;
 use std::io::{self, Read};
@@ -151,9 +152,9 @@ fn every_unread_byte_arrives_once() {
     assert_eq!(again.wait(), End::Status(0));
 }
 
-/// A flood that is cut by snapshots: the parts that the readers got are the whole.
+/// A flood that is cut by snapshots: together, the readers got every line once.
 #[test]
-fn a_flood_that_is_saved_and_restored_is_whole() {
+fn a_flood_that_is_saved_and_restored_is_complete() {
     const KIB: usize = 16 << 10;
     let scratch = Scratch::new();
     let mut running = one().piped();
@@ -166,7 +167,6 @@ fn a_flood_that_is_saved_and_restored_is_whole() {
         let directory = snapshot(&running, &scratch, &format!("cut{cuts}"), &["--stop"]);
         assert_eq!(running.wait(), End::Status(0));
         printed.extend(running.all_output());
-        assert!(!running.stderr().contains("lost"), "{}", running.stderr());
         assert!(!running.stderr().contains("lost"), "{}", running.stderr());
         cuts += 1;
         running = restored_piped(&directory);
@@ -219,14 +219,14 @@ fn a_guest_in_the_background_is_saved_and_restored_there() {
     said(&["stop", "one"]).well();
 }
 
-/// A client that is killed at any moment leaves a whole snapshot or none.
+/// A client that is killed at any moment leaves a complete snapshot or none.
 #[test]
-fn a_killed_client_leaves_a_whole_snapshot_or_none() {
+fn a_killed_client_leaves_a_complete_snapshot_or_none() {
     let scratch = Scratch::new();
     let mut running = one().on_terminal();
     running.expect("hello 100x30");
     let directory = scratch.path().join("saved");
-    let mut whole = 0;
+    let mut complete = 0;
     for round in 0_u32..40 {
         let mut client = std::process::Command::new(tests::environment::launcher())
             .args(["snapshot", "one", directory.to_str().unwrap()])
@@ -243,7 +243,7 @@ fn a_killed_client_leaves_a_whole_snapshot_or_none() {
         if directory.exists() {
             running.lguest(&["snapshot", "--show", directory.to_str().unwrap(), "--verify"]).well();
             fs::remove_dir_all(&directory).unwrap();
-            whole += 1;
+            complete += 1;
         }
         running.send(format!("round {round};"));
         running.expect(&format!("round {round};"));
@@ -251,7 +251,7 @@ fn a_killed_client_leaves_a_whole_snapshot_or_none() {
     let last = snapshot(&running, &scratch, "saved", &["--stop"]);
     assert_eq!(running.wait(), End::Status(0));
     let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|it| it.unwrap().path()).collect();
-    assert_eq!(left, [last], "{whole} were whole");
+    assert_eq!(left, [last], "{complete} were complete");
 }
 
 /// The launcher of a guest is killed while it saves it.
@@ -283,14 +283,9 @@ fn a_killed_launcher_leaves_no_half_of_a_snapshot() {
             false => assert_eq!(said.lines().count(), 1, "{said}"),
         }
     }
-    assert!(
-        !fs::read_dir(scratch.path()).unwrap().any(|it| it
-            .unwrap()
-            .file_name()
-            .into_string()
-            .unwrap()
-            .ends_with(".tmp"))
-    );
+    let names = fs::read_dir(scratch.path()).unwrap().map(|it| it.unwrap().path());
+    let unfinished: Vec<_> = names.filter(|it| it.extension().is_some()).collect();
+    assert!(unfinished.is_empty(), "{unfinished:?}");
 }
 
 /// Root restores a guest, and gives up its rights: the launcher still answers, and is idle.

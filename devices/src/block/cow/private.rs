@@ -18,6 +18,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
+use serde::{Deserialize, Serialize};
+
 use super::copy::{copy_data, next_data};
 use super::map::{PAGE, PAGE_SECTORS, PageCopy, SectorMap};
 use crate::block::SECTOR;
@@ -38,7 +40,8 @@ const HEADER: u64 = 4096;
 const LONGEST: u64 = 16 << 40;
 
 /// What tells one state of a disk's file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FileStamp {
     /// Bytes.
     pub length: u64,
@@ -119,9 +122,9 @@ impl FileStamp {
         }
     }
 
-    /// Returns what a file with this stamp has different from one with another, if they are
-    /// not the same file in the same state. The device number of a file may be another after
-    /// each start of the host.
+    /// Returns what is different between two stamps, unless they are those of the same file in
+    /// the same state. The device number of a file may be another after each start of the
+    /// host.
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let is_device = self.is_block_device;
         let rows = [
@@ -133,6 +136,14 @@ impl FileStamp {
             (self.nanoseconds != other.nanoseconds, "time of modification: the file was changed"),
         ];
         rows.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+    }
+
+    /// Returns what is different between two stamps, if their files cannot have the same
+    /// contents: one may be a copy of the other. The host records no modifications of block
+    /// devices.
+    #[must_use]
+    pub fn contents_difference(&self, other: &Self) -> Option<&'static str> {
+        self.difference(&Self { inode: self.inode, device: self.device, ..*other })
     }
 
     /// The number of sectors of the disk.
@@ -227,7 +238,7 @@ impl PrivateFile {
             }
             return Ok(new);
         }
-        check(&file, &disk)?;
+        check(&file, &disk, FileStamp::difference)?;
         let private = Self::empty(file, disk, data_offset(&disk))?;
         private.load_map(private.file.file())?;
         Ok(private)
@@ -239,11 +250,11 @@ impl PrivateFile {
     /// # Errors
     /// Those of [`Self::kept`] for `saved`, and [`PrivateError::NotEmpty`].
     pub fn copied(self, saved: &File) -> Result<Self, PrivateError> {
-        if self.map.copies().next().is_some() {
+        if self.has_sectors() {
             return Err(PrivateError::NotEmpty);
         }
         // The disk may be a copy of the one that was saved.
-        check(saved, &FileStamp { inode: saved_stamp(saved)?.inode, ..self.stamp })?;
+        check(saved, &self.stamp, FileStamp::contents_difference)?;
         self.load_map(saved)?;
         let start = data_offset(&self.stamp);
         let saved_data = start..start + self.length();
@@ -268,6 +279,11 @@ impl PrivateFile {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.stamp.sectors() * SECTOR
+    }
+
+    /// Whether it has a sector.
+    pub(super) fn has_sectors(&self) -> bool {
+        self.map.copies().next().is_some()
     }
 
     /// Whether a later launch can continue with the file.
@@ -355,22 +371,22 @@ fn data_offset(disk: &FileStamp) -> u64 {
     map_page(disk.sectors().div_ceil(PAGE_SECTORS)).start
 }
 
-/// The stamp in a file that is kept.
-fn saved_stamp(file: &File) -> Result<FileStamp, PrivateError> {
-    if file.metadata()?.len() < HEADER {
+/// Checks that a file that is kept belongs to the disk whose file has this stamp, as far as
+/// `difference` finds none.
+fn check(
+    file: &File,
+    disk: &FileStamp,
+    difference: impl Fn(&FileStamp, &FileStamp) -> Option<&'static str>,
+) -> Result<(), PrivateError> {
+    let length = file.metadata()?.len();
+    if length < HEADER {
         return Err(PrivateError::Foreign);
     }
     let mut header = vec![0; index(HEADER)];
     file.read_exact_at(&mut header, 0)?;
-    FileStamp::parse(&header)
-}
-
-/// Checks that a file that is kept belongs to the disk whose file has this stamp.
-fn check(file: &File, disk: &FileStamp) -> Result<(), PrivateError> {
-    if let Some(what) = saved_stamp(file)?.difference(disk) {
+    if let Some(what) = difference(&FileStamp::parse(&header)?, disk) {
         return Err(PrivateError::OtherDisk(what));
     }
-    let length = file.metadata()?.len();
     if disk.length > LONGEST {
         return Err(PrivateError::TooLarge);
     }

@@ -29,18 +29,8 @@ pub enum DiskAccess {
 pub struct DiskIdentity {
     /// The file or block device, from the root directory on.
     pub path: PathBuf,
-    /// The length of the file in bytes.
-    pub length: u64,
-    /// The number of the block device, or of the device that the file is on.
-    pub device: u64,
-    /// The inode; 0 for a block device.
-    pub inode: u64,
-    /// The last modification, in seconds since 1970; 0 for a block device.
-    pub seconds: i64,
-    /// The nanoseconds of the last modification.
-    pub nanoseconds: u32,
-    /// Whether it is a block device.
-    pub is_block_device: bool,
+    /// The state of the file.
+    pub stamp: FileStamp,
     /// What the guest can do to the file.
     pub access: DiskAccess,
 }
@@ -56,16 +46,10 @@ impl DiskIdentity {
         if self.access != now.access && !becomes_cow {
             return Err(format!("it was {}, and is {} now", self.access, now.access));
         }
-        if (self.length, self.is_block_device) != (now.length, now.is_block_device) {
-            return Err(format!(
-                "it has changed since the snapshot: it had {} bytes, and has {}",
-                self.length, now.length
-            ));
+        if let Some(what) = self.stamp.contents_difference(&now.stamp) {
+            return Err(format!("it has changed since the snapshot: it has another {what}"));
         }
-        if (self.seconds, self.nanoseconds) != (now.seconds, now.nanoseconds) {
-            return Err("it has changed since the snapshot: it was written to".into());
-        }
-        if self.is_block_device {
+        if self.stamp.is_block_device {
             log::warn!(
                 "disk {}: whether a block device has changed since the snapshot is not known",
                 now.path.display()
@@ -97,20 +81,7 @@ impl Disk {
             (_, true) => DiskAccess::ReadOnly,
             _ => DiskAccess::Write,
         };
-        let stamp = self.image.stamp()?;
-        let FileStamp { length, seconds, nanoseconds, is_block_device, inode, device } = stamp;
-        let path = self.path.clone();
-        let identity = DiskIdentity {
-            path,
-            length,
-            device,
-            inode,
-            seconds,
-            nanoseconds,
-            is_block_device,
-            access,
-        };
-        Ok(identity)
+        Ok(DiskIdentity { path: self.path.clone(), stamp: self.image.stamp()?, access })
     }
 }
 
@@ -119,29 +90,29 @@ mod tests {
     use super::*;
 
     fn identity(access: DiskAccess) -> DiskIdentity {
-        DiskIdentity {
-            path: "/disk".into(),
+        let stamp = FileStamp {
             length: 512,
-            device: 1,
-            inode: 2,
             seconds: 3,
             nanoseconds: 4,
             is_block_device: false,
-            access,
-        }
+            inode: 2,
+            device: 1,
+        };
+        DiskIdentity { path: "/disk".into(), stamp, access }
     }
 
     #[test]
     fn a_disk_that_was_written_to_is_not_the_same() {
         let saved = identity(DiskAccess::Write);
+        let with = |stamp| DiskIdentity { stamp, ..saved.clone() };
         saved.check_unchanged(&saved).unwrap();
         // A copy with the same time is the same.
-        saved.check_unchanged(&DiskIdentity { inode: 7, ..saved.clone() }).unwrap();
+        saved.check_unchanged(&with(FileStamp { inode: 7, device: 8, ..saved.stamp })).unwrap();
         saved.check_unchanged(&identity(DiskAccess::Cow)).unwrap();
         for (now, words) in [
-            (DiskIdentity { length: 1024, ..saved.clone() }, "had 512 bytes, and has 1024"),
-            (DiskIdentity { nanoseconds: 5, ..saved.clone() }, "was written to"),
-            (DiskIdentity { seconds: 5, ..saved.clone() }, "was written to"),
+            (with(FileStamp { length: 1024, ..saved.stamp }), "another length"),
+            (with(FileStamp { nanoseconds: 5, ..saved.stamp }), "the file was changed"),
+            (with(FileStamp { seconds: 5, ..saved.stamp }), "the file was changed"),
             (identity(DiskAccess::ReadOnly), "it was writable, and is read-only now"),
         ] {
             let refusal = saved.check_unchanged(&now).unwrap_err();

@@ -27,8 +27,8 @@ impl OutputRing {
         self.0.filled.notify_all();
     }
 
-    /// Have the readers whose reading counts leave at once. The bytes that they have not taken are in a snapshot: a later
-    /// reader does not get them, either.
+    /// Have the readers whose reading counts leave at once. The bytes that they have not taken are
+    /// in a snapshot, so a later reader does not get them, either.
     pub fn leave_rest(&self) {
         let mut state = self.0.lock();
         let end = state.end;
@@ -50,7 +50,19 @@ impl OutputRing {
     /// The state of the ring, and its bytes. Readers should be held, and the guest paused.
     pub fn state(&self) -> (OutputState, Vec<u8>) {
         let state = self.0.lock();
-        let RingState { ring, end, read, lost, .. } = &*state;
+        let RingState {
+            ring,
+            capacity: _,
+            end,
+            read,
+            lost,
+            readers: _,
+            next_reader: _,
+            readers_asleep: _,
+            sinks_waiting: _,
+            finished: _,
+            held: _,
+        } = &*state;
         let bytes: Vec<u8> = ring.iter().copied().collect();
         let kept = bytes.len() as u64;
         (OutputState { kept, end: *end, read: *read, lost: *lost }, bytes)

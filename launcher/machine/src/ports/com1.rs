@@ -20,8 +20,12 @@ const TRANSMITTER_EMPTY: u8 = 1 << 1;
 
 /// The registers of COM1, by their names in the 16550's data sheet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Com1State {
+pub struct Com1State(#[serde(with = "SerialStateFields")] SerialState);
+
+/// The fields of [`SerialState`], for serde.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SerialState", deny_unknown_fields)]
+struct SerialStateFields {
     baud_divisor_low: u8,
     baud_divisor_high: u8,
     interrupt_enable: u8,
@@ -33,52 +37,6 @@ pub struct Com1State {
     scratch: u8,
     /// Bytes that the guest has sent to itself (loopback) and has not read.
     in_buffer: Vec<u8>,
-}
-
-impl From<SerialState> for Com1State {
-    fn from(state: SerialState) -> Self {
-        let SerialState {
-            baud_divisor_low,
-            baud_divisor_high,
-            interrupt_enable,
-            interrupt_identification,
-            line_control,
-            line_status,
-            modem_control,
-            modem_status,
-            scratch,
-            in_buffer,
-        } = state;
-        Self {
-            baud_divisor_low,
-            baud_divisor_high,
-            interrupt_enable,
-            interrupt_identification,
-            line_control,
-            line_status,
-            modem_control,
-            modem_status,
-            scratch,
-            in_buffer,
-        }
-    }
-}
-
-impl From<&Com1State> for SerialState {
-    fn from(state: &Com1State) -> Self {
-        Self {
-            baud_divisor_low: state.baud_divisor_low,
-            baud_divisor_high: state.baud_divisor_high,
-            interrupt_enable: state.interrupt_enable,
-            interrupt_identification: state.interrupt_identification,
-            line_control: state.line_control,
-            line_status: state.line_status,
-            modem_control: state.modem_control,
-            modem_status: state.modem_status,
-            scratch: state.scratch,
-            in_buffer: state.in_buffer.clone(),
-        }
-    }
 }
 
 /// The serial port's interrupt.
@@ -113,7 +71,7 @@ impl Com1 {
 
     /// The registers, for a snapshot.
     pub(super) fn state(&self) -> Com1State {
-        lock(&self.serial).state().into()
+        Com1State(lock(&self.serial).state())
     }
 
     /// Set the registers, and raise the interrupt again if the guest may wait for one: the driver
@@ -121,12 +79,12 @@ impl Com1 {
     ///
     /// # Errors
     /// When the buffer of the state is larger than that of the port, which is then of no use.
-    pub(super) fn restore(&self, state: &Com1State) -> Result<()> {
+    pub(super) fn restore(&self, Com1State(state): &Com1State) -> Result<()> {
         let mut serial = lock(&self.serial);
         let line = || self.line.clone();
         let fresh = Serial::new(line(), Box::new(io::sink()) as Output);
         let output = mem::replace(&mut *serial, fresh).into_writer();
-        *serial = Serial::from_state(&state.into(), line(), NoEvents, output)?;
+        *serial = Serial::from_state(state, line(), NoEvents, output)?;
         if state.interrupt_enable & TRANSMITTER_EMPTY != 0 {
             (self.line.0)();
         }

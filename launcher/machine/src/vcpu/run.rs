@@ -14,7 +14,7 @@ use crate::crash::{self, Cause};
 use crate::end::MachineEnd;
 use crate::sys;
 
-/// What a call of KVM_RUN was good for.
+/// Why KVM_RUN returned to a vCPU that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ran {
     /// The guest accessed a device, and the access was served. KVM has not completed it.

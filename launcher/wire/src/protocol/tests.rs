@@ -11,8 +11,7 @@ fn every_verb_is_parsed() {
     use Verb::{Info, Kill, Pause, Reset, Resume, Stats, Stop};
     for verb in [Info, Stats, Stop, Kill, Reset, Pause, Resume] {
         let none = Fields::default();
-        let request = ControlRequest { version: VERSION, verb, fields: none.clone() };
-        let line = serde_json::to_string(&request).unwrap();
+        let line = ControlRequest::new(verb, none.clone()).line();
         assert_eq!(parse(line.as_bytes()), Ok((verb, none)), "{line}");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tests::End;
 use tests::files::Scratch;
 
+use super::super::probe;
 use super::{one, restore, snapshot};
 
 /// Changes a file of a snapshot.
@@ -83,7 +84,7 @@ fn damaged_files_are_refused_by_name() {
     let other = copy(&good, &scratch, "format");
     change_manifest(&other, |manifest| manifest["format"] = 99.into());
     refuses(&other, &[], "it has format 99, written by lguest");
-    let other = copy(&good, &scratch, "cpuid");
+    let other = copy(&good, &scratch, "cpus");
     change_manifest(&other, |manifest| manifest["cpus"] = 2.into());
     refuses(&other, &[], "damaged");
     refuses(scratch.path(), &[], "not a snapshot");
@@ -100,6 +101,10 @@ fn a_disk_that_has_changed_is_refused() {
     running.expect("hello 100x30");
     let directory = snapshot(&running, &scratch, "saved", &["--stop"]);
     assert_eq!(running.wait(), End::Status(0));
+    let private = format!("{},cow={}", disk.display(), scratch.path().join("private").display());
+    let other = probe("disk=7").option("--earlycon").option(&format!("--block={private}"));
+    assert_eq!(other.piped().wait(), End::Status(0));
+    refuses(&directory, &[&format!("--block=0={private}")], "has what another guest wrote");
     let mut again = restore(&directory).on_terminal();
     again.send("same");
     again.expect("same");
@@ -118,6 +123,11 @@ fn what_cannot_be_saved_is_refused_and_runs_on() {
     running.expect("hello 100x30");
     let existing = scratch.file("there", "mine");
     let refused = |words: &[&str]| running.lguest(&[&["snapshot"], words].concat()).one_line();
+    for option in ["--json", "--verify"] {
+        let said = running.lguest(&["snapshot", "one", "/nowhere/at/all", option]);
+        assert_eq!(said.status, Some(2), "{}", said.stderr);
+        assert!(said.stderr.contains("cannot be used with"), "{}", said.stderr);
+    }
     let said = refused(&["one", existing.to_str().unwrap()]);
     assert!(said.contains("it exists already"), "{said}");
     let said = refused(&["two", "/nowhere"]);

@@ -153,11 +153,14 @@ fn a_disk_has_an_identity() {
     let metadata = fs::metadata(&path).unwrap();
     for (config, access) in rows {
         let identity = open_one(config).unwrap().identity().unwrap();
-        assert_eq!((&identity.path, identity.length, identity.access), (&path, 1 << 20, access));
-        assert_eq!((identity.inode, identity.device), (metadata.ino(), metadata.dev()));
-        assert_eq!(identity.seconds, metadata.mtime());
-        assert_eq!(i64::from(identity.nanoseconds), metadata.mtime_nsec());
-        assert!(!identity.is_block_device);
+        assert_eq!(
+            (&identity.path, identity.stamp.length, identity.access),
+            (&path, 1 << 20, access)
+        );
+        assert_eq!((identity.stamp.inode, identity.stamp.device), (metadata.ino(), metadata.dev()));
+        assert_eq!(identity.stamp.seconds, metadata.mtime());
+        assert_eq!(i64::from(identity.stamp.nanoseconds), metadata.mtime_nsec());
+        assert!(!identity.stamp.is_block_device);
         let text = serde_json::to_string(&identity).unwrap();
         assert_eq!(serde_json::from_str::<super::super::DiskIdentity>(&text).unwrap(), identity);
     }
