@@ -4,6 +4,7 @@
 
 mod attach;
 pub(crate) mod consoles;
+pub(crate) mod exec;
 mod session_end;
 pub(crate) mod snapshots;
 pub(crate) mod stats;

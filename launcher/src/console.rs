@@ -102,7 +102,8 @@ impl GuestConsole {
     /// # Errors
     /// When a file cannot be opened, or the host has no descriptor left.
     fn open(number: usize, config: &ConsoleConfig) -> Result<(Arc<Self>, OpenBackend)> {
-        let backend = OpenBackend::open(&config.backend)?;
+        let input = Arc::new(InputPipe::new().context("creating the input pipe of a console")?);
+        let backend = OpenBackend::open(&config.backend, &input)?;
         let output = OutputRing::with_capacity(config.buffer);
         let window = Arc::new(WindowSize::default());
         window.set(UNKNOWN_SIZE.0, UNKNOWN_SIZE.1);
@@ -111,7 +112,7 @@ impl GuestConsole {
             config: config.clone(),
             device: backend.device().map(PathBuf::from),
             output: output.context("creating an event of a console")?,
-            input: Arc::new(InputPipe::new().context("creating the input pipe of a console")?),
+            input,
             window,
             input_owner: InputOwner::default(),
             init_link: backend.init_link().map(Arc::clone),
@@ -192,7 +193,7 @@ impl GuestConsole {
     /// again.
     pub(crate) fn follow_terminal(&self, columns: u16, rows: u16, first: bool) -> bool {
         if let Some(link) = &self.init_link {
-            return link.resize(&self.input, columns, rows);
+            return link.resize(columns, rows);
         }
         self.window.set(columns, rows);
         // A guest that has just started has not read the size yet.
@@ -202,9 +203,9 @@ impl GuestConsole {
         true
     }
 
-    /// Whether the command's init is ready.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.init_link.as_ref().is_some_and(|link| link.is_ready())
+    /// The connection to the init that runs commands, if the console is for that.
+    pub(crate) fn init_link(&self) -> Option<&Arc<InitLink>> {
+        self.init_link.as_ref()
     }
 
     /// The path of the host end, if it has one: a file, a socket or a terminal.
@@ -213,7 +214,7 @@ impl GuestConsole {
             Backend::File { path, .. } => Some(path.clone()),
             Backend::Socket { path } => path.clone(),
             Backend::Pty { .. } => self.device.clone(),
-            Backend::Stdio | Backend::Null | Backend::Exec { .. } => None,
+            Backend::Stdio | Backend::Null | Backend::Exec { .. } | Backend::Agent => None,
         }
     }
 }
@@ -234,7 +235,7 @@ mod tests {
             &["--console=sock", "--console=sock", "console=hvc2"],
         ] {
             let said = refusal(words).unwrap();
-            assert!(said.contains("cannot print on the console of the command"), "{said}");
+            assert!(said.contains("cannot print on the console of commands"), "{said}");
         }
         for words in [
             &["console=hvc0"][..],

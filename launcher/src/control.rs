@@ -7,6 +7,7 @@
 mod commands;
 mod connection;
 mod consoles;
+mod exec;
 mod info;
 mod stats;
 

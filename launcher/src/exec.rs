@@ -1,8 +1,10 @@
-//! `--exec`: runs one command in the guest, with the launcher's streams, and ends with its status.
+//! `--exec`: runs one command in the guest, with the launcher's streams, and ends with its status;
+//! and `--agent`, which only prepares a guest for `lguest exec`.
 //! The guest gets another initial file system, with our init, its instructions ([`lguest_init`])
 //! and what it needs ([`prepare()`]); and another console, the last one, over which launcher and
-//! init talk in frames: [`streams`] is the side that receives, [`link`] the one that sends. This
-//! module also judges the guest's end.
+//! init talk in frames: [`streams`] is the side that receives, [`link`] the one that sends. The
+//! command comes over it ([`start`]), and so do those of `lguest exec`. This module also judges the
+//! guest's end.
 
 mod archive;
 mod link;
@@ -11,6 +13,8 @@ mod modules;
 mod needed;
 mod prepare;
 mod shell;
+mod start;
+mod stdin;
 pub(crate) mod streams;
 mod tree;
 
@@ -21,8 +25,9 @@ use machine::boot::cmdline;
 use crate::config::Config;
 use crate::config::console::{Backend, ConsoleConfig};
 use crate::ending::Ending;
-pub(crate) use link::InitLink;
-pub(crate) use prepare::{ExecJob, prepare};
+pub(crate) use link::{InitLink, LinkedCommand};
+pub(crate) use prepare::{ExecJob, ExecPath, prepare, terminal_type};
+pub(crate) use start::tell_restored;
 
 /// The init, a static program (`guest-images/init`, built by `launcher/build/init.rs`).
 const INIT: &[u8] = include_bytes!(env!("LGUEST_INIT"));
@@ -30,41 +35,42 @@ const INIT: &[u8] = include_bytes!(env!("LGUEST_INIT"));
 /// The number of hvc devices in Linux, unless it was built with more (MAX_NR_HVC_CONSOLES).
 const MOST_CONSOLES: usize = 8;
 
-/// Add the console for the command's streams to the consoles that the user wants.
+/// Add the console that leads to lguest's init to the consoles that the user wants, if the guest runs
+/// commands.
 ///
 /// # Errors
-/// When the user's options do not go together with a command.
+/// When the user's options do not go together with commands.
 pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> Result<()> {
-    if config.exec.command.is_none() {
-        return Ok(());
-    }
-    if config.console.is_empty() {
+    let (option, backend) = match (&config.exec.command, config.exec.agent) {
+        (Some(_), _) => ("--exec", Backend::Exec { tty: config.exec.tty }),
+        (None, true) => ("--agent", Backend::Agent),
+        (None, false) => return Ok(()),
+    };
+    let is_exec = backend != Backend::Agent;
+    if is_exec && config.console.is_empty() {
         // The kernel's messages are for `lguest console` and `lguest log`.
         let backend = Backend::Socket { path: None };
         *wanted = vec![ConsoleConfig { backend, ..ConsoleConfig::default() }];
     }
     ensure!(
-        !wanted.iter().any(ConsoleConfig::is_stdio),
+        !is_exec || !wanted.iter().any(ConsoleConfig::is_stdio),
         "--console stdio: stdin and stdout are the command's (--exec): for what the kernel prints \
          take sock, which is there without a word, or file=PATH"
     );
     ensure!(
         cmdline::value_of("rdinit", &config.arguments).is_none(),
-        "rdinit=: --exec brings an init of its own: leave one of them out"
+        "rdinit=: {option} brings an init of its own: leave one of them out"
     );
-    wanted.push(ConsoleConfig {
-        backend: Backend::Exec { tty: config.exec.tty },
-        ..ConsoleConfig::default()
-    });
+    wanted.push(ConsoleConfig { backend, ..ConsoleConfig::default() });
     ensure!(
         wanted.len() <= MOST_CONSOLES,
-        "{} consoles and the command's (--exec): Linux has {MOST_CONSOLES}",
+        "{} consoles and the one of {option}: Linux has {MOST_CONSOLES}",
         wanted.len().saturating_sub(1)
     );
     let ours = format!("console=hvc{}", wanted.len().saturating_sub(1));
     ensure!(
         cmdline::kernel_words(&config.arguments).all(|word| word.split(',').next() != Some(&ours)),
-        "{ours}: the kernel cannot print on the console of the command (--exec): take \
+        "{ours}: the kernel cannot print on the console of commands ({option}): take \
          console=hvc0, or leave it out"
     );
     Ok(())
@@ -72,9 +78,11 @@ pub(crate) fn add_console(config: &Config, wanted: &mut Vec<ConsoleConfig>) -> R
 
 /// The words for the kernel command line.
 pub(crate) fn kernel_words(config: &Config) -> Vec<String> {
-    match config.exec.command {
-        Some(_) => vec![format!("rdinit={}", lguest_init::INIT), "panic=-1".into()],
-        None => Vec::new(),
+    let init = format!("rdinit={}", lguest_init::INIT);
+    match (&config.exec.command, config.exec.agent) {
+        (Some(_), _) => vec![init, "panic=-1".into()],
+        (None, true) => vec![init],
+        (None, false) => Vec::new(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The launch: check what the host has, build the guest, give it the terminal, wait for its end,
 //! and take everything apart in reverse order. A guest that reboots is built again.
 
+mod commands;
 mod ends;
 mod junit;
 mod outcome;
 mod prepare;
 
 use std::env;
-use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use host::descriptors;
-use host::disk::Disk;
 use host::inherited::Inherited;
 use host::messages;
 use host::privilege::PrivilegeDrop;
@@ -38,7 +37,8 @@ use crate::guest::{self, Guest, Host, kernel};
 use crate::runtime::Claim;
 use crate::silence;
 use crate::snapshot::save::{self, LaunchIdentity};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{GuestOrigin, Snapshot};
+use commands::SavingLaunch;
 use ends::{apply_boot_test, explain, finish_consoles, judge, report_failure, report_restart};
 pub(crate) use junit::Junit;
 pub(crate) use outcome::Outcome;
@@ -58,8 +58,8 @@ struct WaitContext<'a> {
 
 /// Launch the guest, and start it again when it reboots. Returns the outcome and the end of the
 /// guest's output on hvc0. `parent` is a process that waits until the guest runs. Inherited
-/// descriptors are closed where they must not stay open. With a `snapshot`, the guest continues from
-/// there; when it reboots, it starts as every guest does.
+/// descriptors are closed where they must not stay open. A guest that continues from a snapshot
+/// starts as every guest does when it reboots.
 ///
 /// # Errors
 /// When the guest cannot be set up. The terminal is untouched then.
@@ -67,7 +67,7 @@ pub(crate) fn launch(
     config: &Config,
     mut parent: Option<WaitingParent>,
     mut inherited: Inherited,
-    mut snapshot: Option<Snapshot>,
+    origin: GuestOrigin,
 ) -> Result<(Outcome, String)> {
     let launched = Instant::now();
     let privileges = PrivilegeDrop::new(config.chroot.as_deref(), config.username.as_deref())?;
@@ -75,26 +75,23 @@ pub(crate) fn launch(
     // forked.
     let signals = Signals::block()?;
     let wanted = console::configured(config)?;
-    if let Some(snapshot) = &snapshot {
+    if let Some(snapshot) = origin.snapshot() {
         snapshot.check_consoles(wanted.len())?;
     }
     guest::check_devices(config, wanted.len())?;
     descriptors::raise_limit();
-    let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
-    let terminal = if uses_stdio { Terminal::on_stdin(&privileges)? } else { None };
-    ensure!(
-        terminal.is_some() || !config.exec.tty,
-        "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
-    );
+    let terminal = own_terminal(config, &wanted, &privileges)?;
     // Relative paths of the user count from this directory.
     let here = config.source.directory.clone();
     let here = here.unwrap_or_else(|| env::current_dir().unwrap_or_default());
     let mut claim = Claim::of(config)?;
     let name = claim.as_ref().map(|(claim, _)| claim.name().clone());
-    let all = Wanted { config, consoles: &wanted, snapshot: snapshot.as_ref() };
+    let all = Wanted { config, consoles: &wanted, origin: &origin };
     let Prepared { host, job, backends, test_files, trace: _trace } =
         prepare(all, &privileges, &mut claim, &mut inherited)?;
     let (mut writers, owned_paths) = connect(&host, backends, terminal.as_ref())?;
+    let (mut snapshot, new_warm) = origin.into_parts();
+    let mut saving = SavingLaunch::start(&host, job, new_warm)?;
     let (boot_test, log) = BootTest::start(test_files, config, hvc0(&host)?, &host.exit, launched)?;
     writers.extend(log);
     silence::warn(config, &wanted);
@@ -118,7 +115,7 @@ pub(crate) fn launch(
         if let (Some(parent), Some(name)) = (parent.take(), &name) {
             parent.notify_running(name, &mut inherited)?;
         }
-        let outcome = wait(&watch, &host, (&guest, is_new), control.as_ref());
+        let outcome = wait(&watch, &host, (&guest, is_new), control.as_ref(), &mut saving);
         let outcome = stop(guest, outcome, &watch, &host);
         match apply_boot_test(outcome, &boot_test, config.reboots()) {
             Outcome::Ended(Ending::Reset(how)) if config.reboots() => {
@@ -129,16 +126,32 @@ pub(crate) fn launch(
                 finish_consoles(&host, &outcome, terminal.as_ref());
                 // The guest has ended, and the last of its output may take a while.
                 drop((control.take(), owned_paths));
-                let outcome = finish_output(outcome, &writers, &watch, &host, job.as_ref());
+                let outcome = finish_output(outcome, &writers, &watch, &host, saving.job());
                 return Ok((outcome, boot_test.log()));
             }
         }
         host.ram.empty()?;
+        commands::restart(&host)?;
     }
 }
 
+/// This terminal, if a console or the command uses it.
+fn own_terminal(
+    config: &Config,
+    wanted: &[ConsoleConfig],
+    privileges: &PrivilegeDrop,
+) -> Result<Option<Terminal>> {
+    let uses_stdio = wanted.iter().any(ConsoleConfig::is_stdio) || config.exec.tty;
+    let terminal = if uses_stdio { Terminal::on_stdin(privileges)? } else { None };
+    ensure!(
+        terminal.is_some() || !config.exec.tty,
+        "--tty: stdin is not a terminal: leave --tty out, and the command reads what stdin has"
+    );
+    Ok(terminal)
+}
+
 /// The next guest, and whether it boots instead of continuing from a snapshot.
-fn build(config: &Config, host: &Host, snapshot: Option<Snapshot>) -> Result<(Guest, bool)> {
+fn build(config: &Config, host: &Host, snapshot: Option<Box<Snapshot>>) -> Result<(Guest, bool)> {
     match snapshot {
         Some(snapshot) => {
             let guest = Guest::restored(config, host, &snapshot.state.machine)?;
@@ -202,8 +215,7 @@ fn start_control(
     let kernel_words = boot::command_line(&request).unwrap_or_default();
     let interfaces = host.taps.iter().map(|tap| tap.name()).collect();
     let (consoles, paused) = (host.consoles.clone(), Arc::clone(&host.paused));
-    let disks: io::Result<Vec<_>> = host.disks.iter().map(Disk::identity).collect();
-    let snapshot_files = snapshot::files(consoles.len(), &disks.context("looking at the disks")?);
+    let snapshot_files = commands::snapshot_files(host)?;
     let resolved = Resolved { kernel_words, interfaces };
     let info = GuestInfo::new(claim.name(), (config, here), resolved, consoles, paused);
     Control::start((claim, listener), info, &host.exit, &host.observers, snapshot_files)
@@ -229,6 +241,7 @@ fn wait(
     host: &Host,
     (guest, is_new): (&Guest, bool),
     control: Option<&Control>,
+    saving: &mut SavingLaunch,
 ) -> Outcome {
     let WaitContext { signals, terminal, boot_test, .. } = *watch;
     let mut silence = silence::patience().map(|patience| Instant::now() + patience);
@@ -241,6 +254,7 @@ fn wait(
         {
             size = Some(now);
         }
+        saving.save_if_ready(guest, host, watch.identity);
         if let Some(control) = control {
             control.commands().run_pending(|command| carry_out(command, guest, host, watch));
         }

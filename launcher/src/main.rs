@@ -25,8 +25,9 @@ mod unpack;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use client::consoles::{self, AttachRequest};
+use client::exec::ExecRequest;
 use client::snapshots;
 use config::read::ParsedCommand;
 use config::refusal::Refusal;
@@ -37,7 +38,7 @@ use exit_status::ExitStatus;
 use host::inherited::Inherited;
 use host::{messages, terminal};
 use launch::{Junit, Outcome};
-use snapshot::Snapshot;
+use snapshot::{GuestOrigin, Snapshot};
 use wire::protocol::{AttachMode, Side, Verb};
 
 fn main() -> ExitCode {
@@ -102,20 +103,27 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
             }
             let closes = closes_inherited(config);
             let inherited = if closes { Inherited::note()? } else { Inherited::default() };
-            start(config, inherited, None)
+            match &config.exec.warm {
+                None => start(config, inherited, GuestOrigin::Boot),
+                Some(directory) => {
+                    let mut config = Config::clone(config);
+                    let origin = snapshot::warm::open(&mut config, directory)?;
+                    start(&config, inherited, origin)
+                }
+            }
         }
         (None, None) => anyhow::bail!("nothing to do: see lguest --help"),
     }
 }
 
 /// Launch a guest, or let the guest of a snapshot continue. Returns the exit status.
-fn start(config: &Config, inherited: Inherited, snapshot: Option<Snapshot>) -> Result<ExitCode> {
+fn start(config: &Config, inherited: Inherited, origin: GuestOrigin) -> Result<ExitCode> {
     let parent = match config.detach.then(detach::detach).transpose()? {
         Some(Detached::Parent(status)) => return Ok(ExitCode::from(status)),
         Some(Detached::Child(parent)) => Some(parent),
         None => None,
     };
-    let outcome = launch_and_report(config, parent, inherited, snapshot)?;
+    let outcome = launch_and_report(config, parent, inherited, origin)?;
     if let Some(text) = outcome.text() {
         messages::say(&text);
     }
@@ -135,6 +143,10 @@ fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
     let inherited = Inherited::note()?;
     let snapshot = Snapshot::open(&changes.directory, changes.verify)?;
     let (manifest, directory) = (&snapshot.manifest, changes.directory.display());
+    ensure!(
+        manifest.warm.is_none(),
+        "snapshot {directory}: its guest waits for a command: give it one with --warm {directory}"
+    );
     log::info!(
         "snapshot {directory}: guest {}, saved {} s ago by lguest {}",
         manifest.name,
@@ -144,7 +156,7 @@ fn restore(changes: &RestoreConfig) -> Result<ExitCode> {
     let config = snapshot::restore::configuration(manifest, changes);
     let config = config.with_context(|| format!("snapshot {directory}"))?;
     let inherited = if closes_inherited(&config) { inherited } else { Inherited::default() };
-    start(&config, inherited, Some(snapshot))
+    start(&config, inherited, GuestOrigin::Restore(Box::new(snapshot)))
 }
 
 /// Launch a guest, and write the JUnit report if the user asked for one.
@@ -152,13 +164,13 @@ fn launch_and_report(
     config: &Config,
     parent: Option<WaitingParent>,
     inherited: Inherited,
-    snapshot: Option<Snapshot>,
+    origin: GuestOrigin,
 ) -> Result<Outcome> {
     let Some(junit) = Junit::of(config)? else {
-        let launched = launch::launch(config, parent, inherited, snapshot);
+        let launched = launch::launch(config, parent, inherited, origin);
         return launched.map(|(outcome, _)| outcome);
     };
-    let result = launch::launch(config, parent, inherited, snapshot);
+    let result = launch::launch(config, parent, inherited, origin);
     let log = result.as_ref().map(|(_, log)| log.as_str()).unwrap_or_default();
     let written = junit.write(result.as_ref().map(|(outcome, _)| outcome), log);
     match (result, written) {
@@ -208,6 +220,10 @@ fn run_command(command: &Command) -> Result<ExitCode> {
             };
             let request = AttachRequest { target, mode, escape: *escape, persist: *persist };
             return Ok(ExitCode::from(consoles::console(&request, *wait)?));
+        }
+        Command::Exec { name, tty, escape, words } => {
+            let request = ExecRequest { name, words, terminal: tty.then_some(*escape) };
+            return Ok(ExitCode::from(client::exec::exec(&request)?));
         }
         Command::Log { target, follow: true } => {
             return Ok(ExitCode::from(consoles::follow(target)?));

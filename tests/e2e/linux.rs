@@ -31,4 +31,5 @@ mod stdout;
 mod three_ctrl_c;
 mod timers;
 mod tmux_panes;
+mod warm;
 mod window;

@@ -2,20 +2,20 @@
 //! [`crate::relay`] handles what the command reads and writes.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 
-use lguest_init::order::Terminal;
+use lguest_init::MODULES;
+use lguest_init::order::{CommandOrder, Terminal};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, pipe2};
 
-use crate::{Result, sys};
+use crate::kernel_words::KernelWords;
+use crate::{Result, files, modules, sys};
 
 /// The directories in which programs are, for any root file system.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,8 +30,6 @@ pub(crate) struct Command {
     pub(crate) stdout: File,
     /// The command's stderr; `None` if the command has a terminal.
     pub(crate) stderr: Option<File>,
-    /// Readable when the command, or one of its orphans, has ended.
-    pub(crate) ended: SignalFd,
     /// The command's end of the terminal. It stays open when the command closes its own copy.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -43,25 +41,35 @@ struct Streams {
     terminal: Option<OwnedFd>,
 }
 
-/// Starts the command. If `root` is given, the command runs in that root directory.
+/// Loads the command's modules, puts its files into their places, and starts it. If `root` is given,
+/// the command runs in that root directory.
 ///
 /// # Errors
 /// The command cannot be started, for example because there is no shell.
 pub(crate) fn start(
-    command: &[u8],
-    terminal: Option<&Terminal>,
+    order: &CommandOrder,
+    words: &KernelWords,
     root: Option<&Path>,
 ) -> Result<Command> {
-    let streams = terminal.map_or_else(pipes, pty).map_err(|error| format!("a pipe: {error}"))?;
+    modules::load(&order.modules, words).map_err(|refused| refused.to_string())?;
+    if !order.modules.is_empty() {
+        // Only a guest with little memory needs the room.
+        let _ = fs::remove_dir_all(MODULES);
+    }
+    files::put_in_place(&order.files, root)?;
+    let terminal = order.terminal.as_ref();
+    let streams = match terminal {
+        Some(terminal) => pty(terminal, root).map_err(|error| format!("a terminal: {error}"))?,
+        None => pipes().map_err(|error| format!("a pipe: {error}"))?,
+    };
     let Streams { ours: [Some(stdin), Some(stdout), stderr], theirs, terminal: slave } = streams
     else {
         return Err("a pipe is missing".into());
     };
-    let ended = children().map_err(|error| format!("listening for the command's end: {error}"))?;
     let home = root.unwrap_or(Path::new("/")).join("root").is_dir();
     let [their_stdin, their_stdout, their_stderr] = theirs.map(Stdio::from);
     let mut program = Program::new("/bin/sh");
-    program.arg("-c").arg(OsStr::from_bytes(command));
+    program.arg("-c").arg(OsStr::from_bytes(&order.command));
     program.env_clear().env("PATH", PATH).env("HOME", if home { "/root" } else { "/" });
     program.envs(terminal.map(|terminal| ("TERM", &terminal.kind)));
     program.stdin(their_stdin).stdout(their_stdout).stderr(their_stderr);
@@ -71,37 +79,27 @@ pub(crate) fn start(
         _ => format!("/bin/sh: {error}"),
     })?;
     let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
-    Ok(Command { pid: Pid::from_raw(pid), stdin, stdout, stderr, ended, terminal: slave })
+    Ok(Command { pid: Pid::from_raw(pid), stdin, stdout, stderr, terminal: slave })
 }
 
-fn pipes() -> nix::Result<Streams> {
+fn pipes() -> io::Result<Streams> {
     let [stdin, stdout, stderr] =
         [pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?];
     let ours = [our_end(stdin.1)?, our_end(stdout.0)?, our_end(stderr.0)?];
     Ok(Streams { ours: ours.map(Some), theirs: [stdin.0, stdout.1, stderr.1], terminal: None })
 }
 
-fn pty(terminal: &Terminal) -> nix::Result<Streams> {
+fn pty(terminal: &Terminal, root: Option<&Path>) -> io::Result<Streams> {
     let &Terminal { columns, rows, .. } = terminal;
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(Some(&size), None)?;
-    let again = |fd: &OwnedFd| fd.try_clone().map_err(|_| nix::errno::Errno::EMFILE);
-    let ours = [Some(our_end(again(&pty.master)?)?), Some(our_end(pty.master)?), None];
-    let theirs = [again(&pty.slave)?, again(&pty.slave)?, again(&pty.slave)?];
-    for end in [&pty.slave, &theirs[0], &theirs[1], &theirs[2]] {
-        fcntl(end, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-    }
-    Ok(Streams { ours, theirs, terminal: Some(pty.slave) })
+    let (master, slave) = sys::open_pty(root.unwrap_or(Path::new("/")))?;
+    sys::set_window(&slave, columns, rows);
+    let ours = [Some(our_end(master.try_clone()?)?), Some(our_end(master)?), None];
+    let theirs = [slave.try_clone()?, slave.try_clone()?, slave.try_clone()?];
+    Ok(Streams { ours, theirs, terminal: Some(slave) })
 }
 
-fn our_end(fd: OwnedFd) -> nix::Result<File> {
+fn our_end(fd: OwnedFd) -> io::Result<File> {
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     fcntl(&fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     Ok(File::from(fd))
-}
-
-fn children() -> nix::Result<SignalFd> {
-    let ended = SigSet::from(Signal::SIGCHLD);
-    ended.thread_block()?;
-    SignalFd::with_flags(&ended, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -1,15 +1,16 @@
 //! The words of the kernel command line that concern the init.
 
 use std::fs;
+use std::path::Path;
 
 /// The words of /proc/cmdline.
 #[derive(Debug, Default)]
 pub(crate) struct KernelWords(Vec<String>);
 
 impl KernelWords {
-    /// Reads /proc/cmdline. There are no words if /proc is not mounted.
-    pub(crate) fn read() -> Self {
-        Self::of(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
+    /// Reads the file cmdline of this /proc. There are no words if it is not mounted.
+    pub(crate) fn read(proc: &Path) -> Self {
+        Self::of(&fs::read_to_string(proc.join("cmdline")).unwrap_or_default())
     }
 
     /// Splits a line into words. Blanks between quotes are part of a word. Words after "--" belong

@@ -12,16 +12,14 @@ pub const DIRECTORY: &str = "/.lguest";
 /// The init's program, for `rdinit=`.
 pub const INIT: &str = "/.lguest/init";
 
-/// The file with the init's task, see [`order::Order`].
-pub const ORDER: &str = "/.lguest/order";
+/// The file with the init's task, see [`order::SetUpOrder`].
+pub const SET_UP: &str = "/.lguest/set-up";
 
-/// The file with the command, for `sh -c`: any bytes except NUL.
-pub const COMMAND: &str = "/.lguest/command";
-
-/// The directory with the modules of the kernel. The files are called 0, 1 and so on.
+/// The directory with the modules of the kernel. The files are called 0, 1 and so on. It is there
+/// for the set-up, and made anew for a command that needs modules.
 pub const MODULES: &str = "/.lguest/modules";
 
-/// The directory with the user's files, which are called 0, 1 and so on.
+/// The directory with the user's files for a command, which are called 0, 1 and so on.
 pub const FILES: &str = "/.lguest/files";
 
 /// The last file that the launcher puts into the guest. If it exists, all files exist.

@@ -1,8 +1,8 @@
-//! Loads the modules of the kernel that the launcher has put into the initial file system. They are
-//! not compressed, and in the order of their dependencies.
+//! Loads the modules of the kernel that the launcher has put into the guest. They are not compressed,
+//! and in the order of their dependencies.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 
 use lguest_init::MODULES;
 use lguest_init::order::Module;
@@ -45,12 +45,6 @@ pub(crate) fn load(modules: &[Module], words: &KernelWords) -> Result<(), Refuse
         }
     }
     Ok(())
-}
-
-/// Removes the files of the modules, which are loaded and no longer needed.
-pub(crate) fn forget() {
-    // This only matters to a guest with little memory.
-    let _ = fs::remove_dir_all(MODULES);
 }
 
 fn insert(index: usize, name: &str, words: &KernelWords) -> std::io::Result<()> {

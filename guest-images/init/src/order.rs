@@ -1,22 +1,35 @@
-//! What the init has to do, in a file that the launcher writes and puts into the initial file
-//! system. Each line of the file is a word and its value.
+//! What the init has to do: [`SetUpOrder`] is a file that the launcher puts into the initial file
+//! system, and [`CommandOrder`] comes in frames. Both are lines of a word and its value.
 
 use std::fmt::Write;
 
-/// What the init has to do, apart from the command itself.
+/// What the init has to do before any command, whatever the commands are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct SetUpOrder {
     /// The console that leads to the launcher: N of hvcN.
     pub console: usize,
+    /// Modules of the kernel, in the order in which they have to be loaded.
+    pub modules: Vec<Module>,
+    /// Whether the guest has an init of its own, beside which commands run.
+    pub is_agent: bool,
+}
+
+/// A command, and what has to be done for it before it starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandOrder {
+    /// The command, for `sh -c`: any bytes except NUL.
+    pub command: Vec<u8>,
     /// The terminal of the command, if it has one.
     pub terminal: Option<Terminal>,
-    /// Modules of the kernel, in the order in which they have to be loaded.
+    /// More modules of the kernel, in the order in which they have to be loaded.
     pub modules: Vec<Module>,
     /// The absolute path in the guest of each of the user's files.
     pub files: Vec<String>,
+    /// Whether all other processes end with this command, and the disks are synchronized.
+    pub is_last: bool,
 }
 
-/// The command's terminal.
+/// A command's terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terminal {
     /// The width of the window at the start, in characters.
@@ -36,23 +49,12 @@ pub struct Module {
     pub optional: bool,
 }
 
-impl Order {
+impl SetUpOrder {
     /// Returns the contents of the file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = format!("console {}\n", self.console);
-        // Writing to a String cannot fail.
-        if let Some(Terminal { columns, rows, kind }) = &self.terminal {
-            let _ = writeln!(text, "terminal {columns} {rows} {kind}");
-        }
-        for Module { name, optional } in &self.modules {
-            let word = if *optional { "try" } else { "module" };
-            let _ = writeln!(text, "{word} {name}");
-        }
-        for place in &self.files {
-            let _ = writeln!(text, "file {place}");
-        }
-        text
+        let agent = if self.is_agent { "agent\n" } else { "" };
+        format!("console {}\n{agent}{}", self.console, lines_of(&self.modules))
     }
 
     /// Parses the contents of the file. `None` if they are malformed.
@@ -60,19 +62,73 @@ impl Order {
     pub fn from_text(text: &str) -> Option<Self> {
         let mut order = Self::default();
         for line in text.lines() {
-            let (word, value) = line.split_once(' ')?;
-            match word {
-                "console" => order.console = value.parse().ok()?,
-                "terminal" => order.terminal = Some(terminal(value)?),
-                "module" | "try" => {
-                    order.modules.push(Module { name: value.into(), optional: word == "try" });
-                }
-                "file" => order.files.push(value.into()),
-                _ => return None,
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("console", value) => order.console = value.parse().ok()?,
+                ("agent", "") => order.is_agent = true,
+                (word, value) => order.modules.push(module(word, value)?),
             }
         }
         Some(order)
     }
+}
+
+impl CommandOrder {
+    /// Returns the bytes of the order: lines, an empty line, and the command.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        if let Some(Terminal { columns, rows, kind }) = &self.terminal {
+            let _ = writeln!(text, "terminal {columns} {rows} {kind}");
+        }
+        text.push_str(&lines_of(&self.modules));
+        for place in &self.files {
+            let _ = writeln!(text, "file {place}");
+        }
+        if self.is_last {
+            text.push_str("last\n");
+        }
+        [text.as_bytes(), b"\n", &self.command].concat()
+    }
+
+    /// Parses the bytes of an order. `None` if they are malformed.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut order = Self::default();
+        let mut rest = bytes;
+        loop {
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let (line, after) = rest.split_at_checked(end)?;
+            rest = after.get(1..)?;
+            if line.is_empty() {
+                order.command = rest.to_vec();
+                return Some(order);
+            }
+            let line = std::str::from_utf8(line).ok()?;
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("terminal", value) => order.terminal = Some(terminal(value)?),
+                ("file", value) => order.files.push(value.into()),
+                ("last", "") => order.is_last = true,
+                (word, value) => order.modules.push(module(word, value)?),
+            }
+        }
+    }
+}
+
+fn lines_of(modules: &[Module]) -> String {
+    let line = |Module { name, optional }: &Module| {
+        format!("{} {name}\n", if *optional { "try" } else { "module" })
+    };
+    modules.iter().map(line).collect()
+}
+
+fn module(word: &str, name: &str) -> Option<Module> {
+    let optional = match word {
+        "module" => false,
+        "try" => true,
+        _ => return None,
+    };
+    Some(Module { name: name.into(), optional })
 }
 
 fn terminal(value: &str) -> Option<Terminal> {
@@ -85,24 +141,41 @@ fn terminal(value: &str) -> Option<Terminal> {
 mod tests {
     use super::*;
 
+    fn modules() -> Vec<Module> {
+        let module = |name: &str, optional| Module { name: name.into(), optional };
+        vec![module("virtio_pci", false), module("pvpanic", true)]
+    }
+
     #[test]
     fn what_is_written_is_read() {
-        let module = |name: &str, optional| Module { name: name.into(), optional };
-        let order = Order {
-            console: 3,
+        let order = SetUpOrder { console: 3, modules: modules(), is_agent: true };
+        assert_eq!(SetUpOrder::from_text(&order.to_text()), Some(order));
+        let least = SetUpOrder { console: 1, ..SetUpOrder::default() };
+        assert_eq!(SetUpOrder::from_text(&least.to_text()), Some(least));
+    }
+
+    #[test]
+    fn an_order_for_a_command_is_read_as_it_was_written() {
+        let order = CommandOrder {
+            command: b"echo a\n\necho \xff\n".to_vec(),
             terminal: Some(Terminal { columns: 80, rows: 24, kind: "xterm 256".into() }),
-            modules: vec![module("virtio_pci", false), module("pvpanic", true)],
+            modules: modules(),
             files: vec!["/a b".into(), "/c".into()],
+            is_last: true,
         };
-        assert_eq!(Order::from_text(&order.to_text()), Some(order));
-        let least = Order { console: 1, ..Order::default() };
-        assert_eq!(Order::from_text(&least.to_text()), Some(least));
+        assert_eq!(CommandOrder::from_bytes(&order.to_bytes()), Some(order));
+        let least = CommandOrder::default();
+        assert_eq!(CommandOrder::from_bytes(&least.to_bytes()), Some(least));
     }
 
     #[test]
     fn what_is_no_order_is_none() {
-        for text in ["console", "console x\n", "terminal 1 2\n", "what else\n"] {
-            assert_eq!(Order::from_text(text), None, "{text}");
+        for text in ["console", "console x\n", "terminal 1 2 x\n", "what else\n"] {
+            assert_eq!(SetUpOrder::from_text(text), None, "{text}");
+        }
+        for text in ["", "file /a\n", "file /a", "terminal 1 2\n\n", "what else\n\n", "last x\n\n"]
+        {
+            assert_eq!(CommandOrder::from_bytes(text.as_bytes()), None, "{text}");
         }
     }
 }

@@ -39,12 +39,22 @@ impl Port {
             return Err(Mute::NoDriver);
         }
         for _ in 0..LOOKS {
-            if let Ok(file) = open(number) {
+            if let Ok(file) = open(Path::new("/dev"), number) {
                 return Ok(Self { file, parser: Parser::default() });
             }
             sleep(BETWEEN);
         }
         Err(Mute::NoConsole)
+    }
+
+    /// Opens console hvcN in a directory of devices, as soon as it exists.
+    pub(crate) fn wait(devices: &Path, number: usize) -> Self {
+        loop {
+            if let Ok(file) = open(devices, number) {
+                return Self { file, parser: Parser::default() };
+            }
+            sleep(BETWEEN);
+        }
     }
 
     /// Sends a frame. The launcher always takes it soon.
@@ -69,10 +79,10 @@ impl AsFd for Port {
     }
 }
 
-fn open(number: usize) -> std::io::Result<File> {
+fn open(devices: &Path, number: usize) -> std::io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).custom_flags(libc::O_NOCTTY);
-    let file = options.open(format!("/dev/hvc{number}"))?;
+    let file = options.open(devices.join(format!("hvc{number}")))?;
     let mut modes = tcgetattr(&file)?;
     cfmakeraw(&mut modes);
     tcsetattr(&file, SetArg::TCSANOW, &modes)?;

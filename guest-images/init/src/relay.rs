@@ -1,149 +1,200 @@
-//! Passes on the input and output of the command until it has ended. The console's frames
-//! ([`crate::port`]) are on one side, pipes or a terminal on the other. There is one thread, which
-//! sleeps only in poll(2). A command that does not read delays nothing but its own input.
+//! Starts commands, and passes on their input and output until the last one has ended. The console's
+//! frames ([`crate::port`]) are on one side, pipes or a terminal of each command on the other. There
+//! is one thread, which sleeps only in poll(2). A command that does not read delays nothing but its
+//! own input.
 
 mod output;
+mod running;
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
 
-use lguest_init::frame::{FromGuest, OUTPUT_WINDOW, ToGuest};
+use lguest_init::frame::{CommandId, FromCommand, FromGuest, ToCommand, ToGuest};
+use lguest_init::order::CommandOrder;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_settime};
 use nix::unistd::Pid;
 
-use crate::command::Command;
+use crate::kernel_words::KernelWords;
 use crate::port::Port;
-use crate::{Result, sys};
-use output::Output;
+use crate::unpack::Unpacker;
+use crate::{Result, command, sys};
+use running::RunningCommand;
 
-/// The input that is on its way to the command.
-#[derive(Debug)]
-struct Input {
-    /// `None` if the input has ended, or if the command has closed its end.
-    file: Option<File>,
-    bytes: Vec<u8>,
-    /// Whether the host has sent the end of the input.
-    ended: bool,
-    /// How many bytes were taken that have not been reported to the host.
-    taken: u32,
-}
-
-/// Both directions, and the status of the command.
-struct Relay {
-    pid: Pid,
-    ended: SignalFd,
-    status: Option<u8>,
-    input: Input,
-    outputs: [Output; 2],
-    /// How many bytes of output may be sent.
-    credit: u32,
-    terminal: Option<OwnedFd>,
-}
-
-/// Runs until the command has ended and everything that it had written by then is sent. Returns the
-/// command's exit status.
-///
-/// # Errors
-/// The console to the launcher fails.
-pub(crate) fn relay(command: Command, port: &mut Port) -> Result<u8> {
-    let Command { pid, stdin, stdout, stderr, ended, terminal } = command;
-    let mut relay = Relay {
-        pid,
-        ended,
-        status: None,
-        input: Input { file: Some(stdin), bytes: Vec::new(), ended: false, taken: 0 },
-        outputs: [
-            Output::new(Some(stdout), FromGuest::Stdout),
-            Output::new(stderr, FromGuest::Stderr),
-        ],
-        credit: OUTPUT_WINDOW,
-        terminal,
-    };
-    loop {
-        relay.reap();
-        if let Some(status) = relay.status
-            && relay.outputs.iter().all(Output::has_ended)
-        {
-            return Ok(status);
-        }
-        relay.step(port)?;
-    }
+/// The console to the launcher, and all commands.
+pub(crate) struct Relay {
+    port: Port,
+    archive: Unpacker,
+    /// Orders that are not complete yet.
+    orders: BTreeMap<CommandId, Vec<u8>>,
+    commands: BTreeMap<CommandId, RunningCommand>,
+    /// The command with whose end the init's work is done.
+    last: Option<CommandId>,
 }
 
 impl Relay {
-    /// Sleeps until there is something to do, and does it.
-    fn step(&mut self, port: &mut Port) -> Result<()> {
-        let none = PollFlags::empty();
-        let (readable, writable) = (PollFlags::POLLIN, PollFlags::POLLOUT);
-        // When the command has ended, read without waiting for more.
-        let last = self.status.is_some() && self.credit > 0;
-        let (heard, written) = {
-            let mut fds = vec![
-                PollFd::new(port.as_fd(), readable),
-                PollFd::new(self.ended.as_fd(), readable),
-            ];
-            let input = self.input.file.as_ref().filter(|_| !self.input.bytes.is_empty());
-            let input = input.map(|file| PollFd::new(file.as_fd(), writable));
-            let outputs = self.outputs.iter().filter_map(Output::file).filter(|_| self.credit > 0);
-            let writes = input.is_some();
-            fds.extend(input);
-            fds.extend(outputs.map(|file| PollFd::new(file.as_fd(), readable)));
-            let timeout = if last { PollTimeout::ZERO } else { PollTimeout::NONE };
-            match poll(&mut fds, timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(format!("waiting: {error}")),
-            }
-            let is_ready = |index: usize| {
-                fds.get(index).and_then(PollFd::revents).is_some_and(|events| events != none)
-            };
-            (is_ready(0), writes && is_ready(2))
-        };
-        if heard {
-            self.hear(port)?;
-        }
-        if written {
-            self.input.write();
-        }
-        for output in &mut self.outputs {
-            output.send(port, &mut self.credit, self.status.is_some())?;
-        }
-        self.input.tell(port)
+    pub(crate) fn new(port: Port) -> Self {
+        let (orders, commands) = (BTreeMap::new(), BTreeMap::new());
+        Self { port, archive: Unpacker::default(), orders, commands, last: None }
     }
 
-    fn hear(&mut self, port: &mut Port) -> Result<()> {
-        let Self { input, credit, terminal, .. } = self;
-        port.hear(|frame| match frame {
-            ToGuest::Stdin(bytes) => {
-                input.bytes.extend(bytes);
-                input.write();
+    /// Sends a frame to the launcher.
+    ///
+    /// # Errors
+    /// The console fails.
+    pub(crate) fn say(&mut self, frame: &FromGuest) -> Result<()> {
+        self.port.say(frame)
+    }
+
+    /// Runs commands until the last one has ended, or cannot be started. Returns the frame that says
+    /// so.
+    ///
+    /// # Errors
+    /// The console to the launcher fails.
+    pub(crate) fn run(&mut self, words: &KernelWords, root: Option<&Path>) -> Result<FromGuest> {
+        let ended = children().map_err(|error| format!("listening for commands' ends: {error}"))?;
+        loop {
+            if let Some(end) = self.step(&ended, words, root)? {
+                return Ok(end);
             }
-            ToGuest::StdinEnd => {
-                input.ended = true;
-                input.write();
+        }
+    }
+
+    /// Does what there is to do, after sleeping until there is something. Returns the last frame.
+    fn step(
+        &mut self,
+        ended: &SignalFd,
+        words: &KernelWords,
+        root: Option<&Path>,
+    ) -> Result<Option<FromGuest>> {
+        if let Some(end) = self.report_ends(ended)? {
+            return Ok(Some(end));
+        }
+        let frames = if self.wait(ended)? { self.hear()? } else { Vec::new() };
+        for frame in frames {
+            if let Some(end) = self.act(frame, words, root)? {
+                return Ok(Some(end));
             }
-            ToGuest::Window { columns, rows } => {
-                if let Some(terminal) = terminal {
-                    sys::set_window(terminal, columns, rows);
+        }
+        for running in self.commands.values_mut() {
+            running.pass_on(&mut self.port)?;
+        }
+        Ok(None)
+    }
+
+    /// Sleeps until there is something to do. Returns whether the launcher has sent something.
+    fn wait(&self, ended: &SignalFd) -> Result<bool> {
+        let (none, readable) = (PollFlags::empty(), PollFlags::POLLIN);
+        let own = [PollFd::new(self.port.as_fd(), readable), PollFd::new(ended.as_fd(), readable)];
+        let streams = self.commands.values().flat_map(RunningCommand::streams);
+        let mut fds: Vec<_> = own.into_iter().chain(streams).collect();
+        // The output of a command that has ended is read without waiting for more.
+        let is_last_look = self.commands.values().any(RunningCommand::has_rest);
+        let timeout = if is_last_look { PollTimeout::ZERO } else { PollTimeout::NONE };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(format!("waiting: {error}")),
+        }
+        Ok(fds.first().and_then(PollFd::revents).is_some_and(|events| events != none))
+    }
+
+    fn hear(&mut self) -> Result<Vec<ToGuest>> {
+        let mut frames = Vec::new();
+        self.port.hear(|frame| frames.push(frame))?;
+        Ok(frames)
+    }
+
+    /// Does what a frame says. Returns a last frame if the last command cannot be started.
+    fn act(
+        &mut self,
+        frame: ToGuest,
+        words: &KernelWords,
+        root: Option<&Path>,
+    ) -> Result<Option<FromGuest>> {
+        match frame {
+            ToGuest::Restored { seconds, nanoseconds, seed } => {
+                let time = TimeSpec::from_duration(Duration::new(seconds, nanoseconds));
+                // The kernel's own clock and random numbers have to do if it refuses.
+                let _ = clock_settime(ClockId::CLOCK_REALTIME, time);
+                let _ = sys::reseed(seed);
+            }
+            ToGuest::Archive(bytes) => self.archive.push(&bytes),
+            ToGuest::Command(id, ToCommand::Order(bytes)) => {
+                self.orders.entry(id).or_default().extend(bytes);
+            }
+            ToGuest::Command(id, ToCommand::Start) => return self.start(id, words, root),
+            ToGuest::Command(id, frame) => {
+                if let Some(command) = self.commands.get_mut(&id) {
+                    command.hear(frame);
                 }
             }
-            ToGuest::Written(count) => *credit = credit.saturating_add(count).min(OUTPUT_WINDOW),
-        })
+        }
+        Ok(None)
+    }
+
+    /// Starts a command whose order is complete.
+    fn start(
+        &mut self,
+        id: CommandId,
+        words: &KernelWords,
+        root: Option<&Path>,
+    ) -> Result<Option<FromGuest>> {
+        let order = self.orders.remove(&id).unwrap_or_default();
+        let order = CommandOrder::from_bytes(&order).ok_or("from the launcher: a broken order")?;
+        let unpacked = self.archive.finish();
+        match unpacked.and_then(|()| command::start(&order, words, root)) {
+            Ok(command) => {
+                if order.is_last {
+                    self.last = Some(id);
+                }
+                self.commands.insert(id, RunningCommand::new(id, command));
+                Ok(None)
+            }
+            Err(why) => {
+                let end = FromGuest::Command(id, FromCommand::NotStarted(why));
+                if order.is_last {
+                    return Ok(Some(end));
+                }
+                self.port.say(&end)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reports the commands that have ended, and whose output has been sent. Returns the frame of the
+    /// last one instead.
+    fn report_ends(&mut self, ended: &SignalFd) -> Result<Option<FromGuest>> {
+        self.reap(ended);
+        let ends: Vec<_> =
+            self.commands.iter().filter_map(|(id, command)| Some((*id, command.end()?))).collect();
+        for (id, status) in ends {
+            self.commands.remove(&id);
+            let end = FromGuest::Command(id, FromCommand::Ended(status));
+            if self.last == Some(id) {
+                return Ok(Some(end));
+            }
+            self.port.say(&end)?;
+        }
+        Ok(None)
     }
 
     /// Waits for processes that have ended. All orphans become children of the first process.
-    fn reap(&mut self) {
-        while let Ok(Some(_)) = self.ended.read_signal() {}
+    fn reap(&mut self, ended: &SignalFd) {
+        while let Ok(Some(_)) = ended.read_signal() {}
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, status)) if pid == self.pid => {
-                    self.end(u8::try_from(status & 0xff).unwrap_or(u8::MAX));
+                Ok(WaitStatus::Exited(pid, status)) => {
+                    self.note_end(pid, u8::try_from(status & 0xff).unwrap_or(u8::MAX));
                 }
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.pid => {
-                    self.end(128 | u8::try_from(signal as i32).unwrap_or(0));
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.note_end(pid, 128 | u8::try_from(signal as i32).unwrap_or(0));
                 }
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => {}
@@ -151,46 +202,17 @@ impl Relay {
         }
     }
 
-    fn end(&mut self, status: u8) {
-        self.status = Some(status);
-        for output in &mut self.outputs {
-            output.take_the_rest();
+    fn note_end(&mut self, pid: Pid, status: u8) {
+        let command = self.commands.values_mut().find(|command| command.is(pid));
+        if let Some(command) = command {
+            command.note_end(status);
         }
     }
 }
 
-impl Input {
-    /// Writes as much input to the command as there is room for.
-    fn write(&mut self) {
-        while let Some(file) = &mut self.file
-            && !self.bytes.is_empty()
-        {
-            match file.write(&self.bytes) {
-                Ok(count) => self.take(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The command has closed its stdin.
-                Err(_) => self.file = None,
-            }
-        }
-        if self.file.is_none() {
-            self.take(self.bytes.len());
-        }
-        if self.ended {
-            self.file = None;
-        }
-    }
-
-    fn take(&mut self, count: usize) {
-        self.bytes.drain(..count.min(self.bytes.len()));
-        self.taken = self.taken.saturating_add(u32::try_from(count).unwrap_or(0));
-    }
-
-    /// Reports the bytes that were taken, so that the host may send as many again.
-    fn tell(&mut self, port: &mut Port) -> Result<()> {
-        match std::mem::take(&mut self.taken) {
-            0 => Ok(()),
-            taken => port.say(&FromGuest::Taken(taken)),
-        }
-    }
+/// A descriptor that is readable when a command, or one of the orphans, has ended.
+fn children() -> nix::Result<SignalFd> {
+    let ended = SigSet::from(Signal::SIGCHLD);
+    ended.thread_block()?;
+    SignalFd::with_flags(&ended, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -91,8 +91,22 @@ pub(crate) fn check_complete() -> Result<()> {
     })
 }
 
-/// Mounts the root disk if the kernel command line names one, and returns where.
+/// Mounts the root disk for commands, if the kernel command line names one, and returns where. The
+/// file systems of the kernel are mounted in it as well.
 pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
+    let Some(root) = mount_disk(words)? else { return Ok(None) };
+    for place in ["dev", "proc", "sys", "run", "tmp"] {
+        let there = root.join(place);
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        let _ = fs::create_dir(&there);
+        mount_at(Some(&Path::new("/").join(place)), &there, None::<&str>, flags, None::<&str>)
+            .map_err(|error| format!("the root disk's /{place}: {error}"))?;
+    }
+    Ok(Some(root))
+}
+
+/// Mounts the root disk if the kernel command line names one, and returns where.
+pub(crate) fn mount_disk(words: &KernelWords) -> Result<Option<&'static Path>> {
     let Some(device) = words.value("root") else { return Ok(None) };
     if !device.starts_with("/dev/") {
         return Err(format!("root={device}: give a device, such as root=/dev/vda"));
@@ -125,19 +139,6 @@ pub(crate) fn mount(words: &KernelWords) -> Result<Option<&'static Path>> {
     if !mounted {
         let why = not_mounted(device, refusal, &kinds.join(", "));
         return Err(format!("root={device}: {why}"));
-    }
-    for place in ["dev", "proc", "sys", "run", "tmp"] {
-        let there = format!("{ROOT}/{place}");
-        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-        let _ = fs::create_dir(&there);
-        mount_at(
-            Some(format!("/{place}").as_str()),
-            there.as_str(),
-            None::<&str>,
-            flags,
-            None::<&str>,
-        )
-        .map_err(|error| format!("root={device}: its /{place}: {error}"))?;
     }
     Ok(Some(Path::new(ROOT)))
 }

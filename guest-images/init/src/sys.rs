@@ -4,12 +4,14 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
+use lguest_init::frame::SEED;
 use libc::{ifreq, rtentry, sockaddr, sockaddr_in};
 use nix::pty::Winsize;
 use nix::sys::signal::SigSet;
@@ -17,6 +19,10 @@ use nix::sys::socket::sockopt::{BindToDevice, Broadcast, ReuseAddr};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 use nix::unistd::{chdir, chroot, setsid};
 
+nix::ioctl_none!(rndreseedcrng, b'R', 0x07);
+nix::ioctl_write_ptr!(rndaddentropy, b'R', 0x03, [libc::c_int; 2]);
+nix::ioctl_write_ptr_bad!(tiocsptlck, libc::TIOCSPTLCK, libc::c_int);
+nix::ioctl_write_int_bad!(tiocgptpeer, libc::TIOCGPTPEER);
 nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, Winsize);
 nix::ioctl_write_int_bad!(tiocsctty, libc::TIOCSCTTY);
 nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
@@ -78,6 +84,26 @@ pub(crate) fn spawn_in_session(
     command.spawn()
 }
 
+/// Opens a new terminal of the devpts of this root directory: the init's end, and the command's.
+/// openpty(3) would take that of the init's own root. (Linux 4.13 and newer have TIOCGPTPEER.)
+///
+/// # Errors
+/// There is no /dev/ptmx, or no terminal left.
+pub(crate) fn open_pty(root: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut options = File::options();
+    let options = options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    let master = OwnedFd::from(options.open(root.join("dev/ptmx"))?);
+    let unlock = 0;
+    // SAFETY: the descriptor is open, and the kernel reads an int.
+    unsafe { tiocsptlck(master.as_raw_fd(), &raw const unlock) }?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the descriptor is open, and the argument is a number.
+    let slave = unsafe { tiocgptpeer(master.as_raw_fd(), flags) }?;
+    // SAFETY: the kernel has just opened this descriptor, and nothing else has it.
+    let slave = unsafe { OwnedFd::from_raw_fd(slave) };
+    Ok((master, slave))
+}
+
 /// Sets the size of a terminal's window.
 pub(crate) fn set_window(terminal: &OwnedFd, columns: u16, rows: u16) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -120,6 +146,30 @@ pub(crate) fn random() -> io::Result<u32> {
     let mut bytes = [0; 4];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes))
+}
+
+/// Adds random bytes to the kernel's pool, counts them as entropy, and makes the kernel use them from
+/// now on (random(4)). Writing to /dev/urandom would change later numbers only.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn reseed(seed: [u8; SEED]) -> io::Result<()> {
+    /// struct rand_pool_info of linux/random.h.
+    #[repr(C)]
+    struct PoolInfo {
+        /// Bits of entropy, and bytes of `seed`.
+        counts: [libc::c_int; 2],
+        seed: [u8; SEED],
+    }
+    let bytes = i32::try_from(SEED).map_err(io::Error::other)?;
+    let pool = PoolInfo { counts: [bytes.saturating_mul(8), bytes], seed };
+    let random = File::options().write(true).open("/dev/urandom")?;
+    // SAFETY: the descriptor is open. The kernel reads the two counts, and as many bytes behind them
+    // as the second one says; the struct has both.
+    unsafe { rndaddentropy(random.as_raw_fd(), (&raw const pool).cast()) }?;
+    // SAFETY: the descriptor is open, and there is no argument. Kernels before 4.17 do not know it.
+    let _ = unsafe { rndreseedcrng(random.as_raw_fd()) };
+    Ok(())
 }
 
 /// Configures the guest's network interfaces.

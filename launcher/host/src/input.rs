@@ -234,6 +234,15 @@ impl InputPipe {
         Ok(bytes)
     }
 
+    /// Discard the input that the guest has not read. The guest does not read meanwhile.
+    ///
+    /// # Errors
+    /// As those of [`Self::unread`].
+    pub fn discard(&self) -> io::Result<()> {
+        let mut unread = self.unread()?;
+        self.guest_end()?.read_exact(&mut unread)
+    }
+
     /// The end to type into. A write blocks while the pipe is full.
     ///
     /// # Errors
@@ -251,6 +260,16 @@ mod tests {
 
     use super::*;
     use crate::testing::until;
+
+    #[test]
+    fn discarded_input_is_gone() {
+        let input = InputPipe::new().unwrap();
+        input.discard().unwrap();
+        input.send(b"old").unwrap();
+        input.discard().unwrap();
+        input.send(b"new").unwrap();
+        assert_eq!(input.unread().unwrap(), b"new");
+    }
 
     #[test]
     fn unread_input_is_copied_and_stays() {

@@ -36,8 +36,8 @@ const PATIENCE: u16 = 5000;
 
 /// A connection on which `attach` has been answered. The first frame comes next.
 pub(super) struct Attached {
-    /// The guest's name, and the console's number.
-    pub(super) what: String,
+    /// The guest's name, and the console's number. None for a command.
+    pub(super) what: Option<String>,
     pub(super) stream: BufReader<UnixStream>,
     pub(super) escape: Escape,
     /// Whether the user only watches.
@@ -91,9 +91,11 @@ impl AttachSession {
         let output = OutputRing::new().context("creating an event of the output")?;
         let writer = OutputWriter::to_stdout(&output, terminal.as_ref())?;
         launch::enter(terminal.as_ref(), !watching)?;
-        let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
-        let watching_only = if watching { ", looking on" } else { "" };
-        messages::say(&format!("attached to {what}{watching_only}{leave}"));
+        if let Some(what) = what {
+            let leave = escape.name().map(|key| format!("; {key} leaves")).unwrap_or_default();
+            let watching_only = if watching { ", looking on" } else { "" };
+            messages::say(&format!("attached to {what}{watching_only}{leave}"));
+        }
         start("output", {
             let (exit, to_guest) = (Arc::clone(&exit), Arc::clone(&to_guest));
             move || exit.end(print(stream, &output, &to_guest, reconnect))
@@ -217,7 +219,10 @@ fn print_next(stream: impl Read, mut out: impl Write) -> io::Result<Option<Sessi
             messages::say(&format!("{count} bytes of the guest's output are lost"));
         }
         Some(ConsoleFrame::End(status, why)) => return Ok(Some(SessionEnd::SentAway(status, why))),
-        Some(ConsoleFrame::Size(..)) => Err(io::Error::other("a frame that is not a launcher's"))?,
+        // A command that has a terminal has no stderr of its own.
+        Some(ConsoleFrame::Size(..) | ConsoleFrame::InputEnd | ConsoleFrame::Stderr(_)) => {
+            return Err(io::Error::other("a frame that is not a launcher's"));
+        }
         None => return Ok(Some(SessionEnd::Failed("the guest's launcher has ended".into()))),
     }
     Ok(None)

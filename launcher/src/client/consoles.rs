@@ -142,7 +142,7 @@ pub(crate) fn console(request: &AttachRequest<'_>, wait: bool) -> Result<u8> {
         }
     };
     let session = attach::AttachSession::prepare()?;
-    let what = format!("{name}, console {}", request.target.console);
+    let what = Some(format!("{name}, console {}", request.target.console));
     let watching = request.mode == AttachMode::Watch;
     let (mode, escape, target) = (request.mode, request.escape, request.target.clone());
     let reconnect = request.persist.then(|| -> attach::Reconnect {

@@ -1,5 +1,6 @@
 //! The commands other than a launch, with their options and arguments.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,6 +119,24 @@ pub(crate) enum Command {
         /// Stay when the guest has ended, and wait for the next one of that name
         #[arg(short, long)]
         persist: bool,
+    },
+    /// Run a command (sh -c) in a guest that was started with --exec or --agent, and end with its
+    /// status
+    Exec {
+        /// The guest's name
+        #[arg(value_parser = parse_name)]
+        name: Name,
+        /// Give the command your terminal; ^] leaves it
+        #[arg(short, long)]
+        tty: bool,
+        /// The key that leaves the command, like ^A, or none; pressed twice, it goes to the command
+        #[arg(short, long, value_name = "KEY", value_parser = Escape::parse, requires = "tty")]
+        #[arg(default_value = "^]")]
+        escape: Escape,
+        /// The command; several words are joined with blanks
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        #[arg(allow_hyphen_values = true, value_hint = ValueHint::CommandString)]
+        words: Vec<OsString>,
     },
     /// Print the buffered output of a console
     Log {

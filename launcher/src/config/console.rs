@@ -45,6 +45,9 @@ pub(crate) enum Backend {
         /// The command has a terminal, which is the launcher's.
         tty: bool,
     },
+    /// The commands of `lguest exec` in a guest with an init of its own (`--agent`). Users cannot ask
+    /// for this backend.
+    Agent,
 }
 
 impl ConsoleConfig {
@@ -58,7 +61,7 @@ impl ConsoleConfig {
         match &mut self.backend {
             Backend::Socket { path } | Backend::Pty { link: path } => path.as_mut(),
             Backend::File { path, .. } => Some(path),
-            Backend::Stdio | Backend::Null | Backend::Exec { .. } => None,
+            Backend::Stdio | Backend::Null | Backend::Exec { .. } | Backend::Agent => None,
         }
     }
 }

@@ -6,23 +6,28 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 
 /// One command in the guest, and the files and modules that it needs.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "One command")]
+#[command(group = ArgGroup::new("init").args(["exec", "agent"]))]
 pub(crate) struct ExecConfig {
     /// Run this command (sh -c) in the guest, and end with its status
     #[arg(id = "exec", long = "exec", value_name = "CMD", conflicts_with = "detach")]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) command: Option<OsString>,
 
+    /// Let lguest exec run commands in the guest, beside its own init
+    #[arg(long)]
+    pub(crate) agent: bool,
+
     /// Give the command your terminal
     #[arg(long, requires = "exec")]
     pub(crate) tty: bool,
 
     /// The kernel's modules (/lib/modules/RELEASE); lguest loads those that it needs
-    #[arg(long, value_name = "DIR", requires = "exec", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", requires = "init", value_hint = ValueHint::DirPath)]
     pub(crate) modules: Option<PathBuf>,
 
     /// Load a module before the command: one of DIR by its name, or a .ko file
@@ -33,6 +38,12 @@ pub(crate) struct ExecConfig {
     #[arg(long, value_name = "HOST[:GUEST]", requires = "exec", value_hint = ValueHint::AnyPath)]
     #[arg(value_parser = OsStringValueParser::new().try_map(|value| parse_file(&value)))]
     pub(crate) file: Vec<FileConfig>,
+
+    /// Start from a snapshot of the booted guest in DIR; make it, if it does not exist or is out of
+    /// date
+    #[arg(long, value_name = "DIR", requires = "exec", value_hint = ValueHint::DirPath)]
+    #[arg(conflicts_with_all = ["username", "chroot"])]
+    pub(crate) warm: Option<PathBuf>,
 }
 
 /// A file for the guest.

@@ -64,7 +64,7 @@ pub(crate) fn read(
 
 /// The options of a snapshot that describe the guest. The others are those of its first launch:
 /// logs, results and traces, which a restored guest must not overwrite.
-const OF_THE_GUEST: [&str; 12] = [
+const OF_THE_GUEST: [&str; 14] = [
     "memory",
     "kernel",
     "arguments",
@@ -77,6 +77,8 @@ const OF_THE_GUEST: [&str; 12] = [
     "rng",
     "earlycon",
     "no-reboot",
+    "agent",
+    "modules",
 ];
 
 /// The options of a snapshot.
@@ -87,6 +89,16 @@ pub(crate) fn snapshot_options(definition: &Command, text: &str) -> Result<ArgVa
     let mut args = toml::read(text, definition)?;
     args.keep_only(&OF_THE_GUEST);
     Ok(args)
+}
+
+/// The options of a launch that describe its guest, as a file for `--config`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn guest_options(definition: &Command, text: &str) -> Result<String, String> {
+    let mut args = toml::read(text, definition)?;
+    args.keep_only(&OF_THE_GUEST);
+    toml::write(&args, definition)
 }
 
 /// The configuration that these options have, without any word of a command line.

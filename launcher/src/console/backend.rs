@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use host::exit::Exit;
+use host::input::InputPipe;
 use host::output::ReaderRole;
 use host::standard;
 use host::stdin;
@@ -33,8 +34,10 @@ pub(crate) enum OpenBackend {
     /// A file for the output.
     File(File),
     Null,
-    /// The launcher's streams, and the connection to the command's init.
+    /// The launcher's streams, and the connection to the init that runs the command.
     Exec(Arc<InitLink>),
+    /// The connection to the agent.
+    Agent(Arc<InitLink>),
 }
 
 /// A host end whose threads run.
@@ -47,15 +50,16 @@ pub(crate) struct Connected {
 }
 
 impl OpenBackend {
-    /// Open everything that has a name.
+    /// Open everything that has a name, for a console with this input.
     ///
     /// # Errors
     /// When the host end cannot be opened.
-    pub(super) fn open(backend: &Backend) -> Result<Self> {
+    pub(super) fn open(backend: &Backend, input: &Arc<InputPipe>) -> Result<Self> {
         match backend {
             Backend::Stdio => Ok(Self::Stdio),
             Backend::Null => Ok(Self::Null),
-            Backend::Exec { .. } => Ok(Self::Exec(Arc::default())),
+            Backend::Exec { .. } => Ok(Self::Exec(Arc::new(InitLink::new(input)))),
+            Backend::Agent => Ok(Self::Agent(Arc::new(InitLink::new(input)))),
             Backend::Socket { path: None } => Ok(Self::Socket(None)),
             Backend::Socket { path: Some(path) } => {
                 let socket = Socket::bind(path);
@@ -80,7 +84,7 @@ impl OpenBackend {
 
     /// The connection to a command's init.
     pub(crate) fn init_link(&self) -> Option<&Arc<InitLink>> {
-        if let Self::Exec(link) = self { Some(link) } else { None }
+        if let Self::Exec(link) | Self::Agent(link) = self { Some(link) } else { None }
     }
 
     /// Start the threads of the host end, if it has any.
@@ -103,9 +107,12 @@ impl OpenBackend {
                 Ok(Connected { writer, ..Connected::default() })
             }
             Self::Exec(link) => {
-                let writer =
-                    Some(streams::connect(&console.output, &console.input, &link, exit, terminal)?);
+                let writer = Some(streams::connect(&console.output, &link, exit, terminal)?);
                 Ok(Connected { writer, ..Connected::default() })
+            }
+            Self::Agent(link) => {
+                streams::receive(&console.output, &link, exit)?;
+                Ok(Connected::default())
             }
             Self::File(file) => {
                 let name = format!("con{}-file", console.number);

@@ -237,7 +237,10 @@ fn read(
         match frame {
             ConsoleFrame::Data(keys) => type_in(&keys, client, console)?,
             ConsoleFrame::Size(rows, columns) => console.resize(columns, rows),
-            ConsoleFrame::Dropped(_) | ConsoleFrame::End(..) => {
+            ConsoleFrame::Dropped(_)
+            | ConsoleFrame::End(..)
+            | ConsoleFrame::Stderr(_)
+            | ConsoleFrame::InputEnd => {
                 return Err(io::Error::other("a frame that is not a client's"));
             }
         }

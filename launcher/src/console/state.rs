@@ -19,6 +19,8 @@ pub(crate) struct ConsoleState {
     pub(crate) window: (u16, u16),
     /// Whether a driver in the guest has used the console.
     pub(crate) driven: bool,
+    /// Whether the console leads to an init that waits for commands.
+    pub(crate) is_init_ready: bool,
     /// The output, whose bytes come first in the console's file.
     pub(crate) output: OutputState,
     /// The number of bytes of typed input that the guest has not read. They follow in the file.
@@ -71,7 +73,7 @@ impl GuestConsole {
             input,
             window,
             input_owner: _,
-            init_link: _,
+            init_link,
             ending: _,
             driven,
             status: _,
@@ -81,6 +83,7 @@ impl GuestConsole {
         let state = ConsoleState {
             window: window.get(),
             driven: driven.load(Ordering::Relaxed),
+            is_init_ready: init_link.as_ref().is_some_and(|link| link.is_ready()),
             output,
             input: typed.len() as u64,
         };
@@ -92,12 +95,15 @@ impl GuestConsole {
     /// # Errors
     /// What is wrong with the state.
     pub(crate) fn restore(&self, saved: &SavedConsole) -> Result<()> {
-        let ConsoleState { window: (columns, rows), driven, output, input: _ } = &saved.state;
+        let ConsoleState { window, driven, is_init_ready, output, input: _ } = &saved.state;
         let (printed, typed) = saved.parts();
         self.output.restore(output, printed).map_err(|why| anyhow!(why))?;
         self.input.restore(typed)?;
-        self.window.set(*columns, *rows);
+        self.window.set(window.0, window.1);
         self.driven.store(*driven, Ordering::Relaxed);
+        if let (true, Some(link)) = (*is_init_ready, &self.init_link) {
+            link.be_ready();
+        }
         Ok(())
     }
 }
@@ -132,7 +138,13 @@ mod tests {
     #[test]
     fn a_file_of_another_length_is_refused() {
         let output = OutputState { kept: 2, end: 2, read: 0, lost: 0 };
-        let state = ConsoleState { window: (80, 24), driven: false, output, input: 1 };
+        let state = ConsoleState {
+            window: (80, 24),
+            driven: false,
+            is_init_ready: false,
+            output,
+            input: 1,
+        };
         for length in [0, 2, 4] {
             assert!(SavedConsole::new(state.clone(), vec![0; length]).is_err());
         }

@@ -40,9 +40,10 @@ fn converse(stream: &UnixStream, slot: &ConnectionSlot, state: &ControlState) ->
         lines.by_ref().take(limit).read_until(b'\n', &mut line)?;
         match line.pop() {
             Some(b'\n') => match parse(&line) {
-                Ok((Verb::Attach, _)) if !slot.become_console_client() => {
+                Ok((Verb::Attach | Verb::Exec, _)) if !slot.become_console_client() => {
                     return refuse(stream, FaultKind::Busy, "too many sit at its consoles");
                 }
+                Ok((Verb::Exec, fields)) => return exec(stream, lines, &fields, state),
                 Ok((Verb::Attach, fields)) => return attach(stream, lines, &fields, state),
                 Ok((Verb::Snapshot, fields)) => {
                     return snapshot(stream, lines, fields.stop.unwrap_or(false), state);
@@ -76,6 +77,22 @@ fn attach(
     }
 }
 
+/// Turn the connection into the streams of a new command, if the guest takes commands.
+fn exec(
+    stream: &UnixStream,
+    lines: BufReader<&UnixStream>,
+    fields: &Fields,
+    state: &ControlState,
+) -> io::Result<()> {
+    match super::exec::admit(stream, fields, state) {
+        Err(fault) => reply(stream, &Reply::<Empty>::Error(fault).line()),
+        Ok(admitted) => {
+            reply(stream, &Reply::Ok(Empty {}).line())?;
+            super::exec::serve(stream, lines, admitted)
+        }
+    }
+}
+
 /// Save the guest to files of the client. A guest that is to be stopped stays paused until the
 /// client says so: the client first makes sure that the snapshot is complete. If the client leaves
 /// instead, the guest continues.
@@ -90,7 +107,7 @@ fn snapshot(
     let Some(files) = SnapshotFiles::new(names, peer::receive_files(stream)?) else {
         return refuse(stream, FaultKind::Field, "these are not the files that were asked for");
     };
-    let request = SaveRequest { files, stop, client: stream.try_clone()? };
+    let request = SaveRequest { files, stop, client: Some(stream.try_clone()?) };
     let saved = match state.sender.save(request) {
         Ok(saved) => saved,
         Err(fault) => return reply(stream, &Reply::<Empty>::Error(fault).line()),

@@ -117,6 +117,9 @@ fn find<'a>(
         Backend::Exec { .. } => {
             Err(fault(format!("console {which} is the command's (--exec), and nobody else's")))
         }
+        Backend::Agent => {
+            Err(fault(format!("console {which} is for the commands of `lguest exec` (--agent)")))
+        }
         _ => Ok(console),
     }
 }

@@ -146,6 +146,7 @@ fn console(console: &GuestConsole, here: &Path) -> ConsoleInfo {
         Backend::File { .. } => ("file", None),
         Backend::Null => ("null", None),
         Backend::Exec { .. } => ("exec", None),
+        Backend::Agent => ("agent", None),
     };
     let shown = |path: &Path| shown(here, path);
     let (index, (columns, rows)) = (console.number, console.window.get());

@@ -1,206 +1,281 @@
-//! Frames from the launcher to the init of a guest that runs a command. Nothing is sent before the
-//! init is ready, and no more input than it has room for.
+//! The connection to the init of a guest that runs commands: which commands there are, and the
+//! frames to the init. Nothing is sent before the init is ready, and to each command no more input
+//! than it has room for. [`super::streams`] receives the init's frames.
 
+mod command;
+mod output;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use devices::mutex::{lock, wait, wait_timeout};
-use devices::number::{clamped_u32, index};
+use devices::number::index;
 use host::input::InputPipe;
-use host::stdin::InputSink;
-use lguest_init::frame::{HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToGuest};
+use lguest_init::frame::{CommandId, FromCommand, INPUT_WINDOW, ToCommand, ToGuest};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// How long a command may read nothing from its terminal. Then typed keys are dropped.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) use command::LinkedCommand;
+pub(super) use command::PIECE;
+#[cfg(test)]
+pub(super) use command::REPORT_AFTER;
+use output::CommandOutput;
+pub(super) use output::Overrun;
+
+/// The command of the launch itself (`--exec`). Later ones have other numbers.
+const FIRST: CommandId = 0;
+
+/// The most commands at once; more than anybody needs.
+const MOST_COMMANDS: usize = 64;
 
 /// How long to wait for a guest that does not read its console, before checking whether it has
 /// ended.
 const LOOK_MS: u16 = 200;
 
 /// The connection to the init.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct InitLink {
-    state: Mutex<State>,
+    input: Arc<InputPipe>,
+    state: Mutex<LinkState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Whether the init reads.
-    ready: bool,
+struct LinkState {
+    /// Whether the init has reported its version.
+    has_greeted: bool,
+    /// Whether the init waits for commands.
+    is_ready: bool,
+    /// Whether commands have to wait although the init is ready.
+    is_held: bool,
+    /// Whether the launch's own command has ended, or could not be started.
+    is_decided: bool,
     /// Whether the guest has ended.
-    over: bool,
+    is_over: bool,
+    /// The guest was started again when it had printed this many bytes: the bytes before belong to
+    /// the old guest. None if all of those were received.
+    restarted_at: Option<u64>,
+    /// The number of the last command that a client has started.
+    last: CommandId,
+    commands: BTreeMap<CommandId, CommandState>,
+}
+
+/// What is known of a command that has not ended.
+#[derive(Debug, Default)]
+struct CommandState {
+    is_started: bool,
     /// How many bytes of input may be sent.
     credit: u32,
     /// The window's columns and rows, if the init has yet to get them.
     window: Option<(u16, u16)>,
+    output: Arc<CommandOutput>,
 }
 
 impl InitLink {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// A connection to a guest that reads this input.
+    pub(crate) fn new(input: &Arc<InputPipe>) -> Self {
+        Self { input: Arc::clone(input), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LinkState> {
         lock(&self.state)
     }
 
-    /// Start sending: the init is ready.
-    pub(super) fn open(&self, input: &InputPipe) {
+    /// The init has reported its version.
+    pub(super) fn greet(&self) {
+        self.lock().has_greeted = true;
+    }
+
+    /// The init waits for commands.
+    pub(crate) fn be_ready(&self) {
         let mut state = self.lock();
-        state.ready = true;
-        state.credit = INPUT_WINDOW;
-        state.send_window(input);
+        (state.has_greeted, state.is_ready) = (true, true);
         self.changed.notify_all();
     }
 
-    /// Whether the init is ready.
+    /// Whether the init has reported its version.
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.lock().has_greeted
+    }
+
+    /// Whether the init waits for commands.
     pub(crate) fn is_ready(&self) -> bool {
-        self.lock().ready
+        self.lock().is_ready
+    }
+
+    /// Whether the launch's own command has ended, or could not be started: its last frame decides
+    /// how the launch ends, whatever the guest sends after it.
+    pub(super) fn is_decided(&self) -> bool {
+        self.lock().is_decided
+    }
+
+    /// Whether no command was started that has not ended.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.lock().commands.values().any(|command| command.is_started)
+    }
+
+    /// Let commands wait although the init is ready, or no more.
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.lock().is_held = is_held;
+        self.changed.notify_all();
+    }
+
+    /// The guest is about to be started again, and its commands are gone. It has printed `printed`
+    /// bytes on the console so far.
+    ///
+    /// # Errors
+    /// When the input cannot be discarded, which is not expected.
+    pub(crate) fn restart(&self, printed: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        (state.has_greeted, state.is_ready) = (false, false);
+        state.restarted_at = Some(printed);
+        for command in std::mem::take(&mut state.commands).into_values() {
+            command.output.close();
+        }
+        self.changed.notify_all();
+        drop(state);
+        // The old guest may have read a part of a frame.
+        self.input.discard()
+    }
+
+    /// Returns how many of these bytes, up to the position `end` of the output, are the last ones of
+    /// a guest that was started again.
+    pub(super) fn old_bytes(&self, length: usize, end: u64) -> Option<usize> {
+        let mut state = self.lock();
+        let at = state.restarted_at?;
+        let new = index(end.saturating_sub(at)).min(length);
+        if end >= at {
+            state.restarted_at = None;
+        }
+        Some(length.saturating_sub(new))
     }
 
     /// Wake up all waiting threads: the guest has ended.
     pub(crate) fn end(&self) {
-        self.lock().over = true;
+        self.lock().is_over = true;
         self.changed.notify_all();
     }
 
-    /// Raise the credit: the command has read this many bytes of its input. Bytes that were never
-    /// sent do not count.
-    pub(super) fn taken(&self, count: u32) {
-        let mut state = self.lock();
-        state.credit = state.credit.saturating_add(count).min(INPUT_WINDOW);
-        self.changed.notify_all();
+    /// Whether the guest has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over
     }
 
-    /// Send a new size of the window. Never waits; returns false if the caller has to send it
-    /// again.
-    pub(crate) fn resize(&self, input: &InputPipe, columns: u16, rows: u16) -> bool {
+    /// Wait until commands can be started, but not after `until`. Returns false if the time is over,
+    /// or the guest has ended.
+    pub(crate) fn wait_until_ready(&self, until: Option<Instant>) -> bool {
         let mut state = self.lock();
-        state.window = Some((columns, rows));
-        state.send_window(input);
-        !state.ready || state.window.is_none()
-    }
-
-    /// Report to the init that this many bytes of output have been written.
-    pub(super) fn written(&self, input: &InputPipe, count: u32) {
-        self.send(input, &ToGuest::Written(count));
-    }
-
-    /// Send as many of these bytes as the credit allows, as input of the command. Returns how many:
-    /// 0 only if there is no credit until then.
-    fn send_some(
-        &self,
-        input: &InputPipe,
-        bytes: &[u8],
-        until: Option<Instant>,
-    ) -> io::Result<usize> {
-        let most = MOST_TO_GUEST.saturating_sub(HEADER).min(bytes.len());
-        let mut state = self.lock();
-        while state.credit == 0 && !state.over {
+        while (!state.is_ready || state.is_held) && !state.is_over {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             state = match left {
-                Some(Duration::ZERO) => return Ok(0),
+                Some(Duration::ZERO) => return false,
                 Some(left) => wait_timeout(&self.changed, state, left),
                 None => wait(&self.changed, state),
             };
         }
-        if state.over {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        !state.is_over
+    }
+
+    /// The command of the launch itself. It is started later.
+    pub(crate) fn first_command(self: &Arc<Self>) -> LinkedCommand {
+        let output = Arc::clone(&self.lock().commands.entry(FIRST).or_default().output);
+        LinkedCommand::new(Arc::clone(self), FIRST, output)
+    }
+
+    /// A new command of a client, which is started later. None if there are too many.
+    pub(crate) fn new_command(self: &Arc<Self>) -> Option<LinkedCommand> {
+        let mut state = self.lock();
+        if state.commands.len() >= MOST_COMMANDS {
+            return None;
         }
-        let most = clamped_u32(most as u64).min(state.credit);
-        state.credit = state.credit.saturating_sub(most);
-        let most = index(most);
+        let mut id = state.last;
+        loop {
+            // 0 is the launch's, and the largest number belongs to the init.
+            id = if id >= CommandId::MAX - 1 { 1 } else { id + 1 };
+            if !state.commands.contains_key(&id) {
+                break;
+            }
+        }
+        state.last = id;
+        let output = Arc::clone(&state.commands.entry(id).or_default().output);
         drop(state);
-        self.send(input, &ToGuest::Stdin(bytes.get(..most).unwrap_or_default().to_vec()));
-        Ok(most)
+        Some(LinkedCommand::new(Arc::clone(self), id, output))
+    }
+
+    /// Report a new size of this terminal's window to the launch's command. Never waits; returns
+    /// false if the caller has to report it again.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> bool {
+        self.resize_of(FIRST, columns, rows)
+    }
+
+    fn resize_of(&self, id: CommandId, columns: u16, rows: u16) -> bool {
+        let mut state = self.lock();
+        let Some(command) = state.commands.get_mut(&id) else { return true };
+        command.window = Some((columns, rows));
+        command.send_window(id, &self.input);
+        !command.is_started || command.window.is_none()
+    }
+
+    /// Take a frame of a command from the init. Frames of commands that have ended, or never
+    /// existed, are ignored.
+    ///
+    /// # Errors
+    /// When the guest sends more output than it was granted.
+    pub(super) fn receive(&self, id: CommandId, frame: FromCommand) -> Result<(), Overrun> {
+        let mut state = self.lock();
+        let Some(command) = state.commands.get_mut(&id) else { return Ok(()) };
+        if let FromCommand::Taken(count) = frame {
+            // Bytes that were never sent do not count.
+            command.credit = command.credit.saturating_add(count).min(INPUT_WINDOW);
+            self.changed.notify_all();
+            return Ok(());
+        }
+        let output = Arc::clone(&command.output);
+        let is_last = matches!(frame, FromCommand::Ended(_) | FromCommand::NotStarted(_));
+        if is_last {
+            state.commands.remove(&id);
+            state.is_decided |= id == FIRST;
+            self.changed.notify_all();
+        }
+        drop(state);
+        let ignored = output.push(frame)?;
+        if is_last {
+            output.close();
+        }
+        if ignored > 0 {
+            self.send(&ToGuest::Command(id, ToCommand::Written(ignored)));
+        }
+        Ok(())
+    }
+
+    /// End the output of all commands: the guest has sent its last frame.
+    pub(super) fn close(&self) {
+        for command in self.lock().commands.values() {
+            command.output.close();
+        }
     }
 
     /// Send a frame, which a pipe takes as a whole. A sender that keeps to the credit does not wait
     /// here, unless the host grants small pipes only.
-    fn send(&self, input: &InputPipe, frame: &ToGuest) {
+    pub(super) fn send(&self, frame: &ToGuest) {
         let bytes = frame.encode();
-        while !self.lock().over && matches!(input.send(&bytes), Ok(0)) {
-            let mut room = [PollFd::new(input.sender(), PollFlags::POLLOUT)];
+        while !self.lock().is_over && matches!(self.input.send(&bytes), Ok(0)) {
+            let mut room = [PollFd::new(self.input.sender(), PollFlags::POLLOUT)];
             let _ = poll(&mut room, PollTimeout::from(LOOK_MS));
         }
     }
 }
 
-impl State {
-    fn send_window(&mut self, input: &InputPipe) {
-        if let (true, Some((columns, rows))) = (self.ready, self.window) {
-            let sent = input.send(&ToGuest::Window { columns, rows }.encode());
-            if !matches!(sent, Ok(0)) {
+impl CommandState {
+    /// Send the size of the window, if the command runs and there is room for the frame.
+    fn send_window(&mut self, id: CommandId, input: &InputPipe) {
+        if let (true, Some((columns, rows))) = (self.is_started, self.window) {
+            let frame = ToGuest::Command(id, ToCommand::Window { columns, rows });
+            if !matches!(input.send(&frame.encode()), Ok(0)) {
                 self.window = None;
             }
         }
-    }
-}
-
-/// The command's stdin.
-#[derive(Debug)]
-pub(super) struct CommandStdin {
-    link: Arc<InitLink>,
-    input: Arc<InputPipe>,
-    /// Whether the command has read what was last typed.
-    reads: bool,
-}
-
-impl CommandStdin {
-    pub(super) fn new(link: &Arc<InitLink>, input: &Arc<InputPipe>) -> Self {
-        Self { link: Arc::clone(link), input: Arc::clone(input), reads: true }
-    }
-}
-
-impl InputSink for CommandStdin {
-    fn hand_on(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let sent = self.link.send_some(&self.input, bytes, None)?;
-            bytes = bytes.get(sent..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn type_in(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let patience = if self.reads { PATIENCE } else { Duration::ZERO };
-            let until = Some(Instant::now() + patience);
-            match self.link.send_some(&self.input, bytes, until) {
-                Ok(sent @ 1..) => {
-                    bytes = bytes.get(sent..).unwrap_or_default();
-                    self.reads = true;
-                }
-                Ok(_) => return self.warn_not_read(),
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        let ready = self.link.wait_until_ready();
-        if ready {
-            self.link.send(&self.input, &ToGuest::StdinEnd);
-        }
-    }
-}
-
-impl CommandStdin {
-    /// Warn once that the command does not read. Before the init is ready, no command is to blame.
-    fn warn_not_read(&mut self) {
-        if self.reads && self.link.is_ready() {
-            log::warn!("the command does not read its terminal: what is typed is lost");
-            self.reads = false;
-        }
-    }
-}
-
-impl InitLink {
-    /// Wait until the init is ready. Returns false if the guest ends before.
-    fn wait_until_ready(&self) -> bool {
-        let mut state = self.lock();
-        while !state.ready && !state.over {
-            state = wait(&self.changed, state);
-        }
-        state.ready
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum ModuleRequest {
 /// A module that the guest loads.
 #[derive(Debug)]
 pub(crate) struct ChosenModule {
+    /// The module's file.
+    pub(crate) path: PathBuf,
     pub(crate) module: KernelModule,
     /// Whether the kernel may refuse the module.
     pub(crate) optional: bool,
@@ -190,7 +192,7 @@ impl Selection<'_> {
         for needed in &module.needs {
             self.add(needed, optional, &needed_by)?;
         }
-        self.chosen.push(ChosenModule { module, optional });
+        self.chosen.push(ChosenModule { path, module, optional });
         Ok(())
     }
 

@@ -27,11 +27,11 @@ const FILES: [(&str, &str); 3] = [
     ("/etc/hosts", "127.0.0.1 localhost guest\n::1 localhost\n"),
 ];
 
-/// Add the shell, and a link for each of its programs.
+/// Add the shell, and a link for each of its programs. Returns the host's file.
 ///
 /// # Errors
 /// When the host has no such shell.
-pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
+pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<PathBuf> {
     let none = "--exec: there is no shell for the guest: install busybox-static on this host, or \
                 give an --initrd or a root disk that has /bin/sh";
     let (path, bytes) = find(env::var_os("PATH").as_deref()).context(none)?;
@@ -59,7 +59,7 @@ pub(crate) fn add(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
     if !list.lines().any(|applet| applet == "bin/sh") {
         archive.link("/bin/sh", "/bin/busybox")?;
     }
-    Ok(())
+    Ok(path)
 }
 
 /// Directories that are searched after PATH, which may lack them, or not be set (`env -i`).

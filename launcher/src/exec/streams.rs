@@ -1,8 +1,9 @@
-//! Frames from the init of a guest that runs a command: the command's output goes to the launcher's
-//! stdout and stderr, and its status becomes the launcher's. A separate thread reads the console's
-//! ring and blocks in write(2). It reports to the guest how much has been written, and the guest
-//! sends no more than [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow
-//! reader holds up the command, and not the guest.
+//! Frames from the init of a guest that runs commands. A thread reads the console's ring and sorts
+//! the frames by command. Another one writes the output of the launch's own command to the
+//! launcher's stdout and stderr, and blocks in write(2); the command's status becomes the
+//! launcher's. It reports to the guest how much has been written, and the guest sends no more than
+//! [`OUTPUT_WINDOW`](lguest_init::frame::OUTPUT_WINDOW) ahead of that. So a slow reader holds up its
+//! command, and nothing else in the guest.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,31 +12,40 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use devices::log_interval::LogInterval;
-use devices::number::clamped_u32;
 use devices::threads;
 use host::exit::Exit;
-use host::input::InputPipe;
 use host::output::{OutputRing, Reader, ReaderRole};
 use host::stdin;
 use host::terminal::Terminal;
 use host::writer::{self, OutputWriter, Screen};
-use lguest_init::frame::{FromGuest, Parser, VERSION};
+use lguest_init::frame::{FromCommand, FromGuest, Parser, VERSION};
 use nix::errno::Errno;
 
-use super::link::{CommandStdin, InitLink};
+use super::link::{InitLink, LinkedCommand, Overrun};
+use super::stdin::CommandStdin;
 use crate::ending::Ending;
 
-/// How many bytes of output are written before the guest gets a report.
-const REPORT_AFTER: u32 = 64 << 10;
+/// Start the thread that receives frames of an agent, on a console with this output.
+///
+/// # Errors
+/// When the host has no thread left.
+pub(crate) fn receive(
+    output: &OutputRing,
+    link: &Arc<InitLink>,
+    exit: &Arc<Exit<Ending>>,
+) -> Result<()> {
+    let mut body = LinkReader::new(output.reader(ReaderRole::Writer), link, exit);
+    threads::start("exec-link", move || body.run()).context("starting the thread of --agent")?;
+    Ok(())
+}
 
-/// Start the threads that carry the command's streams between a console, which has this output and
-/// this input, and the launcher's stdin, stdout and stderr.
+/// Start the threads that carry the streams of the launch's command between a console, which has
+/// this output, and the launcher's stdin, stdout and stderr.
 ///
 /// # Errors
 /// When the host has no descriptor or thread left.
 pub(crate) fn connect(
     output: &OutputRing,
-    input: &Arc<InputPipe>,
     link: &Arc<InitLink>,
     exit: &Arc<Exit<Ending>>,
     terminal: Option<&Terminal>,
@@ -43,20 +53,26 @@ pub(crate) fn connect(
     let duplicate = |stream: BorrowedFd<'_>| {
         stream.try_clone_to_owned().context("duplicating stdout and stderr")
     };
-    let reader = output.reader(ReaderRole::Writer);
-    let id = reader.id();
-    let body = ExecOutput {
-        reader,
-        input: Arc::clone(input),
-        link: Arc::clone(link),
+    let command = Arc::new(link.first_command());
+    let mut body = ExecOutput {
+        command: Arc::clone(&command),
         exit: Arc::clone(exit),
         stdout: OutputStream::new("stdout", duplicate(io::stdout().as_fd())?, terminal),
         stderr: OutputStream::new("stderr", duplicate(io::stderr().as_fd())?, None),
-        unreported: 0,
     };
-    threads::start("exec-out", move || body.run()).context("starting the thread of --exec")?;
-    stdin::start_for(CommandStdin::new(link, input), exit, terminal)?;
-    Ok(OutputWriter::beside(output, id, "stdout"))
+    let reader = output.reader(ReaderRole::Writer);
+    let writer = OutputWriter::beside(output, reader.id(), "stdout");
+    let mut receiver = LinkReader::new(reader, link, exit);
+    let writing = threads::start("exec-out", move || body.run());
+    let writing = writing.context("starting the thread of --exec")?;
+    let run = move || {
+        receiver.run();
+        // The ring's reader leaves when all is written. The thread has no code that panics.
+        let _ = writing.join();
+    };
+    threads::start("exec-link", run).context("starting the thread of --exec")?;
+    stdin::start_for(CommandStdin::new(&command), exit, terminal)?;
+    Ok(writer)
 }
 
 /// The launcher's stdout or stderr.
@@ -112,66 +128,97 @@ impl OutputStream {
     }
 }
 
-/// The state of the thread.
+/// The state of the thread that writes.
 struct ExecOutput {
-    reader: Reader,
-    input: Arc<InputPipe>,
-    link: Arc<InitLink>,
+    command: Arc<LinkedCommand>,
     exit: Arc<Exit<Ending>>,
     stdout: OutputStream,
     stderr: OutputStream,
-    /// How many bytes have been written since the last report to the guest.
-    unreported: u32,
 }
 
 impl ExecOutput {
-    /// Read frames until the console's output ends.
-    fn run(mut self) {
-        let (mut chunk, mut parser, mut broken) = (Vec::new(), Parser::default(), false);
-        while self.reader.take(&mut chunk) {
-            if broken {
-                continue;
-            }
-            let mut frames = Vec::new();
-            let parsed = parser.push(&chunk, |frame| frames.push(frame));
-            frames.into_iter().for_each(|frame| self.hear(frame));
-            if let Err(what) = parsed {
-                broken = true;
-                let what = format!("the guest sent {what} where its command's output was expected");
-                self.exit.end(Ending::Failed(what));
+    /// Write until the guest has sent its last frame.
+    fn run(&mut self) {
+        let mut unreported = 0;
+        while let Some(frame) = self.command.next_output() {
+            match frame {
+                FromCommand::Stdout(bytes) => {
+                    self.stdout.write(&bytes);
+                    self.command.written(bytes.len(), &mut unreported);
+                }
+                FromCommand::Stderr(bytes) => {
+                    self.stderr.write(&bytes);
+                    self.command.written(bytes.len(), &mut unreported);
+                }
+                FromCommand::Ended(status) => self.exit.end(Ending::Exited(status)),
+                FromCommand::NotStarted(why) => self.exit.end(Ending::Failed(why)),
+                FromCommand::Taken(_) => {}
             }
         }
         self.stdout.finish();
     }
+}
 
-    fn hear(&mut self, frame: FromGuest) {
-        match frame {
-            FromGuest::Ready(VERSION) => self.link.open(&self.input),
-            FromGuest::Ready(version) => {
-                let what = format!("the guest's init speaks version {version}, lguest {VERSION}");
-                self.exit.end(Ending::Failed(what));
+/// The state of the thread that receives frames.
+struct LinkReader {
+    reader: Reader,
+    link: Arc<InitLink>,
+    exit: Arc<Exit<Ending>>,
+}
+
+impl LinkReader {
+    fn new(reader: Reader, link: &Arc<InitLink>, exit: &Arc<Exit<Ending>>) -> Self {
+        Self { reader, link: Arc::clone(link), exit: Arc::clone(exit) }
+    }
+
+    /// Receive frames until the console's output ends.
+    fn run(&mut self) {
+        let (mut chunk, mut parser, mut is_broken) = (Vec::new(), Parser::default(), false);
+        while self.reader.take(&mut chunk) {
+            if let Some(old) = self.link.old_bytes(chunk.len(), self.reader.position()) {
+                chunk.drain(..old);
+                (parser, is_broken) = (Parser::default(), false);
             }
-            FromGuest::Stdout(bytes) => {
-                self.stdout.write(&bytes);
-                self.written(bytes.len());
+            if is_broken {
+                continue;
             }
-            FromGuest::Stderr(bytes) => {
-                self.stderr.write(&bytes);
-                self.written(bytes.len());
+            let mut frames = Vec::new();
+            let parsed = parser.push(&chunk, |frame| frames.push(frame));
+            let received = frames.into_iter().try_for_each(|frame| self.receive(frame));
+            let parsed = parsed.map_err(|what| what.to_string());
+            if let Err(what) = received.and(parsed) {
+                is_broken = true;
+                self.fail(format!("the guest sent {what} where its command's output was expected"));
             }
-            FromGuest::Taken(count) => self.link.taken(count),
-            FromGuest::Ended(status) => self.exit.end(Ending::Exited(status)),
-            FromGuest::Failed(why) => self.exit.end(Ending::Failed(why)),
+        }
+        self.link.close();
+    }
+
+    /// End the guest, unless the command's end has decided already.
+    fn fail(&self, why: String) {
+        if !self.link.is_decided() {
+            self.exit.end(Ending::Failed(why));
         }
     }
 
-    fn written(&mut self, count: usize) {
-        // The reader of the stream is there, however long it took.
-        self.reader.progress();
-        self.unreported = self.unreported.saturating_add(clamped_u32(count as u64));
-        if self.unreported >= REPORT_AFTER {
-            self.link.written(&self.input, std::mem::take(&mut self.unreported));
+    fn receive(&self, frame: FromGuest) -> Result<(), String> {
+        match frame {
+            FromGuest::Hello(VERSION) => self.link.greet(),
+            FromGuest::Hello(version) => {
+                self.fail(format!("the guest's init speaks version {version}, lguest {VERSION}"));
+            }
+            FromGuest::Ready => {
+                self.link.be_ready();
+                // The main thread may have to save the guest.
+                self.exit.wake();
+            }
+            FromGuest::Failed(why) => self.fail(why),
+            FromGuest::Command(id, frame) => {
+                let received = self.link.receive(id, frame);
+                received.map_err(|Overrun| "more output than it was granted".to_string())?;
+            }
         }
+        Ok(())
     }
 }
 

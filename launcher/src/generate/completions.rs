@@ -2,7 +2,7 @@
 //! list` prints these names.
 
 use anyhow::Result;
-use clap::{Arg, Command};
+use clap::{Arg, Command, Id};
 use clap_complete::Shell;
 
 /// The completion script for a shell.
@@ -26,7 +26,11 @@ fn shown(definition: &Command, shell: Shell) -> Command {
     let shown = definition.get_subcommands().filter(|command| !command.is_hide_set());
     let shown: Vec<_> = shown.cloned().collect();
     let args = definition.get_arguments().filter(|arg| shell != Shell::Zsh || !arg.is_positional());
-    let bare = Command::new("lguest").args(args.cloned());
+    let args: Vec<_> = args.cloned().collect();
+    let has = |id: &Id| args.iter().any(|arg| arg.get_id() == id);
+    let groups = definition.get_groups().filter(|group| group.get_args().all(has));
+    let groups: Vec<_> = groups.cloned().collect();
+    let bare = Command::new("lguest").args(args).groups(groups);
     bare.subcommands(shown).version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true)
 }
 

@@ -1,8 +1,10 @@
 //! What a guest boots: the files of the command line, and the words of the kernel command line that
 //! follow from other options.
 
+use anyhow::Result;
+use host::progress;
 use machine::boot::cmdline::KernelVerbosity;
-use machine::boot::{BootFiles, BootRequest};
+use machine::boot::{self, BootFiles, BootRequest};
 
 use crate::config::{Config, tunnet};
 use crate::exec;
@@ -15,6 +17,15 @@ pub(crate) fn request<'a>(config: &'a Config, files: &'a BootFiles) -> BootReque
     request.addresses = tunnet::kernel_words(config);
     request.more = [exec::kernel_words(config), tunnet::driver_words(config)].concat();
     request
+}
+
+/// The kernel command line of this configuration.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn command_line(config: &Config) -> Result<String> {
+    let files = BootFiles::new(&config.kernel, &config.initrd, progress::watch);
+    boot::command_line(&request(config, &files))
 }
 
 /// How much the kernel prints: it has to print what a boot test looks for.

@@ -88,11 +88,16 @@ A snapshot is never written to: any number of guests can start from one at the s
     (
         "exec",
         "One command",
-        &[],
+        &["exec"],
         "Run a command in a guest: its output is lguest's, its exit status, too. A parameter of \
-         a module is a word for the kernel.
+         a module is a word for the kernel. With --warm DIR, later runs do not boot.
 
-  lguest 512 vmlinuz --modules modules --load ./hello.ko hello.times=3 --exec dmesg",
+  lguest 512 vmlinuz --modules modules --load ./hello.ko hello.times=3 --exec dmesg
+  lguest 512 vmlinuz --modules modules --warm warm --exec 'uname -r'
+
+lguest exec runs more commands in such a guest while it runs, or in one with --agent.
+
+  lguest exec $vm uname -r",
     ),
     (
         "tests",
@@ -201,12 +206,14 @@ impl Topic {
         if self.has_parts(definition) {
             template.push_str("\n{all-args}");
         }
-        // The other options are hidden, not left out: an option may conflict with one of them.
+        // The other options are hidden, not left out: an option may conflict with one of them,
+        // or need it.
         let own: Vec<_> = self.options(definition).map(Arg::get_id).collect();
         let args = definition.get_arguments().filter(|arg| !is_about_help(arg)).cloned();
         Command::new("lguest")
             .about(self.text.clone())
             .args(args.map(|arg| if own.contains(&arg.get_id()) { arg } else { arg.hide(true) }))
+            .groups(definition.get_groups().cloned())
             .subcommands(self.commands(definition).cloned())
             .disable_help_flag(true)
             .disable_version_flag(true)

@@ -78,7 +78,8 @@ pub(super) fn judge(
 ) -> Outcome {
     match outcome {
         Outcome::Ended(ending) => {
-            let began = consoles.iter().any(|console| console.is_ready());
+            let mut links = consoles.iter().filter_map(|console| console.init_link());
+            let began = links.any(|link| link.has_greeted());
             Outcome::Ended(exec::judge(job, began, ending))
         }
         Outcome::Decided(_) => outcome,

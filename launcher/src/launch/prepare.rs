@@ -25,7 +25,7 @@ use crate::exec::{self, ExecJob};
 use crate::guest::Host;
 use crate::observers::Observers;
 use crate::runtime::Claim;
-use crate::snapshot::Snapshot;
+use crate::snapshot::GuestOrigin;
 
 /// What exists before the first guest.
 pub(super) struct Prepared {
@@ -43,8 +43,7 @@ pub(super) struct Prepared {
 pub(super) struct Wanted<'a> {
     pub(super) config: &'a Config,
     pub(super) consoles: &'a [ConsoleConfig],
-    /// The snapshot from which the guest continues, if it does not boot.
-    pub(super) snapshot: Option<&'a Snapshot>,
+    pub(super) origin: &'a GuestOrigin,
 }
 
 /// Make what all guests of this launch share: first what may need privileges, then the threads.
@@ -54,9 +53,10 @@ pub(super) fn prepare(
     claim: &mut Option<(Claim, UnixListener)>,
     inherited: &mut Inherited,
 ) -> Result<Prepared> {
-    let Wanted { config, consoles, snapshot } = wanted;
+    let Wanted { config, consoles, origin } = wanted;
+    let snapshot = origin.snapshot();
     let mut files = boot::BootFiles::new(&config.kernel, &config.initrd, progress::watch);
-    let job = exec::prepare(config, consoles.len(), &mut files)?;
+    let job = exec::prepare(config, consoles.len(), &mut files, origin.exec_path())?;
     if privileges.is_wanted() {
         files.keep()?;
     } else if config.detach {

@@ -6,10 +6,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
 use super::{MANIFEST, MEMORY, STATE};
@@ -23,6 +24,8 @@ pub(crate) struct NewDirectory {
     parent: File,
     /// The temporary directory, locked against other clients.
     lock: Option<Flock<File>>,
+    /// Whether the new directory takes the place of an old one.
+    replaces: bool,
     is_done: bool,
 }
 
@@ -36,6 +39,20 @@ impl NewDirectory {
             path.symlink_metadata().is_err(),
             "it exists already: give another name, or remove it (rm -r)"
         );
+        Self::beside(path, false)?.context("another snapshot of that name is being written")
+    }
+
+    /// Make the temporary directory for a snapshot that takes the place of the old one, if there is
+    /// one. None if another process is making it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub(crate) fn replacing(path: &Path) -> Result<Option<Self>> {
+        Self::beside(path, true)
+    }
+
+    /// Make the temporary directory beside `path`. None if another process has it.
+    fn beside(path: &Path, replaces: bool) -> Result<Option<Self>> {
         let name = path.file_name().context("it has no name of its own")?;
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
@@ -44,16 +61,27 @@ impl NewDirectory {
         let directory = File::open(&parent).with_context(|| parent.display().to_string())?;
         let temporary = parent.join(with_suffix(name, ".tmp"));
         let make = || fs::DirBuilder::new().mode(0o700).create(&temporary);
-        let lock = match make() {
+        let made = match make() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                remove_abandoned(&temporary)?;
-                make().and_then(|()| lock(&temporary))
+                if !remove_abandoned(&temporary)? {
+                    return Ok(None);
+                }
+                make()
             }
-            made => made.and_then(|()| lock(&temporary)),
+            made => made,
         };
-        let lock = lock.with_context(|| format!("making {}", temporary.display()))?;
-        let path = parent.join(name);
-        Ok(Self { path, temporary, parent: directory, lock: Some(lock), is_done: false })
+        let locked = match made {
+            Ok(()) => lock(&temporary),
+            // Another process has just made it.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error),
+        };
+        let lock = locked.with_context(|| format!("making {}", temporary.display()))?;
+        if lock.is_none() {
+            return Ok(None);
+        }
+        let (path, parent) = (parent.join(name), directory);
+        Ok(Some(Self { path, temporary, parent, lock, replaces, is_done: false }))
     }
 
     /// Create one of the files. Only its owner can read it, and nobody can write it later.
@@ -83,10 +111,19 @@ impl NewDirectory {
         let names = [&self.temporary, &self.path].map(|path| path.file_name().unwrap_or_default());
         let [from, to] = names;
         let parent = self.parent.as_fd();
-        match renameat2(parent, from, parent, to, RenameFlags::RENAME_NOREPLACE) {
+        let is_exchange = self.replaces && self.path.symlink_metadata().is_ok();
+        let flags = match is_exchange {
+            true => RenameFlags::RENAME_EXCHANGE,
+            false => RenameFlags::RENAME_NOREPLACE,
+        };
+        match renameat2(parent, from, parent, to, flags) {
+            // The old directory has the temporary name. Guests that continue from it keep its files.
+            Ok(()) if is_exchange => {
+                fs::remove_dir_all(&self.temporary).context("removing the old one")?;
+            }
             Ok(()) => {}
             // Some network file systems lack the flag. A directory replaces only an empty one.
-            Err(nix::errno::Errno::EINVAL) => {
+            Err(Errno::EINVAL) if !is_exchange => {
                 fs::rename(&self.temporary, &self.path).context("renaming it")?;
             }
             Err(error) => return Err(anyhow!(io::Error::from(error)).context("renaming it")),
@@ -111,27 +148,55 @@ fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     longer
 }
 
-/// Lock a directory, against another client that takes it for abandoned.
-fn lock(directory: &Path) -> io::Result<Flock<File>> {
-    let file = File::open(directory)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+/// Lock a directory, against another process that takes it for abandoned. None if another process
+/// has locked it, or has put another one in its place.
+fn lock(directory: &Path) -> io::Result<Option<Flock<File>>> {
+    let opened = match File::open(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let inode = opened.metadata()?.ino();
+    let locked = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        locked => locked.map_err(|(_, error)| error)?,
+    };
+    let is_same = fs::metadata(directory).is_ok_and(|now| now.ino() == inode);
+    Ok(is_same.then_some(locked))
 }
 
-/// Remove the temporary directory of a client that was killed.
-fn remove_abandoned(temporary: &Path) -> Result<()> {
+/// Remove the temporary directory of a process that was killed. Returns false if the process exists.
+fn remove_abandoned(temporary: &Path) -> Result<bool> {
     let shown = temporary.display();
-    ensure!(temporary.symlink_metadata()?.is_dir(), "{shown} is in the way: remove it");
-    let Ok(_lock) = lock(temporary) else {
-        bail!("another snapshot of that name is being written to {shown}");
-    };
-    for entry in fs::read_dir(temporary).with_context(|| shown.to_string())? {
-        let name = entry?.file_name();
-        ensure!(
-            name.to_str().is_some_and(is_file_name),
-            "{shown} is in the way, and is not an unfinished snapshot: rename it"
-        );
+    // Another process may have removed it meanwhile.
+    let Ok(metadata) = temporary.symlink_metadata() else { return Ok(true) };
+    ensure!(metadata.is_dir(), "{shown} is in the way: remove it");
+    let Some(_lock) = lock(temporary)? else { return Ok(false) };
+    ensure!(
+        has_only_files(temporary)?,
+        "{shown} is in the way, and is not an unfinished snapshot: rename it"
+    );
+    fs::remove_dir_all(temporary).with_context(|| format!("removing {shown}"))?;
+    Ok(true)
+}
+
+/// Whether a directory is a snapshot, or was going to be one, and may be removed.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn is_replaceable(directory: &Path) -> Result<bool> {
+    Ok(directory.symlink_metadata()?.is_dir()
+        && directory.join(MANIFEST).symlink_metadata().is_ok()
+        && has_only_files(directory)?)
+}
+
+/// Whether all entries of a directory have names of a snapshot's files.
+fn has_only_files(directory: &Path) -> Result<bool> {
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        if !entry?.file_name().to_str().is_some_and(is_file_name) {
+            return Ok(false);
+        }
     }
-    fs::remove_dir_all(temporary).with_context(|| format!("removing {shown}"))
+    Ok(true)
 }
 
 /// Whether a snapshot has a file of this name.
@@ -207,6 +272,22 @@ mod tests {
         let error = NewDirectory::create(&all.path().join("snap")).unwrap_err();
         assert!(error.to_string().contains("is not an unfinished snapshot"), "{error}");
         assert_eq!(entries(&mine), ["notes"]);
+    }
+
+    #[test]
+    fn an_old_directory_is_replaced_when_the_new_one_is_complete() {
+        let all = tempfile::tempdir().unwrap();
+        let path = all.path().join("warm");
+        for generation in ["first", "second"] {
+            let new = NewDirectory::replacing(&path).unwrap().unwrap();
+            assert!(NewDirectory::replacing(&path).unwrap().is_none());
+            new.finish(generation).unwrap();
+            assert_eq!(fs::read_to_string(path.join(MANIFEST)).unwrap(), generation);
+            assert_eq!(entries(all.path()), ["warm"]);
+            assert!(is_replaceable(&path).unwrap());
+        }
+        fs::write(path.join("mine"), "").unwrap();
+        assert!(!is_replaceable(&path).unwrap());
     }
 
     #[test]

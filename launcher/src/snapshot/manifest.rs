@@ -9,9 +9,11 @@ use devices::number::low_u64;
 use host::disk::DiskIdentity;
 use serde::{Deserialize, Serialize};
 
+use super::warm::WarmKey;
+
 /// The version of the format that this launcher writes and reads. It refuses snapshots
 /// of all others.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// A manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,10 @@ pub(crate) struct Manifest {
     pub(crate) cards: Vec<CardIdentity>,
     /// The number of consoles.
     pub(crate) consoles: usize,
+    /// What the snapshot belongs to, if `--warm` has made it.
+    // Without this, serde takes a missing field for None.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(crate) warm: Option<WarmKey>,
     /// All other files of the snapshot, by name.
     pub(crate) files: BTreeMap<String, FileEntry>,
 }
@@ -128,6 +134,7 @@ pub(crate) mod tests {
             disks: Vec::new(),
             cards: vec![CardIdentity { mac: [2, 0, 0, 0, 0, 1], queues: 1 }],
             consoles: 1,
+            warm: None,
             files: super::super::files(1, &[])
                 .into_iter()
                 .map(|name| (name, FileEntry { length: 0, crc32: Some(0) }))
@@ -142,9 +149,9 @@ pub(crate) mod tests {
 
     #[test]
     fn another_format_is_named_with_its_writer() {
-        let other = Manifest { format: 2, ..example() };
+        let other = Manifest { format: 1, ..example() };
         let error = Manifest::parse(other.text().as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("format 2, written by lguest 9.8.7"), "{error}");
+        assert!(error.contains("format 1, written by lguest 9.8.7"), "{error}");
         // A later format may have other fields.
         let error = Manifest::parse(br#"{"format": 7, "new": true}"#).unwrap_err().to_string();
         assert!(error.contains("format 7"), "{error}");

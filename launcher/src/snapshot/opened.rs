@@ -2,7 +2,7 @@
 //! use one directory at once: nothing in it is written.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,22 @@ fn check(manifest: &Manifest) -> Result<()> {
     let memory = manifest.files.get(MEMORY).map(|entry| entry.length);
     ensure!(memory == Some(manifest.memory), "it is damaged: the length of {MEMORY}");
     Ok(())
+}
+
+/// The manifest in a directory that `--warm` may make anew. None if the directory does not exist.
+/// The inner error says why a snapshot cannot be used.
+///
+/// # Errors
+/// When the directory is not a snapshot.
+pub(super) fn warm(directory: &Path) -> Result<Option<Result<(&Path, Manifest)>>> {
+    if fs::symlink_metadata(directory).is_err() {
+        return Ok(None);
+    }
+    ensure!(
+        super::directory::is_replaceable(directory)?,
+        "it exists, and is not a snapshot: name a directory that does not exist yet"
+    );
+    Ok(Some(manifest(directory).map(|manifest| (directory, manifest))))
 }
 
 impl Snapshot {

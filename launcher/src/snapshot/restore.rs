@@ -134,6 +134,7 @@ fn anchor(config: &mut Config, directory: &Path) {
     let block = config.block.iter_mut().map(|block| &mut block.path);
     let console = config.console.iter_mut().filter_map(ConsoleConfig::path_mut);
     let paths = [&mut config.kernel].into_iter().chain(&mut config.initrd).chain(&mut config.rng);
+    let paths = paths.chain(&mut config.exec.modules);
     for path in paths.chain(block).chain(console) {
         *path = directory.join(&*path);
     }

@@ -65,8 +65,16 @@ pub(crate) struct SaveRequest {
     pub(crate) files: SnapshotFiles,
     /// Leave the guest paused, and its consoles held: the caller ends it, or calls [`release`].
     pub(crate) stop: bool,
-    /// The client, without whom there is nobody to finish the snapshot.
-    pub(crate) client: UnixStream,
+    /// The client that has asked for the snapshot, and will finish it. None if the launch itself
+    /// does.
+    pub(crate) client: Option<UnixStream>,
+}
+
+impl SaveRequest {
+    /// Whether nobody is left who would finish the snapshot.
+    fn is_abandoned(&self) -> bool {
+        self.client.as_ref().is_some_and(peer::has_left)
+    }
 }
 
 /// A snapshot that was written.
@@ -92,9 +100,15 @@ pub(crate) fn save(
     patience: Duration,
 ) -> Result<Saved> {
     let LaunchIdentity { config, name, here } = launch;
+    // A launch saves its guest before it sends the command.
     ensure!(
-        config.exec.command.is_none(),
+        config.exec.command.is_none() || request.client.is_none(),
         "a guest that runs a command (--exec) cannot be saved yet"
+    );
+    let mut links = host.consoles.iter().filter_map(|console| console.init_link());
+    ensure!(
+        links.all(|link| link.is_idle() && (link.is_ready() || !link.has_greeted())),
+        "a guest cannot be saved while it runs a command of `lguest exec`"
     );
     let options = config.source.options.as_deref();
     let options = options.context("a word of its command line is not UTF-8")?;
@@ -129,6 +143,7 @@ pub(crate) fn save(
         disks,
         cards: cards(host),
         consoles: host.consoles.len(),
+        warm: None,
         files,
     };
     let paused = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -181,7 +196,7 @@ type Written = (Vec<DiskIdentity>, BTreeMap<String, FileEntry>);
 
 /// Write all files but the manifest.
 fn write(guest: &Guest, host: &Host, request: &SaveRequest) -> Result<Written> {
-    let SaveRequest { files: snapshot, stop: _, client } = request;
+    let snapshot = &request.files;
     let mut entries = BTreeMap::new();
     // After a crash of the host, the disks must still be those that the memory belongs to.
     for (number, disk) in host.disks.iter().enumerate() {
@@ -196,10 +211,10 @@ fn write(guest: &Guest, host: &Host, request: &SaveRequest) -> Result<Written> {
         }
     }
     let memory = snapshot.file(MEMORY)?;
-    let goes_on = || !host.exit.is_announced() && !peer::has_left(client);
+    let goes_on = || !host.exit.is_announced() && !request.is_abandoned();
     let saved = host.ram.save(memory, &goes_on);
     ensure!(!host.exit.is_announced(), "the guest is about to end");
-    ensure!(!peer::has_left(client), "the client has left");
+    ensure!(!request.is_abandoned(), "the client has left");
     let crc32 = saved.context("writing memory")?;
     memory.sync_all().context("writing memory")?;
     entries.insert(MEMORY.into(), FileEntry { length: host.ram.size(), crc32: Some(crc32) });

@@ -1,4 +1,4 @@
-//! The frames of an attached console, in both directions: a byte for the kind, the length of the
+//! The frames of an attached console, or of a command, in both directions: a byte for the kind, the length of the
 //! payload (32 bits, little-endian), and the payload.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,6 +19,10 @@ pub enum ConsoleFrame {
     Data(Vec<u8>),
     /// The number of bytes that were lost before the next frame, to the client.
     Dropped(u64),
+    /// What a command wrote to its stderr, to the client.
+    Stderr(Vec<u8>),
+    /// The end of a command's input, to the guest.
+    InputEnd,
     /// The size of the window, rows and columns, to the guest.
     Size(u16, u16),
     /// The last frame, to the client: the client's exit status, and the reason.
@@ -51,6 +55,8 @@ impl Wire {
             }
             // The end of the bytes says that the guest has ended.
             (Self::Plain, ConsoleFrame::End(0, _) | ConsoleFrame::Size(..)) => Ok(()),
+            // A console has one output, and its input has no end.
+            (Self::Plain, ConsoleFrame::Stderr(_) | ConsoleFrame::InputEnd) => Ok(()),
             (Self::Plain, ConsoleFrame::End(_, why)) => write!(stream, "\r\n[lguest: {why}]\r\n"),
         }
     }
@@ -86,6 +92,11 @@ impl ConsoleFrame {
                 bytes.extend(count.to_le_bytes());
                 b'l'
             }
+            Self::Stderr(data) => {
+                bytes.extend(data);
+                b'r'
+            }
+            Self::InputEnd => b'i',
             Self::Size(rows, columns) => {
                 bytes.extend(rows.to_le_bytes().iter().chain(&columns.to_le_bytes()));
                 b's'
@@ -129,6 +140,8 @@ impl ConsoleFrame {
         stream.read_exact(&mut payload)?;
         match (kind, payload.as_slice()) {
             (b'd', _) => Ok(Some(Self::Data(payload))),
+            (b'r', _) => Ok(Some(Self::Stderr(payload))),
+            (b'i', []) => Ok(Some(Self::InputEnd)),
             (b'l', bytes) => match bytes.try_into() {
                 Ok(bytes) => Ok(Some(Self::Dropped(u64::from_le_bytes(bytes)))),
                 Err(_) => Err(invalid("a count of another length")),
@@ -153,6 +166,8 @@ mod tests {
         let frames = [
             ConsoleFrame::Data(b"some bytes\xff".to_vec()),
             ConsoleFrame::Data(Vec::new()),
+            ConsoleFrame::Stderr(b"error".to_vec()),
+            ConsoleFrame::InputEnd,
             ConsoleFrame::Dropped(u64::MAX),
             ConsoleFrame::Size(30, 100),
             ConsoleFrame::End(4, "why \u{20ac}".into()),
@@ -178,6 +193,7 @@ mod tests {
             [header(b's', 3), vec![0; 3]].concat(),
             [header(b'l', 4), vec![0; 4]].concat(),
             header(b'e', 0),
+            [header(b'i', 1), vec![0]].concat(),
             header(b'd', 5),
             vec![b'd', 0],
         ] {

@@ -50,6 +50,8 @@ pub enum Verb {
     Resize,
     /// Turn the connection into a terminal of a console.
     Attach,
+    /// Turn the connection into the streams of a new command in the guest.
+    Exec,
 }
 
 impl Verb {
@@ -61,6 +63,7 @@ impl Verb {
             Self::Send => &["console", "data"],
             Self::Resize => &["console", "rows", "columns"],
             Self::Attach => &["console", "mode", "rows", "columns"],
+            Self::Exec => &["data"],
             _ => &[],
         }
     }
@@ -70,6 +73,7 @@ impl Verb {
         match self {
             Self::Stop => &["grace"],
             Self::Snapshot => &["stop"],
+            Self::Exec => &["terminal", "rows", "columns"],
             _ => &[],
         }
     }
@@ -203,7 +207,7 @@ pub fn parse(line: &[u8]) -> Result<(Verb, Fields), Fault> {
     }
     let verb = verb.map_err(|_| {
         let text = "there are info, stats, stop, kill, reset, pause, resume, snapshot, log, \
-                    peek, send, resize and attach";
+                    peek, send, resize, attach and exec";
         Fault::new(FaultKind::Verb, format!("no verb {:?}: {text}", shortened(word)))
     })?;
     let fault = |text: String| Fault::new(FaultKind::Field, text);

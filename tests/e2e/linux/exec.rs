@@ -6,11 +6,13 @@ mod directories;
 mod errors;
 mod guests;
 mod kernels;
+mod later;
 mod memory;
 mod network;
 mod streams;
 mod terminal;
 
+pub(super) use guests::root;
 use tests::{End, Launch};
 
 #[test]

@@ -30,7 +30,7 @@ const COMPLAINTS: &str =
     "dmesg | grep -E 'I/O error|lockup|stall|timed out|unstable|hung|BUG|WARNING' || :";
 
 /// The host's time, in seconds since 1970.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 

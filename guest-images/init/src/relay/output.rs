@@ -1,9 +1,9 @@
-//! One stream of the command's output, on its way to the launcher.
+//! One stream of a command's output, on its way to the launcher.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 
-use lguest_init::frame::{FromGuest, MOST};
+use lguest_init::frame::{CommandId, FromCommand, FromGuest, MOST};
 
 use crate::port::Port;
 use crate::{Result, sys};
@@ -17,14 +17,14 @@ pub(super) struct Output {
     /// `None` if the stream has ended.
     file: Option<File>,
     /// The constructor of this stream's frames.
-    frame: fn(Vec<u8>) -> FromGuest,
+    frame: fn(Vec<u8>) -> FromCommand,
     /// How many more bytes are read after the command has ended. Its surviving children may keep
     /// the other end open, and write to it forever.
     left: usize,
 }
 
 impl Output {
-    pub(super) fn new(file: Option<File>, frame: fn(Vec<u8>) -> FromGuest) -> Self {
+    pub(super) fn new(file: Option<File>, frame: fn(Vec<u8>) -> FromCommand) -> Self {
         Self { file, frame, left: usize::MAX }
     }
 
@@ -44,7 +44,12 @@ impl Output {
 
     /// Sends what has been written, as far as the credit allows. With `last`, an empty stream is at
     /// its end.
-    pub(super) fn send(&mut self, port: &mut Port, credit: &mut u32, last: bool) -> Result<()> {
+    pub(super) fn send(
+        &mut self,
+        (port, command): (&mut Port, CommandId),
+        credit: &mut u32,
+        last: bool,
+    ) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = [0; MOST];
         let most = usize::try_from(*credit).unwrap_or(MOST).min(self.left).min(MOST);
@@ -59,7 +64,7 @@ impl Output {
                 let read = bytes.get(..count).unwrap_or_default().to_vec();
                 self.left = if last { self.left.saturating_sub(count) } else { self.left };
                 *credit = credit.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-                port.say(&(self.frame)(read))
+                port.say(&FromGuest::Command(command, (self.frame)(read)))
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock && !last => Ok(()),

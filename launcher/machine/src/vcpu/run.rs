@@ -14,7 +14,7 @@ use crate::crash::{self, Cause};
 use crate::end::MachineEnd;
 use crate::sys;
 
-/// Why KVM_RUN returned to a vCPU that goes on.
+/// Why KVM_RUN returned to a vCPU that continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ran {
     /// The guest accessed a device, and the access was served. KVM has not completed it.

@@ -17,7 +17,7 @@ pub struct Fields {
     /// The side of the console.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<Side>,
-    /// Bytes to type, as base64 (RFC 4648, 4).
+    /// Bytes to type, or a command, as base64 (RFC 4648, 4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// How the client attaches.
@@ -29,6 +29,9 @@ pub struct Fields {
     /// The width of the window in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<u16>,
+    /// The type of the command's terminal (TERM). Without it, the command has no terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
     /// The time in milliseconds that the guest has to power off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,

@@ -20,7 +20,7 @@ fn disk(scratch: &Scratch, contents: &Path) -> String {
 }
 
 /// Creates a root directory that contains only busybox.
-fn root(scratch: &Scratch) -> PathBuf {
+pub(in crate::linux) fn root(scratch: &Scratch) -> PathBuf {
     let root = scratch.path().join("root");
     for directory in ["bin", "dev", "proc", "sys", "run", "tmp", "root"] {
         fs::create_dir_all(root.join(directory)).unwrap();
