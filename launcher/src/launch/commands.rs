@@ -2,7 +2,6 @@
 //! before that if `--warm` says so.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -31,8 +30,11 @@ impl SavingLaunch {
     pub(super) fn start(
         host: &Host,
         mut job: Option<ExecJob>,
-        new: Option<NewWarm>,
+        mut new: Option<NewWarm>,
     ) -> Result<Self> {
+        for path in job.iter().flat_map(|job| &job.sources) {
+            new.iter_mut().try_for_each(|new| new.add_source(path))?;
+        }
         if let Some(link) = init_link(host) {
             if link.is_ready() {
                 // The guest continues from a snapshot.
@@ -60,8 +62,7 @@ impl SavingLaunch {
     ) {
         let Some(link) = init_link(host).filter(|link| link.is_ready()) else { return };
         let Some(new) = self.new.take() else { return };
-        let sources = self.job.as_ref().map(|job| job.sources.as_slice()).unwrap_or_default();
-        if let Err(error) = save_warm(new, guest, host, (identity, sources)) {
+        if let Err(error) = save_warm(new, guest, host, identity) {
             messages::say(&format!("--warm: the guest is not saved: {error:#}"));
         }
         link.hold(false);
@@ -69,16 +70,11 @@ impl SavingLaunch {
 }
 
 /// Save the guest of `--warm`.
-fn save_warm(
-    new: NewWarm,
-    guest: &Guest,
-    host: &Host,
-    (identity, sources): (LaunchIdentity<'_>, &[PathBuf]),
-) -> Result<()> {
+fn save_warm(new: NewWarm, guest: &Guest, host: &Host, identity: LaunchIdentity<'_>) -> Result<()> {
     let files = new.files(&snapshot_files(host)?)?;
     let request = SaveRequest { files, stop: false, client: None };
     let saved = save::save(guest, host, identity, &request, PATIENCE)?;
-    new.finish(saved, identity.config, sources)
+    new.finish(saved)
 }
 
 /// The guest is about to be started again: its commands are gone.

@@ -48,6 +48,8 @@ struct WarmSource {
 pub(crate) struct NewWarm {
     directory: NewDirectory,
     path: PathBuf,
+    /// What the snapshot will belong to: the files as they are before the guest boots.
+    key: WarmKey,
 }
 
 /// Decide where the guest of this configuration comes from. Changes the configuration where the
@@ -77,16 +79,21 @@ pub(crate) fn open(config: &mut Config, directory: &Path) -> Result<GuestOrigin>
     if let Some(why) = why {
         host::messages::say(&format!("{}: made anew: {why}", name()));
     }
-    Ok(GuestOrigin::BootAndSave(NewWarm { directory: new, path: directory.into() }))
+    let key = WarmKey::new(config).with_context(name)?;
+    Ok(GuestOrigin::BootAndSave(NewWarm { directory: new, path: directory.into(), key }))
 }
 
 /// Check that the disks are as they were when the guest was saved, in every later run.
 fn check_disks(config: &Config) -> Result<()> {
-    let is_constant = |disk: &&BlockConfig| !disk.read_only && disk.cow.is_none();
-    if let Some(disk) = config.block.iter().find(is_constant) {
+    let changes = |disk: &&BlockConfig| match &disk.cow {
+        Some(PrivatePart::Temporary) => false,
+        Some(PrivatePart::Kept(_)) => true,
+        None => !disk.read_only,
+    };
+    if let Some(disk) = config.block.iter().find(changes) {
         bail!(
-            "the guest writes to {}, and its snapshot would be of no use afterwards: use the disk \
-             with \",ro\" or \",cow\"",
+            "what the guest writes to {} is kept, and its snapshot would be of no use afterwards: \
+             use the disk with \",ro\" or \",cow\"",
             disk.path.display()
         );
     }
@@ -168,7 +175,38 @@ fn adapt(config: &mut Config, snapshot: &Snapshot, directory: &Path) {
     }
 }
 
+impl WarmKey {
+    /// What the guest of this configuration is about to be booted with.
+    fn new(config: &Config) -> Result<Self> {
+        let named = named_sources(config)?.into_iter();
+        let sources = named.map(|(what, path)| WarmSource::new(what, path));
+        Ok(Self {
+            options: options(config)?,
+            kernel_words: kernel::command_line(config)?,
+            sources: sources.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl WarmSource {
+    fn new(what: String, path: PathBuf) -> Result<Self> {
+        let metadata = fs::metadata(&path).with_context(|| path.display().to_string())?;
+        let stamp = FileStamp::new(&metadata, metadata.len());
+        Ok(Self { what, path, stamp })
+    }
+}
+
 impl NewWarm {
+    /// Add a file that lguest has just read for the guest, besides those that the options name.
+    ///
+    /// # Errors
+    /// When the file does not exist any more.
+    pub(crate) fn add_source(&mut self, path: &Path) -> Result<()> {
+        let source = WarmSource::new("a module or program".into(), path::absolute(path)?)?;
+        self.key.sources.push(source);
+        Ok(())
+    }
+
     /// The files of the snapshot, with these names.
     ///
     /// # Errors
@@ -178,25 +216,56 @@ impl NewWarm {
         SnapshotFiles::new(names, files?).context("files of a snapshot")
     }
 
-    /// Complete the snapshot: the guest was saved. It was booted with these options, and these files
-    /// besides those that the options name.
+    /// Complete the snapshot: the guest was saved.
     ///
     /// # Errors
     /// When the host refuses. Nothing is left of it then.
-    pub(crate) fn finish(self, saved: Saved, config: &Config, more: &[PathBuf]) -> Result<()> {
-        let more = more.iter().map(|path| ("a module or program".to_string(), path.clone()));
-        let mut sources = Vec::new();
-        for (what, path) in named_sources(config)?.into_iter().chain(more) {
-            let path = path::absolute(path)?;
-            let metadata = fs::metadata(&path).with_context(|| path.display().to_string())?;
-            let stamp = FileStamp::new(&metadata, metadata.len());
-            sources.push(WarmSource { what, path, stamp });
-        }
-        let kernel_words = kernel::command_line(config)?;
-        let key = WarmKey { options: options(config)?, kernel_words, sources };
-        let manifest = Manifest { warm: Some(key), ..saved.manifest };
+    pub(crate) fn finish(self, saved: Saved) -> Result<()> {
+        let manifest = Manifest { warm: Some(self.key), ..saved.manifest };
         self.directory.finish(&manifest.text())?;
         log::info!("--warm {}: made in {} ms", self.path.display(), saved.paused);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_of_options_is_named() {
+        assert_eq!(difference("cpus = 1\n", "cpus = 2\n"), "cpus = 2");
+        assert_eq!(difference("memory = 1\ncpus = 2\n", "memory = 1\n"), "no cpus = 2");
+        assert_eq!(difference("a = 1\nb = 2\n", "b = 2\na = 1\n"), "in another order");
+    }
+
+    #[test]
+    fn a_disk_that_keeps_what_is_written_is_refused() {
+        let refusal = |disk: &str| {
+            let config = Config::of(&["--exec=true", "--warm=d", &format!("--block={disk}")]);
+            check_disks(&config).err().map(|error| error.to_string())
+        };
+        assert_eq!(refusal("a,ro"), None);
+        assert_eq!(refusal("a,cow"), None);
+        for disk in ["a", "a,cow=kept"] {
+            let error = refusal(disk).unwrap();
+            assert!(error.contains("what the guest writes to a is kept"), "{error}");
+        }
+    }
+
+    /// Only the options that describe the guest count.
+    #[test]
+    fn options_of_one_run_are_not_compared() {
+        let of = |more: &str| {
+            let mut config = Config::of(&["--exec=true"]);
+            let text = format!("memory = 64\nkernel = \"vmlinuz\"\ncpus = 2\n{more}");
+            config.source.options = Some(text);
+            options(&config).unwrap()
+        };
+        let one_run =
+            "exec = \"a\"\ntty = true\nfile = [\"x\"]\nload = [\"m\"]\ntimeout = \"5s\"\n";
+        assert_eq!(of(one_run), of("exec = \"b\"\nwarm = \"d\"\njunit = \"x\"\nname = \"n\"\n"));
+        assert_ne!(of("rng = true\n"), of(""));
+        assert_ne!(of("modules = \"m\"\n"), of(""));
     }
 }

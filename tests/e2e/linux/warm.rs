@@ -116,6 +116,8 @@ fn what_cannot_be_a_warm_start_is_refused() {
     let disk = image(&scratch, "disk", MIB);
     let refusal = warm(&directory, "true").option(&format!("--block={}", disk.display())).done();
     refusal.one_line(1, "use the disk with \",ro\" or \",cow\"");
+    let kept = format!("--block={},cow={}.cow", disk.display(), disk.display());
+    warm(&directory, "true").option(&kept).done().one_line(1, "is kept");
     let mine = scratch.path().join("mine");
     fs::create_dir(&mine).unwrap();
     fs::write(mine.join("notes"), "").unwrap();
