@@ -2,6 +2,7 @@
 //! one host mapping behind it. Every queue thread reads and writes it.
 
 mod file;
+mod pagemap;
 
 use std::fs;
 use std::io;

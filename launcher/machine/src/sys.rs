@@ -88,6 +88,11 @@ impl Mapping {
         Ok(())
     }
 
+    /// Whether pages that nobody has written have the contents of a file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.has_file.load(Ordering::Relaxed)
+    }
+
     /// Replace the contents of the whole mapping.
     fn map_again(&self, flags: libc::c_int, fd: libc::c_int) -> io::Result<()> {
         let access = libc::PROT_READ | libc::PROT_WRITE;

@@ -7,14 +7,17 @@ use std::{io, iter};
 
 use anyhow::{Context, Result, ensure};
 use devices::number::index;
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 
+use super::pagemap::Pagemap;
 use super::{Ram, explain};
 
 /// The number of bytes that are read from guest memory, and written to the file, at once.
 const CHUNK: usize = 1 << 20;
 /// The granularity in bytes of the file's holes.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 impl Ram {
     /// Write all of the memory to a file, in place of what the file has. Nothing may write to the
@@ -29,8 +32,10 @@ impl Ram {
         file.set_len(0)?;
         file.set_len(self.size())?;
         let (mut position, mut sum) = (0, crc32fast::Hasher::new());
+        // A page of a file that was never touched has the contents of the file.
+        let pagemap = if self.mapping.has_file() { None } else { Pagemap::open() };
         for region in self.memory.iter() {
-            save_region(region, (file, position), &mut sum, goes_on)?;
+            save_region((region, pagemap.as_ref()), (file, position), &mut sum, goes_on)?;
             position += region.len();
         }
         Ok(sum.finalize())
@@ -58,7 +63,7 @@ impl Ram {
 
 /// Write a region to the file, from `start` on, and add it to the checksum.
 fn save_region(
-    region: &GuestRegionMmap,
+    (region, pagemap): (&GuestRegionMmap, Option<&Pagemap>),
     (file, start): (&File, u64),
     sum: &mut crc32fast::Hasher,
     goes_on: &dyn Fn() -> bool,
@@ -69,6 +74,12 @@ fn save_region(
             return Err(io::ErrorKind::Interrupted.into());
         }
         let length = index(region.len() - offset).min(CHUNK);
+        let address =
+            region.get_host_address(MemoryRegionAddress(offset)).map_err(io::Error::other)?;
+        // Reading untouched memory would take time, and page tables.
+        if pagemap.is_some_and(|pagemap| pagemap.is_untouched(address.addr(), length)) {
+            continue;
+        }
         let chunk = buffer.get_mut(..length).unwrap_or_default();
         let guest = region.get_slice(MemoryRegionAddress(offset), length);
         guest.map_err(io::Error::other)?.copy_to(chunk);
@@ -87,13 +98,34 @@ fn save_region(
 /// When the file cannot be read, or is shorter.
 pub fn checksum(file: &File, size: u64) -> io::Result<u32> {
     let (mut buffer, mut sum) = (vec![0; CHUNK], crc32fast::Hasher::new());
-    for offset in (0..size).step_by(CHUNK) {
+    if file.metadata()?.len() < size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut offset = 0;
+    while let Some(next) = next_data(file, offset)?.filter(|next| *next < size) {
+        // Chunks begin where they begin in the memory.
+        let chunk_size = CHUNK as u64;
+        offset = next / chunk_size * chunk_size;
         let length = index(size - offset).min(CHUNK);
         let chunk = buffer.get_mut(..length).unwrap_or_default();
         file.read_exact_at(chunk, offset)?;
         data(chunk, offset).for_each(|(position, bytes)| add(&mut sum, position, bytes));
+        offset += chunk_size;
     }
     Ok(sum.finalize())
+}
+
+/// The position of the first byte from `offset` on that is not in a hole. None if only a hole
+/// follows, up to the end of the file.
+fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    let start = i64::try_from(offset).map_err(io::Error::other)?;
+    match lseek(file, start, Whence::SeekData) {
+        Ok(next) => Ok(Some(u64::try_from(next).map_err(io::Error::other)?)),
+        Err(Errno::ENXIO) => Ok(None),
+        // The file system does not know its holes.
+        Err(Errno::EINVAL) => Ok(Some(offset)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn add(sum: &mut crc32fast::Hasher, position: u64, bytes: &[u8]) {
@@ -189,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn saving_does_not_touch_untouched_memory() {
+        let ram = Ram::new(SIZE).unwrap();
+        ram.memory().write_obj(number(1), GuestAddress(5 << 20)).unwrap();
+        let untouched = |megabyte: u64| {
+            let region = ram.memory().iter().next().unwrap();
+            let address = region.get_host_address(MemoryRegionAddress(megabyte << 20)).unwrap();
+            Pagemap::open().unwrap().is_untouched(address.addr(), CHUNK)
+        };
+        let before: Vec<_> = (0..SIZE >> 20).map(untouched).collect();
+        assert!(!before[5] && before[20]);
+        ram.save(&tempfile::tempfile().unwrap(), &|| true).unwrap();
+        assert_eq!((0..SIZE >> 20).map(untouched).collect::<Vec<_>>(), before);
+    }
+
+    #[test]
     fn memory_above_the_hole_follows_in_the_file() {
         // 1 MiB above 4 GiB. The pages of the rest are never touched.
         let size = (3 << 30) + (1 << 20);
@@ -212,6 +259,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let directory = File::open(directory.path()).unwrap();
         assert!(Ram::restored(SIZE, &directory).is_err());
+    }
+
+    #[test]
+    fn a_shorter_file_has_no_checksum() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE - 4096).unwrap();
+        assert!(checksum(&file, SIZE).is_err());
+        assert!(checksum(&file, SIZE - 4096).is_ok());
     }
 
     #[test]
