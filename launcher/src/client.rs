@@ -122,8 +122,8 @@ fn unanswered(guest: &RunningGuest, error: io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             anyhow!(
-                "guest {name} does not answer: its launcher (pid {}) is stopped, or at work \
-                 for the guest's restart",
+                "guest {name} does not answer: its launcher (pid {}) is stopped, saves the \
+                 guest, or starts it again",
                 guest.pid
             )
         }

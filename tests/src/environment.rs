@@ -103,7 +103,7 @@ pub fn races() -> u32 {
     number("LGUEST_TEST_RACES").unwrap_or(25)
 }
 
-/// How often a guest under load is saved and restored.
+/// How often a guest under load is saved and restored, and how many runs start from one snapshot.
 #[must_use]
 pub fn snapshots() -> usize {
     number("LGUEST_TEST_SNAPSHOTS").unwrap_or(5)
@@ -124,7 +124,8 @@ pub fn soak_seed() -> u64 {
     })
 }
 
-/// How many launchers are killed while their guests write.
+/// How many launchers are killed while their guests write, and how many clients while they save a
+/// guest.
 #[must_use]
 pub fn kills() -> u32 {
     number("LGUEST_TEST_KILLS").unwrap_or(50)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use tests::files::Scratch;
-use tests::{End, Launch, Running, until};
+use tests::{End, Launch, Running, environment, until};
 
 use super::{consoles, probe, wait_for_all};
 
@@ -179,6 +179,34 @@ fn a_flood_that_is_saved_and_restored_is_complete() {
     assert!(numbers.into_iter().eq(0..KIB * 16), "lost, or doubled");
 }
 
+/// Input that is typed between snapshots, some of which the guest has not read when it is saved: the
+/// echo has every byte once.
+#[test]
+fn input_that_is_typed_between_snapshots_arrives_once() {
+    let scratch = Scratch::new();
+    let mut running = one().piped();
+    running.expect("hello 80x24\n");
+    let typed: String = (0..8000).map(|number| format!("{number};")).collect();
+    let mut echoed = Vec::new();
+    for (round, piece) in typed.as_bytes().chunks(1 << 10).enumerate() {
+        running.lguest(&["send", "one", "0", std::str::from_utf8(piece).unwrap()]).well();
+        if round % 4 == 3 {
+            let directory = snapshot(&running, &scratch, &format!("cut{round}"), &["--stop"]);
+            assert_eq!(running.wait(), End::Status(0));
+            echoed.extend(running.all_output());
+            assert!(!running.stderr().contains("lost"), "{}", running.stderr());
+            running = restored_piped(&directory);
+        }
+    }
+    until("all is echoed", || {
+        (echoed.len() + running.output().unseen().len() >= typed.len()).then_some(())
+    });
+    running.send([0x1e, b'p']);
+    assert_eq!(running.wait(), End::Status(0));
+    echoed.extend(running.all_output());
+    assert_eq!(String::from_utf8(echoed).unwrap(), typed);
+}
+
 #[test]
 fn many_guests_start_from_one_snapshot() {
     let scratch = Scratch::new();
@@ -227,15 +255,15 @@ fn a_killed_client_leaves_a_complete_snapshot_or_none() {
     running.expect("hello 100x30");
     let directory = scratch.path().join("saved");
     let mut complete = 0;
-    for round in 0_u32..40 {
-        let mut client = std::process::Command::new(tests::environment::launcher())
+    for round in 0..environment::kills() {
+        let mut client = std::process::Command::new(environment::launcher())
             .args(["snapshot", "one", directory.to_str().unwrap()])
             .env("XDG_RUNTIME_DIR", running.runtime())
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
         // Each round a little later, by the work that a process has done.
-        for _ in 0..round * 20 {
+        for _ in 0..round % 50 * 20 {
             std::thread::yield_now();
         }
         client.kill().unwrap();
@@ -258,17 +286,17 @@ fn a_killed_client_leaves_a_complete_snapshot_or_none() {
 #[test]
 fn a_killed_launcher_leaves_no_half_of_a_snapshot() {
     let scratch = Scratch::new();
-    for round in 0_u32..20 {
+    for round in 0..environment::kills() / 2 {
         let mut running = one().piped();
         running.expect("hello 80x24\n");
         let directory = scratch.path().join(format!("saved{round}"));
-        let client = std::process::Command::new(tests::environment::launcher())
+        let client = std::process::Command::new(environment::launcher())
             .args(["snapshot", "one", directory.to_str().unwrap()])
             .env("XDG_RUNTIME_DIR", running.runtime())
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        for _ in 0..round * 40 {
+        for _ in 0..round % 25 * 40 {
             std::thread::yield_now();
         }
         running.process().signal(Signal::SIGKILL);
