@@ -2,6 +2,7 @@
 //! `NAME=DIRECTORY` for each. Modules are compressed or not, in lib or in usr/lib, and depmod was
 //! not run.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +60,29 @@ fn every_kernel_runs_a_command() {
             assert_eq!(said, format!("{release}\n2048\n/sys/class/net/dummy0\n4\n"), "{done:?}");
             assert_eq!((done.end, done.stderr.as_str()), (End::Status(7), ""));
         }
+    }
+}
+
+/// The first random numbers of each clone differ. A kernel with a driver for the VM generation ID
+/// says that it has reseeded its generator.
+#[test]
+fn every_clone_of_a_kernel_has_its_own_random_numbers() {
+    for row in rows() {
+        let config = fs::read_to_string(row.tree.join(format!("boot/config-{}", row.release)));
+        let says = match config.unwrap_or_default().contains("CONFIG_VMGENID=y") {
+            true => "until dmesg | grep -q 'due to virtual machine fork'; do sleep 0.1; done",
+            false => ":",
+        };
+        let command = format!("head -c 16 /dev/urandom | sha256sum; {says}");
+        let scratch = Scratch::new();
+        let directory = scratch.path().join("warm");
+        let warm = |command: &str| {
+            let launch = exec(&row, &row.tree, command).option("--timeout=120s");
+            launch.option("--warm").option(directory.to_str().unwrap()).done().well()
+        };
+        warm("true");
+        let numbers: HashSet<_> = (0..3).map(|_| warm(&command)).collect();
+        assert_eq!(numbers.len(), 3, "{}: {numbers:?}", row.name);
     }
 }
 
