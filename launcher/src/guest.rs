@@ -34,7 +34,7 @@ use machine::power::Power;
 use machine::rtc::Clock;
 use machine::vcpu::observer::VcpuObserver;
 use machine::vcpu::{KvmVcpu, Vcpu, VcpuContext};
-use machine::vm::Vm;
+use machine::vm::{self, Vm};
 use vm_memory::{Address, GuestMemoryBackend};
 
 use crate::config::Config;
@@ -119,9 +119,7 @@ impl Guest {
     /// When the state does not fit this host, or this configuration.
     pub(crate) fn restored(config: &Config, host: &Host, state: &MachineState) -> Result<Self> {
         let (mut guest, cpus) = Self::assemble(config, host)?;
-        for (id, vcpu) in (0..).zip(&state.vcpus) {
-            cpus.check(id, vcpu.cpuid()).context("the snapshot cannot continue on this host")?;
-        }
+        check_saved_cpus(&cpus, state)?;
         guest.restore(state).context("the snapshot's state")?;
         // Two guests that continue from one snapshot must not have the same random numbers.
         acpi::new_generation(host.ram.memory())?;
@@ -204,6 +202,21 @@ impl Drop for Guest {
     fn drop(&mut self) {
         while !self.stop(Duration::from_secs(1)).is_empty() {}
     }
+}
+
+/// Check that a guest of this configuration can continue on this host from a state.
+///
+/// # Errors
+/// The first difference of its CPUs.
+pub(crate) fn check_cpus(config: &Config, state: &MachineState) -> Result<()> {
+    let cpus = Cpus::new(&vm::open_kvm()?, config.cpus, config.cpu.unwrap_or_default())?;
+    check_saved_cpus(&cpus, state)
+}
+
+fn check_saved_cpus(cpus: &Cpus, state: &MachineState) -> Result<()> {
+    (0..).zip(&state.vcpus).try_for_each(|(id, vcpu)| {
+        cpus.check(id, vcpu.cpuid()).context("the snapshot cannot continue on this host")
+    })
 }
 
 /// Power management, and the clock whose alarm wakes the guest through it.

@@ -81,7 +81,11 @@ type Start = fn(&KernelWords) -> Result<Infallible>;
 /// Finds the guest's own init.
 fn own_init(words: &KernelWords) -> Option<Start> {
     if fs::symlink_metadata("/init").is_ok() {
-        return Some(|_| exec(&["/init"]));
+        return Some(|_| {
+            // It mounts them itself, and may not expect them to be there.
+            root::unmount_kernel_file_systems();
+            exec(&["/init"])
+        });
     }
     words.value("root").is_some().then_some(from_disk as Start)
 }
@@ -89,6 +93,12 @@ fn own_init(words: &KernelWords) -> Option<Start> {
 /// Mounts the root disk, and becomes its init, as Linux does without an initial file system.
 fn from_disk(words: &KernelWords) -> Result<Infallible> {
     let place = root::mount_disk(words)?.ok_or("root=: the kernel command line has none")?;
+    let inits = words.value("init").map_or(INITS.to_vec(), |init| vec![init]);
+    let is_there =
+        |init: &&str| fs::symlink_metadata(place.join(init.trim_start_matches('/'))).is_ok();
+    if !inits.iter().any(is_there) {
+        return Err(format!("the root disk has no init: there is no {}", inits.join(", ")));
+    }
     let changed = (|| {
         chdir(place)?;
         // The kernel does this as well (CONFIG_DEVTMPFS_MOUNT).
@@ -97,10 +107,7 @@ fn from_disk(words: &KernelWords) -> Result<Infallible> {
         chroot(".")
     })();
     changed.map_err(|error| format!("changing to the root disk: {error}"))?;
-    match words.value("init") {
-        Some(init) => exec(&[init]),
-        None => exec(&INITS),
-    }
+    exec(&inits)
 }
 
 /// Becomes the first of these programs that exists, with the arguments and the environment that the

@@ -6,7 +6,7 @@
 //! The launcher first hears [`FromGuest::Hello`], then [`FromGuest::Ready`]: the init has set up
 //! the guest, and knows nothing of any command. A snapshot that is made now can start any command.
 //! The launcher then starts commands, at once or later, one or several: it sends what the command
-//! needs ([`ToGuest::Archive`]), the order in pieces, and [`ToCommand::Start`].
+//! needs ([`ToCommand::Archive`]), the order in pieces, and [`ToCommand::Start`].
 //!
 //! Neither end waits for the other in a write. For each command, a window for each direction limits
 //! the bytes that are on their way, and the receiver reports the bytes that it has passed on
@@ -81,8 +81,6 @@ pub enum ToGuest {
         /// Random bytes that no other guest has.
         seed: [u8; SEED],
     },
-    /// A piece of a cpio archive, which the init unpacks. The archive ends with its trailer.
-    Archive(Vec<u8>),
     /// A frame for a command.
     Command(CommandId, ToCommand),
 }
@@ -93,6 +91,8 @@ pub const SEED: usize = 32;
 /// A frame from the launcher to one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToCommand {
+    /// A piece of a cpio archive, which the init unpacks. The archive ends with its trailer.
+    Archive(Vec<u8>),
     /// A piece of the command's order ([`crate::order::CommandOrder`]).
     Order(Vec<u8>),
     /// The order is complete: start the command.
@@ -110,7 +110,8 @@ pub enum ToCommand {
     },
     /// The host has written this many more bytes of the command's output, or has discarded them.
     Written(u32),
-    /// The reader of the command's output has left: the command gets SIGHUP.
+    /// The reader of the command's output has left: the command gets SIGHUP, and the init discards
+    /// what it still writes.
     HangUp,
 }
 
@@ -180,7 +181,9 @@ impl Frame for FromGuest {
         match kind {
             READY => length == 0,
             HELLO | ENDED => length == 1,
-            STDOUT | STDERR | FAILED | NOT_STARTED => length <= MOST,
+            // A frame without output would cost memory, and no credit.
+            STDOUT | STDERR => (1..=MOST).contains(&length),
+            FAILED | NOT_STARTED => length <= MOST,
             TAKEN => length == 4,
             _ => false,
         }
@@ -225,7 +228,7 @@ impl Frame for ToGuest {
                     seed: seed.try_into().ok()?,
                 });
             }
-            ARCHIVE => return Some(Self::Archive(bytes.to_vec())),
+            ARCHIVE => ToCommand::Archive(bytes.to_vec()),
             ORDER => ToCommand::Order(bytes.to_vec()),
             START => ToCommand::Start,
             STDIN => ToCommand::Stdin(bytes.to_vec()),
@@ -277,7 +280,6 @@ impl ToGuest {
                 let (seconds, nanoseconds) = (seconds.to_le_bytes(), nanoseconds.to_le_bytes());
                 encode(RESTORED, INIT, &[&seconds[..], &nanoseconds, seed].concat())
             }
-            Self::Archive(bytes) => encode(ARCHIVE, INIT, bytes),
             Self::Command(command, to) => to.encode(*command),
         }
     }
@@ -286,6 +288,7 @@ impl ToGuest {
 impl ToCommand {
     fn encode(&self, command: CommandId) -> Vec<u8> {
         match self {
+            Self::Archive(bytes) => encode(ARCHIVE, command, bytes),
             Self::Order(bytes) => encode(ORDER, command, bytes),
             Self::Start => encode(START, command, &[]),
             Self::Stdin(bytes) => encode(STDIN, command, bytes),

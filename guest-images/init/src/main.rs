@@ -78,8 +78,8 @@ fn main() {
 /// frame.
 fn work(words: &KernelWords, set_up: Result<()>, relay: &mut Relay) -> Result<FromGuest> {
     relay.say(&FromGuest::Hello(VERSION))?;
-    root::check_complete()?;
     set_up?;
+    root::check_complete()?;
     network::set_up(words)?;
     let root = root::mount(words)?;
     relay.say(&FromGuest::Ready)?;

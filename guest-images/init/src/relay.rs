@@ -31,7 +31,8 @@ use running::RunningCommand;
 /// The console to the launcher, and all commands.
 pub(crate) struct Relay {
     port: Port,
-    archive: Unpacker,
+    /// Archives of commands that have not started.
+    archives: BTreeMap<CommandId, Unpacker>,
     /// Orders that are not complete yet.
     orders: BTreeMap<CommandId, Vec<u8>>,
     commands: BTreeMap<CommandId, RunningCommand>,
@@ -41,8 +42,8 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn new(port: Port) -> Self {
-        let (orders, commands) = (BTreeMap::new(), BTreeMap::new());
-        Self { port, archive: Unpacker::default(), orders, commands, last: None }
+        let (archives, orders, commands) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { port, archives, orders, commands, last: None }
     }
 
     /// Sends a frame to the launcher.
@@ -125,7 +126,9 @@ impl Relay {
                 let _ = clock_settime(ClockId::CLOCK_REALTIME, time);
                 let _ = sys::reseed(seed);
             }
-            ToGuest::Archive(bytes) => self.archive.push(&bytes),
+            ToGuest::Command(id, ToCommand::Archive(bytes)) => {
+                self.archives.entry(id).or_default().push(&bytes);
+            }
             ToGuest::Command(id, ToCommand::Order(bytes)) => {
                 self.orders.entry(id).or_default().extend(bytes);
             }
@@ -147,8 +150,12 @@ impl Relay {
         root: Option<&Path>,
     ) -> Result<Option<FromGuest>> {
         let order = self.orders.remove(&id).unwrap_or_default();
-        let order = CommandOrder::from_bytes(&order).ok_or("from the launcher: a broken order")?;
-        let unpacked = self.archive.finish();
+        let unpacked = self.archives.remove(&id).map_or(Ok(()), Unpacker::finish);
+        let Some(order) = CommandOrder::from_bytes(&order) else {
+            let why = "the order from the launcher is broken".into();
+            self.port.say(&FromGuest::Command(id, FromCommand::NotStarted(why)))?;
+            return Ok(None);
+        };
         match unpacked.and_then(|()| command::start(&order, words, root)) {
             Ok(command) => {
                 if order.is_last {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lguest_init::COMPLETE;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount as mount_at};
+use nix::mount::{MntFlags, MsFlags, mount as mount_at, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, sync};
@@ -67,6 +67,13 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     }
     let _ = fs::write("/proc/sys/kernel/hostname", "guest");
     Ok(())
+}
+
+/// Takes back what [`mount_kernel_file_systems`] has mounted, for an init that does it itself.
+pub(crate) fn unmount_kernel_file_systems() {
+    for place in ["/dev/mqueue", "/dev/shm", "/dev/pts", "/dev", "/sys", "/proc"] {
+        let _ = umount2(place, MntFlags::MNT_DETACH);
+    }
 }
 
 /// Checks that the initial file system is complete. The kernel continues if it cannot unpack all of

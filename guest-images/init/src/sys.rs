@@ -163,7 +163,9 @@ pub(crate) fn reseed(seed: [u8; SEED]) -> io::Result<()> {
     }
     let bytes = i32::try_from(SEED).map_err(io::Error::other)?;
     let pool = PoolInfo { counts: [bytes.saturating_mul(8), bytes], seed };
-    let random = File::options().write(true).open("/dev/urandom")?;
+    // The guest's own init may have moved /dev away; the agent has one of its own.
+    let open = |path| File::options().write(true).open(path);
+    let random = open("/dev/urandom").or_else(|_| open("/.lguest/dev/urandom"))?;
     // SAFETY: the descriptor is open. The kernel reads the two counts, and as many bytes behind them
     // as the second one says; the struct has both.
     unsafe { rndaddentropy(random.as_raw_fd(), (&raw const pool).cast()) }?;

@@ -28,6 +28,8 @@ pub(crate) struct Unpacker {
     bytes: Vec<u8>,
     /// The file that is being written.
     current: Option<Contents>,
+    /// Whether the trailer was the last entry.
+    is_complete: bool,
     /// The first error. What comes after it is ignored.
     failed: Option<String>,
 }
@@ -65,9 +67,16 @@ impl Unpacker {
         }
     }
 
-    /// Returns the error of what was unpacked since the last call, if there is one.
-    pub(crate) fn finish(&mut self) -> Result<(), String> {
-        self.failed.take().map_or(Ok(()), Err)
+    /// Checks that everything was unpacked.
+    ///
+    /// # Errors
+    /// The first error, or that the archive has no end.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        match self.failed {
+            Some(why) => Err(why),
+            None if self.is_complete => Ok(()),
+            None => Err("the files (--file, --load) are not complete".into()),
+        }
     }
 
     /// Does the next step. Returns false if there are not enough bytes for it.
@@ -102,6 +111,7 @@ impl Unpacker {
         let is_trailer = name == TRAILER;
         let place = Path::new("/").join(OsStr::from_bytes(name));
         self.bytes.drain(..end);
+        self.is_complete = is_trailer;
         if is_trailer {
             return Ok(true);
         }
@@ -188,6 +198,7 @@ mod tests {
             ];
             let mut unpacker = Unpacker::default();
             archive.concat().chunks(piece).for_each(|piece| unpacker.push(piece));
+            assert!(unpacker.bytes.is_empty());
             unpacker.finish().unwrap();
 
             assert_eq!(fs::read(at("link")).unwrap(), b"some\0bytes");
@@ -195,16 +206,17 @@ mod tests {
             assert_eq!(fs::read(at("again")).unwrap(), b"x");
             let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777;
             assert_eq!(["d", "d/file", "d/empty"].map(mode), [0o700, 0o755, 0o644]);
-            assert!(unpacker.bytes.is_empty());
         }
     }
 
     #[test]
-    fn an_archive_that_is_broken_is_reported_once() {
+    fn an_archive_that_is_broken_or_cut_is_reported() {
         let mut unpacker = Unpacker::default();
         unpacker.push(&[b'x'; HEADER]);
         unpacker.push(&[b'x'; HEADER]);
         assert!(unpacker.finish().unwrap_err().contains("is broken"));
-        unpacker.finish().unwrap();
+        let mut half = Unpacker::default();
+        half.push(&entry("TRAILER!!!", 0, b"")[..60]);
+        assert!(half.finish().unwrap_err().contains("not complete"));
     }
 }

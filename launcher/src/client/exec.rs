@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use devices::threads;
 use host::stdin::escape::Escape;
 use host::{messages, stdin, terminal};
-use wire::protocol::{ControlRequest, Fields, Verb};
+use wire::protocol::{ControlRequest, Fields, LONGEST_COMMAND, Verb};
 use wire::{ConsoleFrame, Name};
 
 use super::attach::{AttachSession, Attached, read_line};
@@ -39,8 +39,13 @@ pub(crate) struct ExecRequest<'a> {
 /// When there is no such guest, or it takes no commands. The terminal is untouched then.
 pub(crate) fn exec(request: &ExecRequest<'_>) -> Result<u8> {
     let words: Vec<_> = request.words.iter().map(|word| word.as_bytes()).collect();
-    let size = terminal::size();
-    let mut fields = Fields { data: Some(BASE64.encode(words.join(&b' '))), ..Fields::default() };
+    let (command, size) = (words.join(&b' '), terminal::size());
+    anyhow::ensure!(
+        command.len() <= LONGEST_COMMAND,
+        "the command has {} bytes, and may have {LONGEST_COMMAND}: put it into a file in the guest",
+        command.len()
+    );
+    let mut fields = Fields { data: Some(BASE64.encode(command)), ..Fields::default() };
     if request.terminal.is_some() {
         anyhow::ensure!(
             io::stdin().is_terminal(),

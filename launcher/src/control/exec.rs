@@ -13,15 +13,12 @@ use devices::threads;
 use host::peer;
 use lguest_init::frame::FromCommand;
 use lguest_init::order::{CommandOrder, Terminal};
-use wire::protocol::{Fault, FaultKind, Fields};
+use wire::protocol::{Fault, FaultKind, Fields, LONGEST_COMMAND};
 use wire::{ConsoleFrame, Wire};
 
 use super::ControlState;
 use crate::exec::LinkedCommand;
 use crate::exit_status::ExitStatus;
-
-/// The longest command, in bytes. Linux takes no longer argument (MAX_ARG_STRLEN).
-const LONGEST: usize = (128 << 10) - 1;
 
 /// The columns and rows of a terminal whose size is not known.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
@@ -60,8 +57,8 @@ fn order(fields: &Fields) -> Result<CommandOrder, Fault> {
     let fault = |text: String| Fault::new(FaultKind::Field, text);
     let command = BASE64.decode(fields.data.as_deref().unwrap_or_default());
     let command = command.map_err(|error| fault(format!("\"data\" is not base64: {error}")))?;
-    if command.contains(&0) || command.len() > LONGEST {
-        return Err(fault(format!("a command has no byte 0, and {LONGEST} bytes at most")));
+    if command.contains(&0) || command.len() > LONGEST_COMMAND {
+        return Err(fault(format!("a command has no byte 0, and {LONGEST_COMMAND} bytes at most")));
     }
     let terminal = fields.terminal.clone().map(|kind| {
         let size = fields.columns.zip(fields.rows).filter(|size| size.0 > 0 && size.1 > 0);
@@ -150,10 +147,11 @@ fn read(
     Ok(())
 }
 
-/// Send input to the command, as fast as it reads. Stops if the client has left.
+/// Send input to the command, as fast as it reads. Input of a command that has ended is discarded:
+/// its client still reads the output. Stops if the client has left.
 fn hand_on(mut bytes: &[u8], stream: &UnixStream, command: &LinkedCommand) -> io::Result<()> {
     while !bytes.is_empty() {
-        let sent = command.send_some(bytes, Some(Instant::now() + LOOK))?;
+        let Ok(sent) = command.send_some(bytes, Some(Instant::now() + LOOK)) else { return Ok(()) };
         bytes = bytes.get(sent..).unwrap_or_default();
         if sent == 0 && peer::has_left(stream) {
             return Err(io::Error::other("the client has left"));

@@ -61,9 +61,21 @@ struct LinkState {
     commands: BTreeMap<CommandId, CommandState>,
 }
 
+impl LinkState {
+    /// Forget all commands, whose init is gone.
+    fn close_commands(&mut self) {
+        for command in std::mem::take(&mut self.commands).into_values() {
+            command.output.close();
+        }
+    }
+}
+
 /// What is known of a command that has not ended.
 #[derive(Debug, Default)]
 struct CommandState {
+    /// Whether the guest may know of the command.
+    is_begun: bool,
+    /// Whether the command can get input.
     is_started: bool,
     /// How many bytes of input may be sent.
     credit: u32,
@@ -82,9 +94,14 @@ impl InitLink {
         lock(&self.state)
     }
 
-    /// The init has reported its version.
+    /// The init has reported its version. Commands of an init before it are gone.
     pub(super) fn greet(&self) {
-        self.lock().has_greeted = true;
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.has_greeted, true) {
+            state.is_ready = false;
+            state.close_commands();
+            self.changed.notify_all();
+        }
     }
 
     /// The init waits for commands.
@@ -112,7 +129,7 @@ impl InitLink {
 
     /// Whether no command was started that has not ended.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.lock().commands.values().any(|command| command.is_started)
+        !self.lock().commands.values().any(|command| command.is_begun)
     }
 
     /// Let commands wait although the init is ready, or no more.
@@ -130,9 +147,7 @@ impl InitLink {
         let mut state = self.lock();
         (state.has_greeted, state.is_ready) = (false, false);
         state.restarted_at = Some(printed);
-        for command in std::mem::take(&mut state.commands).into_values() {
-            command.output.close();
-        }
+        state.close_commands();
         self.changed.notify_all();
         drop(state);
         // The old guest may have read a part of a frame.
@@ -213,8 +228,34 @@ impl InitLink {
         let mut state = self.lock();
         let Some(command) = state.commands.get_mut(&id) else { return true };
         command.window = Some((columns, rows));
-        command.send_window(id, &self.input);
-        !command.is_started || command.window.is_none()
+        let is_started = command.is_started;
+        drop(state);
+        !is_started || self.send_window(id)
+    }
+
+    /// Send the size of a window that the init has yet to get, if the command runs. Never waits while
+    /// the input is not held; returns false if there was no room.
+    fn send_window(&self, id: CommandId) -> bool {
+        // The lock is not held in the call: the input may be held, by a thread that needs the lock.
+        let mut state = self.lock();
+        let command = state.commands.get_mut(&id).filter(|command| command.is_started);
+        let Some((columns, rows)) = command.and_then(|command| command.window.take()) else {
+            return true;
+        };
+        drop(state);
+        let sent = self.send_now(&ToGuest::Command(id, ToCommand::Window { columns, rows }));
+        if let (false, Some(command)) = (sent, self.lock().commands.get_mut(&id)) {
+            command.window.get_or_insert((columns, rows));
+        }
+        sent
+    }
+
+    /// Forget a command of a client that was never begun.
+    fn forget_if_never_begun(&self, id: CommandId) {
+        let mut state = self.lock();
+        if id != FIRST && state.commands.get(&id).is_some_and(|command| !command.is_begun) {
+            state.commands.remove(&id);
+        }
     }
 
     /// Take a frame of a command from the init. Frames of commands that have ended, or never
@@ -232,19 +273,15 @@ impl InitLink {
             return Ok(());
         }
         let output = Arc::clone(&command.output);
+        drop(state);
         let is_last = matches!(frame, FromCommand::Ended(_) | FromCommand::NotStarted(_));
+        output.push(frame)?;
         if is_last {
+            output.close();
+            let mut state = self.lock();
             state.commands.remove(&id);
             state.is_decided |= id == FIRST;
             self.changed.notify_all();
-        }
-        drop(state);
-        let ignored = output.push(frame)?;
-        if is_last {
-            output.close();
-        }
-        if ignored > 0 {
-            self.send(&ToGuest::Command(id, ToCommand::Written(ignored)));
         }
         Ok(())
     }
@@ -256,25 +293,22 @@ impl InitLink {
         }
     }
 
-    /// Send a frame, which a pipe takes as a whole. A sender that keeps to the credit does not wait
-    /// here, unless the host grants small pipes only.
-    pub(super) fn send(&self, frame: &ToGuest) {
-        let bytes = frame.encode();
-        while !self.lock().is_over && matches!(self.input.send(&bytes), Ok(0)) {
+    /// Send a frame if there is room for it. Returns false if there is no room.
+    pub(super) fn send_now(&self, frame: &ToGuest) -> bool {
+        !matches!(self.input.send(&frame.encode()), Ok(0))
+    }
+
+    /// Send a frame for a command that has not ended. A pipe takes it as one. A sender that keeps to
+    /// the credit does not wait here, unless the host grants small pipes only.
+    fn send(&self, id: CommandId, frame: ToCommand) {
+        let frame = ToGuest::Command(id, frame);
+        let goes_on = || {
+            let state = self.lock();
+            !state.is_over && state.commands.contains_key(&id)
+        };
+        while goes_on() && !self.send_now(&frame) {
             let mut room = [PollFd::new(self.input.sender(), PollFlags::POLLOUT)];
             let _ = poll(&mut room, PollTimeout::from(LOOK_MS));
-        }
-    }
-}
-
-impl CommandState {
-    /// Send the size of the window, if the command runs and there is room for the frame.
-    fn send_window(&mut self, id: CommandId, input: &InputPipe) {
-        if let (true, Some((columns, rows))) = (self.is_started, self.window) {
-            let frame = ToGuest::Command(id, ToCommand::Window { columns, rows });
-            if !matches!(input.send(&frame.encode()), Ok(0)) {
-                self.window = None;
-            }
         }
     }
 }

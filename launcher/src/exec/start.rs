@@ -6,10 +6,10 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use devices::threads;
 use host::exit::Exit;
-use lguest_init::frame::{SEED, ToGuest};
+use lguest_init::frame::{SEED, ToCommand, ToGuest};
 use lguest_init::order::CommandOrder;
 
 use super::ExecJob;
@@ -40,6 +40,7 @@ fn start(link: &Arc<InitLink>, archive: Option<File>, order: &CommandOrder) -> R
     if !link.wait_until_ready(None) {
         return Ok(());
     }
+    let command = link.first_command();
     if let Some(mut archive) = archive {
         archive.rewind()?;
         let mut piece = vec![0; PIECE];
@@ -48,12 +49,12 @@ fn start(link: &Arc<InitLink>, archive: Option<File>, order: &CommandOrder) -> R
                 0 => break,
                 length => {
                     let bytes = piece.get(..length).unwrap_or_default().to_vec();
-                    link.send(&ToGuest::Archive(bytes));
+                    command.send(ToCommand::Archive(bytes));
                 }
             }
         }
     }
-    link.first_command().start(order);
+    command.start(order);
     Ok(())
 }
 
@@ -61,12 +62,13 @@ fn start(link: &Arc<InitLink>, archive: Option<File>, order: &CommandOrder) -> R
 /// passed, and other guests may have its random numbers.
 ///
 /// # Errors
-/// When the host has no random number.
+/// When the host has no random number, or the guest's input is full.
 pub(crate) fn tell_restored(link: &InitLink) -> Result<()> {
     let mut seed = [0; SEED];
     getrandom::fill(&mut seed).context("choosing random numbers for the guest")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
-    link.send(&ToGuest::Restored { seconds, nanoseconds, seed });
+    let sent = link.send_now(&ToGuest::Restored { seconds, nanoseconds, seed });
+    ensure!(sent, "the guest of the snapshot does not read its last console");
     Ok(())
 }

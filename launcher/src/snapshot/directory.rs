@@ -9,11 +9,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
 use super::{MANIFEST, MEMORY, STATE};
+
+/// An empty file that marks a snapshot that `--warm` may replace. Nobody has asked to keep it.
+const REPLACEABLE: &str = "warm";
 
 /// A directory for a snapshot that is not complete yet. Dropping it removes it.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub(crate) struct NewDirectory {
     parent: File,
     /// The temporary directory, locked against other clients.
     lock: Option<Flock<File>>,
-    /// Whether the new directory takes the place of an old one.
+    /// Whether the new directory may take the place of an old one, and be replaced itself.
     replaces: bool,
     is_done: bool,
 }
@@ -48,7 +51,9 @@ impl NewDirectory {
     /// # Errors
     /// When the directory cannot be made.
     pub(crate) fn replacing(path: &Path) -> Result<Option<Self>> {
-        Self::beside(path, true)
+        let Some(new) = Self::beside(path, true)? else { return Ok(None) };
+        new.file(REPLACEABLE)?;
+        Ok(Some(new))
     }
 
     /// Make the temporary directory beside `path`. None if another process has it.
@@ -111,19 +116,23 @@ impl NewDirectory {
         let names = [&self.temporary, &self.path].map(|path| path.file_name().unwrap_or_default());
         let [from, to] = names;
         let parent = self.parent.as_fd();
-        let is_exchange = self.replaces && self.path.symlink_metadata().is_ok();
-        let flags = match is_exchange {
-            true => RenameFlags::RENAME_EXCHANGE,
-            false => RenameFlags::RENAME_NOREPLACE,
-        };
-        match renameat2(parent, from, parent, to, flags) {
-            // The old directory has the temporary name. Guests that continue from it keep its files.
-            Ok(()) if is_exchange => {
-                fs::remove_dir_all(&self.temporary).context("removing the old one")?;
+        if self.replaces && self.path.symlink_metadata().is_ok() {
+            let exchange = || renameat2(parent, from, parent, to, RenameFlags::RENAME_EXCHANGE);
+            exchange().map_err(io::Error::from).context("exchanging it for the old one")?;
+            // The old directory has the temporary name.
+            if !is_replaceable(&self.temporary)? {
+                exchange().map_err(io::Error::from).context("leaving the other one in place")?;
+                bail!("another directory of that name was made meanwhile");
             }
+            self.is_done = true;
+            // Guests that continue from it keep its files. What is left is removed by the next run.
+            let _ = fs::remove_dir_all(&self.temporary);
+            return self.parent.sync_all().context("writing its directory");
+        }
+        match renameat2(parent, from, parent, to, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => {}
             // Some network file systems lack the flag. A directory replaces only an empty one.
-            Err(Errno::EINVAL) if !is_exchange => {
+            Err(Errno::EINVAL) => {
                 fs::rename(&self.temporary, &self.path).context("renaming it")?;
             }
             Err(error) => return Err(anyhow!(io::Error::from(error)).context("renaming it")),
@@ -179,13 +188,13 @@ fn remove_abandoned(temporary: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a directory is a snapshot, or was going to be one, and may be removed.
+/// Whether a directory is a snapshot that `--warm` has made, and may remove.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) fn is_replaceable(directory: &Path) -> Result<bool> {
     Ok(directory.symlink_metadata()?.is_dir()
-        && directory.join(MANIFEST).symlink_metadata().is_ok()
+        && directory.join(REPLACEABLE).symlink_metadata().is_ok()
         && has_only_files(directory)?)
 }
 
@@ -204,7 +213,9 @@ fn is_file_name(name: &str) -> bool {
     let is_numbered = |prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|number| number.parse::<usize>().is_ok())
     };
-    [MANIFEST, MEMORY, STATE].contains(&name) || is_numbered("console-") || is_numbered("disk-")
+    [MANIFEST, MEMORY, STATE, REPLACEABLE].contains(&name)
+        || is_numbered("console-")
+        || is_numbered("disk-")
 }
 
 #[cfg(test)]
@@ -288,6 +299,20 @@ mod tests {
         }
         fs::write(path.join("mine"), "").unwrap();
         assert!(!is_replaceable(&path).unwrap());
+    }
+
+    #[test]
+    fn what_a_user_has_made_is_not_replaced() {
+        let all = tempfile::tempdir().unwrap();
+        let path = all.path().join("saved");
+        NewDirectory::create(&path).unwrap().finish("{}").unwrap();
+        assert!(!is_replaceable(&path).unwrap());
+        // Made while the guest booted.
+        let new = NewDirectory::replacing(&path).unwrap().unwrap();
+        let error = new.finish("{}").unwrap_err();
+        assert!(error.to_string().contains("was made meanwhile"), "{error}");
+        assert_eq!(entries(&path), [MANIFEST]);
+        assert_eq!(entries(all.path()), ["saved"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -28,13 +29,36 @@ pub(crate) struct Snapshot {
     /// The consoles, hvc0 first.
     pub(crate) consoles: Vec<SavedConsole>,
     pub(crate) memory: File,
+    /// The directory, if the private parts of disks are opened through it later.
+    pub(super) directory: Option<OpenDirectory>,
+}
+
+/// A directory that is open: all of its files belong to one snapshot, even if another directory gets
+/// its name meanwhile.
+#[derive(Debug)]
+pub(crate) struct OpenDirectory {
+    file: File,
+    /// The name, for messages.
+    path: PathBuf,
+}
+
+impl OpenDirectory {
+    fn new(path: &Path) -> Result<Self> {
+        let name = || format!("snapshot file {}", path.join(MANIFEST).display());
+        Ok(Self { file: File::open(path).with_context(name)?, path: path.into() })
+    }
+
+    /// A path of a file of the directory, which is valid as long as the directory is open.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.file.as_raw_fd()))
+    }
 }
 
 /// Read the manifest of a snapshot.
-fn manifest(directory: &Path) -> Result<Manifest> {
+fn manifest(directory: &OpenDirectory) -> Result<Manifest> {
     let open = || -> Result<Manifest> {
         let file = open_file(directory, MANIFEST).map_err(|error| match error.kind() {
-            ErrorKind::NotFound if directory.is_dir() => {
+            ErrorKind::NotFound => {
                 anyhow!("it does not exist: this is not a snapshot, or not a complete one")
             }
             _ => error.into(),
@@ -68,15 +92,20 @@ fn check(manifest: &Manifest) -> Result<()> {
 ///
 /// # Errors
 /// When the directory is not a snapshot.
-pub(super) fn warm(directory: &Path) -> Result<Option<Result<(&Path, Manifest)>>> {
+pub(super) fn warm(directory: &Path) -> Result<Option<Result<(OpenDirectory, Manifest)>>> {
     if fs::symlink_metadata(directory).is_err() {
         return Ok(None);
     }
     ensure!(
         super::directory::is_replaceable(directory)?,
-        "it exists, and is not a snapshot: name a directory that does not exist yet"
+        "it exists, and --warm has not made it: name a directory that does not exist yet"
     );
-    Ok(Some(manifest(directory).map(|manifest| (directory, manifest))))
+    let opened = OpenDirectory::new(directory);
+    let opened = opened.and_then(|opened| {
+        let manifest = manifest(&opened)?;
+        Ok((opened, manifest))
+    });
+    Ok(Some(opened))
 }
 
 impl Snapshot {
@@ -86,7 +115,17 @@ impl Snapshot {
     /// # Errors
     /// The file that is missing, truncated or damaged.
     pub(crate) fn open(directory: &Path, verify: bool) -> Result<Self> {
-        let manifest = manifest(directory)?;
+        let directory = OpenDirectory::new(directory)?;
+        let manifest = manifest(&directory)?;
+        Self::read(&directory, manifest, verify)
+    }
+
+    /// Open the files of a snapshot with this manifest.
+    pub(super) fn read(
+        directory: &OpenDirectory,
+        manifest: Manifest,
+        verify: bool,
+    ) -> Result<Self> {
         let memory = open_checked(directory, MEMORY, &manifest.files)?;
         if verify {
             verify_memory(&memory, &manifest).with_context(|| describe(directory, MEMORY))?;
@@ -110,7 +149,7 @@ impl Snapshot {
                 open_checked(directory, &name, &manifest.files)?;
             }
         }
-        Ok(Self { manifest, state, consoles, memory })
+        Ok(Self { manifest, state, consoles, memory, directory: None })
     }
 
     /// Check that the guest has as many consoles as the saved one.
@@ -167,13 +206,17 @@ fn verify_memory(file: &File, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-fn open_file(directory: &Path, name: &str) -> io::Result<File> {
+fn open_file(directory: &OpenDirectory, name: &str) -> io::Result<File> {
     // A named pipe would make the open wait.
-    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(directory.join(name))
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(directory.path_of(name))
 }
 
 /// Open a file whose length is as the manifest says.
-fn open_checked(directory: &Path, name: &str, files: &BTreeMap<String, FileEntry>) -> Result<File> {
+fn open_checked(
+    directory: &OpenDirectory,
+    name: &str,
+    files: &BTreeMap<String, FileEntry>,
+) -> Result<File> {
     let open = || -> Result<File> {
         let file = open_file(directory, name)?;
         let status = file.metadata()?;
@@ -191,7 +234,7 @@ fn open_checked(directory: &Path, name: &str, files: &BTreeMap<String, FileEntry
 
 /// Read a file whose checksum is as the manifest says.
 fn read_checked(
-    directory: &Path,
+    directory: &OpenDirectory,
     name: &str,
     files: &BTreeMap<String, FileEntry>,
 ) -> Result<Vec<u8>> {
@@ -216,8 +259,8 @@ fn read(file: File, most: u64) -> Result<Vec<u8>> {
 }
 
 /// A file of the snapshot, for messages.
-fn describe(directory: &Path, name: &str) -> String {
-    let path: PathBuf = directory.join(name);
+fn describe(directory: &OpenDirectory, name: &str) -> String {
+    let path: PathBuf = directory.path.join(name);
     format!("snapshot file {}", path.display())
 }
 

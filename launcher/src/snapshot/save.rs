@@ -105,11 +105,6 @@ pub(crate) fn save(
         config.exec.command.is_none() || request.client.is_none(),
         "a guest that runs a command (--exec) cannot be saved yet"
     );
-    let mut links = host.consoles.iter().filter_map(|console| console.init_link());
-    ensure!(
-        links.all(|link| link.is_idle() && (link.is_ready() || !link.has_greeted())),
-        "a guest cannot be saved while it runs a command of `lguest exec`"
-    );
     let options = config.source.options.as_deref();
     let options = options.context("a word of its command line is not UTF-8")?;
     ensure!(
@@ -121,7 +116,8 @@ pub(crate) fn save(
     let was_paused = host.paused.load(Ordering::SeqCst);
     guest.pause(patience).map_err(|why| anyhow!(why))?;
     hold(host, true);
-    let written = write(guest, host, request);
+    // A command that begins from now on waits until the input is not held.
+    let written = check_idle(host).and_then(|()| write(guest, host, request));
     if !request.stop || written.is_err() {
         let resumed = release(guest, host, was_paused, patience);
         resumed.map_err(|why| match &written {
@@ -148,6 +144,14 @@ pub(crate) fn save(
     };
     let paused = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Saved { manifest, paused, was_paused })
+}
+
+/// Check that the guest runs no command that a snapshot would contain.
+fn check_idle(host: &Host) -> Result<()> {
+    let mut links = host.consoles.iter().filter_map(|console| console.init_link());
+    let is_idle = links.all(|link| link.is_idle() && (link.is_ready() || !link.has_greeted()));
+    ensure!(is_idle, "a guest cannot be saved while it runs a command of `lguest exec`");
+    Ok(())
 }
 
 /// Let a guest and its consoles continue that was saved to be stopped.

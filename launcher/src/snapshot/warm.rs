@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::NewDirectory;
 use super::manifest::Manifest;
+use super::opened::{self, OpenDirectory};
 use super::save::{Saved, SnapshotFiles};
-use super::{GuestOrigin, Snapshot, disk_file, opened};
+use super::{GuestOrigin, Snapshot, disk_file};
 use crate::config::Config;
 use crate::config::read;
-use crate::guest::kernel;
+use crate::guest::{self, kernel};
 use crate::help;
 
 /// What a snapshot of `--warm` belongs to.
@@ -65,7 +66,7 @@ pub(crate) fn open(config: &mut Config, directory: &Path) -> Result<GuestOrigin>
         None => None,
         Some(found) => match found.and_then(|found| usable(found, config)) {
             Ok(snapshot) => {
-                adapt(config, &snapshot, &path::absolute(directory)?);
+                adapt(config, &snapshot);
                 return Ok(GuestOrigin::Restore(Box::new(snapshot)));
             }
             Err(why) => Some(format!("{why:#}")),
@@ -102,8 +103,8 @@ fn check_disks(config: &Config) -> Result<()> {
 
 /// The snapshot, if a run of this configuration can continue from it. The error says what has
 /// changed.
-fn usable((directory, manifest): (&Path, Manifest), config: &Config) -> Result<Snapshot> {
-    let key = manifest.warm.context("it was not made by --warm")?;
+fn usable((directory, manifest): (OpenDirectory, Manifest), config: &Config) -> Result<Snapshot> {
+    let key = manifest.warm.as_ref().context("it was not made by --warm")?;
     let now = options(config)?;
     if key.options != now {
         bail!("the guest has other options: {}", difference(&key.options, &now));
@@ -120,11 +121,13 @@ fn usable((directory, manifest): (&Path, Manifest), config: &Config) -> Result<S
     for WarmSource { what, path, stamp } in &key.sources {
         let metadata = fs::metadata(path).with_context(|| format!("{what}: {}", path.display()))?;
         let now = FileStamp::new(&metadata, metadata.len());
-        if let Some(difference) = stamp.contents_difference(&now) {
+        if let Some(difference) = stamp.difference(&now) {
             bail!("{what} ({}) has another {difference}", path.display());
         }
     }
-    Snapshot::open(directory, false)
+    let snapshot = Snapshot::read(&directory, manifest, false)?;
+    guest::check_cpus(config, &snapshot.state.machine)?;
+    Ok(Snapshot { directory: Some(directory), ..snapshot })
 }
 
 /// The first lines in which two lists of options differ.
@@ -160,14 +163,17 @@ fn named_sources(config: &Config) -> io::Result<Vec<(String, PathBuf)>> {
     named.extend(initrds);
     let disks = config.block.iter().enumerate();
     named.extend(disks.map(|(number, disk)| (format!("disk {number}"), here.join(&disk.path))));
+    let modules = config.exec.modules.iter();
+    named.extend(modules.map(|path| ("the directory of --modules".to_string(), here.join(path))));
     Ok(named)
 }
 
 /// Give the guest what it had when it was saved.
-fn adapt(config: &mut Config, snapshot: &Snapshot, directory: &Path) {
+fn adapt(config: &mut Config, snapshot: &Snapshot) {
     for (number, block) in config.block.iter_mut().enumerate() {
         if block.cow == Some(PrivatePart::Temporary) {
-            block.private_from = Some(directory.join(disk_file(number)));
+            let directory = snapshot.directory.as_ref();
+            block.private_from = directory.map(|directory| directory.path_of(&disk_file(number)));
         }
     }
     for (tunnet, card) in config.tunnet.iter_mut().zip(&snapshot.manifest.cards) {

@@ -17,6 +17,9 @@ pub const VERSION: u64 = 1;
 /// The longest line in bytes, without its line feed.
 pub const LONGEST_LINE: usize = 64 << 10;
 
+/// The longest command in bytes: its base64 fits into a line.
+pub const LONGEST_COMMAND: usize = 40 << 10;
+
 /// The largest number of characters of a client's word that an answer repeats.
 const REPEATED: usize = 60;
 

@@ -121,7 +121,12 @@ fn what_cannot_be_a_warm_start_is_refused() {
     let mine = scratch.path().join("mine");
     fs::create_dir(&mine).unwrap();
     fs::write(mine.join("notes"), "").unwrap();
-    warm(&mine, "true").done().one_line(1, "is not a snapshot");
+    warm(&mine, "true").done().one_line(1, "--warm has not made it");
+    // A snapshot of the user is not replaced either.
+    fs::write(mine.join("manifest.json"), "{}").unwrap();
+    fs::remove_file(mine.join("notes")).unwrap();
+    warm(&mine, "true").done().one_line(1, "--warm has not made it");
+    fs::write(mine.join("notes"), "").unwrap();
     assert!(mine.join("notes").exists());
     warm(&scratch.path().join("no/such"), "true").done().one_line(1, "No such file");
     // A guest that fails before it is ready leaves nothing.

@@ -125,7 +125,8 @@ impl FileStamp {
     /// Returns what is different between two stamps, unless they are those of the same file in
     /// the same state. The device number of a file may be another after each start of the
     /// host.
-    fn difference(&self, other: &Self) -> Option<&'static str> {
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
         let is_device = self.is_block_device;
         let rows = [
             (self.length != other.length, "length"),

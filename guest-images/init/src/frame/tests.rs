@@ -16,7 +16,6 @@ fn what_is_encoded_is_decoded_however_it_comes() {
         FromGuest::Failed("no".into()),
         from(0, FromCommand::Stdout(b"\0\xff\n".to_vec())),
         from(0x1234, FromCommand::Stderr(vec![7; MOST])),
-        from(1, FromCommand::Stdout(Vec::new())),
         from(2, FromCommand::Taken(0x0102_0304)),
         from(3, FromCommand::Ended(7)),
         from(4, FromCommand::NotStarted("why".into())),
@@ -24,7 +23,7 @@ fn what_is_encoded_is_decoded_however_it_comes() {
     let to = ToGuest::Command;
     let to_guest = [
         ToGuest::Restored { seconds: u64::MAX, nanoseconds: 999_999_999, seed: [7; SEED] },
-        ToGuest::Archive(b"070701".to_vec()),
+        to(7, ToCommand::Archive(b"070701".to_vec())),
         to(0, ToCommand::Order(b"abc".to_vec())),
         to(0, ToCommand::Start),
         to(0x1234, ToCommand::Stdin(b"abc".to_vec())),
@@ -51,6 +50,7 @@ fn what_nobody_would_send_ends_it() {
         (&[STDIN, 0, 0, 0, 0, 0, 0], Broken::Kind(STDIN)),
         (&[STDOUT, 0, 0, 1, 0x40, 0, 0], Broken::Length(STDOUT, 0x4001)),
         (&[STDOUT, 0, 0, 0xff, 0xff, 0xff, 0xff], Broken::Length(STDOUT, u32::MAX)),
+        (&[STDERR, 0, 0, 0, 0, 0, 0], Broken::Length(STDERR, 0)),
         (&[ENDED, 0, 0, 0, 0, 0, 0], Broken::Length(ENDED, 0)),
         (&[ENDED, 0, 0, 2, 0, 0, 0], Broken::Length(ENDED, 2)),
         (&[TAKEN, 0, 0, 3, 0, 0, 0], Broken::Length(TAKEN, 3)),

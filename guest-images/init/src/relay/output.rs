@@ -42,11 +42,12 @@ impl Output {
         self.left = self.file.as_ref().map_or(0, |file| sys::unread(file).unwrap_or(TERMINAL));
     }
 
-    /// Sends what has been written, as far as the credit allows. With `last`, an empty stream is at
+    /// Sends what has been written, as far as the credit allows, or discards it if there is nobody to
+    /// send it to. With `last`, an empty stream is at
     /// its end.
     pub(super) fn send(
         &mut self,
-        (port, command): (&mut Port, CommandId),
+        to: Option<(&mut Port, CommandId)>,
         credit: &mut u32,
         last: bool,
     ) -> Result<()> {
@@ -64,6 +65,7 @@ impl Output {
                 let read = bytes.get(..count).unwrap_or_default().to_vec();
                 self.left = if last { self.left.saturating_sub(count) } else { self.left };
                 *credit = credit.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+                let Some((port, command)) = to else { return Ok(()) };
                 port.say(&FromGuest::Command(command, (self.frame)(read)))
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),

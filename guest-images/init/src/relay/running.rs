@@ -36,6 +36,8 @@ pub(super) struct RunningCommand {
     outputs: [Output; 2],
     /// How many bytes of output may be sent.
     credit: u32,
+    /// Whether the reader of the output has left, and the output is discarded.
+    is_left: bool,
     terminal: Option<OwnedFd>,
 }
 
@@ -47,7 +49,16 @@ impl RunningCommand {
             Output::new(stderr, FromCommand::Stderr),
         ];
         let input = Input { file: Some(stdin), bytes: Vec::new(), ended: false, taken: 0 };
-        Self { id, pid, status: None, input, outputs, credit: OUTPUT_WINDOW, terminal }
+        Self {
+            id,
+            pid,
+            status: None,
+            input,
+            outputs,
+            credit: OUTPUT_WINDOW,
+            is_left: false,
+            terminal,
+        }
     }
 
     /// The streams to poll: those that have something for the launcher, or may have room for more
@@ -88,7 +99,7 @@ impl RunningCommand {
         let Self { input, credit, terminal, .. } = self;
         match frame {
             // These belong to a command that has not started.
-            ToCommand::Order(_) | ToCommand::Start => {}
+            ToCommand::Archive(_) | ToCommand::Order(_) | ToCommand::Start => {}
             ToCommand::Stdin(bytes) => input.bytes.extend(bytes),
             ToCommand::StdinEnd => input.ended = true,
             ToCommand::Window { columns, rows } => {
@@ -109,13 +120,18 @@ impl RunningCommand {
             let _ = killpg(self.pid, Signal::SIGHUP);
         }
         self.input.ended = true;
+        (self.is_left, self.credit) = (true, OUTPUT_WINDOW);
     }
 
     /// Passes on what there is, in both directions.
     pub(super) fn pass_on(&mut self, port: &mut Port) -> Result<()> {
         self.input.write();
         for output in &mut self.outputs {
-            output.send((port, self.id), &mut self.credit, self.status.is_some())?;
+            let to = (!self.is_left).then_some((&mut *port, self.id));
+            output.send(to, &mut self.credit, self.status.is_some())?;
+        }
+        if self.is_left {
+            self.credit = OUTPUT_WINDOW;
         }
         match std::mem::take(&mut self.input.taken) {
             0 => Ok(()),

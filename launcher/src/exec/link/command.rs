@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use devices::mutex::{wait, wait_timeout};
 use devices::number::{clamped_u32, index};
-use lguest_init::frame::{
-    CommandId, FromCommand, HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToCommand, ToGuest,
-};
+use lguest_init::frame::{CommandId, FromCommand, HEADER, INPUT_WINDOW, MOST_TO_GUEST, ToCommand};
 use lguest_init::order::CommandOrder;
 
 use super::{CommandOutput, InitLink};
@@ -40,6 +38,10 @@ impl LinkedCommand {
 
     /// Start the command. The init is ready.
     pub(crate) fn start(&self, order: &CommandOrder) {
+        // From now on, the guest may know of the command.
+        if let Some(command) = self.link.lock().commands.get_mut(&self.id) {
+            command.is_begun = true;
+        }
         for piece in order.to_bytes().chunks(PIECE) {
             self.send(ToCommand::Order(piece.to_vec()));
         }
@@ -48,9 +50,10 @@ impl LinkedCommand {
         if let Some(command) = state.commands.get_mut(&self.id) {
             command.is_started = true;
             command.credit = INPUT_WINDOW;
-            command.send_window(self.id, &self.link.input);
         }
+        drop(state);
         self.link.changed.notify_all();
+        self.link.send_window(self.id);
     }
 
     /// Wait until the command is started. Returns false if the guest ends before.
@@ -130,15 +133,18 @@ impl LinkedCommand {
 
     /// Leave the command, whose output nobody takes any more. It gets SIGHUP.
     pub(crate) fn leave(&self) {
-        let left = self.output.abandon();
-        let is_running = self.link.lock().commands.contains_key(&self.id);
-        if is_running {
-            self.send(ToCommand::HangUp);
-            self.send(ToCommand::Written(left));
-        }
+        self.output.abandon();
+        self.send(ToCommand::HangUp);
     }
 
-    fn send(&self, frame: ToCommand) {
-        self.link.send(&ToGuest::Command(self.id, frame));
+    /// Send a frame, unless the command has ended.
+    pub(in crate::exec) fn send(&self, frame: ToCommand) {
+        self.link.send(self.id, frame);
+    }
+}
+
+impl Drop for LinkedCommand {
+    fn drop(&mut self) {
+        self.link.forget_if_never_begun(self.id);
     }
 }

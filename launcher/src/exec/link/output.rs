@@ -43,28 +43,32 @@ impl CommandOutput {
         lock(&self.queue)
     }
 
-    /// Add a frame. Returns how many bytes nobody will take, for which the guest gets credit at
-    /// once.
-    pub(super) fn push(&self, frame: FromCommand) -> Result<u32, Overrun> {
+    /// Add a frame. Output that nobody takes any more is discarded.
+    pub(super) fn push(&self, frame: FromCommand) -> Result<(), Overrun> {
         let mut queue = self.lock();
         let length = length(&frame);
         if queue.is_abandoned {
-            return Ok(length);
+            return Ok(());
         }
         let unwritten = queue.unwritten.saturating_add(length);
         if unwritten > OUTPUT_WINDOW {
             return Err(Overrun);
         }
         queue.unwritten = unwritten;
-        queue.frames.push_back(frame);
+        // Many short frames take no more memory than one long frame.
+        match (queue.frames.back_mut(), frame) {
+            (Some(FromCommand::Stdout(last)), FromCommand::Stdout(bytes))
+            | (Some(FromCommand::Stderr(last)), FromCommand::Stderr(bytes)) => last.extend(bytes),
+            (_, frame) => queue.frames.push_back(frame),
+        }
         self.changed.notify_all();
-        Ok(0)
+        Ok(())
     }
 
-    /// The next frame. None when the output is closed, and all of it was taken.
+    /// The next frame. None when the output is closed or abandoned, and all of it was taken.
     pub(super) fn next(&self) -> Option<FromCommand> {
         let mut queue = self.lock();
-        while queue.frames.is_empty() && !queue.is_closed {
+        while queue.frames.is_empty() && !queue.is_closed && !queue.is_abandoned {
             queue = wait(&self.changed, queue);
         }
         queue.frames.pop_front()
@@ -82,11 +86,11 @@ impl CommandOutput {
         self.changed.notify_all();
     }
 
-    /// Discard the output from now on. Returns how many bytes were left.
-    pub(super) fn abandon(&self) -> u32 {
+    /// Discard the output from now on.
+    pub(super) fn abandon(&self) {
         let mut queue = self.lock();
         queue.is_abandoned = true;
         queue.frames.clear();
-        std::mem::take(&mut queue.unwritten)
+        self.changed.notify_all();
     }
 }

@@ -153,8 +153,12 @@ fn commands_of_clients_have_numbers_of_their_own() {
     link.lock().last = CommandId::MAX - 2;
     let more: Vec<_> = (0..3).map(|_| link.new_command().unwrap()).collect();
     assert_eq!(ids(&more), [CommandId::MAX - 1, 2, 4]);
-    while link.new_command().is_some() {}
+    let mut all = Vec::new();
+    all.extend(std::iter::from_fn(|| link.new_command()));
     assert_eq!(link.lock().commands.len(), MOST_COMMANDS);
+    // Those that were never started make room.
+    drop((all, some, more));
+    assert_eq!(link.lock().commands.len(), 1);
 }
 
 #[test]
@@ -173,6 +177,42 @@ fn each_command_gets_its_own_output() {
     assert_eq!(first.next_output(), None);
 }
 
+/// An init that was replaced without a reset of the machine, by kexec for example.
+#[test]
+fn a_second_hello_ends_the_commands_of_the_first() {
+    let (link, first, _console) = started();
+    link.greet();
+    assert!(!link.is_ready() && link.is_idle());
+    assert_eq!(first.next_output(), None);
+    assert!(first.send_some(b"x", None).is_err());
+}
+
+#[test]
+fn short_frames_are_joined() {
+    let (link, first, _console) = started();
+    for byte in b"joined" {
+        link.receive(FIRST, FromCommand::Stdout(vec![*byte])).unwrap();
+    }
+    link.receive(FIRST, FromCommand::Stderr(b"other".to_vec())).unwrap();
+    assert_eq!(first.next_output(), Some(FromCommand::Stdout(b"joined".to_vec())));
+    assert_eq!(first.next_output(), Some(FromCommand::Stderr(b"other".to_vec())));
+}
+
+/// The main thread looks at the link while it holds the input to save it.
+#[test]
+fn a_held_input_blocks_no_look_at_the_link() {
+    let (link, _command, console) = started();
+    console.input.hold(true);
+    let resizing = Arc::clone(&link);
+    let resize = Builder::new().name("link-resize".into());
+    let resize = resize.spawn(move || resizing.resize(100, 30)).unwrap();
+    until("it waits", || is_asleep("link-resize"));
+    let looking = Arc::clone(&link);
+    assert!(in_time("the link answers", move || looking.is_ready()));
+    console.input.hold(false);
+    assert!(in_time("it is sent", move || resize.join().unwrap()));
+}
+
 #[test]
 fn a_guest_that_sends_more_than_it_was_granted_is_found_out() {
     let (link, _first, _console) = started();
@@ -184,7 +224,7 @@ fn a_guest_that_sends_more_than_it_was_granted_is_found_out() {
 
 /// The command continues without its client, and its output does not stop it.
 #[test]
-fn a_command_whose_client_has_left_gets_credit_and_a_signal() {
+fn a_command_whose_client_has_left_gets_a_signal() {
     let (link, _first, console) = started();
     let left = link.new_command().unwrap();
     left.start(&CommandOrder::default());
@@ -192,8 +232,8 @@ fn a_command_whose_client_has_left_gets_credit_and_a_signal() {
     link.receive(1, FromCommand::Stdout(vec![7; 100])).unwrap();
     left.leave();
     link.receive(1, FromCommand::Stdout(vec![7; 10])).unwrap();
-    let said = [ToCommand::HangUp, ToCommand::Written(100), ToCommand::Written(10)];
-    assert_eq!(heard(&console), said.map(|frame| ToGuest::Command(1, frame)));
+    assert_eq!(heard(&console), [ToGuest::Command(1, ToCommand::HangUp)]);
+    assert_eq!(left.next_output(), None);
     link.receive(1, FromCommand::Ended(0)).unwrap();
     left.leave();
     assert_eq!(console.input.unread().unwrap(), b"");
@@ -239,7 +279,7 @@ fn a_guest_that_grants_more_than_it_reads_holds_up_nobody_for_ever() {
             granting.receive(FIRST, FromCommand::Taken(u32::MAX)).unwrap();
         }
     });
-    let frame = ToGuest::Archive(vec![0; PIECE]).encode();
+    let frame = ToGuest::Command(7, ToCommand::Archive(vec![0; PIECE])).encode();
     until("there is no room", || sending.input.send(&frame).unwrap() == 0);
     until("it waits", || is_asleep("link-full"));
     // The main thread does not wait either: it has to send the window's size again.

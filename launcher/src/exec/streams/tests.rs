@@ -166,7 +166,7 @@ fn an_init_of_another_version_is_refused() {
 #[test]
 fn a_guest_that_does_not_hear_is_written_out_to_the_end() {
     let mut example = example();
-    let frame = ToGuest::Archive(vec![0; 4000]).encode();
+    let frame = ToGuest::Command(7, ToCommand::Archive(vec![0; 4000])).encode();
     while example.console.input.send(&frame).unwrap() > 0 {}
     // Nor has the pipe room for the shortest frame.
     while example.console.input.send(&[0]).unwrap() > 0 {}

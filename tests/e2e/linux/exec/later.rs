@@ -26,6 +26,23 @@ fn a_command_has_its_own_streams_and_status() {
     // Words are joined as ssh joins them, and options belong to the command.
     assert_eq!(running.lguest(&["exec", "one", "ls", "-d", "/proc"]).well(), "/proc\n");
     assert_eq!(running.lguest(&["exec", "one", "kill -9 $$"]).status, Some(137));
+    // Input that never ends, for commands that end: output and status are there.
+    for (command, status, output) in [
+        ("head -n 1", 0, b"y\n".to_vec()),
+        (
+            "seq 1 20000; exit 3",
+            3,
+            (1..=20_000).flat_map(|n| format!("{n}\n").into_bytes()).collect(),
+        ),
+    ] {
+        let mut yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+        let mut exec = Command::new(environment::launcher());
+        exec.args(["exec", "one", command]).env("XDG_RUNTIME_DIR", running.runtime());
+        let done = exec.stdin(yes.stdout.take().unwrap()).output().unwrap();
+        drop(exec);
+        yes.wait().unwrap();
+        assert_eq!((done.status.code(), done.stdout), (Some(status), output), "{command}");
+    }
     let error = running.lguest(&["exec", "none", "true"]).one_line();
     assert!(error.contains("no guest none"), "{error}");
     running.send("go\n");
