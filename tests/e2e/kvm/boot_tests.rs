@@ -132,7 +132,7 @@ fn early_output_is_matched() {
         let option = |launch: Launch, end: &&str| launch.option(&format!("--console={end}"));
         let mut running = consoles.iter().fold(launch.clone(), option).piped();
         assert_eq!(running.wait(), End::Status(0), "{consoles:?}: {}", running.stderr());
-        let shown = running.text().contains("early-words");
+        let shown = String::from_utf8(running.all_output()).unwrap().contains("early-words");
         assert_eq!(shown, consoles.contains(&"stdio"), "{consoles:?}");
     }
 }
